@@ -1,0 +1,46 @@
+# Every target works on a fresh clone: it makes .venv and installs what it needs.
+# CI calls these same targets (.ci/run).
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+HOST   ?= 127.0.0.1
+PORT   ?= 5555
+ARGS   ?=
+
+.PHONY: run test check bench clean help
+
+help:            ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+
+# One stamp per set of dependencies: `make run` installs no test tools.
+$(VENV)/.run: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = "%d.%d" % sys.version_info[:2]; sys.exit(0 if sys.version_info >= (3, 11) else "chatbroker needs Python 3.11 or newer; %s is %s. Try: make PYTHON=python3.11 ..." % (sys.executable, v))'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+run: $(VENV)/.run     ## install, start the broker in the foreground   [PORT=5555 HOST=127.0.0.1]
+	@echo "In another terminal:  $(CURDIR)/$(BIN)/chat join alice --port $(PORT)" >&2
+	@exec $(BIN)/chatbroker run --host $(HOST) --port $(PORT) $(ARGS)
+
+test: $(VENV)/.dev    ## install what the tests need, run all of them  [ARGS=-x]
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@mkdir -p build/types/chatbroker
+	@for p in wire broker client testing; do ln -sfn $(CURDIR)/$$p build/types/chatbroker/$$p; done
+	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker
+	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_layout.py
+
+bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
+	$(BIN)/python -m bench $(ARGS)
+
+clean:           ## remove what the other targets made
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

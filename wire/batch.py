@@ -1,0 +1,90 @@
+"""Log batches: how events are packed, put together, and trimmed to a reader's cursor.
+
+An event is packed once, when the broker accepts it, and never unpacked by the broker: a
+batch is a header and the bytes of its events, as they are stored, pushed and replayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgpack
+
+from . import limits
+from .errors import BadFrame
+from .messages import Batch, Event, Kind
+from .names import fits
+from .shape import check_depth
+
+BROADCAST = 1
+DIRECT = 2
+
+
+def event_head(time: int, sender: str, to: str) -> bytes:
+    """All of a packed event but its text.  Equal for a run of messages, so worth keeping."""
+    if to:
+        return b"\x95" + b"".join(map(msgpack.packb, (DIRECT, time, sender, to)))
+    return b"\x94" + b"".join(map(msgpack.packb, (BROADCAST, time, sender)))
+
+
+def pack_event(event: Event) -> bytes:
+    """The bytes of *event*: ``[1, time, sender, text]`` or ``[2, time, sender, to, text]``."""
+    packed: bytes = event_head(event.time, event.sender, event.to) + msgpack.packb(event.text)
+    return packed
+
+
+def parse_event(value: object) -> Event | None:
+    """The event in a decoded array, or None for a type of a later version.
+
+    Raises BadFrame.
+    """
+    if type(value) is not tuple or not value:
+        raise BadFrame("an event is an array that begins with its type")
+    kind, size = value[0], len(value)
+    if type(kind) is not int:
+        raise BadFrame("an event is an array that begins with its type")
+    if kind == DIRECT and size >= 5:
+        _, time, sender, to, text = value if size == 5 else value[:5]
+        check_depth(value[5:], 4)
+    elif kind == BROADCAST and size >= 4:
+        _, time, sender, text = value if size == 4 else value[:4]
+        check_depth(value[4:], 4)
+        to = ""
+    elif kind > DIRECT:
+        check_depth(value, 4)
+        return None
+    else:
+        raise BadFrame("an event of a known type lacks fields")
+    if (
+        type(time) is not int
+        or not 0 <= time <= limits.MAX_INT
+        or type(sender) is not str
+        or len(sender) > limits.MAX_NAME
+        or type(to) is not str
+        or len(to) > limits.MAX_NAME
+        or type(text) is not str
+        or not fits(text)
+    ):
+        raise BadFrame("an event has a field of the wrong type or size")
+    return Event(time, sender, to, text)
+
+
+def encode_batch(log: str, epoch: bytes, prev: int, first: int, count: int, body: bytes) -> bytes:
+    """A BATCH message of *count* events whose packed bytes are *body*."""
+    pack = msgpack.packb
+    head = b"\x96" + b"".join(map(pack, (int(Kind.BATCH), log, epoch, prev, first)))
+    length = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    return head + length + body
+
+
+def news(batch: Batch, cursor: int) -> tuple[int, Sequence[Event | None]]:
+    """The part of *batch* after *cursor*: the position of its first event, and the events."""
+    seen = cursor + 1 - batch.first
+    if seen <= 0:
+        return batch.first, batch.events
+    return cursor + 1, batch.events[seen:]
+
+
+def last_position(batch: Batch) -> int:
+    """The position of the last event of *batch*, or of the one before it if it is empty."""
+    return batch.first + len(batch.events) - 1 if batch.events else batch.prev

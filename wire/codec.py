@@ -1,0 +1,316 @@
+"""Frames to messages and back, within every limit.
+
+``Decoder`` and ``Encoder`` hold a msgpack object each and belong to one thread.  Whatever
+bytes come in, ``Decoder.decode`` returns messages or raises WireError, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+import msgpack
+
+from . import limits
+from .batch import encode_batch, pack_event, parse_event
+from .errors import BadFrame, Code, UnknownKind, VersionMismatch
+from .messages import (
+    KINDS,
+    Ack,
+    Batch,
+    Bye,
+    Cursor,
+    Echo,
+    Error,
+    Farewell,
+    Fetch,
+    Fetched,
+    Follow,
+    Hello,
+    Info,
+    Kind,
+    Limits,
+    Message,
+    Missed,
+    Ping,
+    Pong,
+    Presence,
+    Reading,
+    Refusal,
+    Refused,
+    Send,
+    Start,
+    User,
+    Users,
+    Welcome,
+)
+from .names import fits
+from .shape import array, binary, boolean, check_depth, integer, record, string
+
+
+def _start(value: object) -> Start:
+    number = integer(value)
+    if number > max(Start):
+        raise BadFrame("no such way to start reading a log")
+    return Start(number)
+
+
+def _port(value: object) -> int:
+    number = integer(value)
+    if not 0 < number < 65536:
+        raise BadFrame("a port from 1 to 65535 is wanted")
+    return number
+
+
+_name = string(limits.MAX_NAME)
+_log = string(limits.MAX_LOG_NAME)
+_code = string(limits.MAX_NAME)
+_words = string(limits.MAX_WORDS)
+_epoch = binary(limits.EPOCH_LENGTH)
+_epoch_or_none = binary(0, limits.EPOCH_LENGTH)
+_id = binary(limits.ID_LENGTH)
+_id_or_none = binary(0, limits.ID_LENGTH)
+_cursors = array(limits.MAX_FOLLOWS, record(Cursor, _log, _epoch, integer))
+
+
+class Unsendable:
+    """A SEND or ECHO whose number is good and whose content breaks a limit.
+
+    It takes its number and is refused with ``code``: one bad command does not cost its
+    sender the rest of the frame.
+    """
+
+    __slots__ = ("code", "cseq", "words")
+
+    def __init__(self, cseq: int, code: Code, words: str) -> None:
+        self.cseq = cseq
+        self.code = code
+        self.words = words
+
+
+_TOO_LONG = f"too long: at most {limits.MAX_TEXT} bytes are allowed"
+
+
+# The two commands are decoded by hand: they are nearly all there is to decode in a busy
+# broker, and the general way costs twice as much (bench: "decode").
+def _send(item: tuple[Any, ...]) -> Send | Unsendable:
+    try:
+        _, cseq, to, text = item
+    except ValueError:
+        if len(item) < 4:
+            raise BadFrame("SEND has 3 fields") from None
+        check_depth(item[4:], 2)
+        _, cseq, to, text = item[:4]
+    if type(to) is not str or type(text) is not str:
+        raise BadFrame("SEND wants a name and a text")
+    if type(cseq) is not int or not 0 < cseq <= limits.MAX_INT:
+        raise BadFrame("a command number is from 1 to 2^63-1")
+    if len(to) > limits.MAX_NAME:
+        return Unsendable(cseq, Code.NO_SUCH_USER, "no such user: a name that long cannot be")
+    if not fits(text):
+        return Unsendable(cseq, Code.TOO_LONG, _TOO_LONG)
+    return Send(cseq, to, text)
+
+
+def _echo(item: tuple[Any, ...]) -> Echo | Unsendable:
+    if len(item) != 3:
+        if len(item) < 3:
+            raise BadFrame("ECHO has 2 fields")
+        check_depth(item[3:], 2)
+    cseq, text = item[1:3]
+    if type(text) is not str:
+        raise BadFrame("ECHO wants a text")
+    if type(cseq) is not int or not 0 < cseq <= limits.MAX_INT:
+        raise BadFrame("a command number is from 1 to 2^63-1")
+    if not fits(text):
+        return Unsendable(cseq, Code.TOO_LONG, _TOO_LONG)
+    return Echo(cseq, text)
+
+
+def _hello(item: tuple[Any, ...]) -> Hello:
+    # The version comes first and is looked at alone: the rest may differ in another one.
+    if len(item) < 2:
+        raise BadFrame("HELLO has 6 fields")
+    version = integer(item[1])
+    if version != limits.VERSION:
+        older, newer = ("your client", "the broker")[:: 1 if version < limits.VERSION else -1]
+        raise VersionMismatch(
+            f"protocol version {version} meets version {limits.VERSION}: "
+            f"{older} is older than {newer}; upgrade {older}"
+        )
+    hello: Hello = _hello_fields(item)
+    if len({follow.log for follow in hello.follows}) < len(hello.follows):
+        raise BadFrame("HELLO follows a log twice")
+    return hello
+
+
+def _batch(item: tuple[Any, ...]) -> Batch:
+    if len(item) < 6:
+        raise BadFrame("BATCH has 5 fields")
+    check_depth(item[6:], 2)
+    events = item[5]
+    if type(events) is not tuple:
+        raise BadFrame("BATCH wants an array of events")
+    prev, first = integer(item[3]), integer(item[4])
+    if first <= prev or first > limits.MAX_INT - len(events):
+        raise BadFrame("a batch begins after what precedes it")
+    return Batch(
+        _log(item[1]), _epoch(item[2]), prev, first, tuple([parse_event(e) for e in events])
+    )
+
+
+def _message(
+    kind: Callable[..., Any], *fields: Callable[[object], Any]
+) -> Callable[[tuple[Any, ...]], Any]:
+    def ignore_kind(*values: Any) -> Any:
+        return kind(*values[1:])
+
+    return record(ignore_kind, integer, *fields)
+
+
+_hello_fields = _message(
+    Hello,
+    integer,
+    _name,
+    _id,
+    _id_or_none,
+    boolean,
+    array(limits.MAX_FOLLOWS, record(Follow, _log, _epoch_or_none, _start, integer)),
+)
+
+_Parser = Callable[[tuple[Any, ...]], Any]
+
+FROM_CLIENT: Mapping[int, _Parser] = {
+    Kind.HELLO: _hello,
+    Kind.SEND: _send,
+    Kind.ECHO: _echo,
+    Kind.INFO: _message(Info, integer, _name),
+    Kind.FETCH: _message(Fetch, integer, _log, _epoch, integer, integer),
+    Kind.PING: _message(Ping, integer, integer, integer, _cursors),
+    Kind.BYE: _message(Bye),
+}
+
+FROM_BROKER: Mapping[int, _Parser] = {
+    Kind.WELCOME: _message(
+        Welcome,
+        integer,
+        _name,
+        _epoch,
+        boolean,
+        integer,
+        _id_or_none,
+        _port,
+        integer,
+        integer,
+        record(Limits, integer, integer, integer, integer),
+        array(limits.MAX_FOLLOWS, record(Reading, _log, _epoch, integer, integer)),
+    ),
+    Kind.REFUSED: _message(Refused, _code, _words),
+    Kind.ACK: _message(
+        Ack, integer, integer, array(limits.MAX_REFUSALS, record(Refusal, integer, _code, _words))
+    ),
+    Kind.BATCH: _batch,
+    Kind.FETCHED: _message(Fetched, integer, _log, _epoch, integer),
+    Kind.MISSED: _message(Missed, _log, _epoch, integer, integer, integer),
+    Kind.USERS: _message(
+        Users, integer, array(limits.MAX_USERS, record(User, _name, integer)), boolean
+    ),
+    Kind.PRESENCE: _message(Presence, boolean, _name, integer),
+    Kind.PONG: _message(Pong, integer, _cursors),
+    Kind.ERROR: _message(Error, _code, _words, integer),
+    Kind.FAREWELL: _message(Farewell, _code, _words),
+}
+
+
+def _no_extensions(code: int, data: bytes) -> NoReturn:
+    raise BadFrame("msgpack extension types are not used")
+
+
+class Decoder:
+    """Takes frames of one direction apart: FROM_CLIENT or FROM_BROKER."""
+
+    def __init__(self, kinds: Mapping[int, _Parser]) -> None:
+        self._kinds = kinds
+        self._renew()
+
+    def _renew(self) -> None:
+        # No maps and no extensions (Timestamp included, which bypasses ext_hook): their
+        # length limits are 0.  Tuples, because they cost less and cannot be changed.
+        self._unpacker = msgpack.Unpacker(
+            use_list=False,
+            raw=False,
+            strict_map_key=True,
+            max_buffer_size=2 * limits.MAX_FRAME,
+            max_array_len=limits.MAX_FRAME,
+            max_map_len=0,
+            max_ext_len=0,
+            ext_hook=_no_extensions,
+        )
+
+    def decode(self, frame: bytes) -> list[Any]:
+        """The messages of *frame*, all of them or none.  Raises WireError only."""
+        if len(frame) > limits.MAX_FRAME:
+            raise BadFrame(f"a frame is at most {limits.MAX_FRAME} bytes")
+        unpacker = self._unpacker
+        try:
+            unpacker.feed(frame)
+            items = list(unpacker)
+            # The unpacker keeps the beginning of a message that is cut short, and tells
+            # nobody.  A nil comes out as itself only if nothing was waiting before it.
+            unpacker.feed(b"\xc0")
+            whole = list(unpacker) == [None]
+        except Exception as error:  # noqa: BLE001 - msgpack raises several kinds; none may pass
+            self._renew()
+            raise BadFrame(f"not msgpack within the limits: {type(error).__name__}") from None
+        if not whole:
+            self._renew()
+            raise BadFrame("the last message is cut short")
+        if not items:
+            raise BadFrame("an empty frame")
+        kinds = self._kinds
+        messages = []
+        try:
+            for item in items:
+                messages.append(kinds[item[0]](item))
+        except (KeyError, TypeError, IndexError):
+            raise self._reject(items[len(messages)]) from None
+        return messages
+
+    def _reject(self, item: object) -> BadFrame | UnknownKind:
+        if type(item) is not tuple or not item or type(item[0]) is not int:
+            return BadFrame("a message is an array that begins with its kind")
+        return UnknownKind(f"unknown kind of message: {item[0]}")
+
+
+class Encoder:
+    """Packs messages."""
+
+    def __init__(self) -> None:
+        self._pack = msgpack.Packer(autoreset=True).pack
+
+    def encode(self, message: Message) -> bytes:
+        """The bytes of *message*; messages back to back are a frame."""
+        if isinstance(message, Batch):
+            body = b"".join([pack_event(event) for event in message.events if event is not None])
+            return encode_batch(*message[:4], len(message.events), body)
+        packed: bytes = self._pack((KINDS[type(message)], *message))
+        return packed
+
+
+def coalesce(pieces: Iterable[bytes], most: int) -> list[bytes]:
+    """*pieces* joined, in order, into frames of at most *most* bytes.
+
+    A piece that is longer by itself becomes a frame of its own.
+    """
+    frames: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        if waiting and size + len(piece) > most:
+            frames.append(b"".join(waiting))
+            waiting, size = [], 0
+        waiting.append(piece)
+        size += len(piece)
+    if waiting:
+        frames.append(b"".join(waiting))
+    return frames

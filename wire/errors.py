@@ -1,0 +1,105 @@
+"""Codes and exceptions of the protocol.
+
+The exceptions of this package, as a tree::
+
+    WireError               the peer's bytes are not the protocol's
+     ├─ BadFrame            not one or more well-formed messages within the limits
+     ├─ UnknownKind         a well-formed message of a kind that this version lacks
+     └─ VersionMismatch     a HELLO of another protocol version
+    InvalidInput            *you* misused the protocol: refused before a byte is sent
+     ├─ BadName             not a valid user name
+     └─ BadText             not a valid text (too long, not Unicode)
+
+``WireError`` is about a peer and costs that peer a coded reply; ``InvalidInput`` is a
+``ValueError`` of the caller.  Nothing else leaves ``wire``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why something was refused.  The value travels; see docs/protocol.md, "Codes"."""
+
+    # The frame or the message itself.
+    BAD_FRAME = "bad_frame"
+    """The frame is not one or more well-formed messages within the limits."""
+    UNKNOWN_KIND = "unknown_kind"
+    """A message of a kind that the broker does not know."""
+    VERSION = "version"
+    """HELLO names another protocol version."""
+    BAD_IDENTITY = "bad_identity"
+    """The connection set a ZeroMQ routing id of its own."""
+
+    # Who you are.
+    BAD_NAME = "bad_name"
+    """Not a valid user name."""
+    NAME_TAKEN = "name_taken"
+    """The name belongs to another user."""
+    ALREADY_JOINED = "already_joined"
+    """The same user is joined elsewhere and this session wants to be the only one."""
+    NO_SESSION = "no_session"
+    """This connection has not said HELLO, or its session is over: say HELLO."""
+    BROKER_FULL = "broker_full"
+    """The broker cannot take one more session."""
+    NOT_ALLOWED = "not_allowed"
+    """This session may not do that."""
+
+    # What you asked for.
+    NO_SUCH_USER = "no_such_user"
+    """Nobody of that name is on."""
+    NO_SUCH_LOG = "no_such_log"
+    """The session does not follow a log of that name."""
+    TOO_LONG = "too_long"
+    """The text is longer than the broker's limit."""
+    OUT_OF_ORDER = "out_of_order"
+    """A command number was skipped; the reference tells the one expected."""
+
+    # Why the broker says goodbye.
+    LEFT = "left"
+    """The answer to the client's own BYE."""
+    SHUTTING_DOWN = "shutting_down"
+    """The broker is stopping."""
+    REPLACED = "replaced"
+    """The session goes on over another connection."""
+
+
+class WireError(Exception):
+    """The peer's bytes are not the protocol's.  ``code`` is what to answer."""
+
+    code = Code.BAD_FRAME
+
+
+class BadFrame(WireError):
+    """Not one or more well-formed messages within the limits."""
+
+
+class UnknownKind(WireError):
+    """A message of a kind that this version lacks."""
+
+    code = Code.UNKNOWN_KIND
+
+
+class VersionMismatch(WireError):
+    """A HELLO of another protocol version."""
+
+    code = Code.VERSION
+
+
+class InvalidInput(ValueError):
+    """The caller asked for something that the protocol cannot carry."""
+
+    code = Code.BAD_FRAME
+
+
+class BadName(InvalidInput):
+    """Not a valid user name."""
+
+    code = Code.BAD_NAME
+
+
+class BadText(InvalidInput):
+    """Not a valid text: too long, or not Unicode."""
+
+    code = Code.TOO_LONG

@@ -1,0 +1,60 @@
+"""Every bound of the protocol, in one place (docs/protocol.md, "Limits").
+
+All sizes are bytes unless a name says otherwise.
+"""
+
+from __future__ import annotations
+
+VERSION = 1
+"""The protocol version that HELLO carries."""
+
+MAX_FRAME = 64 * 1024
+"""The largest frame, in either direction.  Also ZeroMQ's MAXMSGSIZE, which disconnects a
+sender that exceeds it: so nobody sends a larger one."""
+
+FRAME_TARGET = 16 * 1024
+"""What the broker packs into one frame at most, plus one event or reply: it bounds what a
+slow reader's full pipe (1000 frames) can hold."""
+
+MAX_TEXT = 16 * 1024
+"""The longest text, in UTF-8 bytes."""
+
+MAX_NAME = 32
+"""The longest user name, in characters (all of them ASCII)."""
+
+MAX_WORDS = 1024
+"""The longest explanation beside a code, in UTF-8 bytes."""
+
+MAX_LOG_NAME = 64
+"""The longest name of a log, in bytes."""
+
+MAX_FOLLOWS = 16
+"""Logs that one session may follow."""
+
+MAX_USERS = 500
+"""Users in one USERS message; more take another INFO."""
+
+MAX_REFUSALS = 100
+"""Refusals in one ACK message; more take another ACK."""
+
+MAX_DEPTH = 8
+"""Nested arrays in a message, its own array included."""
+
+MAX_INT = 2**63 - 1
+"""Every integer of the protocol is between 0 and this."""
+
+ID_LENGTH = 16
+"""A session id and a credential: random bytes from a cryptographic source."""
+
+EPOCH_LENGTH = 8
+"""An epoch: random bytes that name one life of a log."""
+
+WINDOW = 1024
+"""Commands (SEND, ECHO) that a session may have unresolved.  The broker keeps the outcomes
+of that many, so a client that keeps to it can always learn what became of a command."""
+
+PUSH_WINDOW = 1024 * 1024
+"""Bytes that the broker pushes to a session before it wants a sign of life (PING, FETCH)."""
+
+MAX_FETCH = 256 * 1024
+"""Bytes of batches in answer to one FETCH."""

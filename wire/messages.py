@@ -1,0 +1,337 @@
+"""The messages of the protocol: one small immutable type each.
+
+A message travels as a msgpack array ``[kind, field, …]`` with the fields in the order in
+which they stand here.  ``codec`` turns bytes into these and back; nobody else packs.
+docs/protocol.md describes each of them for people who write another client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from .errors import Code
+
+ECHO_LOG = "echo"
+"""The public log: what everyone hears."""
+DIRECT_LOG = "direct"
+"""The session's own mailbox.  Each user sees only their own under this name, so no message
+can ask for somebody else's."""
+
+PRESENCE_TOPIC = b"presence\0"
+GREETING_TOPIC = b"greeting\0"
+"""The single-part message with which PUB greets a new connection."""
+
+
+def topic_of(log: str) -> bytes:
+    """The PUB topic of *log*: its name and NUL, so that ``dev`` does not match ``devops``."""
+    return log.encode() + b"\0"
+
+
+class Kind(IntEnum):
+    """The first element of a message.  Below 16 clients speak, from 16 on the broker."""
+
+    HELLO = 1
+    SEND = 2
+    ECHO = 3
+    INFO = 4
+    FETCH = 5
+    PING = 6
+    BYE = 7
+    WELCOME = 16
+    REFUSED = 17
+    ACK = 18
+    BATCH = 19
+    FETCHED = 20
+    MISSED = 21
+    USERS = 22
+    PRESENCE = 23
+    PONG = 24
+    ERROR = 25
+    FAREWELL = 26
+
+
+class Start(IntEnum):
+    """Where a session begins to read a log that it follows."""
+
+    NOW = 0
+    """After the newest event; the value is ignored."""
+    UNREAD = 1
+    """After the last position that the user confirmed in a PING; the value is ignored."""
+    AFTER = 2
+    """After the position ``value``, if the epoch matches or is empty; 0 is everything kept."""
+    AGE = 3
+    """At the first event of the last ``value`` milliseconds, by the broker's clock."""
+
+
+class Follow(NamedTuple):
+    """One log that a session wants to read, and from where."""
+
+    log: str
+    epoch: bytes
+    start: Start
+    value: int
+
+
+class Cursor(NamedTuple):
+    """A position in one life of a log: how far a reader is, or where the log's head is."""
+
+    log: str
+    epoch: bytes
+    position: int
+
+
+class Reading(NamedTuple):
+    """What WELCOME says of a followed log: read on after ``start``; ``head`` is the newest."""
+
+    log: str
+    epoch: bytes
+    start: int
+    head: int
+
+
+class Refusal(NamedTuple):
+    """A command that was not carried out."""
+
+    cseq: int
+    code: str
+    words: str
+
+
+class Limits(NamedTuple):
+    """What the broker bears, in WELCOME.  Bytes, but for ``window``: commands."""
+
+    max_frame: int
+    max_text: int
+    window: int
+    push_window: int
+
+
+class Event(NamedTuple):
+    """Something said, as it lies in a log.  ``to`` is empty for a broadcast."""
+
+    time: int
+    """Milliseconds since 1970-01-01 UTC, by the broker's clock; never falls within a log."""
+    sender: str
+    to: str
+    text: str
+
+
+# --- client to broker ---------------------------------------------------------------------
+
+
+class Hello(NamedTuple):
+    """Binds this connection to a session.  The first message on every connection."""
+
+    version: int
+    name: str
+    """Empty for an observer, who reads the public log and sends nothing."""
+    session: bytes
+    credential: bytes
+    """What WELCOME gave earlier, or empty."""
+    exclusive: bool
+    """Refuse, if the user has another exclusive session (a person's ``join``)."""
+    follows: tuple[Follow, ...]
+
+
+class Send(NamedTuple):
+    """A text to one user."""
+
+    cseq: int
+    to: str
+    text: str
+
+
+class Echo(NamedTuple):
+    """A text to everyone."""
+
+    cseq: int
+    text: str
+
+
+class Info(NamedTuple):
+    """Who is on, from the first name after ``after``?"""
+
+    ref: int
+    after: str
+
+
+class Fetch(NamedTuple):
+    """The events of a followed log after a position, up to about ``budget`` bytes."""
+
+    ref: int
+    log: str
+    epoch: bytes
+    after: int
+    budget: int
+
+
+class Ping(NamedTuple):
+    """A sign of life that states all the client has: the answer tells what it lacks."""
+
+    ref: int
+    sent: int
+    """The highest command number sent."""
+    resolved: int
+    """The highest command number whose outcome is known, with all before it."""
+    cursors: tuple[Cursor, ...]
+
+
+class Bye(NamedTuple):
+    """The session is over; its name is free at once.  Answered by FAREWELL."""
+
+
+# --- broker to client ---------------------------------------------------------------------
+
+
+class Welcome(NamedTuple):
+    """The answer to HELLO."""
+
+    version: int
+    name: str
+    epoch: bytes
+    resumed: bool
+    """The session was known: numbers and cursors go on.  Else commands count from 1."""
+    cseq: int
+    """The last command number that the session carried out or refused."""
+    credential: bytes
+    pub_port: int
+    heartbeat: int
+    """Milliseconds between two PINGs."""
+    lease: int
+    """Milliseconds of silence after which the session's name is free."""
+    limits: Limits
+    readings: tuple[Reading, ...]
+
+
+class Refused(NamedTuple):
+    """HELLO was refused."""
+
+    code: str
+    words: str
+
+
+class Ack(NamedTuple):
+    """Commands ``after`` + 1 to ``upto`` are resolved: stored, but for those in ``refused``."""
+
+    after: int
+    upto: int
+    refused: tuple[Refusal, ...]
+
+
+class Batch(NamedTuple):
+    """Consecutive events of a log.  The i-th (from 0) is at position ``first`` + i."""
+
+    log: str
+    epoch: bytes
+    prev: int
+    """The position of the last event before these, 0 for none."""
+    first: int
+    events: tuple[Event | None, ...]
+    """None stands for an event of a type that this version does not know."""
+
+
+class Fetched(NamedTuple):
+    """The end of the answer to FETCH."""
+
+    ref: int
+    log: str
+    epoch: bytes
+    head: int
+
+
+class Missed(NamedTuple):
+    """``lost`` events after ``after`` and up to ``upto`` are no longer kept."""
+
+    log: str
+    epoch: bytes
+    after: int
+    upto: int
+    lost: int
+
+
+class User(NamedTuple):
+    """One line of ``info``.  ``since`` is milliseconds since 1970."""
+
+    name: str
+    since: int
+
+
+class Users(NamedTuple):
+    """Who is on, in the order of names.  ``more``: ask again after the last name."""
+
+    ref: int
+    users: tuple[User, ...]
+    more: bool
+
+
+class Presence(NamedTuple):
+    """Somebody came on or left.  Not logged: INFO is the truth."""
+
+    on: bool
+    name: str
+    time: int
+
+
+class Pong(NamedTuple):
+    """The answer to PING, or with ``ref`` 0 unasked: where the followed logs' heads are."""
+
+    ref: int
+    heads: tuple[Cursor, ...]
+
+
+class Error(NamedTuple):
+    """A frame or a request was not understood or not granted.
+
+    ``ref`` is the request's, or the command number expected (``out_of_order``), or 0.
+    """
+
+    code: str
+    words: str
+    ref: int
+
+
+class Farewell(NamedTuple):
+    """The broker ends the session, or the connection's part in it."""
+
+    code: str
+    words: str
+
+
+ClientMessage = Hello | Send | Echo | Info | Fetch | Ping | Bye
+BrokerMessage = (
+    Welcome | Refused | Ack | Batch | Fetched | Missed | Users | Presence | Pong | Error | Farewell
+)
+Message = ClientMessage | BrokerMessage
+
+KINDS: dict[type, Kind] = {
+    Hello: Kind.HELLO,
+    Send: Kind.SEND,
+    Echo: Kind.ECHO,
+    Info: Kind.INFO,
+    Fetch: Kind.FETCH,
+    Ping: Kind.PING,
+    Bye: Kind.BYE,
+    Welcome: Kind.WELCOME,
+    Refused: Kind.REFUSED,
+    Ack: Kind.ACK,
+    Batch: Kind.BATCH,
+    Fetched: Kind.FETCHED,
+    Missed: Kind.MISSED,
+    Users: Kind.USERS,
+    Presence: Kind.PRESENCE,
+    Pong: Kind.PONG,
+    Error: Kind.ERROR,
+    Farewell: Kind.FAREWELL,
+}
+
+
+def error(code: Code, words: str, ref: int = 0) -> Error:
+    """An ERROR with its code as it travels."""
+    return Error(code.value, words, ref)
+
+
+def cursors_by_log(cursors: Sequence[Cursor]) -> dict[str, Cursor]:
+    """The cursors of a PING or PONG, by the name of their log."""
+    return {cursor.log: cursor for cursor in cursors}

@@ -1,0 +1,55 @@
+"""What a user name is, and what a text is.
+
+Names are compared after case mapping, in the spirit of the PRECIS profile
+UsernameCaseMapped (RFC 8265, section 3.3): ``Alice`` and ``alice`` are one user.  The
+alphabet is ASCII, where that mapping is ``str.lower`` and look-alikes of other scripts
+cannot arise.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .errors import BadName, BadText
+from .limits import MAX_NAME, MAX_TEXT
+
+_NAME = re.compile(rf"[a-z0-9][a-z0-9_.-]{{0,{MAX_NAME - 1}}}")
+
+NAME_RULE = f"a name is 1 to {MAX_NAME} of a-z 0-9 _ . - and starts with a letter or a digit"
+
+
+def canonical_name(name: str) -> str:
+    """The form in which *name* is stored, compared and shown.
+
+    Raises BadName, in words for the person who typed it.
+    """
+    # isascii before lower: the Kelvin sign, for one, lowers to an ASCII k.
+    mapped = name.lower() if name.isascii() else name
+    if _NAME.fullmatch(mapped) is None:
+        shown = name if len(name) <= MAX_NAME else name[:MAX_NAME] + "…"
+        raise BadName(f"not a valid name: {shown!r}; {NAME_RULE}")
+    return mapped
+
+
+def checked_text(text: str) -> str:
+    """*text* itself, if it may be sent: at most MAX_TEXT bytes of valid UTF-8.
+
+    Any character may occur; a reader escapes what its terminal must not see.
+    Raises BadText.
+    """
+    # A quarter of the limit cannot exceed it: spare the common case the encoding, unless
+    # it holds what cannot be encoded at all.
+    if len(text) * 4 <= MAX_TEXT and text.isascii():
+        return text
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise BadText(f"not valid Unicode: {error.reason} at character {error.start}") from None
+    if size > MAX_TEXT:
+        raise BadText(f"too long: {size} bytes, and {MAX_TEXT} are allowed")
+    return text
+
+
+def fits(text: str) -> bool:
+    """Whether *text*, decoded from UTF-8, is within MAX_TEXT bytes."""
+    return len(text) * 4 <= MAX_TEXT or len(text.encode()) <= MAX_TEXT
