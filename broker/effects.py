@@ -1,0 +1,30 @@
+"""What the core wants done: values that ``server`` performs, in order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Deliver(NamedTuple):
+    """A frame for one connection.  If its pipe is full, it is skipped: everything in it can
+    be asked for again.  If the connection is gone, the core wants to know (`Broker.lost`)."""
+
+    identity: bytes
+    frame: bytes
+
+
+class Publish(NamedTuple):
+    """A frame for everyone who subscribed to *topic*."""
+
+    topic: bytes
+    frame: bytes
+
+
+class Note(NamedTuple):
+    """A line for the broker's log: a word of a small vocabulary, and fields."""
+
+    what: str
+    fields: dict[str, object]
+
+
+Effect = Deliver | Publish | Note

@@ -1,0 +1,150 @@
+"""The journal: where logs are kept.  Here the port, and a journal in memory.
+
+The broker appends the rows of a turn, commits once, and only then tells anyone.  ``fetch``
+gives back what was committed, byte for byte.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import NamedTuple, Protocol
+
+from .log import Row
+
+
+class Page(NamedTuple):
+    """An answer to a fetch."""
+
+    missed_upto: int
+    """Events up to here are no longer kept, or 0 if nothing that was asked for is lost."""
+    lost: int
+    """How many that are."""
+    rows: Sequence[Row]
+
+
+class Journal(Protocol):
+    """What the broker wants of a place to keep logs."""
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        """Stores the rows of one turn, all or none."""
+
+    def fetch(self, log: str, after: int, budget: int) -> Page:
+        """The rows with events after *after*: at least one if there is any, about *budget*
+        bytes at most."""
+
+    def position_at(self, log: str, time: int) -> int:
+        """The position before the first row with an event at or after *time*
+        (milliseconds since 1970)."""
+
+    def drop(self, log: str) -> None:
+        """Forgets a log: its owner is gone for good."""
+
+
+_first = attrgetter("first")
+_time = attrgetter("time")
+
+
+class _Kept:
+    """The rows of one log; ``rows[start:]`` are kept."""
+
+    __slots__ = ("lost", "rows", "start")
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.start = 0
+        self.lost = 0
+        """The position of the newest event that was dropped."""
+
+    def drop_oldest(self) -> Row:
+        row = self.rows[self.start]
+        self.start += 1
+        self.lost = row.last
+        # A list that is cut at its front one by one costs its length each time.
+        if self.start > 64 and self.start * 2 > len(self.rows):
+            del self.rows[: self.start]
+            self.start = 0
+        return row
+
+
+class MemoryJournal:
+    """Keeps the newest events in memory: at most *events*, in at most *size* bytes.
+
+    The oldest go first, whichever log they are in.
+    """
+
+    # What a row costs beside its events: the tuple, its integers, the bytes object's head and
+    # its places in two sequences (sys.getsizeof; measured 290 for a row of one event).
+    ROW_COST = 300
+
+    def __init__(self, events: int = 1_000_000, size: int = 256 * 1024 * 1024) -> None:
+        self._most_events = events
+        self._most_size = size
+        self._logs: dict[str, _Kept] = {}
+        # Whose row is the oldest, the next oldest, …  The entries of a dropped log stay behind
+        # and find nothing to drop; when they are the most of it, they are swept out.
+        self._order: deque[_Kept] = deque()
+        self._stale = 0
+        self.events = 0
+        self.size = 0
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            kept = self._logs.get(row.log)
+            if kept is None:
+                kept = self._logs[row.log] = _Kept()
+            kept.rows.append(row)
+            self._order.append(kept)
+            self.events += row.events
+            self.size += len(row.body) + self.ROW_COST
+        while self.events > self._most_events or self.size > self._most_size:
+            oldest = self._order.popleft()
+            if oldest.start < len(oldest.rows):
+                self._forget(oldest.drop_oldest())
+            else:
+                self._stale -= 1
+
+    def _forget(self, row: Row) -> None:
+        self.events -= row.events
+        self.size -= len(row.body) + self.ROW_COST
+
+    def fetch(self, log: str, after: int, budget: int) -> Page:
+        kept = self._logs.get(log)
+        if kept is None:
+            return Page(0, 0, ())
+        missed_upto = kept.lost if kept.lost > after else 0
+        # The row that holds after + 1 is the last one that begins at or before it.
+        index = bisect_right(kept.rows, after + 1, lo=kept.start, key=_first) - 1
+        index = max(index, kept.start)
+        if index < len(kept.rows) and kept.rows[index].last <= after:
+            index += 1
+        rows: list[Row] = []
+        while index < len(kept.rows) and (not rows or len(kept.rows[index].body) <= budget):
+            rows.append(kept.rows[index])
+            budget -= len(kept.rows[index].body)
+            index += 1
+        return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
+
+    def position_at(self, log: str, time: int) -> int:
+        kept = self._logs.get(log)
+        if kept is None:
+            return 0
+        index = bisect_left(kept.rows, time, lo=kept.start, key=_time)
+        if index < len(kept.rows):
+            return kept.rows[index].prev
+        return kept.rows[-1].last if len(kept.rows) > kept.start else kept.lost
+
+    def drop(self, log: str) -> None:
+        kept = self._logs.pop(log, None)
+        if kept is None:
+            return
+        for row in kept.rows[kept.start :]:
+            self._forget(row)
+            self._stale += 1
+        kept.rows.clear()
+        kept.start = 0
+        if self._stale > 1000 and self._stale * 2 > len(self._order):
+            self._order = deque([other for other in self._order if other.rows])
+            self._stale = 0

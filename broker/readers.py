@@ -1,0 +1,79 @@
+"""Reading logs: which log a session means, where it starts, what a fetch gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..wire.batch import encode_batch
+from ..wire.limits import FRAME_TARGET, MAX_FETCH
+from ..wire.messages import DIRECT_LOG, ECHO_LOG, Cursor, Fetch, Follow, Start
+from .journal import Journal, Page
+from .log import Log, Row
+from .session import Session
+
+
+class Readers:
+    """What sessions see of the public log and of their own mailbox, under the names that
+    they have on the wire.  Nobody can name another's mailbox."""
+
+    def __init__(self, echo: Log, journal: Journal) -> None:
+        self._echo = echo
+        self._journal = journal
+
+    def find(self, session: Session, name: str) -> Log | None:
+        """The log that *session* calls *name*."""
+        if name == ECHO_LOG:
+            return self._echo
+        if name == DIRECT_LOG and session.user is not None:
+            return session.user.mailbox
+        return None
+
+    def heads(self, session: Session) -> tuple[Cursor, ...]:
+        """The heads of the logs that *session* follows."""
+        found = [(name, self.find(session, name)) for name in session.follows]
+        return tuple([Cursor(name, log.epoch, log.head) for name, log in found if log])
+
+    def start(self, session: Session, log: Log, follow: Follow, time: int) -> int:
+        """The position after which *session* begins to read.  *time*: now, in ms."""
+        user = session.user
+        match follow.start:
+            case Start.AFTER if follow.epoch in (b"", log.epoch):
+                return min(follow.value, log.head)
+            case Start.AGE:
+                return self._journal.position_at(log.key, time - follow.value)
+            case Start.UNREAD | Start.AFTER if user is not None and log is user.mailbox:
+                return user.read
+        return log.head
+
+    def confirm(self, session: Session, cursors: Iterable[Cursor]) -> None:
+        """Notes how far the user has read, as a PING told."""
+        user = session.user
+        if user is None:
+            return
+        mailbox = user.mailbox
+        for cursor in cursors:
+            if cursor.log == DIRECT_LOG and cursor.epoch == mailbox.epoch:
+                user.read = max(user.read, min(cursor.position, mailbox.head))
+
+    def fetch(self, log: Log, message: Fetch) -> Page:
+        return self._journal.fetch(log.key, message.after, min(message.budget, MAX_FETCH))
+
+
+def pack_batches(name: str, log: Log, rows: Sequence[Row]) -> Iterator[bytes]:
+    """BATCH messages of *rows*, which adjoin each other: about FRAME_TARGET bytes each."""
+    run: list[Row] = []
+    size = 0
+    for row in rows:
+        if run and size + len(row.body) > FRAME_TARGET:
+            yield _pack_run(name, log, run)
+            run, size = [], 0
+        run.append(row)
+        size += len(row.body)
+    if run:
+        yield _pack_run(name, log, run)
+
+
+def _pack_run(name: str, log: Log, run: list[Row]) -> bytes:
+    body = run[0].body if len(run) == 1 else b"".join([row.body for row in run])
+    events = sum([row.events for row in run])
+    return encode_batch(name, log.epoch, run[0].prev, run[0].first, events, body)

@@ -1,0 +1,222 @@
+"""Users and their sessions: who may have a name, who is on.
+
+A *user* is a name and a credential.  A user is *on* while a session of theirs that follows
+their mailbox holds the name: then ``info`` lists them and messages reach them.  A one-shot
+sender holds its name without being on.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from hmac import compare_digest
+from typing import NamedTuple
+
+from ..wire.errors import BadName, Code
+from ..wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS
+from ..wire.messages import DIRECT_LOG, Hello, Refused
+from ..wire.messages import User as Listed
+from ..wire.names import canonical_name
+from .log import Log
+from .session import Happening, Session, State
+
+FreshBytes = Callable[[int], bytes]
+"""Gives that many unpredictable bytes."""
+
+
+class Settings(NamedTuple):
+    """What an operator or a test may set.  Times are seconds."""
+
+    pub_port: int
+    heartbeat: float = 5.0
+    """Between two PINGs of a client."""
+    lease: float = 15.0
+    """A session that is silent for so long lapses."""
+    grace: float = 3.0
+    """A name waits so long for a client whose connection is known to be lost.  Longer than
+    ZeroMQ's interval between two attempts to reconnect (client/link.py)."""
+    forget: float = 3600.0
+    """A lapsed session's outcomes are kept so long."""
+    most_lapsed: int = 10_000
+    most_sessions: int = 100_000
+
+
+class User:
+    """A name and who owns it."""
+
+    __slots__ = ("credential", "mailbox", "name", "on", "read", "sessions", "since")
+
+    def __init__(self, name: str, credential: bytes, mailbox: Log) -> None:
+        self.name = name
+        self.credential = credential
+        self.mailbox = mailbox
+        self.sessions: set[Session] = set()
+        self.on = False
+        self.since = 0
+        """When the user came on, in milliseconds since 1970."""
+        self.read = 0
+        """The position in the mailbox up to which the user confirmed to have read."""
+
+    def holders(self) -> list[Session]:
+        return [session for session in self.sessions if session.holding]
+
+
+class Contested(NamedTuple):
+    """The name is held by these sessions; whether all of them still live is to be seen."""
+
+    holders: list[Session]
+    refusal: Refused
+
+
+class Change(NamedTuple):
+    """Somebody came on or left."""
+
+    on: bool
+    name: str
+
+
+class Registry:
+    """Finds, admits and forgets users and sessions.  Times are on the lease clock."""
+
+    def __init__(
+        self, settings: Settings, fresh: FreshBytes, drop_log: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._fresh = fresh
+        self._drop_log = drop_log
+        self.users: dict[str, User] = {}
+        self.sessions: dict[bytes, Session] = {}
+        self._lapsed: OrderedDict[bytes, float] = OrderedDict()
+        """When each lapsed session is forgotten, the next one first."""
+        self._names: list[str] = []
+        """Of the users who are on, sorted."""
+        self._changes: list[Change] = []
+
+    # --- coming ---------------------------------------------------------------------------
+
+    def admit(self, hello: Hello, time: int) -> Session | Refused | Contested:
+        """The session that *hello* asks for, found or made, or why not.
+
+        *time* is when the user comes on, in milliseconds since 1970.
+        """
+        try:
+            name = canonical_name(hello.name) if hello.name else ""
+        except BadName as error:
+            return Refused(error.code.value, str(error))
+        session = self.sessions.get(hello.session)
+        if session is not None:
+            if (session.user.name if session.user else "") != name:
+                return Refused(Code.NOT_ALLOWED.value, "the session belongs to another name")
+            # The session id is the client's own secret of 128 bits; nobody else can name it.
+            session.happen(Happening.HELLO)
+            self._lapsed.pop(session.id, None)
+        else:
+            if len(self.sessions) - len(self._lapsed) >= self._settings.most_sessions:
+                return Refused(Code.BROKER_FULL.value, "the broker cannot take more sessions")
+            user = self._claim(name, hello) if name else None
+            if isinstance(user, Contested):
+                return user
+            session = self.sessions[hello.session] = Session(hello.session, user)
+            if user is not None:
+                user.sessions.add(session)
+        session.exclusive = hello.exclusive
+        session.follows = {follow.log: follow for follow in hello.follows}
+        self._settle(session.user, time)
+        return session
+
+    def _claim(self, name: str, hello: Hello) -> User | Contested:
+        user = self.users.get(name)
+        if user is not None:
+            owner = compare_digest(user.credential, hello.credential)
+            holders = [s for s in user.holders() if not owner or (s.exclusive and hello.exclusive)]
+            if holders:
+                code, words = (
+                    (Code.ALREADY_JOINED, f"{name!r} is already joined")
+                    if owner
+                    else (Code.NAME_TAKEN, f"name {name!r} is taken")
+                )
+                return Contested(holders, Refused(code.value, words))
+            if owner:
+                return user
+            # Nobody holds the name: its last owner has lapsed and makes room.
+            for session in list(user.sessions):
+                self._forget(session)
+        credential = hello.credential or self._fresh(ID_LENGTH)
+        user = User(name, credential, Log(f"@{name}", self._fresh(EPOCH_LENGTH)))
+        self.users[name] = user
+        return user
+
+    # --- going ----------------------------------------------------------------------------
+
+    def lost(self, session: Session, clock: float) -> None:
+        """The session's connection is known to be gone."""
+        session.happen(Happening.LOST)
+        session.expires = min(session.expires, clock + self._settings.grace)
+
+    def leave(self, session: Session) -> None:
+        """The client said BYE."""
+        session.happen(Happening.BYE)
+        self._remove(session)
+
+    def expire(self, clock: float) -> list[Session]:
+        """Lets lapse what is overdue, forgets what lapsed long ago; returns the former."""
+        overdue = [s for s in self.sessions.values() if s.holding and s.expires <= clock]
+        for session in overdue:
+            session.happen(Happening.EXPIRED)
+            self._lapsed[session.id] = clock + self._settings.forget
+            self._settle(session.user, 0)
+        while self._lapsed:
+            id, when = next(iter(self._lapsed.items()))
+            if when > clock and len(self._lapsed) <= self._settings.most_lapsed:
+                break
+            self._forget(self.sessions[id])
+        return overdue
+
+    def _forget(self, session: Session) -> None:
+        session.happen(Happening.FORGOTTEN)
+        self._lapsed.pop(session.id)
+        self._remove(session)
+
+    def _remove(self, session: Session) -> None:
+        del self.sessions[session.id]
+        user = session.user
+        if user is None:
+            return
+        user.sessions.discard(session)
+        self._settle(user, 0)
+        if not user.sessions:
+            del self.users[user.name]
+            self._drop_log(user.mailbox.key)
+
+    # --- who is on ------------------------------------------------------------------------
+
+    def _settle(self, user: User | None, time: int) -> None:
+        """Notes it if *user* came on or left by what just happened to a session."""
+        if user is None:
+            return
+        on = any(DIRECT_LOG in session.follows for session in user.holders())
+        if on == user.on:
+            return
+        user.on = on
+        self._changes.append(Change(on, user.name))
+        if on:
+            user.since = time
+            insort(self._names, user.name)
+        else:
+            del self._names[bisect_right(self._names, user.name) - 1]
+
+    def take_changes(self) -> list[Change]:
+        """Who came on and left since the last call, in order."""
+        changes, self._changes = self._changes, []
+        return changes
+
+    def page(self, after: str) -> tuple[list[Listed], bool]:
+        """The users who are on, from the first name after *after*, and whether more follow."""
+        start = bisect_right(self._names, after)
+        names = self._names[start : start + MAX_USERS]
+        more = start + len(names) < len(self._names)
+        return [Listed(name, self.users[name].since) for name in names], more
+
+    def live(self) -> Iterator[Session]:
+        return (s for s in self.sessions.values() if s.state is State.LIVE)

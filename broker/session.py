@@ -1,0 +1,138 @@
+"""One client's state: whether it is there, which commands it gave, what it was told.
+
+A session outlives its connections.  Its life, as states and what moves them::
+
+            HELLO                LOST              EXPIRED
+    (new) ───────▶ LIVE ─────────────────▶ GONE ───────────▶ LAPSED
+                    │ ▲                     │                 │ │
+                    │ └────────HELLO────────┴──────HELLO──────┘ │
+                    └──EXPIRED──▶ LAPSED        BYE, FORGOTTEN  ▼
+                                                 from anywhere ENDED
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from ..wire.errors import Code
+from ..wire.limits import MAX_REFUSALS, WINDOW
+from ..wire.messages import Ack, Follow, Refusal
+
+if TYPE_CHECKING:
+    from .registry import User
+
+
+class State(Enum):
+    LIVE = auto()
+    """Bound to a connection; its lease runs."""
+    GONE = auto()
+    """Its connection is known to be lost; the name waits a moment for it to come back."""
+    LAPSED = auto()
+    """Silent for too long: its name is free, its outcomes are kept should it come back."""
+    ENDED = auto()
+    """Left, forgotten, or displaced by the next owner of its name."""
+
+
+class Happening(Enum):
+    HELLO = auto()
+    LOST = auto()
+    EXPIRED = auto()
+    BYE = auto()
+    FORGOTTEN = auto()
+
+
+TRANSITIONS: dict[tuple[State, Happening], State] = {
+    (State.LIVE, Happening.HELLO): State.LIVE,
+    (State.GONE, Happening.HELLO): State.LIVE,
+    (State.LAPSED, Happening.HELLO): State.LIVE,
+    (State.LIVE, Happening.LOST): State.GONE,
+    (State.LIVE, Happening.EXPIRED): State.LAPSED,
+    (State.GONE, Happening.EXPIRED): State.LAPSED,
+    (State.LIVE, Happening.BYE): State.ENDED,
+    (State.LAPSED, Happening.FORGOTTEN): State.ENDED,
+}
+
+HOLDING = frozenset({State.LIVE, State.GONE})
+"""The states in which a session keeps its user's name from others."""
+
+
+class Session:
+    """What the broker remembers of one client."""
+
+    __slots__ = (
+        "_refused",
+        "cseq",
+        "exclusive",
+        "expires",
+        "follows",
+        "id",
+        "identity",
+        "state",
+        "told",
+        "unconfirmed",
+        "user",
+    )
+
+    def __init__(self, id: bytes, user: User | None) -> None:
+        self.id = id
+        self.user = user
+        """None for an observer."""
+        self.identity = b""
+        """The routing id of its connection while LIVE."""
+        self.state = State.LIVE
+        self.expires = 0.0
+        """When its lease runs out, or its name's moment of waiting (lease clock, seconds)."""
+        self.exclusive = False
+        self.follows: dict[str, Follow] = {}
+        self.cseq = 0
+        """The last command number that was accepted or refused."""
+        self.told = 0
+        """Up to where an ACK was last sent; the next one begins there."""
+        self._refused: deque[Refusal] = deque()
+        """Of the last WINDOW commands, those that were refused."""
+        self.unconfirmed = 0
+        """Bytes pushed since the last sign that the client reads."""
+
+    def __repr__(self) -> str:
+        name = self.user.name if self.user else "an observer"
+        return f"<Session of {name}, {self.state.name}, cseq {self.cseq}>"
+
+    @property
+    def holding(self) -> bool:
+        return self.state in HOLDING
+
+    def happen(self, what: Happening) -> None:
+        """Moves along TRANSITIONS; KeyError is a bug of the broker's."""
+        self.state = TRANSITIONS[self.state, what]
+
+    def refuse(self, code: Code, words: str) -> None:
+        """Stores that command number ``cseq`` was refused."""
+        while self._refused and self._refused[0].cseq <= self.cseq - WINDOW:
+            self._refused.popleft()
+        self._refused.append(Refusal(self.cseq, code.value, words))
+
+    def repeat_from(self, resolved: int) -> bool:
+        """The client knows the outcomes up to *resolved*: what follows is to be told again.
+
+        Outcomes older than the window are not kept; a client that keeps to the window never
+        needs them.  True if there is anything to tell.
+        """
+        self.told = max(min(self.told, resolved), self.cseq - WINDOW, 0)
+        return self.told < self.cseq
+
+    def acks(self) -> Iterator[Ack]:
+        """What the client is still to be told, as a chain of ACKs; taken to be told now.
+
+        If an ACK is lost on the way, the next one begins past what the client knows; it asks
+        with a PING and `repeat_from` goes back.
+        """
+        refused = [refusal for refusal in self._refused if refusal.cseq > self.told]
+        while len(refused) > MAX_REFUSALS:
+            part, refused = refused[:MAX_REFUSALS], refused[MAX_REFUSALS:]
+            yield Ack(self.told, part[-1].cseq, tuple(part))
+            self.told = part[-1].cseq
+        yield Ack(self.told, self.cseq, tuple(refused))
+        self.told = self.cseq
