@@ -35,7 +35,7 @@ check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@mkdir -p build/types/chatbroker
-	@for p in wire broker client testing; do ln -sfn $(CURDIR)/$$p build/types/chatbroker/$$p; done
+	@for p in wire broker client command testing; do ln -sfn $(CURDIR)/$$p build/types/chatbroker/$$p; done
 	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_layout.py
 

@@ -90,6 +90,8 @@ class Broker:
         self._settings = settings
         self._journal = journal
         self._registry = Registry(settings, fresh, journal.drop)
+        self.accepting = True
+        """Whether new sessions may come in; the edge knows how many descriptors are left."""
         self._decoder = Decoder(FROM_CLIENT)
         self._pack_text: Callable[[str], bytes] = msgpack.Packer(autoreset=True).pack
         self.epoch = fresh(EPOCH_LENGTH)
@@ -111,16 +113,20 @@ class Broker:
 
     # --- the turn -------------------------------------------------------------------------
 
-    def begin(self, now: float, time: int) -> None:
+    def begin(self, now: float, time: int) -> float:
         """Starts a turn.  *now* is a monotonic clock in seconds, *time* the wall clock in
-        milliseconds since 1970, which may step back: the broker's stamps do not."""
-        if self._now is not None:
-            self._clock += min(max(now - self._now, 0.0), MOST_ATTENDED)
+        milliseconds since 1970, which may step back: the broker's stamps do not.
+
+        Returns by how many seconds the turn before was longer than leases run in one turn."""
+        passed = 0.0 if self._now is None else max(now - self._now, 0.0)
+        attended = min(passed, MOST_ATTENDED)
+        self._clock += attended
         self._now = now
         if time > self._time:
             self._time = time
         self._heads.clear()
         self._turn += 1
+        return passed - attended
 
     def receive(self, identity: bytes, frame: bytes) -> None:
         """Takes one frame of a client.  Raises nothing: bad input gets a coded reply."""
@@ -222,6 +228,9 @@ class Broker:
         if bound is not None and bound.id != hello.session:
             # Another session over the same connection: the former one has no connection now.
             self.lost(identity)
+        if not self.accepting and hello.session not in self._registry.sessions:
+            words = "the broker has no descriptors left for another session"
+            return self._out.reply(identity, Refused(Code.BROKER_FULL.value, words))
         outcome = self._registry.admit(hello, self._time)
         if isinstance(outcome, Session):
             self._welcome(identity, hello, outcome)
@@ -235,6 +244,7 @@ class Broker:
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
             self._out.reply(identity, refused)
+        return None
 
     def _admit_waiting(self) -> None:
         """Looks again at HELLOs that asked for a name whose holders were probed before."""

@@ -1,0 +1,141 @@
+"""The command ``chatbroker``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..command.config import config_defaults
+from ..command.run import run_command
+from ..command.status import Status
+from .config import Config, StartError
+
+
+class _Group(click.Group):
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        kwargs.setdefault("default_map", config_defaults("chatbroker"))
+        return super().make_context(*args, **kwargs)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="chatbroker")
+def chatbroker() -> None:
+    """A self-hosted chat broker, for people and shell scripts.
+
+    Example: chatbroker run --port 5555
+    """
+
+
+@chatbroker.command()
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    envvar="CHATBROKER_HOST",
+    help="Address to listen on.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5555,
+    show_default=True,
+    envvar="CHATBROKER_PORT",
+    help="Port to listen on; 0 takes any free one, for both sockets.",
+)
+@click.option(
+    "--pub-port",
+    type=click.IntRange(0, 65535),
+    envvar="CHATBROKER_PUB_PORT",
+    help="Port for broadcasts.  [default: PORT+1]",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="CHATBROKER_DATA_DIR",
+    help="Folder for the data.  Not supported yet: this version keeps messages in memory.",
+)
+@click.option(
+    "--memory",
+    is_flag=True,
+    envvar="CHATBROKER_MEMORY",
+    help="Keep messages in memory only (this version always does).",
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="CHATBROKER_READY_FILE",
+    help="Write the addresses and the pid here, as JSON, when it serves.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log who comes and goes.")
+@click.option("--heartbeat", type=click.FloatRange(0.05, 3600), default=5.0, hidden=True)
+@click.option("--lease", type=click.FloatRange(0.1, 36000), default=15.0, hidden=True)
+@click.option("--grace", type=click.FloatRange(0, 3600), default=3.0, hidden=True)
+def run(
+    host: str,
+    port: int,
+    pub_port: int | None,
+    data_dir: Path | None,
+    memory: bool,
+    ready_file: Path | None,
+    verbose: bool,
+    heartbeat: float,
+    lease: float,
+    grace: float,
+) -> int:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Example: chatbroker run --port 5555
+    """
+    if data_dir is not None:
+        raise click.UsageError("--data-dir: this version keeps messages in memory only")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(message)s",
+    )
+    # Here, so that --help does not wait for ZeroMQ to load.
+    from .journal import MemoryJournal
+    from .server import Server
+
+    config = Config(host, port, pub_port, heartbeat, lease, grace)
+    server = Server(config, MemoryJournal())
+    with server.signals():
+        if ready_file is not None:
+            _write_ready_file(ready_file, server.address, server.pub_address)
+        click.echo(f"chatbroker ready at {server.address}")
+        try:
+            server.run()
+        finally:
+            if ready_file is not None:
+                ready_file.unlink(missing_ok=True)
+    return Status.DONE
+
+
+def _write_ready_file(path: Path, broker: str, pub: str) -> None:
+    """Writes it whole or not at all: whoever waits for it may read at any moment."""
+    ready = {"broker": broker, "pub": pub, "pid": os.getpid()}
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            file.write(json.dumps(ready) + "\n")
+        os.chmod(file.name, 0o644)
+        os.replace(file.name, path)
+    except OSError as error:
+        raise StartError(f"cannot write the ready file {path}: {error.strerror}") from None
+
+
+def _explain(error: Exception) -> tuple[Status, str] | None:
+    return (Status.FAILURE, str(error)) if isinstance(error, StartError) else None
+
+
+def main() -> None:
+    """The entry point of ``chatbroker``."""
+    sys.exit(run_command("chatbroker", chatbroker, _explain))

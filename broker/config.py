@@ -1,0 +1,32 @@
+"""What can be set about a broker, and what can keep it from starting."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class StartError(Exception):
+    """The broker cannot start; the words say why and what to do, on one line."""
+
+
+class Config(NamedTuple):
+    """The settings of one broker.  Times are seconds."""
+
+    host: str = "127.0.0.1"
+    port: int = 5555
+    """0 takes any free one, for both sockets."""
+    pub_port: int | None = None
+    """None: the one after ``port``."""
+    heartbeat: float = 5.0
+    lease: float = 15.0
+    grace: float = 3.0
+
+    def pub_port_for(self, port: int) -> int:
+        """The port to publish on when listening on *port*.  Raises StartError."""
+        if self.pub_port is not None:
+            return self.pub_port
+        if self.port == 0:
+            return 0
+        if port == 65535:
+            raise StartError("port 65535 has none after it for broadcasts; give --pub-port")
+        return port + 1

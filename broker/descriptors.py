@@ -1,0 +1,65 @@
+"""File descriptors: as many as the system grants, and a watch on how many are left.
+
+At the limit ZeroMQ's I/O thread spins on accept(); so the broker refuses sessions before.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import time
+
+log = logging.getLogger("chatbroker")
+
+REFUSE_AT = 0.8
+"""New sessions are refused when this share of the descriptors is in use."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two counts: one costs about 0.3 µs a descriptor."""
+
+MOST = 1_000_000
+"""More than this is not asked for: some systems grant what then costs memory to track."""
+
+
+class Descriptors:
+    """Raises the soft limit to the hard one when made."""
+
+    def __init__(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+                soft = wanted
+            except (ValueError, OSError) as error:
+                log.warning("descriptors limit=%d could not be raised: %s", soft, error)
+        self.limit = MOST if soft == resource.RLIM_INFINITY else soft
+        self._enough = True
+        self._next_look = 0.0
+
+    def in_use(self) -> int:
+        """How many this process has open, or 0 where the system does not tell."""
+        for folder in ("/proc/self/fd", "/dev/fd"):
+            try:
+                return len(os.listdir(folder))
+            except OSError:
+                continue
+        return 0
+
+    def enough(self) -> bool:
+        """Whether another session may come in."""
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_EVERY
+            used = self.in_use()
+            enough = used < REFUSE_AT * self.limit
+            if enough != self._enough:
+                log.warning(
+                    "descriptors used=%d limit=%d: new sessions are %s",
+                    used,
+                    self.limit,
+                    "accepted again" if enough else "refused",
+                )
+            self._enough = enough
+        return self._enough

@@ -1,0 +1,279 @@
+"""The edge: sockets, the poll loop, signals, descriptors.  The only module that imports zmq.
+
+It performs what the core wants and decides nothing.  Settings and rules are those of
+docs/architecture.md, "Sockets".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import gc
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import zmq
+
+from ..wire.errors import Code
+from ..wire.limits import MAX_FRAME
+from ..wire.messages import GREETING_TOPIC
+from .config import Config, StartError
+from .core import Broker
+from .descriptors import Descriptors
+from .effects import Deliver, Effect, Note, Publish
+from .journal import Journal
+from .registry import Settings
+
+log = logging.getLogger("chatbroker")
+
+MOST_FRAMES = 512
+"""Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
+
+STOP_WITHIN = 1.8
+"""Seconds after which a stop that peers hold up is cut short."""
+
+# ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
+# that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
+ROUTER_OPTIONS: dict[int, int] = {
+    zmq.ROUTER_MANDATORY: 1,
+    zmq.ROUTER_HANDOVER: 0,
+    zmq.SNDHWM: 1000,
+    zmq.RCVHWM: 1000,
+    zmq.MAXMSGSIZE: MAX_FRAME,
+    zmq.BACKLOG: 4096,
+    zmq.HANDSHAKE_IVL: 10_000,
+    zmq.TCP_MAXRT: 10_000,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 30,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.LINGER: 1000,
+}
+PUB_OPTIONS: dict[int, int] = {
+    zmq.SNDHWM: 1000,
+    zmq.MAXMSGSIZE: 1024,
+    zmq.BACKLOG: 4096,
+    zmq.HANDSHAKE_IVL: 10_000,
+    zmq.TCP_MAXRT: 10_000,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 30,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.LINGER: 1000,
+}
+
+
+def _seed_routing_ids() -> None:
+    """libzmq draws routing ids from libc's rand() and never seeds it: the ids of a process
+    would be the same at every start, and an id is all that tells connections apart."""
+    ctypes.CDLL(None).srand(int.from_bytes(os.urandom(4), "little"))
+
+
+class Server:
+    """One broker on its two sockets.  Binds when made; raises StartError if it cannot."""
+
+    def __init__(self, config: Config, journal: Journal) -> None:
+        _seed_routing_ids()
+        self._descriptors = Descriptors()
+        self._context = zmq.Context()
+        try:
+            self._router = self._bind(zmq.ROUTER, ROUTER_OPTIONS, config.host, config.port)
+            self.port = _port(self._router)
+            self._pub = self._bind(
+                zmq.PUB, PUB_OPTIONS, config.host, config.pub_port_for(self.port)
+            )
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+        self.address = _endpoint(config.host, self.port)
+        self.pub_address = _endpoint(config.host, _port(self._pub))
+        settings = Settings(
+            pub_port=_port(self._pub),
+            heartbeat=config.heartbeat,
+            lease=config.lease,
+            grace=config.grace,
+        )
+        self._core = Broker(settings, journal, os.urandom)
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._stopping = ""
+        self._skipped = 0
+
+    def _bind(self, kind: int, options: dict[int, int], host: str, port: int) -> zmq.Socket[bytes]:
+        sock: zmq.Socket[bytes] = self._context.socket(kind)
+        for option, value in options.items():
+            sock.setsockopt(option, value)
+        if kind == zmq.PUB:
+            sock.setsockopt(zmq.XPUB_WELCOME_MSG, GREETING_TOPIC)
+        if ":" in host:
+            sock.setsockopt(zmq.IPV6, 1)
+        endpoint = _endpoint(host, port)
+        try:
+            sock.bind(
+                _endpoint(_resolve(host), port) if port else f"{_endpoint(_resolve(host), 0)[:-1]}*"
+            )
+        except (zmq.ZMQError, OSError) as error:
+            number = error.errno if error.errno is not None else 0
+            reason = os.strerror(number).lower() if number in errno.errorcode else str(error)
+            if isinstance(error, socket.gaierror) or number == errno.ENODEV:
+                reason = "no such address on this machine"
+            hint = " (for broadcasts; --pub-port chooses another)" if kind == zmq.PUB else ""
+            raise StartError(f"cannot listen on {endpoint}: {reason}{hint}") from None
+        return sock
+
+    # --- the loop -------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serves until `stop` is called or, on the main thread, SIGTERM or SIGINT arrives."""
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        # A PUB socket gives nothing to read, but accepts connections, takes subscriptions and
+        # frees what is gone only when its owner calls in.
+        poller.register(self._pub, zmq.POLLIN)
+        poller.register(self._wake_reader, zmq.POLLIN)
+        gc.collect()
+        gc.freeze()
+        core = self._core
+        drained = True
+        while not self._stopping:
+            poller.poll(max(0, math.ceil(core.pause * 1000)) if drained else 0)
+            self._begin()
+            drained = self._drain()
+            self._perform(core.commit(drained))
+            core.accepting = self._descriptors.enough()
+        self._stop()
+
+    def stop(self, why: str = "asked") -> None:
+        """Makes `run` return soon.  May be called from any thread and from signal handlers."""
+        self._stopping = why
+        try:
+            self._wake_writer.send(b"\0")
+        except BlockingIOError:
+            return  # Full of earlier calls, which will wake it just as well.
+
+    def _begin(self) -> None:
+        now = time.monotonic()
+        stalled = self._core.begin(now, time.time_ns() // 1_000_000)
+        if stalled:
+            log.warning("stalled seconds=%.1f: leases were extended by as much", stalled)
+
+    def _drain(self) -> bool:
+        """Hands waiting frames to the core; True if none is left."""
+        receive, core = self._router.recv, self._core
+        more = zmq.RCVMORE
+        get = self._router.getsockopt
+        for _ in range(MOST_FRAMES):
+            try:
+                identity = receive(zmq.NOBLOCK)
+            except zmq.Again:
+                return True
+            frame = receive()
+            if get(more):
+                # Unbounded otherwise: ZeroMQ limits the size of a part, not their number.
+                while get(more):
+                    receive()
+                core.reject(identity, Code.BAD_FRAME, "a message is one part")
+            elif len(identity) != 5 or identity[0]:
+                core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
+            else:
+                core.receive(identity, frame)
+        return False
+
+    def _perform(self, effects: list[Effect]) -> None:
+        deliver, publish = self._router.send, self._pub.send
+        first, last = zmq.SNDMORE | zmq.NOBLOCK, int(zmq.NOBLOCK)
+        for effect in effects:
+            if type(effect) is Deliver:
+                try:
+                    deliver(effect.identity, first)
+                    deliver(effect.frame, last)
+                except zmq.Again:
+                    # Full: skip.  The log has the events, and a PING brings the rest again.
+                    self._skipped += 1
+                except zmq.ZMQError as error:
+                    if error.errno != zmq.EHOSTUNREACH:
+                        raise
+                    self._core.lost(effect.identity)
+            elif type(effect) is Publish:
+                publish(effect.topic, first)
+                publish(effect.frame, last)
+            elif type(effect) is Note:
+                log.info(
+                    "%s %s", effect.what, " ".join(f"{k}={v}" for k, v in effect.fields.items())
+                )
+
+    # --- stopping -------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        """Stop accepting, drain, commit, acknowledge, say goodbye, flush."""
+        log.info("stopping reason=%s skipped=%d", self._stopping, self._skipped)
+        for sock in (self._router, self._pub):
+            sock.unbind(_bound_to(sock))
+        self._begin()
+        self._drain()
+        self._perform(self._core.shutdown())
+        self.close()
+        log.info("stopped")
+
+    def close(self) -> None:
+        """Closes the sockets; what is queued for peers gets LINGER to leave."""
+        self._router.close()
+        self._pub.close()
+        self._wake_reader.close()
+        self._wake_writer.close()
+        self._context.term()
+
+    @contextmanager
+    def signals(self) -> Iterator[None]:
+        """Turns SIGTERM and SIGINT into `stop`.  Main thread only."""
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            # What is stored is stored; a peer that does not read may hold up the rest.
+            watchdog = threading.Timer(STOP_WITHIN, os._exit, (0,))
+            watchdog.daemon = True
+            watchdog.start()
+            self.stop(signal.Signals(number).name)
+
+        # A handler alone does not end poll(): Python resumes the wait after it.
+        previous = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        handlers = {
+            number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(previous)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def _resolve(host: str) -> str:
+    """*host* as an address: ZeroMQ binds to numbers and interfaces, not to names."""
+    if host in ("*", "0.0.0.0", "::"):
+        return host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
+    return str(found[0][4][0])
+
+
+def _endpoint(host: str, port: int) -> str:
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _port(sock: zmq.Socket[bytes]) -> int:
+    return int(_bound_to(sock).rpartition(":")[2])
+
+
+def _bound_to(sock: zmq.Socket[bytes]) -> str:
+    endpoint = sock.getsockopt(zmq.LAST_ENDPOINT)
+    assert isinstance(endpoint, bytes)  # By the option's type; for the type checker.
+    return endpoint.rstrip(b"\0").decode()

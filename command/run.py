@@ -1,0 +1,74 @@
+"""How a command ends: one line of words, one exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from .status import Status
+
+
+def run_command(
+    name: str, command: click.Group, explain: Callable[[Exception], tuple[Status, str] | None]
+) -> int:
+    """Runs *command* with this process's arguments; returns the exit status.
+
+    *explain* gives the status and the words for an exception of the command's own.  Any
+    other is a bug, and shows its traceback.
+    """
+    try:
+        _prepare_streams()
+        try:
+            status = _run(name, command, explain)
+        finally:
+            # Here and not at exit: a full or closed stdout is noticed while it can be told.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has what it wanted (`| head`).  Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.DONE
+    except OSError as error:
+        complain(name, f"cannot write: {error.strerror}")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.FAILURE
+    return status
+
+
+def _prepare_streams() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _run(
+    name: str, command: click.Group, explain: Callable[[Exception], tuple[Status, str] | None]
+) -> int:
+    try:
+        returned = command.main(prog_name=name, standalone_mode=False)
+    except click.exceptions.Exit as exit:
+        return exit.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return Status.INTERRUPTED
+    except click.UsageError as error:
+        error.show()
+        return Status.USAGE
+    except click.ClickException as error:
+        complain(name, error.format_message())
+        return error.exit_code
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        status, words = explained
+        complain(name, words)
+        return status
+    return returned if isinstance(returned, int) else Status.DONE
+
+
+def complain(name: str, words: str) -> None:
+    """One line on stderr: what happened, to what, what to do next."""
+    print(f"{name}: {words}", file=sys.stderr, flush=True)
