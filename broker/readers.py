@@ -35,14 +35,15 @@ class Readers:
 
     def start(self, session: Session, log: Log, follow: Follow, time: int) -> int:
         """The position after which *session* begins to read.  *time*: now, in ms."""
-        user = session.user
         match follow.start:
-            case Start.AFTER if follow.epoch in (b"", log.epoch):
-                return min(follow.value, log.head)
+            case Start.AFTER:
+                # Of another life of the log, this reader has seen nothing of this one.
+                known = follow.epoch in (b"", log.epoch)
+                return min(follow.value, log.head) if known else 0
             case Start.AGE:
                 return self._journal.position_at(log.key, time - follow.value)
-            case Start.UNREAD | Start.AFTER if user is not None and log is user.mailbox:
-                return user.read
+            case Start.UNREAD if session.user is not None and log is session.user.mailbox:
+                return session.user.read
         return log.head
 
     def confirm(self, session: Session, cursors: Iterable[Cursor]) -> None:

@@ -1,0 +1,51 @@
+"""A client of the broker, for Python programs and for the command ``chat``.
+
+Promise: what ``send`` returned from is stored; every message is seen once and in order, or
+is named as missed; a lost connection or a restarted broker is survived.  Must not know: the
+broker package.
+
+    from chatbroker.client import Client
+
+    with Client("alice") as alice:
+        alice.send("bob", "hi")
+        for event in alice.events(timeout=10):
+            print(event)
+"""
+
+from .client import Client, Pipeline, Receipt
+from .errors import (
+    ClientError,
+    NameRefused,
+    NotAuthorised,
+    OutcomeUnknown,
+    ProtocolError,
+    Refused,
+    Unreachable,
+    UsageError,
+)
+from .events import Broadcast, Direct, Event, Joined, Left, Missed, Offline, Online, UserInfo
+from .starts import Since
+
+__all__ = [
+    "Broadcast",
+    "Client",
+    "ClientError",
+    "Direct",
+    "Event",
+    "Joined",
+    "Left",
+    "Missed",
+    "NameRefused",
+    "NotAuthorised",
+    "Offline",
+    "Online",
+    "OutcomeUnknown",
+    "Pipeline",
+    "ProtocolError",
+    "Receipt",
+    "Refused",
+    "Since",
+    "Unreachable",
+    "UsageError",
+    "UserInfo",
+]

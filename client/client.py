@@ -1,0 +1,420 @@
+"""The public class: a client that runs in the background of a program."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self
+
+from ..wire.errors import BadName, BadText
+from ..wire.limits import ID_LENGTH
+from ..wire.messages import DIRECT_LOG, ECHO_LOG
+from ..wire.names import canonical_name, checked_text
+from .address import DEFAULT, parse_address
+from .core import MOST_EVENTS, ClientCore, Phase
+from .errors import (
+    ClientError,
+    NameRefused,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+    UsageError,
+    session_error,
+)
+from .events import Event, UserInfo
+from .link import Link
+from .outbox import Outcome, Ticket
+from .reader import Reader
+from .starts import Since
+
+MOST_PENDING = 8192
+"""Commands that may wait unresolved in a pipeline before it holds its caller back."""
+
+GOODBYE = 0.5
+"""Seconds that `Client.close` waits for the broker to let the name go."""
+
+
+class Receipt(Ticket):
+    """A command that is under way, from `Pipeline.send` or `Pipeline.echo`."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client, to: str | None, text: str) -> None:
+        super().__init__(to, text)
+        self._client = client
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Returns when the broker has it.
+
+        *timeout* in seconds; None: as long as the broker answers, and ``reconnect`` seconds
+        when it does not.  Raises Refused, OutcomeUnknown, Unreachable.
+        """
+        self._client._settle(self, timeout)
+
+
+class Pipeline:
+    """Many messages under way at once, from `Client.pipeline`.
+
+    As a context manager it waits at its end until all are resolved, and raises Refused for
+    the first one that was refused.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._pending: deque[Receipt] = deque()
+        self.refused: list[Receipt] = []
+        """Those that were refused so far, in order; each has ``code`` and ``words``."""
+
+    def send(self, to: str, text: str) -> Receipt:
+        """Sends *text* to one user and does not wait.  Raises as `Client.send` does, but for
+        refusals of the broker: those are in the receipt."""
+        return self._submit(Receipt(self._client, self._client._checked_to(to), text))
+
+    def echo(self, text: str) -> Receipt:
+        """Sends *text* to everyone and does not wait."""
+        return self._submit(Receipt(self._client, None, text))
+
+    def _submit(self, receipt: Receipt) -> Receipt:
+        self._client._submit(receipt)
+        self._pending.append(receipt)
+        self._reap()
+        return receipt
+
+    def _reap(self) -> None:
+        pending = self._pending
+        while pending and pending[0].done:
+            receipt = pending.popleft()
+            if receipt.outcome is Outcome.REFUSED:
+                self.refused.append(receipt)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""
+        if self._pending:
+            # They resolve in order: when the last one has, all have.  A refusal is no failure
+            # here; it is in `refused`.
+            last = self._pending[-1]
+            self._client._await(lambda: last.done, timeout, last)
+        unknown = [r for r in self._pending if r.outcome in (Outcome.UNKNOWN, Outcome.UNSENT)]
+        self._reap()
+        if unknown:
+            raise _failure(unknown[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            return
+        self.flush()
+        if self.refused:
+            raise _failure(self.refused[0])
+
+
+class Client:
+    """A user, or an observer, at a broker.
+
+    *name*: the user to be; None for an observer, who hears broadcasts and sends nothing.
+    *broker*: ``tcp://HOST:PORT``.
+    *hear*: whether to receive messages.  A client that only sends costs the broker less, is
+    not listed by ``users`` and not announced.
+    *presence*: whether to receive Joined and Left.
+    *since*: from where to read the public log, and the mailbox (*since_direct*).
+    *timeout*: seconds to wait for an answer of a broker that is there.
+    *reconnect*: seconds to go on trying when it is gone; then Unreachable is raised, or
+    OutcomeUnknown if something was sent and not acknowledged.
+    *credential*: what `credential` of an earlier client of the same user gave.  With it and
+    *exclusive* false, several clients are one user.
+
+    The constructor connects and returns when the broker has let the client in.  It raises
+    UsageError, NameRefused, NotAuthorised, Unreachable or ProtocolError.
+
+    A thread in the background keeps the connection, heartbeats and recovery going.  The
+    methods may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        broker: str = DEFAULT,
+        *,
+        hear: bool = True,
+        presence: bool | None = None,
+        since: Since | None = None,
+        since_direct: Since | None = None,
+        timeout: float = 5.0,
+        reconnect: float = 30.0,
+        credential: bytes = b"",
+        exclusive: bool = True,
+    ) -> None:
+        host, port = parse_address(broker)
+        if name is not None:
+            try:
+                name = canonical_name(name)
+            except BadName as error:
+                raise NameRefused(str(error)) from None
+        readers = []
+        if hear:
+            readers.append(Reader(ECHO_LOG, since or Since.now()))
+            if name is not None:
+                readers.append(Reader(DIRECT_LOG, since_direct or Since.unread()))
+        self.broker = broker
+        self.timeout = timeout
+        self.reconnect = reconnect
+        self._core = ClientCore(
+            name or "",
+            os.urandom(ID_LENGTH),
+            readers,
+            credential=credential,
+            exclusive=exclusive and name is not None and hear,
+            presence=hear if presence is None else presence,
+        )
+        self._changed = threading.Condition(threading.Lock())
+        self._closing = False
+        self._crash: BaseException | None = None
+        self._down_since: float | None = time.monotonic()
+        self._link = Link(self._core, host, port, self._changed)
+        self._thread = threading.Thread(target=self._run, name="chatbroker client", daemon=True)
+        self._thread.start()
+        try:
+            self._await(lambda: self._core.phase is Phase.READY, timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    # --- what there is to know ------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The name as the broker knows it; empty for an observer."""
+        return self._core.name
+
+    @property
+    def credential(self) -> bytes:
+        """What proves later that one is the same user.  Keep it secret."""
+        return self._core.credential
+
+    @property
+    def listening(self) -> bool:
+        """Whether everything that is said from now on will be received."""
+        return self._core.listening
+
+    # --- sending --------------------------------------------------------------------------
+
+    def send(self, to: str, text: str, timeout: float | None = None) -> None:
+        """Sends *text* to the user *to*; returns when the broker has it.
+
+        *text*: at most 16384 bytes of UTF-8, any characters.  *timeout* in seconds; None:
+        the client's.  Raises Refused (no such user, too long), OutcomeUnknown, Unreachable
+        (then it was not sent and will not be), UsageError.
+        """
+        receipt = Receipt(self, self._checked_to(to), text)
+        self._submit(receipt)
+        self._settle(receipt, self.timeout if timeout is None else timeout)
+
+    def echo(self, text: str, timeout: float | None = None) -> None:
+        """Sends *text* to everyone; otherwise as `send`."""
+        receipt = Receipt(self, None, text)
+        self._submit(receipt)
+        self._settle(receipt, self.timeout if timeout is None else timeout)
+
+    def pipeline(self) -> Pipeline:
+        """For many messages: each is sent without waiting for the one before it."""
+        return Pipeline(self)
+
+    def users(self, timeout: float | None = None) -> list[UserInfo]:
+        """Who is on, sorted by name.  Raises Unreachable."""
+        with self._changed:
+            self._check_open()
+            query = self._core.ask_users()
+        self._link.wake()
+        self._await(lambda: query.done, self.timeout if timeout is None else timeout)
+        return [UserInfo(*user) for user in query.users]
+
+    # --- receiving ------------------------------------------------------------------------
+
+    def receive(self, timeout: float | None = None) -> Event | None:
+        """The next event, or None when *timeout* seconds went by without one.
+
+        Raises Unreachable when the broker is gone for longer than ``reconnect``.
+        """
+        taken = self.receive_many(timeout, 1)
+        return taken[0] if taken else None
+
+    def receive_many(self, timeout: float | None = None, most: int = 1000) -> list[Event]:
+        """The events that are there, up to *most*; waits for the first as `receive` does."""
+        events = self._core.events
+        if not self._await(lambda: bool(events), timeout, fail=False):
+            return []
+        with self._changed:
+            was_full = len(events) >= MOST_EVENTS // 2
+            taken = [events.popleft() for _ in range(min(most, len(events)))]
+            room = was_full and len(events) < MOST_EVENTS // 2
+        if room:
+            self._link.wake()
+        return taken
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Events as they come; ends when *timeout* seconds go by without one."""
+        while (event := self.receive(timeout)) is not None:
+            yield event
+
+    def sync(self, timeout: float | None = None) -> bool:
+        """Waits until everything that was said before this call has been received (it may
+        still wait in `receive`).  False if that took longer than *timeout* seconds."""
+        with self._changed:
+            self._check_open()
+            ref = self._core.ask_heads()
+        self._link.wake()
+        patience = self.timeout if timeout is None else timeout
+
+        def caught_up() -> bool:
+            full = len(self._core.events) >= MOST_EVENTS
+            return full or self._core.caught_up(ref)
+
+        return self._await(caught_up, patience, fail=False)
+
+    def wait_listening(self, timeout: float | None = None) -> bool:
+        """Waits until `listening`; False if that took longer than *timeout* seconds."""
+        patience = self.timeout if timeout is None else timeout
+        return self._await(lambda: self._core.listening, patience, fail=False)
+
+    # --- the end --------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Leaves: the name is free at once.  What is still unresolved stays unresolved."""
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = True
+            self._core.leave()
+        self._link.wake()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # --- inside ---------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        core, link = self._core, self._link
+        leave_by = 0.0
+        try:
+            while core.phase is not Phase.OVER:
+                now = time.monotonic()
+                if self._closing:
+                    leave_by = leave_by or now + GOODBYE
+                    if now >= leave_by:
+                        break
+                link.step(0.1 if self._closing else 1.0)
+                with self._changed:
+                    self._note_silence()
+                    self._changed.notify_all()
+        except BaseException as error:  # noqa: BLE001 - nobody else can tell the program
+            self._crash = error
+        finally:
+            with self._changed:
+                core.outbox.abandon()
+                self._changed.notify_all()
+            link.close()
+
+    def _note_silence(self) -> None:
+        now = time.monotonic()
+        if not self._core.silent(now):
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = now
+
+    def _checked_to(self, to: str) -> str:
+        try:
+            return canonical_name(to)
+        except BadName as error:
+            raise Refused("no_such_user", f"no such user: {error}") from None
+
+    def _submit(self, receipt: Receipt) -> None:
+        try:
+            checked_text(receipt.text)
+        except BadText as error:
+            raise Refused(error.code.value, str(error)) from None
+        if not self._core.name:
+            raise UsageError("an observer has no name to send as; give the client one")
+        outbox = self._core.outbox
+        if len(outbox) >= MOST_PENDING:
+            self._await(lambda: len(outbox) < MOST_PENDING // 2, None)
+        with self._changed:
+            self._check_open()
+            idle = not len(outbox)
+            self._core.submit(receipt)
+        # While others are under way the thread is awake, or will be when they are resolved.
+        if idle or len(outbox) % 256 == 0:
+            self._link.wake()
+
+    def _settle(self, receipt: Receipt, timeout: float | None) -> None:
+        self._link.wake()
+        self._await(lambda: receipt.done, timeout, receipt)
+        if receipt.outcome is not Outcome.ACCEPTED:
+            raise _failure(receipt)
+
+    def _check_open(self) -> None:
+        if self._crash is not None:
+            raise ClientError(f"the client broke: {self._crash!r}") from self._crash
+        refusal = self._core.refusal
+        if refusal is not None:
+            raise session_error(refusal.code, f"{refusal.words} ({self.broker})")
+        if self._closing:
+            raise UsageError("the client is closed")
+
+    def _await(
+        self,
+        ready: Callable[[], bool],
+        timeout: float | None,
+        receipt: Receipt | None = None,
+        fail: bool = True,
+    ) -> bool:
+        """Waits until *ready*; True then.  When *timeout* seconds are over: raises, or gives
+        False if not *fail*.  Raises too when the broker is gone for too long."""
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not ready():
+                self._check_open()
+                now = time.monotonic()
+                ends = [] if until is None else [until]
+                if self._down_since is not None:
+                    ends.append(self._down_since + self.reconnect)
+                if ends and now >= min(ends):
+                    if not fail and until is not None and now >= until:
+                        return False
+                    raise self._give_up(receipt)
+                self._changed.wait(min(ends) - now if ends else None)
+        return True
+
+    def _give_up(self, receipt: Receipt | None) -> ClientError:
+        outbox = self._core.outbox
+        if receipt is not None and outbox.withdraw(receipt):
+            return Unreachable(f"no answer from {self.broker}; nothing was sent")
+        if receipt is not None or outbox.uncertain:
+            return OutcomeUnknown(
+                f"sent, but not acknowledged by {self.broker} in time: it may be stored or not"
+            )
+        return Unreachable(
+            f"no broker answers at {self.broker}; is it running? 'chatbroker run' starts one"
+        )
+
+
+def _failure(receipt: Receipt) -> ClientError:
+    if receipt.outcome is Outcome.REFUSED:
+        return Refused(receipt.code, receipt.words)
+    if receipt.outcome is Outcome.UNKNOWN:
+        return OutcomeUnknown("sent, but not acknowledged: it may be stored or not")
+    return Unreachable("not sent: the connection was given up before")

@@ -1,0 +1,433 @@
+"""The rules of a client.  Frames in, frames and events out; no socket, clock or randomness.
+
+The edge (``link``) says when the connection came and went, hands in what arrived, and sends
+what ``outgoing`` gives.  Times are seconds of a monotonic clock and come in as arguments.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Any
+
+from ..wire.codec import FROM_BROKER, Decoder, Encoder, coalesce
+from ..wire.errors import Code, WireError
+from ..wire.limits import MAX_FRAME, VERSION
+from ..wire.messages import (
+    ECHO_LOG,
+    PRESENCE_TOPIC,
+    Ack,
+    Batch,
+    Bye,
+    Error,
+    Farewell,
+    Fetched,
+    Hello,
+    Info,
+    Limits,
+    Message,
+    Missed,
+    Ping,
+    Pong,
+    Presence,
+    Refused,
+    User,
+    Users,
+    Welcome,
+    topic_of,
+)
+from . import events
+from .outbox import Outbox, Ticket
+from .reader import Positioned, Reader
+
+PATIENCE = 2.0
+"""Seconds after which a question (HELLO, INFO, FETCH) is asked again."""
+
+SETTLE = (0.0, 0.05, 0.25, 1.0)
+"""Seconds after PUB's greeting at which the client asks for the heads.  PUB greets a
+connection when it accepts it, and may take the subscription a moment later: what was said
+in between is noticed at once instead of at the next heartbeat."""
+
+MOST_EVENTS = 20_000
+"""Events kept for a program that does not take them.  Then reading pauses, and goes on from
+the log when there is room again."""
+
+MOST_HINTS = MOST_EVENTS + 5_000
+"""Presence and the state of the connection cannot be fetched again: they may exceed the
+former by this much."""
+
+
+class Phase(Enum):
+    OFFLINE = auto()
+    """No connection."""
+    GREETING = auto()
+    """Connected; HELLO is sent or about to be."""
+    READY = auto()
+    """Welcomed."""
+    LEAVING = auto()
+    """BYE is sent or about to be."""
+    OVER = auto()
+    """The session has ended, by BYE or by the broker's refusal."""
+
+
+class Query:
+    """A question who is on, asked page by page."""
+
+    __slots__ = ("ask_again", "done", "ref", "users")
+
+    def __init__(self, ref: int) -> None:
+        self.ref = ref
+        self.users: list[User] = []
+        self.ask_again = 0.0
+        self.done = False
+
+
+class ClientCore:
+    """Everything about a client but its sockets."""
+
+    def __init__(
+        self,
+        name: str,
+        session: bytes,
+        readers: Sequence[Reader] = (),
+        *,
+        credential: bytes = b"",
+        exclusive: bool = False,
+        presence: bool = False,
+    ) -> None:
+        self.name = name
+        self.credential = credential
+        self.outbox = Outbox()
+        self.phase = Phase.OFFLINE
+        self.limits: Limits | None = None
+        self.pub_port: int | None = None
+        self.last_heard = 0.0
+        """When the last frame of the broker came in."""
+        self.lease = 15.0
+        """Seconds of silence after which broker and client take each other for lost."""
+        self.refusal: Refused | None = None
+        """Why the session is over, if the broker ended or refused it."""
+        self.events: deque[events.Event] = deque()
+        self._session = session
+        self._exclusive = exclusive
+        self._presence = presence
+        self._readers = {reader.log: reader for reader in readers}
+        self._decode = Decoder(FROM_BROKER).decode
+        self._decode_published = Decoder(FROM_BROKER).decode
+        self._encode = Encoder().encode
+        self._epoch = b""
+        self._heartbeat = 5.0
+        self._queries: dict[int, Query] = {}
+        self._ref = 0
+        self._ponged = 0
+        self._hello_at: float | None = None
+        self._next_ping = 0.0
+        self._extra_pings: deque[float] = deque()
+        self._heard = 0
+        """Bytes received since the last PING."""
+        self._greeted = False
+        self._was_online = False
+        self._bye_sent = False
+        self._asked: list[Message] = []
+
+    # --- what the edge reports ------------------------------------------------------------
+
+    @property
+    def topics(self) -> list[bytes]:
+        """What to subscribe to; empty for a client that hears no broadcasts."""
+        topics = [topic_of(ECHO_LOG)] if ECHO_LOG in self._readers else []
+        return [*topics, PRESENCE_TOPIC] if self._presence else topics
+
+    def connected(self, now: float) -> None:
+        """A connection stands; nobody at its other end knows this client yet."""
+        if self.phase in (Phase.OFFLINE, Phase.GREETING, Phase.READY):
+            self._go_offline("the connection was made anew")
+            self.phase = Phase.GREETING
+            self._hello_at = now
+
+    def disconnected(self) -> None:
+        """The connection is lost; the edge tries to make another."""
+        if self.phase in (Phase.GREETING, Phase.READY):
+            self._go_offline("the connection is lost")
+            self.phase = Phase.OFFLINE
+        elif self.phase is Phase.LEAVING:
+            self.phase = Phase.OVER
+
+    def received(self, frame: bytes, now: float) -> None:
+        """A frame came over the DEALER."""
+        self._take(self._decode, frame, now)
+
+    def published(self, frame: bytes, now: float) -> None:
+        """A frame came over the SUB."""
+        self._take(self._decode_published, frame, now)
+
+    def greeted(self, now: float) -> None:
+        """PUB greeted the SUB: from here on it hears what is published."""
+        self._greeted = True
+        self._extra_pings = deque(sorted([*self._extra_pings, *(now + d for d in SETTLE)]))
+
+    def _take(self, decode: Callable[[bytes], list[Any]], frame: bytes, now: float) -> None:
+        try:
+            messages = decode(frame)
+        except WireError as bad:
+            # A broker that speaks so does not keep its side; going on would guess.
+            self._end(Refused(bad.code.value, f"the broker sent what is not the protocol: {bad}"))
+            return
+        self._heard += len(frame)
+        self.last_heard = now
+        for message in messages:
+            HANDLERS[type(message)](self, message, now)
+
+    # --- what the program wants -----------------------------------------------------------
+
+    def submit(self, ticket: Ticket) -> None:
+        """Sends a command as soon as may be; its outcome will be in the ticket."""
+        self.outbox.put(ticket)
+
+    def ask_users(self) -> Query:
+        """Asks who is on."""
+        query = Query(self._next_ref())
+        self._queries[query.ref] = query
+        return query
+
+    def ask_heads(self) -> int:
+        """Sends a PING now; see `caught_up`."""
+        self._extra_pings.appendleft(0.0)
+        return self._ref + 1
+
+    def caught_up(self, ref: int) -> bool:
+        """Whether everything said before PING *ref* was answered has been handed on."""
+        return self._ponged >= ref and all(reader.caught_up for reader in self._readers.values())
+
+    def leave(self) -> None:
+        """Says goodbye; `phase` is OVER when the broker has answered."""
+        self.phase = Phase.LEAVING if self.phase is Phase.READY else Phase.OVER
+
+    def silent(self, now: float) -> bool:
+        """Whether nobody can be said to be at the other end: not welcomed, or not heard of
+        for as long as a lease although PINGs went out."""
+        return self.phase is not Phase.READY or now - self.last_heard > self.lease
+
+    @property
+    def listening(self) -> bool:
+        """Whether everything that is said from now on will be heard."""
+        return self.phase is Phase.READY and (self._greeted or not self.topics)
+
+    # --- what is to be sent ---------------------------------------------------------------
+
+    def outgoing(self, now: float) -> list[bytes]:
+        """The frames to send now."""
+        pieces: list[bytes] = []
+        if self.phase is Phase.GREETING and self._hello_at is not None and now >= self._hello_at:
+            self._hello_at = now + PATIENCE
+            pieces.append(self._encode(self._hello()))
+        elif self.phase is Phase.READY:
+            self._questions(now, pieces)
+            assert self.limits is not None  # READY came with WELCOME.
+            # HELLO aside, a frame holds commands: what fits into one goes out together.
+            pieces.extend(self.outbox.due(self.limits.window, MAX_FRAME // 2))
+        elif self.phase is Phase.LEAVING and not self._bye_sent:
+            self._bye_sent = True
+            pieces.append(self._encode(Bye()))
+        return coalesce(pieces, MAX_FRAME)
+
+    def _hello(self) -> Hello:
+        follows = tuple([reader.follow() for reader in self._readers.values()])
+        return Hello(VERSION, self.name, self._session, self.credential, self._exclusive, follows)
+
+    def _questions(self, now: float, pieces: list[bytes]) -> None:
+        if len(self.events) < MOST_EVENTS:
+            for reader in self._readers.values():
+                fetch = reader.next_fetch(now, self._ref + 1, PATIENCE)
+                if fetch is not None:
+                    self._next_ref()
+                    pieces.append(self._encode(fetch))
+        for query in self._queries.values():
+            if now >= query.ask_again:
+                query.ask_again = now + PATIENCE
+                after = query.users[-1].name if query.users else ""
+                pieces.append(self._encode(Info(query.ref, after)))
+        assert self.limits is not None
+        due = now >= self._next_ping or self._heard > self.limits.push_window // 4
+        while self._extra_pings and now >= self._extra_pings[0]:
+            self._extra_pings.popleft()
+            due = True
+        if due:
+            self._next_ping = now + self._heartbeat
+            self._heard = 0
+            cursors = tuple([reader.cursor() for reader in self._readers.values()])
+            outbox = self.outbox
+            ping = Ping(self._next_ref(), outbox.sent, outbox.resolved, cursors)
+            pieces.append(self._encode(ping))
+
+    def pause(self, now: float) -> float:
+        """Seconds until `outgoing` may have something to send although nothing happened."""
+        times = [now + self._heartbeat]
+        if self.phase is Phase.GREETING and self._hello_at is not None:
+            times.append(self._hello_at)
+        elif self.phase is Phase.READY:
+            times.append(self._next_ping)
+            times.extend(list(self._extra_pings)[:1])
+            times.extend(query.ask_again for query in self._queries.values())
+            if any(not reader.caught_up for reader in self._readers.values()):
+                times.append(now + PATIENCE / 4)
+        return max(min(times) - now, 0.0)
+
+    # --- what the broker says -------------------------------------------------------------
+
+    def _welcome(self, welcome: Welcome, now: float) -> None:
+        if self.phase is not Phase.GREETING:
+            return  # A second answer, to a HELLO that was repeated.
+        if not welcome.resumed and self._epoch:
+            self.outbox.restart(forgotten=welcome.epoch == self._epoch)
+        else:
+            self.outbox.rewind()
+        again, self._was_online = self._was_online, True
+        self.phase = Phase.READY
+        self.name = welcome.name
+        self.credential = welcome.credential
+        self.limits = welcome.limits
+        self.pub_port = welcome.pub_port
+        self._epoch = welcome.epoch
+        self._heartbeat = max(welcome.heartbeat / 1000, 0.01)
+        self.lease = max(welcome.lease / 1000, 0.02)
+        self._next_ping = now if again else now + self._heartbeat
+        self._tell(events.Online(welcome.name, again))
+        for reading in welcome.readings:
+            reader = self._readers.get(reading.log)
+            if reader is not None and reader.welcome(reading):
+                self.events.append(events.Missed(reading.log, None))
+        for query in self._queries.values():
+            query.ask_again = 0.0
+
+    def _refused(self, refused: Refused, now: float) -> None:
+        if self.phase is Phase.GREETING:
+            self._end(refused)
+
+    def _ack(self, ack: Ack, now: float) -> None:
+        if not self.outbox.acknowledge(ack):
+            self._extra_pings.appendleft(now)
+
+    def _batch(self, batch: Batch, now: float) -> None:
+        reader = self._readers.get(batch.log)
+        if reader is None:
+            return
+        if len(self.events) >= MOST_EVENTS:
+            reader.skip(batch)
+            return
+        self._hand_on(reader, reader.offer(batch))
+
+    def _hand_on(self, reader: Reader, news: Any) -> None:
+        append = self.events.append
+        item: Positioned
+        for item in news:
+            position, event = item
+            if event is None:
+                continue  # Of a type that a later version added.
+            time, sender, to, text = event
+            if to:
+                append(events.Direct(position, time, sender, to, text))
+            else:
+                append(events.Broadcast(position, time, sender, text))
+
+    def _missed(self, missed: Missed, now: float) -> None:
+        reader = self._readers.get(missed.log)
+        lost = reader.missed(missed) if reader is not None else 0
+        if lost:
+            self.events.append(events.Missed(missed.log, lost))
+
+    def _fetched(self, fetched: Fetched, now: float) -> None:
+        reader = self._readers.get(fetched.log)
+        if reader is not None:
+            reader.fetched(fetched)
+
+    def _users(self, users: Users, now: float) -> None:
+        query = self._queries.get(users.ref)
+        # An answer that comes twice (it was asked again) must not count twice.
+        if query is None or (query.users and users.users and users.users[0] <= query.users[-1]):
+            return
+        query.users.extend(users.users)
+        query.ask_again = 0.0
+        if not users.more:
+            query.done = True
+            del self._queries[users.ref]
+
+    def _on_presence(self, presence: Presence, now: float) -> None:
+        if presence.name == self.name or not self._presence:
+            return
+        kind = events.Joined if presence.on else events.Left
+        self._tell(kind(presence.time, presence.name))
+
+    def _pong(self, pong: Pong, now: float) -> None:
+        self._ponged = max(self._ponged, pong.ref)
+        for head in pong.heads:
+            reader = self._readers.get(head.log)
+            if reader is not None:
+                reader.learn_head(head)
+
+    def _error(self, error: Error, now: float) -> None:
+        if error.code == Code.OUT_OF_ORDER:
+            self.outbox.rewind(error.ref)
+        elif error.code == Code.NO_SESSION:
+            # The connection or the lease was lost without notice.  While GREETING this is
+            # about a frame sent before HELLO, and HELLO is on its way.
+            if self.phase is Phase.READY:
+                self._go_offline("the broker no longer knew this connection")
+                self.phase = Phase.GREETING
+                self._hello_at = now
+            elif self.phase is Phase.LEAVING:
+                self.phase = Phase.OVER
+        elif error.code == Code.NO_SUCH_LOG:
+            # A log that WELCOME offered is gone: say HELLO again, and learn what there is.
+            if self.phase is Phase.READY:
+                self.phase = Phase.GREETING
+                self._hello_at = now
+        else:
+            self._end(Refused(error.code, error.words))
+
+    def _farewell(self, farewell: Farewell, now: float) -> None:
+        if farewell.code == Code.LEFT:
+            self.phase = Phase.OVER
+        elif farewell.code == Code.SHUTTING_DOWN:
+            self._go_offline(farewell.words)
+            self.phase = Phase.OFFLINE
+        else:
+            self._end(Refused(farewell.code, farewell.words))
+
+    # --- helpers --------------------------------------------------------------------------
+
+    def _next_ref(self) -> int:
+        self._ref += 1
+        return self._ref
+
+    def _tell(self, event: events.Event) -> None:
+        """Adds an event that is in no log."""
+        if len(self.events) < MOST_HINTS:
+            self.events.append(event)
+
+    def _go_offline(self, why: str) -> None:
+        if self.phase is Phase.READY:
+            self._tell(events.Offline(why))
+        self.outbox.rewind()
+        self._extra_pings.clear()
+
+    def _end(self, refusal: Refused) -> None:
+        self.refusal = refusal
+        self.phase = Phase.OVER
+        self.outbox.abandon()
+
+
+HANDLERS: dict[type, Callable[[ClientCore, Any, float], None]] = {
+    Welcome: ClientCore._welcome,
+    Refused: ClientCore._refused,
+    Ack: ClientCore._ack,
+    Batch: ClientCore._batch,
+    Missed: ClientCore._missed,
+    Fetched: ClientCore._fetched,
+    Users: ClientCore._users,
+    Presence: ClientCore._on_presence,
+    Pong: ClientCore._pong,
+    Error: ClientCore._error,
+    Farewell: ClientCore._farewell,
+}

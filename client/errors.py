@@ -1,0 +1,67 @@
+"""What can go wrong for the user of a client.
+
+    ClientError             everything below
+     ├─ UsageError          you misused the client (also a ValueError)
+     ├─ Unreachable         no broker answered in time; nothing was sent
+     ├─ NameRefused         the name is taken, claimed, or not a valid name
+     ├─ NotAuthorised       the broker does not let this user do that
+     ├─ Refused             a command was refused: ``code`` and words say why
+     ├─ OutcomeUnknown      sent, but not acknowledged in time: it may be stored or not
+     └─ ProtocolError       broker and client do not understand each other
+
+No exception of ZeroMQ or msgpack reaches the user of a client.
+"""
+
+from __future__ import annotations
+
+from ..wire.errors import Code
+
+
+class ClientError(Exception):
+    """Something that the user of a client may want to handle."""
+
+
+class UsageError(ClientError, ValueError):
+    """The client was misused: closed, or given what cannot be sent."""
+
+
+class Unreachable(ClientError):
+    """No broker answered in time.  Nothing that is not known to be stored was sent."""
+
+
+class NameRefused(ClientError):
+    """The name is taken, claimed, or not a valid name."""
+
+
+class NotAuthorised(ClientError):
+    """The broker does not let this user in, or not do that."""
+
+
+class Refused(ClientError):
+    """A command was refused.  ``code`` is a word of docs/protocol.md, "Codes"."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+
+
+class OutcomeUnknown(ClientError):
+    """Sent, but not acknowledged in time: it may be stored or not."""
+
+
+class ProtocolError(ClientError):
+    """Broker and client do not understand each other, such as two versions of the protocol."""
+
+
+_BY_CODE: dict[str, type[ClientError]] = {
+    Code.BAD_NAME: NameRefused,
+    Code.NAME_TAKEN: NameRefused,
+    Code.ALREADY_JOINED: NameRefused,
+    Code.NOT_ALLOWED: NotAuthorised,
+    Code.BROKER_FULL: Unreachable,
+}
+
+
+def session_error(code: str, words: str) -> ClientError:
+    """The exception for a refused HELLO, or for a session that the broker ended."""
+    return _BY_CODE.get(code, ProtocolError)(words)

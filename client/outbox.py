@@ -1,0 +1,153 @@
+"""The outbox: commands whose outcome is not known yet, in order.
+
+Commands are numbered 1, 2, 3 … within a session.  Each stays here until the broker resolved
+it; after a reconnect all of them are sent again, and the broker carries out each number once
+(docs/protocol.md, "Commands").
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum, auto
+
+from ..wire.codec import Encoder
+from ..wire.messages import Ack, Echo, Send
+
+
+class Outcome(Enum):
+    PENDING = auto()
+    """Not known yet."""
+    ACCEPTED = auto()
+    """The broker has it."""
+    REFUSED = auto()
+    """The broker refused it; ``code`` and ``words`` say why."""
+    UNKNOWN = auto()
+    """It was sent, and nobody can tell any more what became of it."""
+    UNSENT = auto()
+    """It was given up before it was sent."""
+
+
+class Ticket:
+    """One command and what became of it."""
+
+    __slots__ = ("code", "outcome", "text", "to", "words")
+
+    def __init__(self, to: str | None, text: str) -> None:
+        self.to = to
+        """None for a broadcast."""
+        self.text = text
+        self.outcome = Outcome.PENDING
+        self.code = ""
+        self.words = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the outcome is known, or known to stay unknown."""
+        return self.outcome is not Outcome.PENDING
+
+
+class Outbox:
+    """Numbers, sends, sends again, and resolves."""
+
+    def __init__(self) -> None:
+        self._encode = Encoder().encode
+        self._waiting: deque[Ticket] = deque()
+        """To be sent over this connection, after all that are under way."""
+        self._flying: deque[Ticket] = deque()
+        """Sent over this connection."""
+        self.resolved = 0
+        """The number of the last command whose outcome is known."""
+        self._ever_sent = 0
+        """The highest number that was sent over any connection of this session."""
+
+    def __len__(self) -> int:
+        """How many commands are unresolved."""
+        return len(self._waiting) + len(self._flying)
+
+    @property
+    def sent(self) -> int:
+        """The highest number sent over this connection."""
+        return self.resolved + len(self._flying)
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether something was sent whose outcome is not known."""
+        return self._ever_sent > self.resolved
+
+    def put(self, ticket: Ticket) -> None:
+        self._waiting.append(ticket)
+
+    def withdraw(self, ticket: Ticket) -> bool:
+        """Takes back a command that was never sent; False if it was, or is done."""
+        never_sent = len(self) - (self._ever_sent - self.resolved)
+        for back, waiting in enumerate(reversed(self._waiting)):
+            if back >= never_sent:
+                break
+            if waiting is ticket:
+                del self._waiting[len(self._waiting) - 1 - back]
+                ticket.outcome = Outcome.UNSENT
+                return True
+        return False
+
+    def due(self, window: int, size: int) -> Iterator[bytes]:
+        """Packed commands to send now: while fewer than *window* are under way, and until
+        *size* bytes are reached."""
+        waiting, flying, encode = self._waiting, self._flying, self._encode
+        cseq = self.sent
+        while waiting and len(flying) < window and size > 0:
+            ticket = waiting.popleft()
+            flying.append(ticket)
+            cseq += 1
+            to = ticket.to
+            packed = encode(Echo(cseq, ticket.text) if to is None else Send(cseq, to, ticket.text))
+            size -= len(packed)
+            yield packed
+        self._ever_sent = max(self._ever_sent, self.sent)
+
+    def acknowledge(self, ack: Ack) -> bool:
+        """Resolves what *ack* covers.  False if it leaves a hole: ask with a PING."""
+        if ack.after > self.resolved:
+            return False
+        refused = {refusal.cseq: refusal for refusal in ack.refused}
+        # Past what was ever sent, an ACK makes no sense.  Past what was sent over *this*
+        # connection it does: the broker had it before the connection was lost.
+        for cseq in range(self.resolved + 1, min(ack.upto, self._ever_sent) + 1):
+            ticket = self._flying.popleft() if self._flying else self._waiting.popleft()
+            refusal = refused.get(cseq) if refused else None
+            if refusal is None:
+                ticket.outcome = Outcome.ACCEPTED
+            else:
+                ticket.code, ticket.words = refusal.code, refusal.words
+                ticket.outcome = Outcome.REFUSED
+            self.resolved = cseq
+        return True
+
+    def rewind(self, expected: int = 0) -> None:
+        """Everything from number *expected* on is to be sent again; 0: all unresolved."""
+        keep = max(expected - self.resolved - 1, 0)
+        while len(self._flying) > keep:
+            self._waiting.appendleft(self._flying.pop())
+
+    def restart(self, forgotten: bool) -> None:
+        """A new session: numbers begin at 1 again.
+
+        *forgotten*: the broker is the same and no longer knows the session, so what was
+        sent may be stored or not, and sending it again could double it.
+        """
+        uncertain = self._ever_sent - self.resolved
+        self.rewind()
+        if forgotten:
+            for _ in range(uncertain):
+                self._waiting.popleft().outcome = Outcome.UNKNOWN
+        self.resolved = self._ever_sent = 0
+
+    def abandon(self) -> None:
+        """Nothing more will be sent or heard: what is unresolved gets its final outcome."""
+        uncertain = self._ever_sent - self.resolved
+        self.rewind()
+        while self._waiting:
+            ticket = self._waiting.popleft()
+            ticket.outcome = Outcome.UNKNOWN if uncertain > 0 else Outcome.UNSENT
+            uncertain -= 1
+        self._ever_sent = self.resolved

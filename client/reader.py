@@ -1,0 +1,119 @@
+"""Reading one log: the cursor, the holes, and how they heal.
+
+A push is a hint.  Whatever was lost on the way shows as a hole between the cursor and the
+``prev`` of a batch, or as a head past the cursor, and FETCH heals it; there is no other way
+of recovery (docs/protocol.md, "Logs").
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from ..wire.batch import last_position, news
+from ..wire.limits import MAX_FETCH
+from ..wire.messages import Batch, Cursor, Event, Fetch, Fetched, Follow, Missed, Reading, Start
+from .starts import Since
+
+MOST_AHEAD = 256
+"""Batches kept while a hole before them is fetched; more are fetched too."""
+
+Positioned = tuple[int, Event | None]
+
+
+class Reader:
+    """One followed log.  Times are seconds of a monotonic clock."""
+
+    def __init__(self, log: str, since: Since) -> None:
+        self.log = log
+        self._since = since
+        self.epoch = b""
+        """Empty until the first WELCOME."""
+        self.position = 0
+        """The cursor: the position of the last event that was handed on."""
+        self._head = 0
+        """The newest position known of."""
+        self._ahead: deque[Batch] = deque()
+        self._fetch_again = 0.0
+        """While a FETCH is under way: when to take it, or its answer, for lost."""
+        self._fetching = False
+
+    @property
+    def caught_up(self) -> bool:
+        return self.position >= self._head
+
+    def follow(self) -> Follow:
+        """What HELLO asks for."""
+        if self.epoch:
+            return Follow(self.log, self.epoch, Start.AFTER, self.position)
+        return Follow(self.log, b"", self._since.start, self._since.value)
+
+    def cursor(self) -> Cursor:
+        return Cursor(self.log, self.epoch, self.position)
+
+    def welcome(self, reading: Reading) -> bool:
+        """Begins, or goes on.  True if the log is another one than before."""
+        another = self.epoch not in (b"", reading.epoch)
+        if another or not self.epoch:
+            self.position = reading.start
+        self.epoch = reading.epoch
+        self._head = reading.head
+        self._fetching = False
+        self._ahead.clear()
+        return another
+
+    def learn_head(self, head: Cursor) -> None:
+        """A PONG told where the log's head is."""
+        if head.epoch == self.epoch:
+            self._head = max(self._head, head.position)
+
+    def offer(self, batch: Batch) -> Iterator[Positioned]:
+        """Takes a batch; gives the events that are now next, in order."""
+        if batch.epoch != self.epoch:
+            return  # Of another life of the log: pushed before the broker was restarted.
+        self._head = max(self._head, last_position(batch))
+        if batch.prev > self.position:
+            if len(self._ahead) < MOST_AHEAD:
+                self._ahead.append(batch)
+            return
+        yield from self._take(batch)
+        while self._ahead and self._ahead[0].prev <= self.position:
+            yield from self._take(self._ahead.popleft())
+
+    def _take(self, batch: Batch) -> Iterator[Positioned]:
+        first, events = news(batch, self.position)
+        self.position = max(self.position, last_position(batch))
+        yield from _numbered(first, events)
+
+    def skip(self, batch: Batch) -> None:
+        """There is no room for *batch* now: only note that it exists."""
+        if batch.epoch == self.epoch:
+            self._head = max(self._head, last_position(batch))
+
+    def missed(self, missed: Missed) -> int:
+        """The broker no longer keeps some of what was asked for; how many of them."""
+        if missed.epoch != self.epoch or missed.upto <= self.position:
+            return 0
+        # The answer is to a FETCH from `after`; the cursor may have moved on since.
+        seen = max(self.position - missed.after, 0)
+        self.position = missed.upto
+        return max(missed.lost - seen, 0)
+
+    def fetched(self, fetched: Fetched) -> None:
+        """The answer to a FETCH is complete."""
+        if fetched.epoch == self.epoch:
+            self._fetching = False
+            self._head = max(self._head, fetched.head)
+
+    def next_fetch(self, now: float, ref: int, patience: float) -> Fetch | None:
+        """The FETCH to send now, if there is a hole and none is under way; one that is not
+        answered within *patience* seconds is taken for lost."""
+        if self.caught_up or (self._fetching and now < self._fetch_again):
+            return None
+        self._fetching = True
+        self._fetch_again = now + patience
+        return Fetch(ref, self.log, self.epoch, self.position, MAX_FETCH)
+
+
+def _numbered(first: int, events: Sequence[Event | None]) -> Iterator[Positioned]:
+    return zip(range(first, first + len(events)), events, strict=True)
