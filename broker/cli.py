@@ -8,23 +8,15 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ..command.config import config_defaults
-from ..command.run import run_command
+from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .config import Config, StartError
 
 
-class _Group(click.Group):
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        kwargs.setdefault("default_map", config_defaults("chatbroker"))
-        return super().make_context(*args, **kwargs)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="chatbroker")
 def chatbroker() -> None:
     """A self-hosted chat broker, for people and shell scripts.

@@ -63,8 +63,9 @@ class Pipeline:
     the first one that was refused.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, keep_refused: bool = True) -> None:
         self._client = client
+        self._keep_refused = keep_refused
         self._pending: deque[Receipt] = deque()
         self.refused: list[Receipt] = []
         """Those that were refused so far, in order; each has ``code`` and ``words``."""
@@ -88,7 +89,7 @@ class Pipeline:
         pending = self._pending
         while pending and pending[0].done:
             receipt = pending.popleft()
-            if receipt.outcome is Outcome.REFUSED:
+            if receipt.outcome is Outcome.REFUSED and self._keep_refused:
                 self.refused.append(receipt)
 
     def flush(self, timeout: float | None = None) -> None:
@@ -160,7 +161,7 @@ class Client:
             try:
                 name = canonical_name(name)
             except BadName as error:
-                raise NameRefused(str(error)) from None
+                raise NameRefused(error.code.value, str(error)) from None
         readers = []
         if hear:
             readers.append(Reader(ECHO_LOG, since or Since.now()))
@@ -203,6 +204,11 @@ class Client:
         return self._core.credential
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closing
+
+    @property
     def listening(self) -> bool:
         """Whether everything that is said from now on will be received."""
         return self._core.listening
@@ -226,9 +232,13 @@ class Client:
         self._submit(receipt)
         self._settle(receipt, self.timeout if timeout is None else timeout)
 
-    def pipeline(self) -> Pipeline:
-        """For many messages: each is sent without waiting for the one before it."""
-        return Pipeline(self)
+    def pipeline(self, keep_refused: bool = True) -> Pipeline:
+        """For many messages: each is sent without waiting for the one before it.
+
+        *keep_refused*: whether to collect the refused ones.  A program that looks at every
+        receipt itself needs no second list, which could grow without end.
+        """
+        return Pipeline(self, keep_refused)
 
     def users(self, timeout: float | None = None) -> list[UserInfo]:
         """Who is on, sorted by name.  Raises Unreachable."""
@@ -286,6 +296,26 @@ class Client:
         """Waits until `listening`; False if that took longer than *timeout* seconds."""
         patience = self.timeout if timeout is None else timeout
         return self._await(lambda: self._core.listening, patience, fail=False)
+
+    def wait_until(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Waits until *ready* gives True; False if that took longer than *timeout* seconds.
+
+        *ready* is called again whenever something happened: an event came, a receipt was
+        resolved, `notify` was called.  It must be quick and must not call the client's methods;
+        its properties are fine.
+        Raises as `receive` does.
+        """
+        return self._await(ready, timeout, fail=False)
+
+    def notify(self) -> None:
+        """Has every `wait_until` look again.  May be called from any thread."""
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def waiting_events(self) -> int:
+        """How many events `receive` would give without waiting."""
+        return len(self._core.events)
 
     # --- the end --------------------------------------------------------------------------
 
@@ -371,7 +401,7 @@ class Client:
             raise ClientError(f"the client broke: {self._crash!r}") from self._crash
         refusal = self._core.refusal
         if refusal is not None:
-            raise session_error(refusal.code, f"{refusal.words} ({self.broker})")
+            raise session_error(refusal.code, refusal.words, self.broker)
         if self._closing:
             raise UsageError("the client is closed")
 

@@ -30,7 +30,11 @@ class Unreachable(ClientError):
 
 
 class NameRefused(ClientError):
-    """The name is taken, claimed, or not a valid name."""
+    """The name is taken, claimed, or not a valid name; ``code`` says which."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(words)
+        self.code = code
 
 
 class NotAuthorised(ClientError):
@@ -53,15 +57,16 @@ class ProtocolError(ClientError):
     """Broker and client do not understand each other, such as two versions of the protocol."""
 
 
-_BY_CODE: dict[str, type[ClientError]] = {
-    Code.BAD_NAME: NameRefused,
-    Code.NAME_TAKEN: NameRefused,
-    Code.ALREADY_JOINED: NameRefused,
-    Code.NOT_ALLOWED: NotAuthorised,
-    Code.BROKER_FULL: Unreachable,
-}
-
-
-def session_error(code: str, words: str) -> ClientError:
+def session_error(code: str, words: str, broker: str) -> ClientError:
     """The exception for a refused HELLO, or for a session that the broker ended."""
-    return _BY_CODE.get(code, ProtocolError)(words)
+    where = f"{words} on {broker}"
+    match code:
+        case Code.BAD_NAME:
+            return NameRefused(code, words)
+        case Code.NAME_TAKEN | Code.ALREADY_JOINED:
+            return NameRefused(code, where)
+        case Code.NOT_ALLOWED:
+            return NotAuthorised(where)
+        case Code.BROKER_FULL:
+            return Unreachable(where)
+    return ProtocolError(where)

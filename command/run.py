@@ -5,14 +5,36 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import click
 
+from .config import config_defaults
 from .status import Status
 
 
+class StdoutClosed(Exception):
+    """Whoever read stdout has gone (`| head`)."""
+
+
+class CommandGroup(click.Group):
+    """A command with subcommands, whose defaults may stand in the config file."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        assert self.name is not None  # Both commands have one.
+        kwargs.setdefault("default_map", config_defaults(self.name))
+        return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # click would end with status 1; a reader that has enough is no failure.
+            raise StdoutClosed from None
+
+
 def run_command(
-    name: str, command: click.Group, explain: Callable[[Exception], tuple[Status, str] | None]
+    name: str, command: CommandGroup, explain: Callable[[Exception], tuple[Status, str] | None]
 ) -> int:
     """Runs *command* with this process's arguments; returns the exit status.
 
@@ -26,8 +48,8 @@ def run_command(
         finally:
             # Here and not at exit: a full or closed stdout is noticed while it can be told.
             sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader has what it wanted (`| head`).  Nothing may be written at exit either.
+    except (StdoutClosed, BrokenPipeError):
+        # Nothing may be written at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Status.DONE
     except OSError as error:
@@ -43,7 +65,7 @@ def _prepare_streams() -> None:
 
 
 def _run(
-    name: str, command: click.Group, explain: Callable[[Exception], tuple[Status, str] | None]
+    name: str, command: CommandGroup, explain: Callable[[Exception], tuple[Status, str] | None]
 ) -> int:
     try:
         returned = command.main(prog_name=name, standalone_mode=False)
@@ -57,7 +79,7 @@ def _run(
     except click.ClickException as error:
         complain(name, error.format_message())
         return error.exit_code
-    except BrokenPipeError:
+    except StdoutClosed:
         raise
     except Exception as error:
         explained = explain(error)

@@ -1,0 +1,299 @@
+"""The command ``chat``: parses, calls one function, prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..command.run import CommandGroup, run_command
+from ..command.status import Status
+from .errors import (
+    ClientError,
+    NameRefused,
+    NotAuthorised,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+    UsageError,
+)
+from .escape import escape
+from .options import Shared, parse_duration, shared_options, shared_variables
+
+# What a command needs of the client package is imported where it is used: --help and shell
+# completion need not wait for ZeroMQ to load.
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "CHAT",
+    },
+)
+@shared_options("broker", "port", "user", "timeout", "json")
+@click.version_option(package_name="chatbroker")
+def chat(**_: Any) -> None:
+    """Talk through a chatbroker, from a terminal or a script.
+
+    Example: chat join alice
+    """
+
+
+shared_variables(chat)
+
+
+def _bounds(function: Any) -> Any:
+    """The options that bound how long to receive."""
+    for option in (
+        click.option(
+            "--idle",
+            "quiet",
+            type=click.FloatRange(min=0),
+            metavar="SECONDS",
+            help="Leave when nothing came for so long.",
+        ),
+        click.option(
+            "--for",
+            "total",
+            type=click.FloatRange(min=0),
+            metavar="SECONDS",
+            help="Leave after so long.",
+        ),
+        click.option(
+            "--count", type=click.IntRange(min=1), metavar="N", help="Leave after N messages."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+_reconnect = click.option(
+    "--reconnect",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to go on trying when the broker is gone.",
+)
+
+
+def _formats(function: Any) -> Any:
+    for option in (
+        click.option("-0", "nul", is_flag=True, help="End lines with NUL instead of newline."),
+        click.option(
+            "--format",
+            "template",
+            metavar="FMT",
+            help="Line format: {time} {date} {iso} {epoch} {type} {seq} {from} {to} {text}.",
+        ),
+        click.option(
+            "--only",
+            type=click.Choice(["direct", "broadcast", "presence"]),
+            help="Print only these.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+@chat.command()
+@click.argument("name")
+@click.option("--stay", is_flag=True, help="Go on receiving when the input has ended.")
+@_bounds
+@_reconnect
+@shared_options("broker", "port", "timeout", "json")
+def join(
+    name: str,
+    stay: bool,
+    count: int | None,
+    total: float | None,
+    quiet: float | None,
+    reconnect: float,
+    **_: Any,
+) -> int:
+    """Join as NAME: type commands, see what arrives.
+
+    On a terminal this is interactive.  Otherwise each line of stdin is one command: info,
+    send USER MESSAGE, echo MESSAGE, help, quit.
+
+    Example: printf 'send bob hi\\necho hello\\n' | chat join alice
+    """
+    from .receiving import Bounds, run_interactive, run_lines
+
+    shared = Shared.given()
+    bounds = Bounds(count, total, quiet)
+    if sys.stdin is not None and sys.stdin.isatty() and not shared.json:
+        return run_interactive(shared, name, reconnect)
+    return run_lines(shared, name, reconnect, bounds, stay or bounds.given)
+
+
+def _sources(function: Any) -> Any:
+    """Where the messages of ``send`` and ``echo`` come from."""
+    for option in (
+        click.option(
+            "--file",
+            "path",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Send the contents of a file as one message.",
+        ),
+        click.option("--lines", is_flag=True, help="Send each line of stdin as a message."),
+        click.argument("text", nargs=-1),
+    ):
+        function = option(function)
+    return function
+
+
+@chat.command()
+@click.argument("recipient", metavar="USER")
+@_sources
+@_reconnect
+@shared_options("broker", "port", "user", "timeout", "json")
+def send(recipient: str, **given: Any) -> int:
+    """Send a message to one user.
+
+    TEXT is one message; '-' sends all of stdin as one.  Exit status 0: the broker has it.
+
+    Example: chat send bob "the build is green"
+    """
+    return _one_shot(recipient, **given)
+
+
+@chat.command()
+@_sources
+@_reconnect
+@shared_options("broker", "port", "user", "timeout", "json")
+def echo(**given: Any) -> int:
+    """Send a message to everyone.
+
+    TEXT is one message; '-' sends all of stdin as one.  Exit status 0: the broker has it.
+
+    Example: tail -f app.log | chat echo --lines --as logs
+    """
+    return _one_shot(None, **given)
+
+
+def _one_shot(
+    recipient: str | None,
+    text: tuple[str, ...],
+    lines: bool,
+    path: Path | None,
+    reconnect: float,
+    **_: Any,
+) -> int:
+    if bool(text) + lines + (path is not None) != 1:
+        raise click.UsageError("give TEXT, '-', --lines or --file, and only one of them")
+    shared = Shared.given()
+    if lines:
+        from .sending import send_lines
+
+        return send_lines(shared, recipient, reconnect)
+    from .sending import message_from, send_one
+
+    return send_one(shared, recipient, message_from(text, path))
+
+
+@chat.command()
+@shared_options("broker", "port", "timeout", "json")
+def info(**_: Any) -> None:
+    """List who is on, one name per line.
+
+    Example: chat info --json
+    """
+    from .sending import show_users
+
+    show_users(Shared.given())
+
+
+@chat.command()
+@_bounds
+@_formats
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="now",
+    show_default=True,
+    help="Begin at: all, now, a position (seq), or a duration such as 10m.",
+)
+@_reconnect
+@shared_options("broker", "port", "user", "timeout", "json")
+def listen(
+    count: int | None,
+    total: float | None,
+    quiet: float | None,
+    only: str | None,
+    template: str | None,
+    nul: bool,
+    since: str,
+    reconnect: float,
+    **_: Any,
+) -> int:
+    """Print what arrives; without --as, what is said to everyone.
+
+    Example: chat listen --as bob --count 1 --for 60
+    """
+    shared = Shared.given()
+    if template is not None and shared.json:
+        raise click.UsageError("give --format or --json, not both")
+    if only == "direct" and shared.user is None:
+        raise click.UsageError("--only direct needs a name: --as NAME")
+    starts = _starts(since, only)
+    from .receiving import Bounds, run_listen
+    from .render import compile_format
+
+    try:
+        render = None if template is None else compile_format(template)
+    except ValueError as error:
+        raise click.UsageError(f"--format: {error}") from None
+    end = "\0" if nul else "\n"
+    return run_listen(shared, reconnect, Bounds(count, total, quiet), starts, only, render, end)
+
+
+def _starts(since: str, only: str | None) -> Any:
+    """Where to begin in the public log and in the mailbox, from ``--since``."""
+    from .starts import Since
+
+    if since == "now":
+        return Since.now(), Since.unread()
+    if since == "all":
+        return Since.all(), Since.all()
+    seconds = parse_duration(since)
+    if seconds is not None:
+        return Since.last(seconds), Since.last(seconds)
+    if since.isascii() and since.isdigit() and len(since) < 19:
+        # A position belongs to one log: the mailbox if only that is wanted.
+        position = Since.after(int(since))
+        return (Since.now(), position) if only == "direct" else (position, Since.unread())
+    raise click.UsageError(
+        f"--since: {since!r} is not all, now, a position or a duration such as 10m"
+    )
+
+
+def _explain(error: Exception) -> tuple[Status, str] | None:
+    if not isinstance(error, ClientError):
+        return None
+    words = escape(str(error))
+    match error:
+        case NameRefused(code="name_taken"):
+            words += "; choose another, or see who is on with 'chat info'"
+            return Status.NAME_REFUSED, words
+        case NameRefused():
+            return Status.NAME_REFUSED, words
+        case UsageError():
+            return Status.USAGE, words
+        case Unreachable():
+            return Status.UNREACHABLE, words
+        case NotAuthorised():
+            return Status.NOT_AUTHORISED, words
+        case Refused():
+            return Status.REFUSED, words
+        case OutcomeUnknown():
+            return Status.UNKNOWN, words
+    return Status.FAILURE, words
+
+
+def main() -> None:
+    """The entry point of ``chat``."""
+    sys.exit(run_command("chat", chat, _explain))

@@ -1,0 +1,164 @@
+"""Lines of stdin as commands under way: ``--lines`` and line mode.
+
+One thread reads stdin and submits; the main thread reports outcomes and prints what
+arrives.  A line is reported by its number, counted from 1.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from .client import Client, Pipeline, Receipt
+from .errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from .events import UserInfo
+from .input import BadLine
+from .outbox import Outcome
+
+CHUNK = 64 * 1024
+
+MOST_REPORTS = 10_000
+"""Lines whose outcome was not reported yet; then reading waits."""
+
+
+class Answer(NamedTuple):
+    """The answer to a line that asked who is on."""
+
+    users: list[UserInfo]
+
+
+class Help(NamedTuple):
+    """A line that asked for help."""
+
+
+class Entry:
+    """One line and what becomes of it."""
+
+    __slots__ = ("line", "result")
+
+    def __init__(self, line: int, result: Receipt | BadLine | Refused | Answer | Help) -> None:
+        self.line = line
+        self.result = result
+
+    @property
+    def done(self) -> bool:
+        return not isinstance(self.result, Receipt) or self.result.done
+
+
+class Quit(Exception):
+    """The line asked to leave: what follows it is not read."""
+
+
+Handle = Callable[[str, Client, Pipeline], Receipt | Answer | Help | None]
+"""Carries out one line (without its end); None for a line that asks for nothing.
+
+Raises BadLine, Refused, Quit, or what the client raises when it cannot go on."""
+
+
+def read_lines(descriptor: int) -> Iterator[bytes]:
+    """The lines of a file descriptor as they come, without their ends.
+
+    The last one counts without a newline.  Read with os.read, because a thread that waits in
+    a buffered reader cannot be left behind when the program ends.
+    """
+    rest = b""
+    while chunk := os.read(descriptor, CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r")
+    if rest:
+        yield rest.removesuffix(b"\r")
+
+
+class Feed:
+    """Reads lines and has them carried out, in a thread of its own."""
+
+    def __init__(self, client: Client, handle: Handle, descriptor: int = 0) -> None:
+        self._client = client
+        self._handle = handle
+        self._descriptor = descriptor
+        self._entries: deque[Entry] = deque()
+        self._room = threading.Condition()
+        self._failure: BaseException | None = None
+        self.ended = False
+        """Whether stdin has ended, or the client cannot go on."""
+        self._thread = threading.Thread(target=self._run, name="stdin", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` gives something, or the end has come."""
+        return bool(self._entries and self._entries[0].done) or self.finished
+
+    @property
+    def finished(self) -> bool:
+        """Whether stdin has ended and every line was taken."""
+        return self.ended and not self._entries
+
+    def take(self) -> Iterator[Entry]:
+        """The next lines whose outcome is known, in their order.
+
+        Raises OutcomeUnknown or Unreachable for a line that was given up, and what ended
+        the reading."""
+        taken = 0
+        try:
+            while self._entries and self._entries[0].done:
+                entry = self._entries.popleft()
+                taken += 1
+                if isinstance(entry.result, Receipt):
+                    if entry.result.outcome is Outcome.UNKNOWN:
+                        raise OutcomeUnknown(
+                            f"line {entry.line} was sent, but not acknowledged: "
+                            "it may be stored or not"
+                        )
+                    if entry.result.outcome is Outcome.UNSENT:
+                        raise Unreachable(f"line {entry.line} was not sent: the broker is gone")
+                yield entry
+        finally:
+            if taken:
+                with self._room:
+                    self._room.notify()
+        if self.ended and self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        pipeline = self._client.pipeline(keep_refused=False)
+        try:
+            with suppress(Quit):
+                for number, raw in enumerate(read_lines(self._descriptor), 1):
+                    self._one(number, raw, pipeline)
+        except (ClientError, OSError) as error:
+            self._failure = error
+        finally:
+            self.ended = True
+            self._client.notify()
+
+    def _one(self, number: int, raw: bytes, pipeline: Pipeline) -> None:
+        result: Receipt | BadLine | Refused | Answer | Help | None
+        try:
+            result = self._handle(decode_line(raw), self._client, pipeline)
+        except (BadLine, Refused) as refused:
+            result = refused
+        if result is None:
+            return
+        if len(self._entries) >= MOST_REPORTS:
+            with self._room:
+                self._room.wait_for(lambda: len(self._entries) < MOST_REPORTS)
+        entry = Entry(number, result)
+        self._entries.append(entry)
+        if entry.done:  # Else the client tells when it is.
+            self._client.notify()
+
+
+def decode_line(raw: bytes) -> str:
+    """*raw* as text.  Raises BadLine: nothing is sent that cannot be read."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadLine("bad_text", f"not UTF-8: {error.reason} at byte {error.start}") from None

@@ -1,0 +1,113 @@
+"""The options that the commands of ``chat`` share, before and after the command's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from .address import DEFAULT, parse_address
+from .errors import UsageError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SHARED: dict[str, Callable[[F], F]] = {
+    "broker": click.option(
+        "--broker", metavar="ADDRESS", help=f"The broker's address.  [default: {DEFAULT}]"
+    ),
+    "port": click.option(
+        "--port",
+        type=click.IntRange(1, 65535),
+        help="Short for --broker tcp://127.0.0.1:PORT.",
+    ),
+    "user": click.option("--as", "user", metavar="NAME", help="The name to use."),
+    "timeout": click.option(
+        "--timeout",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="How long to wait for the broker to answer.  [default: 5]",
+    ),
+    "json": click.option("--json", is_flag=True, default=None, help="One JSON object a line."),
+}
+
+_VARIABLES = {"broker": "CHAT_BROKER", "port": "CHAT_PORT", "user": "CHAT_USER"}
+
+
+def shared_options(*names: str) -> Callable[[F], F]:
+    """Gives a command the named shared options; `Shared.given` reads them."""
+
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            function = _SHARED[name](function)
+        return function
+
+    return decorate
+
+
+class Shared(NamedTuple):
+    """The shared options, from wherever they were given."""
+
+    broker: str
+    user: str | None
+    timeout: float
+    json: bool
+
+    @classmethod
+    def given(cls) -> Shared:
+        """Option over variable over file over default; nearer the command over farther."""
+        context = click.get_current_context()
+        broker, broker_rank = _find(context, "broker")
+        port, port_rank = _find(context, "port")
+        if broker is not None and port is not None and broker_rank == port_rank:
+            raise click.UsageError("give --broker or --port, not both")
+        if port is not None and port_rank < broker_rank:
+            broker = f"tcp://127.0.0.1:{port}"
+        address = broker or DEFAULT
+        try:
+            parse_address(address)
+        except UsageError as error:
+            raise click.UsageError(str(error)) from None
+        timeout = _find(context, "timeout")[0]
+        return cls(
+            address,
+            _find(context, "user")[0],
+            5.0 if timeout is None else timeout,
+            bool(_find(context, "json")[0]),
+        )
+
+
+_RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+
+
+def _find(context: click.Context, name: str) -> tuple[Any, int]:
+    """The value of a shared option, and the rank of where it came from (lower is stronger)."""
+    best: tuple[Any, int] = (None, len(_RANKS))
+    at: click.Context | None = context
+    while at is not None:
+        value, source = at.params.get(name), at.get_parameter_source(name)
+        if value is not None and source in _RANKS and _RANKS.index(source) < best[1]:
+            best = value, _RANKS.index(source)
+        at = at.parent
+    return best
+
+
+def shared_variables(group: click.Group) -> None:
+    """Lets the group's own shared options come from their variables."""
+    for parameter in group.params:
+        if parameter.name in _VARIABLES:
+            parameter.envvar = _VARIABLES[parameter.name]
+
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[smhdw]))+")
+
+
+def parse_duration(text: str) -> float | None:
+    """The seconds in a duration such as ``90s``, ``1h30m`` or ``2d``; None if it is none."""
+    if not _DURATION.fullmatch(text):
+        return None
+    parts = re.findall(r"([0-9.]+)(ms|[smhdw])", text)
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

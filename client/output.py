@@ -1,0 +1,68 @@
+"""stdout: one line per event, flushed before the program waits."""
+
+from __future__ import annotations
+
+import select
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .events import Event, UserInfo
+from .render import Renderer, event_json, json_line, text_line, users_json, users_line
+
+
+class ReaderWatch:
+    """Notices that whoever read stdout has gone, even while there is nothing to write.
+
+    Without it `chat listen | head -1` would stay until the next message.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        """*changed* is called, in another thread, when the reader has gone."""
+        self.gone = False
+        self._changed = changed
+        threading.Thread(target=self._watch, name="stdout", daemon=True).start()
+
+    def _watch(self) -> None:
+        poll = select.poll()
+        # No event is asked for: an error on the pipe is reported all the same.
+        poll.register(sys.stdout.fileno(), 0)
+        poll.poll()
+        self.gone = True
+        self._changed()
+
+    def check(self) -> None:
+        """Raises BrokenPipeError if the reader has gone, as a write would."""
+        if self.gone:
+            raise BrokenPipeError
+
+
+class Output:
+    """Writes lines to stdout in one of the formats of docs/cli.md."""
+
+    def __init__(
+        self, render: Renderer | None = None, *, as_json: bool = False, end: str = "\n"
+    ) -> None:
+        self.json = as_json
+        self._render: Callable[[Event], str] = render or (event_json if as_json else text_line)
+        self._end = end
+        self._lines: list[str] = []
+
+    def event(self, event: Event) -> None:
+        self._lines.append(self._render(event))
+
+    def users(self, users: Sequence[UserInfo]) -> None:
+        """The answer to ``info``."""
+        self._lines.append(users_json(users) if self.json else users_line(users))
+
+    def record(self, **fields: Any) -> None:
+        """A JSON object that is no event."""
+        self._lines.append(json_line(fields))
+
+    def flush(self) -> None:
+        """Writes what was collected.  To be called before waiting for anything."""
+        if self._lines:
+            sys.stdout.write(self._end.join(self._lines) + self._end)
+            sys.stdout.flush()
+            self._lines.clear()

@@ -1,0 +1,147 @@
+"""Events to lines: text for people, JSON for programs, or a format of one's own."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from .escape import escape
+from .events import Broadcast, Direct, Event, Joined, Left, Missed, UserInfo
+
+Renderer = Callable[[Event], str]
+"""One line, without its end."""
+
+
+@lru_cache(maxsize=64)
+def _clock(second: int) -> str:
+    """The local time of day; most lines share their second with the one before."""
+    return datetime.fromtimestamp(second).strftime("%H:%M:%S")
+
+
+def _stamp(time: int) -> str:
+    return f"[{_clock(time // 1000)}]"
+
+
+def _iso(time: int) -> str:
+    moment = datetime.fromtimestamp(time // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time % 1000:03d}Z"
+
+
+def _missed_words(event: Missed) -> str:
+    if event.lost is None:
+        return f"{event.log}: the broker has a new history; messages may have been missed"
+    messages = "message is" if event.lost == 1 else "messages are"
+    return f"{event.log}: {event.lost} {messages} no longer kept"
+
+
+def text_line(event: Event, bold: Callable[[str], str] = str) -> str:
+    """The text format of docs/cli.md."""
+    match event:
+        case Broadcast():
+            return (
+                f"[{_clock(event.time // 1000)}] {bold(escape(event.sender))}: {escape(event.text)}"
+            )
+        case Direct():
+            who = f"{bold(escape(event.sender))} -> {bold(escape(event.to))}"
+            return f"[{_clock(event.time // 1000)}] {who}: {escape(event.text)}"
+        case Joined():
+            return f"[{_clock(event.time // 1000)}] * {escape(event.user)} joined"
+        case Left():
+            return f"[{_clock(event.time // 1000)}] * {escape(event.user)} left"
+        case Missed():
+            return f"* {_missed_words(event)}"
+    raise TypeError(f"not an event with a line of its own: {event!r}")
+
+
+def users_line(users: Sequence[UserInfo]) -> str:
+    """The answer to ``info`` in line mode."""
+    return f"* online: {', '.join(escape(user.name) for user in users)}"
+
+
+# --- JSON ---------------------------------------------------------------------------------
+
+# ASCII only: what others wrote reaches no terminal unescaped, and stays exact.
+_encoder = json.JSONEncoder(separators=(",", ":"))
+
+
+def json_line(value: dict[str, Any]) -> str:
+    return _encoder.encode(value)
+
+
+def event_json(event: Event) -> str:
+    """The JSON format of docs/cli.md."""
+    match event:
+        case Broadcast(seq, time, sender, text):
+            fields = {"type": "broadcast", "seq": seq, "time": _iso(time)}
+            return json_line(fields | {"from": sender, "text": text})
+        case Direct(seq, time, sender, to, text):
+            fields = {"type": "direct", "seq": seq, "time": _iso(time)}
+            return json_line(fields | {"from": sender, "to": to, "text": text})
+        case Joined(time, user):
+            return json_line({"type": "joined", "time": _iso(time), "user": user})
+        case Left(time, user):
+            return json_line({"type": "left", "time": _iso(time), "user": user})
+        case Missed(log, lost):
+            reason = "new_history" if lost is None else "retention"
+            return json_line({"type": "missed", "log": log, "count": lost, "reason": reason})
+    raise TypeError(f"not an event with a line of its own: {event!r}")
+
+
+def users_json(users: Sequence[UserInfo]) -> str:
+    listed = [{"name": user.name, "since": _iso(user.since)} for user in users]
+    return json_line({"type": "users", "users": listed})
+
+
+# --- a format of one's own ----------------------------------------------------------------
+
+_TYPES = {Broadcast: "broadcast", Direct: "direct", Joined: "joined", Left: "left"}
+
+_FIELDS: dict[str, Callable[[Any], str]] = {
+    "time": lambda e: _clock(e.time // 1000) if _timed(e) else "",
+    "date": lambda e: f"{datetime.fromtimestamp(e.time // 1000):%Y-%m-%d}" if _timed(e) else "",
+    "iso": lambda e: _iso(e.time) if _timed(e) else "",
+    "epoch": lambda e: f"{e.time // 1000}.{e.time % 1000:03d}" if _timed(e) else "",
+    "type": lambda e: _TYPES.get(type(e), "missed"),
+    "seq": lambda e: str(getattr(e, "seq", "")),
+    "from": lambda e: escape(getattr(e, "sender", "") or getattr(e, "user", "")),
+    "to": lambda e: escape(getattr(e, "to", "")),
+    "text": lambda e: _missed_words(e) if isinstance(e, Missed) else escape(getattr(e, "text", "")),
+}
+
+
+def _timed(event: object) -> bool:
+    return hasattr(event, "time")
+
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\\[nt0\\]|[{}]|[^{}\\]+|\\")
+_ESCAPES = {"{{": "{", "}}": "}", "\\n": "\n", "\\t": "\t", "\\0": "\0", "\\\\": "\\"}
+
+
+def compile_format(source: str) -> Renderer:
+    r"""A renderer for *source*: ``{field}``, ``{{``, ``}}``, ``\n``, ``\t``, ``\0``, ``\\``.
+
+    Raises ValueError, in words, for an unknown field or a single brace.
+    """
+    parts: list[str | Callable[[Any], str]] = []
+    for match in _TOKEN.finditer(source):
+        token, field = match[0], match[1]
+        if token in _ESCAPES:
+            parts.append(_ESCAPES[token])
+        elif field is not None:
+            if field not in _FIELDS:
+                known = " ".join(f"{{{name}}}" for name in _FIELDS)
+                raise ValueError(f"unknown field {{{field}}}; there are {known}")
+            parts.append(_FIELDS[field])
+        elif token in ("{", "}"):
+            raise ValueError(f"a single {token!r}; write {token * 2!r} for the character itself")
+        else:
+            parts.append(token)
+
+    def render(event: Event) -> str:
+        return "".join([part if isinstance(part, str) else part(event) for part in parts])
+
+    return render

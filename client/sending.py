@@ -1,0 +1,164 @@
+"""The commands that send and leave: ``chat send``, ``chat echo``, ``chat info``."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from ..command.run import complain
+from ..command.status import Status
+from .client import Client, Pipeline, Receipt
+from .errors import NameRefused, Refused
+from .escape import escape
+from .events import Offline, Online
+from .feed import Entry, Feed, decode_line
+from .input import BadLine
+from .options import Shared
+from .outbox import Outcome
+from .output import Output
+
+ATTEMPTS = 5
+"""Free names that are tried before giving up."""
+
+
+def free_name() -> str:
+    """A name for a sender that needs none of its own, such as ``root-7f3a``."""
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):  # A user id without a name, as in some containers.
+        login = "user"
+    base = re.sub(r"[^a-z0-9_.-]", "", login.lower()).lstrip("_.-")[:20] or "user"
+    return f"{base}-{os.urandom(2).hex()}"
+
+
+def _sender(shared: Shared, reconnect: float) -> Client:
+    """A client that follows nothing: it costs the broker nothing to push to."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            return Client(
+                shared.user or free_name(),
+                shared.broker,
+                hear=False,
+                timeout=shared.timeout,
+                reconnect=reconnect,
+            )
+        except NameRefused as error:
+            if shared.user or error.code != "name_taken" or attempt == ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
+    """The one message to send; None if stdin was to be it and is empty."""
+    if path is not None:
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise click.UsageError(f"cannot read {path}: {error.strerror}") from None
+    elif text == ("-",):
+        raw = sys.stdin.buffer.read()
+        if not raw:
+            return None
+    else:
+        return " ".join(text)
+    return decode_line(raw.removesuffix(b"\n"))
+
+
+def send_one(shared: Shared, recipient: str | None, message: str | None) -> int:
+    """Sends one message and waits until the broker has it."""
+    if message is None:
+        return Status.DONE
+    output = Output(as_json=shared.json)
+    with _sender(shared, shared.timeout) as client:
+        try:
+            if recipient is None:
+                client.echo(message)
+            else:
+                client.send(recipient, message)
+        except Refused as refused:
+            if not shared.json:
+                raise
+            output.record(type="refused", line=1, code=refused.code, text=str(refused))
+            output.flush()
+            return Status.REFUSED
+    if shared.json:
+        output.record(type="accepted", line=1)
+        output.flush()
+    return Status.DONE
+
+
+def send_lines(shared: Shared, recipient: str | None, reconnect: float) -> int:
+    """Sends each line of stdin, many under way at once."""
+
+    def handle(line: str, client: Client, pipeline: Pipeline) -> Receipt:
+        return pipeline.echo(line) if recipient is None else pipeline.send(recipient, line)
+
+    output = Output(as_json=shared.json)
+    refused = False
+    with _sender(shared, reconnect) as client:
+        feed = Feed(client, handle)
+        feed.start()
+        while not feed.finished:
+            client.wait_until(lambda: feed.ready or client.waiting_events > 0)
+            report_connection(client)
+            for entry in feed.take():
+                refused |= report_entry(entry, output)
+            output.flush()
+    return Status.REFUSED if refused else Status.DONE
+
+
+def report_connection(client: Client) -> None:
+    """Says on stderr when the connection went and came, for a client that hears nothing."""
+    if client.waiting_events:
+        for event in client.receive_many(0):
+            report_change(event)
+
+
+def report_change(event: object) -> bool:
+    """Says on stderr that the connection went or came; False if *event* is about neither."""
+    if isinstance(event, Offline):
+        complain("chat", escape(f"{event.why}; reconnecting"))
+    elif isinstance(event, Online):
+        if event.again:
+            complain("chat", "connected again")
+    else:
+        return False
+    return True
+
+
+def report_entry(entry: Entry, output: Output) -> bool:
+    """Says what became of a line; True if it was refused."""
+    result = entry.result
+    if isinstance(result, Receipt) and result.outcome is Outcome.ACCEPTED:
+        if output.json:
+            output.record(type="accepted", line=entry.line)
+        return False
+    if isinstance(result, Receipt):
+        code, words = result.code, result.words
+    elif isinstance(result, BadLine | Refused):
+        code, words = result.code, str(result)
+    else:
+        return False
+    if output.json:
+        output.record(type="refused", line=entry.line, code=code, text=words)
+    else:
+        complain("chat", f"line {entry.line}: {escape(words)}")
+    return True
+
+
+def show_users(shared: Shared) -> None:
+    """Prints who is on."""
+    output = Output(as_json=shared.json)
+    with Client(None, shared.broker, hear=False, timeout=shared.timeout) as client:
+        users = client.users()
+    if shared.json:
+        output.users(users)
+        output.flush()
+    else:
+        sys.stdout.write("".join([f"{escape(user.name)}\n" for user in users]))
+        sys.stdout.flush()
