@@ -1,0 +1,122 @@
+"""Brokers in processes of their own, on free ports."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from ..client import Client
+
+START_WITHIN = 20.0
+"""Seconds that a broker may take to serve; a busy test machine is slow."""
+
+STOP_WITHIN = 10.0
+
+
+class BrokerProcess:
+    """A running ``chatbroker run``.
+
+    *port*, *pub_port*: 0 for any free one.  *options*: more arguments for the command.
+    """
+
+    def __init__(self, *options: str, port: int = 0, pub_port: int = 0) -> None:
+        self._clients: list[Client] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="chatbroker-")
+        ready_file = Path(self._folder.name) / "ready"
+        self._log = Path(self._folder.name) / "log"
+        command = [sys.executable, "-m", "chatbroker.broker", "run", "--memory"]
+        command += ["--port", str(port), "--pub-port", str(pub_port)]
+        command += ["--ready-file", str(ready_file), *options]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+            )
+        until = time.monotonic() + START_WITHIN
+        while not ready_file.exists():
+            if self._process.poll() is not None or time.monotonic() > until:
+                words = self.log()
+                self.kill()
+                raise RuntimeError(f"the broker did not start: {words}")
+            time.sleep(0.01)
+        ready = json.loads(ready_file.read_text())
+        self.address: str = ready["broker"]
+        """``tcp://HOST:PORT``, for ``Client`` and for ``chat --broker``."""
+        self.pub_address: str = ready["pub"]
+        self.port = _port(self.address)
+        self.pub_port = _port(self.pub_address)
+        self.pid = self._process.pid
+
+    @property
+    def env(self) -> dict[str, str]:
+        """This process's environment with CHAT_BROKER set, for a ``subprocess``."""
+        return os.environ | {"CHAT_BROKER": self.address}
+
+    def client(self, name: str | None = None, **options: Any) -> Client:
+        """A connected client; closed with the broker.  *options* as for ``Client``."""
+        client = Client(name, self.address, **options)
+        self._clients.append(client)
+        return client
+
+    def log(self) -> str:
+        """What the broker wrote to stderr."""
+        return self._log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """Ends the broker as ``kill -9`` does."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """Stops the broker as SIGTERM does; returns its exit status."""
+        self._process.terminate()
+        return self._process.wait(STOP_WITHIN)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal, such as SIGSTOP."""
+        self._process.send_signal(number)
+
+    def close(self) -> None:
+        """Closes the clients and ends the broker, whatever state it is in."""
+        for client in self._clients:
+            client.close()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            try:
+                self.stop()
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class Brokers:
+    """Starts brokers, and ends all of them."""
+
+    def __init__(self) -> None:
+        self._started: list[BrokerProcess] = []
+
+    def start(self, *options: str, port: int = 0, pub_port: int = 0) -> BrokerProcess:
+        """A new broker on free ports; several run side by side."""
+        broker = BrokerProcess(*options, port=port, pub_port=pub_port)
+        self._started.append(broker)
+        return broker
+
+    def close(self) -> None:
+        for broker in self._started:
+            broker.close()
+
+
+def _port(address: str) -> int:
+    return int(address.rpartition(":")[2])

@@ -1,0 +1,63 @@
+"""The pytest plugin, used as its users do; the first test is the example of the README."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from chatbroker.client import Direct, NameRefused
+
+
+def messages(client, timeout=5.0):
+    """The direct messages and broadcasts that come, until none does or one was enough."""
+    for event in client.events(timeout):
+        if hasattr(event, "text"):
+            yield event
+
+
+def test_a_bot_answers(chatbroker):
+    with chatbroker.client("bot") as bot, chatbroker.client("alice") as alice:
+        alice.send("bot", "ping")
+        question = next(e for e in bot.events(timeout=5) if isinstance(e, Direct))
+        bot.send(question.sender, "pong")
+        answers = (e for e in alice.events(timeout=5) if isinstance(e, Direct))
+        assert [next(answers).text, next(answers).text] == ["ping", "pong"]
+
+
+def test_several_brokers_never_mix(chatbrokers):
+    one, other = chatbrokers.start(), chatbrokers.start()
+    alice, also_alice = one.client("alice"), other.client("alice")
+    alice.echo("only here")
+    also_alice.echo("only there")
+    assert next(messages(alice)).text == "only here"
+    assert next(messages(also_alice)).text == "only there"
+    assert alice.sync()
+    assert also_alice.sync()
+    assert not list(messages(alice, 0))
+    assert not list(messages(also_alice, 0))
+
+
+def test_a_name_is_one_user_on_each(chatbroker):
+    chatbroker.client("alice")
+    with pytest.raises(NameRefused):
+        chatbroker.client("alice")
+
+
+def test_everything_is_gone_afterwards(pytester):
+    pytester.makepyfile(
+        """
+        def test_leaves_things_open(chatbrokers):
+            for _ in range(2):
+                broker = chatbrokers.start()
+                broker.client("alice")
+                print("pid", broker.pid)
+        """
+    )
+    result = pytester.runpytest_subprocess("-s", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=1)
+    pids = [int(line.split()[-1]) for line in result.outlines if "pid " in line]
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
