@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from ..wire import batch
 from ..wire.codec import FROM_CLIENT, Decoder, Unsendable
 from ..wire.errors import BadName, Code, VersionMismatch, WireError
 from ..wire.limits import (
@@ -56,6 +55,7 @@ from .outgoing import Outgoing
 from .readers import Readers, pack_batches
 from .registry import Contested, FreshBytes, Registry, Settings, User
 from .session import Session, State
+from .turn import Turn
 
 MOST_ATTENDED = 1.0
 """Seconds that leases lose in one turn at most: a broker that was itself stopped or starved
@@ -106,8 +106,7 @@ class Broker:
         self._swept = 0.0
         self._time = 0
         # Of the current turn:
-        self._heads: dict[tuple[str, str], bytes] = {}
-        self._dirty: list[tuple[Log, User | None]] = []
+        self._said = Turn(self._echo)
         self._acks: dict[Session, None] = {}
         self._gaps: dict[Session, None] = {}
 
@@ -124,7 +123,6 @@ class Broker:
         self._now = now
         if time > self._time:
             self._time = time
-        self._heads.clear()
         self._turn += 1
         return passed - attended
 
@@ -141,23 +139,22 @@ class Broker:
             session.expires = self._clock + self._settings.lease
         complained = False
         for message in messages:
-            rule = RULES[type(message)]
-            if rule.needs:
+            needs, handle = RULES[type(message)]
+            if needs is Needs.NOTHING:
+                handle(self, identity, message)
                 session = self._bound.get(identity)
-                if session is None:
-                    # Once a frame: a client that lost its session has many commands under way.
-                    if not complained:
-                        self._out.reject(identity, Code.NO_SESSION, "say HELLO first")
-                        complained = True
-                    continue
-                if rule.needs is Needs.USER and session.user is None:
-                    self._out.reject(
-                        identity, Code.NOT_ALLOWED, "an observer has no name to send as"
-                    )
-                    continue
-                rule.handle(self, session, message)
+            elif session is None:
+                # Once a frame: a client that lost its session has many commands under way.
+                if not complained:
+                    self._out.reject(identity, Code.NO_SESSION, "say HELLO first")
+                    complained = True
+            elif needs is Needs.USER and session.user is None:
+                words = "an observer has no name to send as"
+                self._out.reject(identity, Code.NOT_ALLOWED, words)
             else:
-                rule.handle(self, identity, message)
+                handle(self, session, message)
+                if session.state is not State.LIVE:
+                    session = None
         return None
 
     def reject(self, identity: bytes, code: Code, words: str) -> None:
@@ -179,8 +176,7 @@ class Broker:
         if drained:
             self._expire()
         self._admit_waiting()
-        self._apply([(log, user, log.take()) for log, user in self._dirty])
-        self._dirty.clear()
+        self._apply(self._said.take(self._time))
         return self._out.take()
 
     def _apply(self, appended: list[tuple[Log, User | None, list[Row]]]) -> None:
@@ -232,6 +228,7 @@ class Broker:
             words = "the broker has no descriptors left for another session"
             return self._out.reply(identity, Refused(Code.BROKER_FULL.value, words))
         outcome = self._registry.admit(hello, self._time)
+        self._said.forget_routes()
         if isinstance(outcome, Session):
             self._welcome(identity, hello, outcome)
         elif isinstance(outcome, Contested) and len(self._waiting) < MOST_WAITING:
@@ -306,6 +303,7 @@ class Broker:
         del self._bound[session.identity]
         self._out.reply(session.identity, Farewell(Code.LEFT.value, "goodbye"))
         self._registry.leave(session)
+        self._said.forget_routes()
 
     def _expire(self) -> None:
         if self._clock - self._swept < 0.25:
@@ -317,24 +315,21 @@ class Broker:
     # --- commands -------------------------------------------------------------------------
 
     def _send(self, session: Session, message: Send) -> None:
-        if message.cseq != session.cseq + 1:
-            return self._unexpected(session, message.cseq)
-        session.cseq += 1
+        cseq, to, text = message
+        if cseq != session.cseq + 1:
+            return self._unexpected(session, cseq)
+        session.cseq = cseq
         self._acks[session] = None
-        recipient = self._registry.users.get(message.to) or self._find_user(message.to)
-        if recipient is None or not recipient.on:
-            return session.refuse(Code.NO_SUCH_USER, f"no such user: {message.to}")
         sender: User = session.user  # type: ignore[assignment]  # Needs.USER
-        key = sender.name, recipient.name
-        head = self._heads.get(key)
-        if head is None:
-            head = self._heads[key] = batch.event_head(self._time, *key)
-        event = head + self._pack_text(message.text)
-        if recipient.mailbox.append(event, self._time):
-            self._dirty.append((recipient.mailbox, recipient))
-        # Into both mailboxes, so that either's sessions and history have the conversation.
-        if sender is not recipient and sender.mailbox.append(event, self._time):
-            self._dirty.append((sender.mailbox, sender))
+        route = self._said.routes.get((sender, to))
+        if route is None:
+            recipient = self._find_user(to)
+            if recipient is None or not recipient.on:
+                return session.refuse(Code.NO_SUCH_USER, f"no such user: {to}")
+            route = self._said.route(sender, to, recipient, self._time)
+        event = route.head + self._pack_text(text)
+        for append in route.appends:
+            append(event)
         return None
 
     def _find_user(self, name: str) -> User | None:
@@ -344,16 +339,17 @@ class Broker:
             return None
 
     def _say(self, session: Session, message: Echo) -> None:
-        if message.cseq != session.cseq + 1:
-            return self._unexpected(session, message.cseq)
-        session.cseq += 1
+        cseq, text = message
+        if cseq != session.cseq + 1:
+            return self._unexpected(session, cseq)
+        session.cseq = cseq
         self._acks[session] = None
-        key = session.user.name, ""  # type: ignore[union-attr]  # Needs.USER
-        head = self._heads.get(key)
-        if head is None:
-            head = self._heads[key] = batch.event_head(self._time, *key)
-        if self._echo.append(head + self._pack_text(message.text), self._time):
-            self._dirty.append((self._echo, None))
+        sender: User = session.user  # type: ignore[assignment]  # Needs.USER
+        said = self._said
+        route = said.routes.get((sender, None)) or said.route(sender, None, None, self._time)
+        event = route.head + self._pack_text(text)
+        for append in route.appends:
+            append(event)
         return None
 
     def _unsendable(self, session: Session, message: Unsendable) -> None:

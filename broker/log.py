@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import NamedTuple
 
 from ..wire.limits import FRAME_TARGET
@@ -27,43 +29,37 @@ class Row(NamedTuple):
 
 
 class Log:
-    """Numbers events and collects those of the current turn."""
+    """Numbers events, and holds those of the current turn."""
 
-    __slots__ = ("_pending", "_time", "epoch", "head", "key")
+    __slots__ = ("epoch", "head", "key", "pending")
 
     def __init__(self, key: str, epoch: bytes, head: int = 0) -> None:
         self.key = key
+        """Its name in the journal; never used again for another life of the log."""
         self.epoch = epoch
         self.head = head
         """The position of the newest committed event."""
-        self._pending: list[bytes] = []
-        self._time = 0
+        self.pending: list[bytes] = []
+        """The packed events of this turn, to be appended to."""
 
-    def append(self, event: bytes, time: int) -> bool:
-        """Adds a packed event; True if it is the first of this turn."""
-        self._pending.append(event)
-        self._time = time
-        return len(self._pending) == 1
-
-    def take(self) -> list[Row]:
-        """The events of this turn as rows for the journal, numbered; the log is clean again.
+    def take(self, time: int) -> list[Row]:
+        """The events of this turn as rows for the journal, numbered; none is pending then.
 
         A row stays within FRAME_TARGET, or holds a single event, so that each can travel as
         one batch.
         """
+        pending, self.pending = self.pending, []
+        # Lengths are summed in C: in a turn of thousands, a loop would cost as much as all
+        # the rest of committing.
+        ends = list(accumulate(map(len, pending)))
         rows: list[Row] = []
-        start = size = 0
-        pending, self._pending = self._pending, []
-        for index, event in enumerate(pending):
-            if size and size + len(event) > FRAME_TARGET:
-                rows.append(self._row(pending[start:index]))
-                start, size = index, 0
-            size += len(event)
-        if pending:
-            rows.append(self._row(pending[start:]))
+        start = 0
+        while start < len(pending):
+            before = ends[start - 1] if start else 0
+            stop = max(bisect_right(ends, before + FRAME_TARGET, lo=start), start + 1)
+            events = pending[start:stop]
+            row = Row(self.key, self.head, self.head + 1, len(events), time, b"".join(events))
+            self.head = row.last
+            rows.append(row)
+            start = stop
         return rows
-
-    def _row(self, events: list[bytes]) -> Row:
-        row = Row(self.key, self.head, self.head + 1, len(events), self._time, b"".join(events))
-        self.head = row.last
-        return row

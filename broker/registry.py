@@ -143,7 +143,9 @@ class Registry:
             for session in list(user.sessions):
                 self._forget(session)
         credential = hello.credential or self._fresh(ID_LENGTH)
-        user = User(name, credential, Log(f"@{name}", self._fresh(EPOCH_LENGTH)))
+        epoch = self._fresh(EPOCH_LENGTH)
+        # The key holds the epoch: what a former owner of the name left is never found under it.
+        user = User(name, credential, Log(f"@{name}:{epoch.hex()}", epoch))
         self.users[name] = user
         return user
 

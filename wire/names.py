@@ -15,6 +15,9 @@ from .limits import MAX_NAME, MAX_TEXT
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9_.-]{{0,{MAX_NAME - 1}}}")
 
+SURELY_FITS = MAX_TEXT // 4
+"""A text of so many characters fits, whatever they are."""
+
 NAME_RULE = f"a name is 1 to {MAX_NAME} of a-z 0-9 _ . - and starts with a letter or a digit"
 
 
@@ -39,7 +42,7 @@ def checked_text(text: str) -> str:
     """
     # A quarter of the limit cannot exceed it: spare the common case the encoding, unless
     # it holds what cannot be encoded at all.
-    if len(text) * 4 <= MAX_TEXT and text.isascii():
+    if len(text) <= SURELY_FITS and text.isascii():
         return text
     try:
         size = len(text.encode())
@@ -52,4 +55,4 @@ def checked_text(text: str) -> str:
 
 def fits(text: str) -> bool:
     """Whether *text*, decoded from UTF-8, is within MAX_TEXT bytes."""
-    return len(text) * 4 <= MAX_TEXT or len(text.encode()) <= MAX_TEXT
+    return len(text) <= SURELY_FITS or len(text.encode()) <= MAX_TEXT

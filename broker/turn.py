@@ -1,0 +1,66 @@
+"""What was said in one turn, on its way into the logs.
+
+Most messages of a turn repeat the way of another: the same sender to the same recipient.
+A route is that way, found once a turn; following it costs two appends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..wire.batch import event_head
+from .log import Log, Row
+from .registry import User
+
+
+class Route(NamedTuple):
+    """From one sender to one recipient, or to everyone."""
+
+    head: bytes
+    """All of the packed event but its text."""
+    appends: tuple[Callable[[bytes], None], ...]
+    """Puts the event into each log that it belongs in."""
+
+
+class Turn:
+    """Collects the events of a turn by log."""
+
+    def __init__(self, echo: Log) -> None:
+        self._echo = echo
+        self._dirty: dict[Log, User | None] = {}
+        self.routes: dict[tuple[User, str | None], Route] = {}
+        """By sender and the recipient's name as it was typed; None for everyone."""
+
+    def route(self, sender: User, to: str | None, recipient: User | None, time: int) -> Route:
+        """Finds the way of an event and keeps it for those after it.
+
+        *to* and *recipient* are None for a broadcast.  *time*: now, in ms since 1970.
+        """
+        if recipient is None:
+            logs: dict[Log, User | None] = {self._echo: None}
+        else:
+            # Into both mailboxes, so that either's sessions and history have the
+            # conversation; once, if they are the same.
+            logs = {recipient.mailbox: recipient, sender.mailbox: sender}
+        self._dirty.update(logs)
+        head = event_head(time, sender.name, recipient.name if recipient else "")
+        route = Route(head, tuple([log.pending.append for log in logs]))
+        self.routes[sender, to] = route
+        return route
+
+    def forget_routes(self) -> None:
+        """Somebody came or went: names may mean others than before."""
+        self.routes.clear()
+
+    def take(self, time: int) -> list[tuple[Log, User | None, list[Row]]]:
+        """What was said, as rows per log with the log's owner (None: the public log)."""
+        taken = [
+            (log, owner, log.take(time))
+            for log, owner in self._dirty.items()
+            # The mailbox of one who has left for good would outlive its owner.
+            if owner is None or owner.sessions
+        ]
+        self._dirty.clear()
+        self.routes.clear()
+        return taken
