@@ -12,7 +12,8 @@ broker package.
             print(event)
 """
 
-from .client import Client, Pipeline, Receipt
+from typing import TYPE_CHECKING, Any
+
 from .errors import (
     ClientError,
     NameRefused,
@@ -25,6 +26,9 @@ from .errors import (
 )
 from .events import Broadcast, Direct, Event, Joined, Left, Missed, Offline, Online, UserInfo
 from .starts import Since
+
+if TYPE_CHECKING:
+    from .client import Client, Pipeline, Receipt
 
 __all__ = [
     "Broadcast",
@@ -49,3 +53,13 @@ __all__ = [
     "UsageError",
     "UserInfo",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # What needs ZeroMQ is loaded when it is first used: `chat --help` and shell completion
+    # would wait for it otherwise.
+    if name in ("Client", "Pipeline", "Receipt"):
+        from . import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

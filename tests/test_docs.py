@@ -1,0 +1,100 @@
+"""The documents say what is there: commands, options, exit statuses, links, recipes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from chatbroker.broker.cli import chatbroker
+from chatbroker.client.cli import chat
+from chatbroker.command.status import Status
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
+CLI = (ROOT / "docs" / "cli.md").read_text()
+
+COMMANDS = [
+    (f"{group.name} {name}", command)
+    for group in (chat, chatbroker)
+    for name, command in group.commands.items()
+]
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
+def test_every_command_and_option_is_documented(name, command):
+    assert name in CLI
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.hidden:
+            for spelling in option.opts:
+                assert f"`{spelling}" in CLI, f"{spelling} of {name}"
+
+
+@pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
+def test_every_help_has_a_summary_and_an_example(name, command):
+    assert command.help
+    summary = command.help.strip().splitlines()[0]
+    assert summary.endswith(".")
+    assert f"{name.split()[0]} {name.split()[1]}" in command.help.partition("Example:")[2]
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_exit_status_is_documented(status):
+    assert re.search(rf"^\| {status.value} \|", CLI, re.MULTILINE)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#\s]+)\)", document.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (document.parent / target).exists(), target
+
+
+def test_the_readme_opens_with_the_two_commands():
+    block = (ROOT / "README.md").read_text().partition("```sh\n")[2].partition("```")[0]
+    assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make run", "make test"]
+    targets = (ROOT / "Makefile").read_text()
+    assert re.search(r"^run:", targets, re.MULTILINE)
+    assert re.search(r"^test:", targets, re.MULTILINE)
+
+
+def test_the_example_for_pytest_is_a_test_that_runs():
+    example = next(
+        block
+        for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        if "def test_" in block
+    )
+    function = example[example.index("def test_") :].strip()
+    assert function in (ROOT / "tests" / "testing" / "test_plugin.py").read_text()
+
+
+def test_python_in_the_documents_compiles():
+    for document in DOCUMENTS:
+        for block in re.findall(r"```python\n(.*?)```", document.read_text(), re.DOTALL):
+            compile(block, document.name, "exec")
+
+
+def test_recipes_use_options_that_exist():
+    known = {
+        spelling
+        for group in (chat, chatbroker)
+        for command in [group, *group.commands.values()]
+        for option in command.params
+        if isinstance(option, click.Option)
+        for spelling in option.opts
+    } | {"--help", "--version"}
+    for document in (ROOT / "README.md", ROOT / "docs" / "cli.md"):
+        for block in re.findall(r"```(?:sh|console)\n(.*?)```", document.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                for command in re.findall(r"\bchat(?:broker)? [^|;&)#]*", line):
+                    used = set(re.findall(r"(?<=\s)--[a-z-]+", command))
+                    assert used <= known, line
+
+
+def test_the_version_is_one():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])

@@ -1,0 +1,90 @@
+"""The rules of the house: who imports whom, and how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("wire", "broker", "client", "command", "testing")
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).glob("*.py"))
+ids = [str(path.relative_to(ROOT)) for path in MODULES]
+
+MAY_IMPORT = {
+    "wire": set(),
+    "broker": {"wire", "command"},
+    "client": {"wire", "command"},
+    "command": set(),
+    "testing": {"client"},
+}
+EDGES = {"broker/server.py", "client/link.py"}
+MOST_LINES = 480
+"""What a person reads in one sitting, with some tolerance above the 400 that are aimed at."""
+
+
+def imported(path: Path) -> set[str]:
+    """What a module imports: top-level names, and ``.name`` for packages of the project."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            top = node.module.partition(".")[0]
+            found.add({0: top, 1: ""}.get(node.level, f".{top}"))
+    return found - {""}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_package_imports_only_what_it_may(path):
+    allowed = {f".{name}" for name in MAY_IMPORT[path.parent.name]}
+    assert {name for name in imported(path) if name.startswith(".")} <= allowed
+    assert "chatbroker" not in imported(path)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_only_the_edges_import_zmq(path):
+    name = str(path.relative_to(ROOT))
+    assert ("zmq" in imported(path)) == (name in EDGES)
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parent.name == "wire"], ids=str)
+def test_wire_needs_only_the_standard_library_and_msgpack(path):
+    foreign = {name for name in imported(path) if not name.startswith(".")}
+    assert foreign - set(sys.stdlib_module_names) <= {"msgpack"}
+    assert not foreign & {"socket", "time", "random", "secrets", "threading", "os"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["core", "session", "registry", "log", "turn", "readers", "outgoing", "journal"],
+)
+def test_the_core_of_the_broker_is_pure(name):
+    impure = {"socket", "time", "random", "secrets", "threading", "os", "logging", "zmq"}
+    assert not imported(ROOT / "broker" / f"{name}.py") & impure
+
+
+@pytest.mark.parametrize("name", ["core", "outbox", "reader", "events", "input", "render"])
+def test_the_core_of_the_client_is_pure(name):
+    impure = {"socket", "time", "random", "secrets", "threading", "os", "logging", "zmq"}
+    assert not imported(ROOT / "client" / f"{name}.py") & impure
+
+
+@pytest.mark.parametrize("path", MODULES, ids=ids)
+def test_a_module_is_read_in_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+def test_only_wire_knows_msgpack_frames():
+    packers = {ids[i] for i, path in enumerate(MODULES) if "msgpack" in imported(path)}
+    # The core of the broker packs one text per message itself; see broker/core.py.
+    assert packers <= {"wire/codec.py", "wire/batch.py", "broker/core.py"}
+
+
+@pytest.mark.parametrize("module", ["chatbroker.client.cli", "chatbroker.broker.cli"])
+def test_help_does_not_wait_for_zeromq_to_load(module):
+    code = f"import sys, {module}; sys.exit('zmq' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
