@@ -8,6 +8,18 @@ from ..wire.limits import FRAME_TARGET
 from ..wire.messages import Message, error
 from .effects import Deliver, Effect, Note, Publish
 
+MOST_REPLIES = 512 * 1024
+"""Bytes for one connection in one turn.  A frame of tiny questions could ask for a thousand
+times its size; what is over is not said, as if the pipe were full, and may be asked again."""
+
+
+class _Pile:
+    __slots__ = ("pieces", "size")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.size = 0
+
 
 class Outgoing:
     """One frame or a few for each connection and topic, instead of one a message."""
@@ -15,7 +27,7 @@ class Outgoing:
     def __init__(self) -> None:
         self._encode = Encoder().encode
         self._published: dict[bytes, list[bytes]] = {}
-        self._delivered: dict[bytes, list[bytes]] = {}
+        self._delivered: dict[bytes, _Pile] = {}
         self._notes: list[Note] = []
 
     def reply(self, identity: bytes, message: Message) -> None:
@@ -26,11 +38,17 @@ class Outgoing:
 
     def put(self, identity: bytes, packed: bytes) -> None:
         """Adds a packed message for a connection."""
-        pieces = self._delivered.get(identity)
-        if pieces is None:
-            self._delivered[identity] = [packed]
-        else:
-            pieces.append(packed)
+        pile = self._delivered.get(identity)
+        if pile is None:
+            pile = self._delivered[identity] = _Pile()
+        if pile.size < MOST_REPLIES:
+            pile.pieces.append(packed)
+            pile.size += len(packed)
+
+    def full(self, identity: bytes) -> bool:
+        """Whether nothing more will be said to this connection in this turn."""
+        pile = self._delivered.get(identity)
+        return pile is not None and pile.size >= MOST_REPLIES
 
     def publish(self, topic: bytes, message: Message) -> None:
         self.put_topic(topic, self._encode(message))
@@ -48,8 +66,9 @@ class Outgoing:
         effects: list[Effect] = []
         for topic, pieces in self._published.items():
             effects += [Publish(topic, frame) for frame in coalesce(pieces, FRAME_TARGET)]
-        for identity, pieces in self._delivered.items():
-            effects += [Deliver(identity, frame) for frame in coalesce(pieces, FRAME_TARGET)]
+        for identity, pile in self._delivered.items():
+            frames = coalesce(pile.pieces, FRAME_TARGET)
+            effects += [Deliver(identity, frame) for frame in frames]
         effects += self._notes
         self._published.clear()
         self._delivered.clear()

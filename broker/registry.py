@@ -109,6 +109,9 @@ class Registry:
             if (session.user.name if session.user else "") != name:
                 return Refused(Code.NOT_ALLOWED.value, "the session belongs to another name")
             # The session id is the client's own secret of 128 bits; nobody else can name it.
+            rivals = self._rivals(session, hello)
+            if rivals:
+                return Contested(rivals, _already_joined(name))
             session.happen(Happening.HELLO)
             self._lapsed.pop(session.id, None)
         else:
@@ -117,7 +120,8 @@ class Registry:
             user = self._claim(name, hello) if name else None
             if isinstance(user, Contested):
                 return user
-            session = self.sessions[hello.session] = Session(hello.session, user)
+            session = Session(hello.session, user, hello.attempt)
+            self.sessions[hello.session] = session
             if user is not None:
                 user.sessions.add(session)
         session.exclusive = hello.exclusive
@@ -128,17 +132,15 @@ class Registry:
     def _claim(self, name: str, hello: Hello) -> User | Contested:
         user = self.users.get(name)
         if user is not None:
-            owner = compare_digest(user.credential, hello.credential)
-            holders = [s for s in user.holders() if not owner or (s.exclusive and hello.exclusive)]
+            holders = user.holders()
+            if compare_digest(user.credential, hello.credential):
+                # Whoever proves to be the user need not wait for sessions of their own that
+                # are known to be gone.
+                rivals = [s for s in holders if hello.exclusive and _bars(s)]
+                return Contested(rivals, _already_joined(name)) if rivals else user
             if holders:
-                code, words = (
-                    (Code.ALREADY_JOINED, f"{name!r} is already joined")
-                    if owner
-                    else (Code.NAME_TAKEN, f"name {name!r} is taken")
-                )
-                return Contested(holders, Refused(code.value, words))
-            if owner:
-                return user
+                words = f"name {name!r} is taken"
+                return Contested(holders, Refused(Code.NAME_TAKEN.value, words))
             # Nobody holds the name: its last owner has lapsed and makes room.
             for session in list(user.sessions):
                 self._forget(session)
@@ -148,6 +150,12 @@ class Registry:
         user = User(name, credential, Log(f"@{name}:{epoch.hex()}", epoch))
         self.users[name] = user
         return user
+
+    def _rivals(self, session: Session, hello: Hello) -> list[Session]:
+        """The sessions of the same user beside which *session* cannot be exclusive."""
+        if session.user is None or not hello.exclusive:
+            return []
+        return [s for s in session.user.holders() if s is not session and _bars(s)]
 
     # --- going ----------------------------------------------------------------------------
 
@@ -168,6 +176,8 @@ class Registry:
             session.happen(Happening.EXPIRED)
             self._lapsed[session.id] = clock + self._settings.forget
             self._settle(session.user, 0)
+            if not session.worth_keeping:
+                self._forget(session)
         while self._lapsed:
             id, when = next(iter(self._lapsed.items()))
             if when > clock and len(self._lapsed) <= self._settings.most_lapsed:
@@ -222,3 +232,12 @@ class Registry:
 
     def live(self) -> Iterator[Session]:
         return (s for s in self.sessions.values() if s.state is State.LIVE)
+
+
+def _bars(session: Session) -> bool:
+    """Whether a session keeps others of its user from being exclusive."""
+    return session.exclusive and session.state is State.LIVE
+
+
+def _already_joined(name: str) -> Refused:
+    return Refused(Code.ALREADY_JOINED.value, f"{name!r} is already joined")

@@ -149,7 +149,7 @@ class Server:
             self._begin()
             drained = self._drain()
             self._perform(core.commit(drained))
-            core.accepting = self._descriptors.enough()
+            core.accept_sessions(self._descriptors.enough())
         self._stop()
 
     def stop(self, why: str = "asked") -> None:

@@ -64,6 +64,8 @@ class Session:
 
     __slots__ = (
         "_refused",
+        "attempt",
+        "born",
         "cseq",
         "exclusive",
         "expires",
@@ -76,8 +78,12 @@ class Session:
         "user",
     )
 
-    def __init__(self, id: bytes, user: User | None) -> None:
+    def __init__(self, id: bytes, user: User | None, born: int = 0) -> None:
         self.id = id
+        self.born = born
+        """The attempt of the HELLO that made it."""
+        self.attempt = born
+        """The highest attempt of a HELLO that was let in."""
         self.user = user
         """None for an observer."""
         self.identity = b""
@@ -99,6 +105,11 @@ class Session:
     def __repr__(self) -> str:
         name = self.user.name if self.user else "an observer"
         return f"<Session of {name}, {self.state.name}, cseq {self.cseq}>"
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether there is anything to come back for after a lapse."""
+        return self.cseq > 0 or (self.user is not None and self.user.mailbox.head > 0)
 
     @property
     def holding(self) -> bool:

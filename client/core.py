@@ -128,6 +128,10 @@ class ClientCore:
         """Bytes received since the last PING."""
         self._greeted = False
         self._was_online = False
+        self._attempt = 0
+        """HELLOs sent so far."""
+        self._welcomed = 0
+        """How many had been sent when the last WELCOME came."""
         self._bye_sent = False
         self._asked: list[Message] = []
 
@@ -202,7 +206,9 @@ class ClientCore:
 
     def leave(self) -> None:
         """Says goodbye; `phase` is OVER when the broker has answered."""
-        self.phase = Phase.LEAVING if self.phase is Phase.READY else Phase.OVER
+        # While GREETING a HELLO may be on its way, and its session would hold the name.
+        there = self.phase in (Phase.GREETING, Phase.READY)
+        self.phase = Phase.LEAVING if there else Phase.OVER
 
     def silent(self, now: float) -> bool:
         """Whether nobody can be said to be at the other end: not welcomed, or not heard of
@@ -233,8 +239,17 @@ class ClientCore:
         return coalesce(pieces, MAX_FRAME)
 
     def _hello(self) -> Hello:
+        self._attempt += 1
         follows = tuple([reader.follow() for reader in self._readers.values()])
-        return Hello(VERSION, self.name, self._session, self.credential, self._exclusive, follows)
+        return Hello(
+            VERSION,
+            self.name,
+            self._session,
+            self.credential,
+            self._attempt,
+            self._exclusive,
+            follows,
+        )
 
     def _questions(self, now: float, pieces: list[bytes]) -> None:
         if len(self.events) < MOST_EVENTS:
@@ -279,11 +294,13 @@ class ClientCore:
     def _welcome(self, welcome: Welcome, now: float) -> None:
         if self.phase is not Phase.GREETING:
             return  # A second answer, to a HELLO that was repeated.
-        if not welcome.resumed and self._epoch:
+        # Made after the last WELCOME that was heard: it is not the session that it was.
+        if welcome.born > self._welcomed and self._epoch:
             self.outbox.restart(forgotten=welcome.epoch == self._epoch)
         else:
             self.outbox.rewind()
         again, self._was_online = self._was_online, True
+        self._welcomed = self._attempt
         self.phase = Phase.READY
         self.name = welcome.name
         self.credential = welcome.credential
@@ -306,6 +323,8 @@ class ClientCore:
             self._end(refused)
 
     def _ack(self, ack: Ack, now: float) -> None:
+        if self.phase not in (Phase.READY, Phase.LEAVING):
+            return  # Of a connection before this one, and perhaps of another session.
         if not self.outbox.acknowledge(ack):
             self._extra_pings.appendleft(now)
 
@@ -390,8 +409,9 @@ class ClientCore:
         if farewell.code == Code.LEFT:
             self.phase = Phase.OVER
         elif farewell.code == Code.SHUTTING_DOWN:
+            leaving = self.phase is Phase.LEAVING
             self._go_offline(farewell.words)
-            self.phase = Phase.OFFLINE
+            self.phase = Phase.OVER if leaving else Phase.OFFLINE
         else:
             self._end(Refused(farewell.code, farewell.words))
 

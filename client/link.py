@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import socket
 import struct
+import sys
 import time
 from contextlib import AbstractContextManager
 
@@ -106,10 +107,12 @@ class Link:
         ready = dict(self._poller.poll(int(pause * 1000) + 1 if pause > 0 else 0))
         if self._wake_reader.fileno() in ready:
             self._wake_reader.recv(4096)
-        # Frames first: what a connection brought counts even if it is gone by now.
-        frames = _drain(self._dealer) if self._dealer in ready else []
-        published = _drain(self._sub) if self._sub is not None and self._sub in ready else []
         changes = _drain(self._monitor) if self._monitor in ready else []
+        # All frames before a change of connection: what the old one brought still counts, and
+        # must not be taken for the new one's.
+        most = sys.maxsize if changes else MOST_FRAMES
+        frames = _drain(self._dealer, most) if self._dealer in ready or changes else []
+        published = _drain(self._sub) if self._sub is not None and self._sub in ready else []
         now = time.monotonic()
         with self._lock:
             core = self._core
@@ -179,12 +182,12 @@ class Link:
             self._context.term()
 
 
-def _drain(sock: zmq.Socket[bytes]) -> list[list[bytes]]:
-    """What is waiting on *sock*, as lists of parts, up to MOST_FRAMES of them."""
+def _drain(sock: zmq.Socket[bytes], most: int = MOST_FRAMES) -> list[list[bytes]]:
+    """What is waiting on *sock*, as lists of parts, up to *most* of them."""
     messages: list[list[bytes]] = []
     receive = sock.recv_multipart
     try:
-        while len(messages) < MOST_FRAMES:
+        while len(messages) < most:
             messages.append(receive(zmq.NOBLOCK))
     except zmq.Again:
         return messages

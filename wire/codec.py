@@ -132,7 +132,7 @@ def _echo(item: tuple[Any, ...]) -> Echo | Unsendable:
 def _hello(item: tuple[Any, ...]) -> Hello:
     # The version comes first and is looked at alone: the rest may differ in another one.
     if len(item) < 2:
-        raise BadFrame("HELLO has 6 fields")
+        raise BadFrame("HELLO has 7 fields")
     version = integer(item[1])
     if version != limits.VERSION:
         older, newer = ("your client", "the broker")[:: 1 if version < limits.VERSION else -1]
@@ -176,6 +176,7 @@ _hello_fields = _message(
     _name,
     _id,
     _id_or_none,
+    integer,
     boolean,
     array(limits.MAX_FOLLOWS, record(Follow, _log, _epoch_or_none, _start, integer)),
 )
@@ -198,7 +199,7 @@ FROM_BROKER: Mapping[int, _Parser] = {
         integer,
         _name,
         _epoch,
-        boolean,
+        integer,
         integer,
         _id_or_none,
         _port,
@@ -273,7 +274,11 @@ class Decoder:
         messages = []
         try:
             for item in items:
-                messages.append(kinds[item[0]](item))
+                kind = item[0]
+                # 3.0 and True would find 3 and 1 in the table.
+                if type(kind) is not int:
+                    raise TypeError
+                messages.append(kinds[kind](item))
         except (KeyError, TypeError, IndexError):
             raise self._reject(items[len(messages)]) from None
         return messages

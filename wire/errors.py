@@ -50,7 +50,7 @@ class Code(StrEnum):
     NO_SUCH_USER = "no_such_user"
     """Nobody of that name is on."""
     NO_SUCH_LOG = "no_such_log"
-    """The session does not follow a log of that name."""
+    """There is no log of that name for this session, or it has another epoch now."""
     TOO_LONG = "too_long"
     """The text is longer than the broker's limit."""
     OUT_OF_ORDER = "out_of_order"

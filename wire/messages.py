@@ -130,6 +130,8 @@ class Hello(NamedTuple):
     session: bytes
     credential: bytes
     """What WELCOME gave earlier, or empty."""
+    attempt: int
+    """1, 2, 3 … over all HELLOs of this session, on whatever connection."""
     exclusive: bool
     """Refuse, if the user has another exclusive session (a person's ``join``)."""
     follows: tuple[Follow, ...]
@@ -191,8 +193,9 @@ class Welcome(NamedTuple):
     version: int
     name: str
     epoch: bytes
-    resumed: bool
-    """The session was known: numbers and cursors go on.  Else commands count from 1."""
+    born: int
+    """The attempt of the HELLO that made the session.  If that is later than the last WELCOME,
+    the session is a new one, and commands count from 1."""
     cseq: int
     """The last command number that the session carried out or refused."""
     credential: bytes

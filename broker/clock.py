@@ -1,0 +1,34 @@
+"""The broker's sense of time: the wall clock for stamps, attended time for leases."""
+
+from __future__ import annotations
+
+MOST_ATTENDED = 1.0
+"""Seconds that leases lose in one turn at most: a broker that was itself stopped or starved
+has not listened, so its clients were not silent."""
+
+
+class TurnClock:
+    """The time of the current turn."""
+
+    def __init__(self) -> None:
+        self._now: float | None = None
+        self.turn = 0
+        """The number of the current turn."""
+        self.attended = 0.0
+        """Seconds that the broker has listened.  Leases run on it."""
+        self.time = 0
+        """Milliseconds since 1970-01-01 UTC; never falls."""
+
+    def begin(self, now: float, time: int) -> float:
+        """Starts a turn.  *now* is a monotonic clock in seconds; *time* is the wall clock in
+        milliseconds since 1970, which may step back.
+
+        Returns by how many seconds the turn before was longer than leases run in one turn.
+        """
+        passed = 0.0 if self._now is None else max(now - self._now, 0.0)
+        counted = min(passed, MOST_ATTENDED)
+        self.attended += counted
+        self._now = now
+        self.time = max(self.time, time)
+        self.turn += 1
+        return passed - counted

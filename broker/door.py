@@ -1,0 +1,186 @@
+"""Who comes in and who goes: HELLO, BYE, connections that are lost, leases that run out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..wire.errors import Code
+from ..wire.limits import MAX_FRAME, MAX_TEXT, PUSH_WINDOW, VERSION, WINDOW
+from ..wire.messages import (
+    Farewell,
+    Hello,
+    Limits,
+    Pong,
+    Reading,
+    Refused,
+    Welcome,
+)
+from .clock import TurnClock
+from .outgoing import Outgoing
+from .readers import Readers
+from .registry import Contested, Registry, Settings
+from .session import Session, State
+
+MOST_WAITING = 1000
+"""HELLOs that may wait to see whether a name's holder is still there."""
+
+SWEEP_EVERY = 0.25
+"""Seconds between two looks for leases that ran out."""
+
+
+class _Waiting(NamedTuple):
+    hello: Hello
+    turn: int
+
+
+class Door:
+    """Binds connections to sessions."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        registry: Registry,
+        readers: Readers,
+        out: Outgoing,
+        clock: TurnClock,
+        epoch: bytes,
+    ) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._readers = readers
+        self._out = out
+        self._clock = clock
+        self._epoch = epoch
+        self._swept = 0.0
+        self._probed: dict[Session, int] = {}
+        """The holders that were probed in this turn or the last one, and in which."""
+        self.bound: dict[bytes, Session] = {}
+        """The LIVE session of each connection."""
+        self.waiting: dict[bytes, _Waiting] = {}
+        self.accepting = True
+        """Whether new sessions may come in; the edge knows how many descriptors are left."""
+
+    def renew(self, session: Session) -> None:
+        """The client gave a sign of life."""
+        session.expires = self._clock.attended + self._settings.lease
+
+    def hello(self, identity: bytes, hello: Hello) -> None:
+        """Lets a client in, refuses it, or has it wait."""
+        known = self._registry.sessions.get(hello.session)
+        if known is not None and hello.attempt < known.attempt:
+            return  # Left over from a connection before this one: the session has moved on.
+        self.waiting.pop(identity, None)
+        bound = self.bound.get(identity)
+        if bound is not None and bound.id != hello.session:
+            # One connection, one session: the former one is over, as by BYE.
+            self.end(bound)
+        if not self.accepting and known is None:
+            words = "the broker has no descriptors left for another session"
+            self._out.reply(identity, Refused(Code.BROKER_FULL.value, words))
+            return
+        outcome = self._registry.admit(hello, self._clock.time)
+        if isinstance(outcome, Session):
+            self._welcome(identity, hello, outcome)
+        elif isinstance(outcome, Contested) and len(self.waiting) < MOST_WAITING:
+            self._probe(outcome.holders)
+            self.waiting[identity] = _Waiting(hello, self._clock.turn)
+        else:
+            refused = outcome.refusal if isinstance(outcome, Contested) else outcome
+            self._out.reply(identity, refused)
+
+    def _probe(self, holders: list[Session]) -> None:
+        """A holder that was killed may not have been missed yet.  Whatever is sent to it
+        tells: ZeroMQ refuses to send to a connection that is gone."""
+        turn = self._clock.turn
+        for holder in holders:
+            if holder.state is State.LIVE and self._probed.get(holder) != turn:
+                self._probed[holder] = turn
+                self._out.reply(holder.identity, Pong(0, self._readers.heads(holder)))
+
+    def admit_waiting(self) -> None:
+        """Looks again at HELLOs that asked for a name whose holders were probed before."""
+        turn = self._clock.turn
+        for identity, (hello, since) in list(self.waiting.items()):
+            if since == turn:
+                continue
+            outcome = self._registry.admit(hello, self._clock.time)
+            if isinstance(outcome, Contested):
+                if all(holder.state is State.GONE for holder in outcome.holders):
+                    continue
+                outcome = outcome.refusal
+            del self.waiting[identity]
+            if isinstance(outcome, Session):
+                self._welcome(identity, hello, outcome)
+            else:
+                self._out.reply(identity, outcome)
+        if self._probed:
+            self._probed = {s: probed for s, probed in self._probed.items() if probed == turn}
+
+    def _welcome(self, identity: bytes, hello: Hello, session: Session) -> None:
+        if session.identity != identity and self.bound.get(session.identity) is session:
+            del self.bound[session.identity]
+            words = "the session goes on over another connection"
+            self._out.reply(session.identity, Farewell(Code.REPLACED.value, words))
+        session.identity = identity
+        session.attempt = hello.attempt
+        session.unconfirmed = 0
+        self.renew(session)
+        self.bound[identity] = session
+        readings = []
+        for follow in hello.follows:
+            log = self._readers.find(session, follow.log)
+            if log is None:
+                del session.follows[follow.log]
+                self._out.reject(identity, Code.NO_SUCH_LOG, f"no such log: {follow.log!r}")
+            else:
+                start = self._readers.start(session, log, follow, self._clock.time)
+                readings.append(Reading(follow.log, log.epoch, start, log.head))
+        user, settings = session.user, self._settings
+        self._out.reply(
+            identity,
+            Welcome(
+                VERSION,
+                user.name if user else "",
+                self._epoch,
+                session.born,
+                session.cseq,
+                user.credential if user else b"",
+                settings.pub_port,
+                round(settings.heartbeat * 1000),
+                round(settings.lease * 1000),
+                Limits(MAX_FRAME, MAX_TEXT, WINDOW, PUSH_WINDOW),
+                tuple(readings),
+            ),
+        )
+
+    def bye(self, identity: bytes) -> None:
+        """The client leaves; it hears so even if it was never let in."""
+        self.waiting.pop(identity, None)
+        session = self.bound.get(identity)
+        if session is not None:
+            self.end(session)
+        self._out.reply(identity, Farewell(Code.LEFT.value, "goodbye"))
+
+    def end(self, session: Session) -> None:
+        """Ends a LIVE session."""
+        del self.bound[session.identity]
+        self._registry.leave(session)
+
+    def lost(self, identity: bytes) -> None:
+        """The connection is known to be gone."""
+        self.waiting.pop(identity, None)
+        session = self.bound.pop(identity, None)
+        if session is not None:
+            self._registry.lost(session, self._clock.attended)
+
+    def expire(self, drained: bool) -> None:
+        """Lets go of the silent.  While frames are waiting (not *drained*) a sign of life may
+        be among them; but a broker that is never done must let go of the dead as well, and
+        within a lease every connection has had its turn."""
+        passed = self._clock.attended - self._swept
+        if passed < SWEEP_EVERY or (not drained and passed < self._settings.lease):
+            return
+        self._swept = self._clock.attended
+        for session in self._registry.expire(self._clock.attended):
+            if self.bound.get(session.identity) is session:
+                del self.bound[session.identity]
