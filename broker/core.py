@@ -162,6 +162,8 @@ class Broker:
                     self._out.reply(session.identity, ack)
         self._acks.clear()
         for session in self._gaps:
+            if session.state is not State.LIVE:
+                continue
             expected = session.cseq + 1
             words = f"command {expected} is expected next"
             self._out.reject(session.identity, Code.OUT_OF_ORDER, words, expected)

@@ -66,15 +66,14 @@ class Door:
 
     def hello(self, identity: bytes, hello: Hello) -> None:
         """Lets a client in, refuses it, or has it wait."""
-        known = self._registry.sessions.get(hello.session)
-        if known is not None and hello.attempt < known.attempt:
-            return  # Left over from a connection before this one: the session has moved on.
+        if self._stale(hello):
+            return
         self.waiting.pop(identity, None)
         bound = self.bound.get(identity)
         if bound is not None and bound.id != hello.session:
             # One connection, one session: the former one is over, as by BYE.
             self.end(bound)
-        if not self.accepting and known is None:
+        if not self.accepting and hello.session not in self._registry.sessions:
             words = "the broker has no descriptors left for another session"
             self._out.reply(identity, Refused(Code.BROKER_FULL.value, words))
             return
@@ -87,6 +86,11 @@ class Door:
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
             self._out.reply(identity, refused)
+
+    def _stale(self, hello: Hello) -> bool:
+        """Whether *hello* is left over from a former connection: the session has moved on."""
+        known = self._registry.sessions.get(hello.session)
+        return known is not None and hello.attempt < known.attempt
 
     def _probe(self, holders: list[Session]) -> None:
         """A holder that was killed may not have been missed yet.  Whatever is sent to it
@@ -102,6 +106,9 @@ class Door:
         turn = self._clock.turn
         for identity, (hello, since) in list(self.waiting.items()):
             if since == turn:
+                continue
+            if self._stale(hello):
+                del self.waiting[identity]
                 continue
             outcome = self._registry.admit(hello, self._clock.time)
             if isinstance(outcome, Contested):

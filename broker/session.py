@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..wire.errors import Code
 from ..wire.limits import MAX_REFUSALS, WINDOW
-from ..wire.messages import Ack, Follow, Refusal
+from ..wire.messages import DIRECT_LOG, Ack, Follow, Refusal
 
 if TYPE_CHECKING:
     from .registry import User
@@ -109,7 +109,7 @@ class Session:
     @property
     def worth_keeping(self) -> bool:
         """Whether there is anything to come back for after a lapse."""
-        return self.cseq > 0 or (self.user is not None and self.user.mailbox.head > 0)
+        return self.cseq > 0 or DIRECT_LOG in self.follows
 
     @property
     def holding(self) -> bool:

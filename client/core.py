@@ -133,6 +133,7 @@ class ClientCore:
         self._welcomed = 0
         """How many had been sent when the last WELCOME came."""
         self._bye_sent = False
+        self._greet_again = False
         self._asked: list[Message] = []
 
     # --- what the edge reports ------------------------------------------------------------
@@ -206,7 +207,9 @@ class ClientCore:
 
     def leave(self) -> None:
         """Says goodbye; `phase` is OVER when the broker has answered."""
-        # While GREETING a HELLO may be on its way, and its session would hold the name.
+        # While GREETING the session may stand, here or over the former connection, and would
+        # hold the name: so it is taken up again to be left.
+        self._greet_again = self.phase is Phase.GREETING
         there = self.phase in (Phase.GREETING, Phase.READY)
         self.phase = Phase.LEAVING if there else Phase.OVER
 
@@ -235,6 +238,8 @@ class ClientCore:
             pieces.extend(self.outbox.due(self.limits.window, MAX_FRAME // 2))
         elif self.phase is Phase.LEAVING and not self._bye_sent:
             self._bye_sent = True
+            if self._greet_again:
+                pieces.append(self._encode(self._hello()))
             pieces.append(self._encode(Bye()))
         return coalesce(pieces, MAX_FRAME)
 
@@ -295,7 +300,8 @@ class ClientCore:
         if self.phase is not Phase.GREETING:
             return  # A second answer, to a HELLO that was repeated.
         # Made after the last WELCOME that was heard: it is not the session that it was.
-        if welcome.born > self._welcomed and self._epoch:
+        another = welcome.born > self._welcomed or welcome.epoch != self._epoch
+        if another and self._epoch:
             self.outbox.restart(forgotten=welcome.epoch == self._epoch)
         else:
             self.outbox.rewind()
