@@ -146,7 +146,12 @@ class Broker:
     def _apply(self, appended: list[tuple[Log, User | None, list[Row]]]) -> None:
         """Stores, then pushes, then acknowledges."""
         if appended:
-            self._journal.commit([row for _, _, rows in appended for row in rows])
+            try:
+                self._journal.commit([row for _, _, rows in appended for row in rows])
+            except BaseException:
+                # What is not stored is never acknowledged, also not by a last turn.
+                self._acks.clear()
+                raise
         for on, name in self._registry.take_changes():
             self._out.publish(PRESENCE_TOPIC, Presence(on, name, self._clock.time))
             self._out.note("joined" if on else "left", user=name)
@@ -249,6 +254,8 @@ class Broker:
     # --- questions ------------------------------------------------------------------------
 
     def _info(self, session: Session, message: Info) -> None:
+        if self._out.full(session.identity):
+            return
         users, more = self._registry.page(message.after)
         self._out.reply(session.identity, Users(message.ref, tuple(users), more))
 
@@ -287,7 +294,7 @@ class Broker:
                 # A reader that gives no sign of reading gets no more: it fetches later.
                 if session.unconfirmed <= PUSH_WINDOW:
                     session.unconfirmed += len(piece)
-                    self._out.put(session.identity, piece)
+                    self._out.push(session.identity, piece)
 
 
 RULES: dict[type, Rule] = {

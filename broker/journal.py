@@ -47,6 +47,10 @@ _first = attrgetter("first")
 _time = attrgetter("time")
 
 
+_DROPPED = Row("", 0, 0, 0, 0, b"")
+"""In the place of a row that was dropped, until its list is cut."""
+
+
 class _Kept:
     """The rows of one log; ``rows[start:]`` are kept."""
 
@@ -60,6 +64,7 @@ class _Kept:
 
     def drop_oldest(self) -> Row:
         row = self.rows[self.start]
+        self.rows[self.start] = _DROPPED
         self.start += 1
         self.lost = row.last
         # A list that is cut at its front one by one costs its length each time.

@@ -8,7 +8,7 @@ from ..wire.limits import FRAME_TARGET
 from ..wire.messages import Message, error
 from .effects import Deliver, Effect, Note, Publish
 
-MOST_REPLIES = 512 * 1024
+MOST_REPLIES = 1024 * 1024
 """Bytes for one connection in one turn.  A frame of tiny questions could ask for a thousand
 times its size; what is over is not said, as if the pipe were full, and may be asked again."""
 
@@ -19,6 +19,7 @@ class _Pile:
     def __init__(self) -> None:
         self.pieces: list[bytes] = []
         self.size = 0
+        """Bytes of replies."""
 
 
 class Outgoing:
@@ -36,14 +37,22 @@ class Outgoing:
     def reject(self, identity: bytes, code: Code, words: str, ref: int = 0) -> None:
         self.put(identity, self._encode(error(code, words, ref)))
 
+    def push(self, identity: bytes, packed: bytes) -> None:
+        """Adds what nobody asked for, which the caller bounds; it takes no room of replies."""
+        self._pile(identity).pieces.append(packed)
+
     def put(self, identity: bytes, packed: bytes) -> None:
-        """Adds a packed message for a connection."""
-        pile = self._delivered.get(identity)
-        if pile is None:
-            pile = self._delivered[identity] = _Pile()
+        """Adds a packed reply for a connection."""
+        pile = self._pile(identity)
         if pile.size < MOST_REPLIES:
             pile.pieces.append(packed)
             pile.size += len(packed)
+
+    def _pile(self, identity: bytes) -> _Pile:
+        pile = self._delivered.get(identity)
+        if pile is None:
+            pile = self._delivered[identity] = _Pile()
+        return pile
 
     def full(self, identity: bytes) -> bool:
         """Whether nothing more will be said to this connection in this turn."""

@@ -131,7 +131,7 @@ class Session:
         Outcomes older than the window are not kept; a client that keeps to the window never
         needs them.  True if there is anything to tell.
         """
-        self.told = max(min(self.told, resolved), self.cseq - WINDOW, 0)
+        self.told = min(self.told, resolved)
         return self.told < self.cseq
 
     def acks(self) -> Iterator[Ack]:
@@ -140,6 +140,8 @@ class Session:
         If an ACK is lost on the way, the next one begins past what the client knows; it asks
         with a PING and `repeat_from` goes back.
         """
+        # Of what is older than the window, nobody knows any more whether it was refused.
+        self.told = max(self.told, self.cseq - WINDOW)
         refused = [refusal for refusal in self._refused if refusal.cseq > self.told]
         while len(refused) > MAX_REFUSALS:
             part, refused = refused[:MAX_REFUSALS], refused[MAX_REFUSALS:]

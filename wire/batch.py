@@ -45,13 +45,13 @@ def parse_event(value: object) -> Event | None:
         raise BadFrame("an event is an array that begins with its type")
     if kind == DIRECT and size >= 5:
         _, time, sender, to, text = value if size == 5 else value[:5]
-        check_depth(value[5:], 4)
+        check_depth(value[5:], 3)
     elif kind == BROADCAST and size >= 4:
         _, time, sender, text = value if size == 4 else value[:4]
-        check_depth(value[4:], 4)
+        check_depth(value[4:], 3)
         to = ""
     elif kind > DIRECT:
-        check_depth(value, 4)
+        check_depth(value, 3)
         return None
     else:
         raise BadFrame("an event of a known type lacks fields")

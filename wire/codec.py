@@ -7,7 +7,7 @@ bytes come in, ``Decoder.decode`` returns messages or raises WireError, nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgpack
 
@@ -101,7 +101,7 @@ def _send(item: tuple[Any, ...]) -> Send | Unsendable:
     if len(item) != 4:
         if len(item) < 4:
             raise BadFrame("SEND has 3 fields")
-        check_depth(item[4:], 2)
+        check_depth(item[4:], 1)
     _, cseq, to, text = item[:4]
     if type(to) is not str or type(text) is not str:
         raise BadFrame("SEND wants a name and a text")
@@ -118,7 +118,7 @@ def _echo(item: tuple[Any, ...]) -> Echo | Unsendable:
     if len(item) != 3:
         if len(item) < 3:
             raise BadFrame("ECHO has 2 fields")
-        check_depth(item[3:], 2)
+        check_depth(item[3:], 1)
     _, cseq, text = item[:3]
     if type(text) is not str:
         raise BadFrame("ECHO wants a text")
@@ -149,7 +149,7 @@ def _hello(item: tuple[Any, ...]) -> Hello:
 def _batch(item: tuple[Any, ...]) -> Batch:
     if len(item) < 6:
         raise BadFrame("BATCH has 5 fields")
-    check_depth(item[6:], 2)
+    check_depth(item[6:], 1)
     events = item[5]
     if type(events) is not tuple:
         raise BadFrame("BATCH wants an array of events")
@@ -167,7 +167,7 @@ def _message(
     def ignore_kind(*values: Any) -> Any:
         return kind(*values[1:])
 
-    return record(ignore_kind, integer, *fields)
+    return record(ignore_kind, integer, *fields, around=1)
 
 
 _hello_fields = _message(
@@ -183,7 +183,17 @@ _hello_fields = _message(
 
 _Parser = Callable[[tuple[Any, ...]], Any]
 
-FROM_CLIENT: Mapping[int, _Parser] = {
+
+class Direction(NamedTuple):
+    """What one side may say to the other."""
+
+    parsers: Mapping[int, _Parser]
+    most_elements: int
+    """Of one array.  msgpack makes room for as many as the header of an array claims, so that
+    a few bytes could claim megabytes, at each of a thousand levels."""
+
+
+_CLIENT_PARSERS: dict[int, _Parser] = {
     Kind.HELLO: _hello,
     Kind.SEND: _send,
     Kind.ECHO: _echo,
@@ -193,7 +203,7 @@ FROM_CLIENT: Mapping[int, _Parser] = {
     Kind.BYE: _message(Bye),
 }
 
-FROM_BROKER: Mapping[int, _Parser] = {
+_BROKER_PARSERS: dict[int, _Parser] = {
     Kind.WELCOME: _message(
         Welcome,
         integer,
@@ -205,7 +215,7 @@ FROM_BROKER: Mapping[int, _Parser] = {
         _port,
         integer,
         integer,
-        record(Limits, integer, integer, integer, integer),
+        record(Limits, integer, integer, integer, integer, around=2),
         array(limits.MAX_FOLLOWS, record(Reading, _log, _epoch, integer, integer)),
     ),
     Kind.REFUSED: _message(Refused, _code, _words),
@@ -224,6 +234,9 @@ FROM_BROKER: Mapping[int, _Parser] = {
     Kind.FAREWELL: _message(Farewell, _code, _words),
 }
 
+FROM_CLIENT = Direction(_CLIENT_PARSERS, limits.MAX_ELEMENTS)
+FROM_BROKER = Direction(_BROKER_PARSERS, limits.MAX_EVENTS)
+
 
 def _no_extensions(code: int, data: bytes) -> NoReturn:
     raise BadFrame("msgpack extension types are not used")
@@ -232,8 +245,8 @@ def _no_extensions(code: int, data: bytes) -> NoReturn:
 class Decoder:
     """Takes frames of one direction apart: FROM_CLIENT or FROM_BROKER."""
 
-    def __init__(self, kinds: Mapping[int, _Parser]) -> None:
-        self._kinds = kinds
+    def __init__(self, direction: Direction) -> None:
+        self._kinds, self._most_elements = direction
         self._renew()
 
     def _renew(self) -> None:
@@ -244,7 +257,7 @@ class Decoder:
             raw=False,
             strict_map_key=True,
             max_buffer_size=2 * limits.MAX_FRAME,
-            max_array_len=limits.MAX_FRAME,
+            max_array_len=self._most_elements,
             max_map_len=0,
             max_ext_len=0,
             ext_hook=_no_extensions,
@@ -298,7 +311,9 @@ class Encoder:
     def encode(self, message: Message) -> bytes:
         """The bytes of *message*; messages back to back are a frame."""
         if isinstance(message, Batch):
-            body = b"".join([pack_event(event) for event in message.events if event is not None])
+            if None in message.events:
+                raise ValueError("an event of a type unknown here cannot be packed")
+            body = b"".join([pack_event(event) for event in message.events if event])
             return encode_batch(*message[:4], len(message.events), body)
         packed: bytes = self._pack((KINDS[type(message)], *message))
         return packed

@@ -37,6 +37,12 @@ MAX_USERS = 500
 MAX_REFUSALS = 100
 """Refusals in one ACK message; more take another ACK."""
 
+MAX_ELEMENTS = 64
+"""Elements of one array in what a client sends."""
+
+MAX_EVENTS = 4096
+"""Elements of one array in what the broker sends, so also events in one BATCH."""
+
 MAX_DEPTH = 8
 """Nested arrays in a message, its own array included."""
 

@@ -49,15 +49,18 @@ def binary(*lengths: int) -> Callable[[object], bytes]:
     return check
 
 
-def record(kind: Callable[..., Any], *fields: Field) -> Field:
-    """An array of fixed fields; what trails them is of a later version and ignored."""
+def record(kind: Callable[..., Any], *fields: Field, around: int = 3) -> Field:
+    """An array of fixed fields; what trails them is of a later version and ignored.
+
+    *around*: how deep it stands, itself included; 3 for a record in an array in a message.
+    """
     wanted = len(fields)
 
     def check(value: object) -> Any:
         if type(value) is not tuple or len(value) < wanted:
             raise BadFrame(f"an array of {wanted} elements is wanted")
         if len(value) > wanted:
-            check_depth(value[wanted:], 3)
+            check_depth(value[wanted:], around)
         return kind(*[field(item) for field, item in zip(fields, value, strict=False)])
 
     return check
@@ -72,10 +75,11 @@ def array(most: int, item: Field) -> Callable[[object], tuple[Any, ...]]:
     return check
 
 
-def check_depth(extra: tuple[object, ...], depth: int) -> None:
-    """Bounds the nesting of elements that nothing else looks at."""
-    if depth > limits.MAX_DEPTH:
-        raise BadFrame(f"nested deeper than {limits.MAX_DEPTH}")
+def check_depth(extra: tuple[object, ...], around: int) -> None:
+    """Bounds the nesting of elements that nothing else looks at; *around* is how many arrays
+    they stand in."""
     for element in extra:
         if type(element) is tuple:
-            check_depth(element, depth + 1)
+            if around == limits.MAX_DEPTH:
+                raise BadFrame(f"nested deeper than {limits.MAX_DEPTH}")
+            check_depth(element, around + 1)
