@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -98,7 +99,7 @@ def run(
 
     config = Config(host, port, pub_port, heartbeat, lease, grace)
     server = Server(config, MemoryJournal())
-    with server.signals():
+    with closing(server), server.signals():
         if ready_file is not None:
             _write_ready_file(ready_file, server.address, server.pub_address)
         click.echo(f"chatbroker ready at {server.address}")

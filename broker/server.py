@@ -214,10 +214,12 @@ class Server:
     # --- stopping -------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        """Stop accepting, drain, commit, acknowledge, say goodbye, flush."""
+        """Drain, commit, acknowledge, say goodbye, flush.
+
+        It does not unbind first: libzmq ends the connections of a listener with it, before
+        the goodbye could leave.
+        """
         log.info("stopping reason=%s skipped=%d", self._stopping, self._skipped)
-        for sock in (self._router, self._pub):
-            sock.unbind(_bound_to(sock))
         self._begin()
         self._drain()
         self._perform(self._core.shutdown())
@@ -225,7 +227,9 @@ class Server:
         log.info("stopped")
 
     def close(self) -> None:
-        """Closes the sockets; what is queued for peers gets LINGER to leave."""
+        """Closes the sockets; what is queued for peers gets LINGER to leave.  Again: nothing."""
+        if self._context.closed:
+            return
         self._router.close()
         self._pub.close()
         self._wake_reader.close()
