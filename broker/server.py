@@ -40,6 +40,9 @@ MOST_FRAMES = 512
 STOP_WITHIN = 1.8
 """Seconds after which a stop that peers hold up is cut short."""
 
+READ_GOODBYE = 0.2
+"""Seconds between the last frames to clients and the end of their connections."""
+
 # ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
 # that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
 ROUTER_OPTIONS: dict[int, int] = {
@@ -222,7 +225,12 @@ class Server:
         log.info("stopping reason=%s skipped=%d", self._stopping, self._skipped)
         self._begin()
         self._drain()
-        self._perform(self._core.shutdown())
+        goodbyes = self._core.shutdown()
+        self._perform(goodbyes)
+        if goodbyes:
+            # A DEALER with IMMEDIATE drops what it has received and not yet read when its
+            # connection ends (libzmq 4.3.5): leave its owner the time to read.
+            time.sleep(READ_GOODBYE)
         self.close()
         log.info("stopped")
 
