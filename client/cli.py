@@ -20,7 +20,7 @@ from .errors import (
     UsageError,
 )
 from .escape import escape
-from .options import Shared, parse_duration, shared_options, shared_variables
+from .options import Shared, parse_duration, shared_options
 
 # What a command needs of the client package is imported where it is used: --help and shell
 # completion need not wait for ZeroMQ to load.
@@ -28,10 +28,7 @@ from .options import Shared, parse_duration, shared_options, shared_variables
 
 @click.group(
     cls=CommandGroup,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "CHAT",
-    },
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @shared_options("broker", "port", "user", "timeout", "json")
 @click.version_option(package_name="chatbroker")
@@ -40,9 +37,6 @@ def chat(**_: Any) -> None:
 
     Example: chat join alice
     """
-
-
-shared_variables(chat)
 
 
 def _bounds(function: Any) -> Any:

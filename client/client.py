@@ -26,6 +26,7 @@ from .errors import (
     session_error,
 )
 from .events import Event, UserInfo
+from .interrupts import Interrupts
 from .link import Link
 from .outbox import Outcome, Ticket
 from .reader import Reader
@@ -134,6 +135,8 @@ class Client:
     OutcomeUnknown if something was sent and not acknowledged.
     *credential*: what `credential` of an earlier client of the same user gave.  With it and
     *exclusive* false, several clients are one user.
+    *interrupts*: has waiting calls raise what a signal asks for; for programs of one thread
+    that are ended by signals, such as the command ``chat``.
 
     The constructor connects and returns when the broker has let the client in.  It raises
     UsageError, NameRefused, NotAuthorised, Unreachable or ProtocolError.
@@ -155,6 +158,7 @@ class Client:
         reconnect: float = 30.0,
         credential: bytes = b"",
         exclusive: bool = True,
+        interrupts: Interrupts | None = None,
     ) -> None:
         host, port = parse_address(broker)
         if name is not None:
@@ -182,7 +186,10 @@ class Client:
         self._closing = False
         self._crash: BaseException | None = None
         self._down_since: float | None = time.monotonic()
+        self._interrupts = interrupts
         self._link = Link(self._core, host, port, self._changed)
+        if interrupts is not None:
+            interrupts.on_signal(self._link.wake)
         self._thread = threading.Thread(target=self._run, name="chatbroker client", daemon=True)
         self._thread.start()
         try:
@@ -418,6 +425,8 @@ class Client:
         with self._changed:
             while not ready():
                 self._check_open()
+                if self._interrupts is not None:
+                    self._interrupts.check()
                 now = time.monotonic()
                 ends = [] if until is None else [until]
                 if self._down_since is not None:

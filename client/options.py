@@ -23,7 +23,9 @@ _SHARED: dict[str, Callable[[F], F]] = {
         type=click.IntRange(1, 65535),
         help="Short for --broker tcp://127.0.0.1:PORT.",
     ),
-    "user": click.option("--as", "user", metavar="NAME", help="The name to use."),
+    "user": click.option(
+        "--as", "user", metavar="NAME", envvar="CHAT_USER", help="The name to use."
+    ),
     "timeout": click.option(
         "--timeout",
         type=click.FloatRange(min=0),
@@ -32,8 +34,6 @@ _SHARED: dict[str, Callable[[F], F]] = {
     ),
     "json": click.option("--json", is_flag=True, default=None, help="One JSON object a line."),
 }
-
-_VARIABLES = {"broker": "CHAT_BROKER", "port": "CHAT_PORT", "user": "CHAT_USER"}
 
 
 def shared_options(*names: str) -> Callable[[F], F]:
@@ -92,13 +92,6 @@ def _find(context: click.Context, name: str) -> tuple[Any, int]:
             best = value, _RANKS.index(source)
         at = at.parent
     return best
-
-
-def shared_variables(group: click.Group) -> None:
-    """Lets the group's own shared options come from their variables."""
-    for parameter in group.params:
-        if parameter.name in _VARIABLES:
-            parameter.envvar = _VARIABLES[parameter.name]
 
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

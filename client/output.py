@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .events import Event, UserInfo
+from .interrupts import Interrupts
 from .render import Renderer, event_json, json_line, text_line, users_json, users_line
 
 
@@ -42,12 +43,18 @@ class Output:
     """Writes lines to stdout in one of the formats of docs/cli.md."""
 
     def __init__(
-        self, render: Renderer | None = None, *, as_json: bool = False, end: str = "\n"
+        self,
+        render: Renderer | None = None,
+        *,
+        as_json: bool = False,
+        end: str = "\n",
+        interrupts: Interrupts | None = None,
     ) -> None:
         self.json = as_json
         self._render: Callable[[Event], str] = render or (event_json if as_json else text_line)
         self._end = end
         self._lines: list[str] = []
+        self._interrupts = interrupts or Interrupts()
 
     def event(self, event: Event) -> None:
         self._lines.append(self._render(event))
@@ -63,6 +70,9 @@ class Output:
     def flush(self) -> None:
         """Writes what was collected.  To be called before waiting for anything."""
         if self._lines:
-            sys.stdout.write(self._end.join(self._lines) + self._end)
-            sys.stdout.flush()
+            text = self._end.join(self._lines) + self._end
             self._lines.clear()
+            # A reader that does not read must not keep Ctrl-C from working.
+            with self._interrupts.exposed():
+                sys.stdout.write(text)
+                sys.stdout.flush()

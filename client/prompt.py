@@ -23,6 +23,7 @@ from .input import (
     help_lines,
     parse_line,
 )
+from .interrupts import Interrupts
 from .render import text_line, users_line
 
 PROMPT = "> "
@@ -56,7 +57,7 @@ class Screen:
             sys.stdout.flush()
 
 
-def converse(client: Client) -> int:
+def converse(client: Client, interrupts: Interrupts) -> int:
     """Reads commands until quit or the end of input; returns the exit status."""
     screen = Screen()
     screen.show(f"joined as {client.name} on {client.broker}; 'help' lists the commands")
@@ -69,7 +70,8 @@ def converse(client: Client) -> int:
         while not failure:
             screen.typing = True
             try:
-                line = input(PROMPT)
+                with interrupts.exposed():
+                    line = input(PROMPT)
             except EOFError:
                 screen.show("")
                 break

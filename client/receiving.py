@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from ..command.run import complain
 from ..command.status import Status
@@ -16,6 +12,7 @@ from .client import Client, Pipeline, Receipt
 from .events import Broadcast, Direct, Event, Joined, Left, Missed
 from .feed import Answer, Feed, Help, Quit
 from .input import EchoLine, HelpLine, InfoLine, QuitLine, SendLine, help_lines, parse_line
+from .interrupts import Interrupts
 from .options import Shared
 from .output import Output, ReaderWatch
 from .render import Renderer
@@ -76,20 +73,6 @@ class Meter:
         return Status.DONE if self._bounds.messages is None else Status.OUT_OF_TIME
 
 
-@contextmanager
-def leaving_on_sigterm(status: int) -> Iterator[None]:
-    """Lets SIGTERM end the program with *status*, after a goodbye to the broker."""
-
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        raise SystemExit(status)
-
-    previous = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
 _KINDS: dict[str, tuple[type[Event], ...]] = {
     "direct": (Direct,),
     "broadcast": (Broadcast,),
@@ -126,10 +109,9 @@ def run_listen(
     end: str,
 ) -> int:
     """Prints what arrives until a bound is reached."""
-    output = Output(render, as_json=shared.json, end=end)
     public, direct = starts
     with (
-        leaving_on_sigterm(Status.DONE),
+        Interrupts(Status.DONE) as interrupts,
         Client(
             shared.user,
             shared.broker,
@@ -138,8 +120,10 @@ def run_listen(
             presence=shared.user is not None or only == "presence",
             timeout=shared.timeout,
             reconnect=reconnect,
+            interrupts=interrupts,
         ) as client,
     ):
+        output = Output(render, as_json=shared.json, end=end, interrupts=interrupts)
         meter = Meter(bounds, time.monotonic())
         printer = Printer(output, meter, only)
         reader = ReaderWatch(client.notify)
@@ -184,12 +168,18 @@ def _carry_out(line: str, client: Client, pipeline: Pipeline) -> Receipt | Answe
 
 def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay: bool) -> int:
     """Line mode: each line of stdin is a command."""
-    output = Output(as_json=shared.json)
     refused = False
     with (
-        leaving_on_sigterm(128 + signal.SIGTERM),
-        Client(name, shared.broker, timeout=shared.timeout, reconnect=reconnect) as client,
+        Interrupts() as interrupts,
+        Client(
+            name,
+            shared.broker,
+            timeout=shared.timeout,
+            reconnect=reconnect,
+            interrupts=interrupts,
+        ) as client,
     ):
+        output = Output(as_json=shared.json, interrupts=interrupts)
         meter = Meter(bounds, time.monotonic())
         printer = Printer(output, meter)
         feed = Feed(client, _carry_out)
@@ -235,7 +225,13 @@ def run_interactive(shared: Shared, name: str, reconnect: float) -> int:
     from .prompt import converse
 
     with (
-        leaving_on_sigterm(128 + signal.SIGTERM),
-        Client(name, shared.broker, timeout=shared.timeout, reconnect=reconnect) as client,
+        Interrupts() as interrupts,
+        Client(
+            name,
+            shared.broker,
+            timeout=shared.timeout,
+            reconnect=reconnect,
+            interrupts=interrupts,
+        ) as client,
     ):
-        return converse(client)
+        return converse(client, interrupts)

@@ -18,6 +18,7 @@ from .escape import escape
 from .events import Offline, Online
 from .feed import Entry, Feed, decode_line
 from .input import BadLine
+from .interrupts import Interrupts
 from .options import Shared
 from .outbox import Outcome
 from .output import Output
@@ -36,7 +37,7 @@ def free_name() -> str:
     return f"{base}-{os.urandom(2).hex()}"
 
 
-def _sender(shared: Shared, reconnect: float) -> Client:
+def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
     """A client that follows nothing: it costs the broker nothing to push to."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -46,6 +47,7 @@ def _sender(shared: Shared, reconnect: float) -> Client:
                 hear=False,
                 timeout=shared.timeout,
                 reconnect=reconnect,
+                interrupts=interrupts,
             )
         except NameRefused as error:
             if shared.user or error.code != "name_taken" or attempt == ATTEMPTS:
@@ -74,7 +76,7 @@ def send_one(shared: Shared, recipient: str | None, message: str | None) -> int:
     if message is None:
         return Status.DONE
     output = Output(as_json=shared.json)
-    with _sender(shared, shared.timeout) as client:
+    with Interrupts() as interrupts, _sender(shared, shared.timeout, interrupts) as client:
         try:
             if recipient is None:
                 client.echo(message)
@@ -98,9 +100,9 @@ def send_lines(shared: Shared, recipient: str | None, reconnect: float) -> int:
     def handle(line: str, client: Client, pipeline: Pipeline) -> Receipt:
         return pipeline.echo(line) if recipient is None else pipeline.send(recipient, line)
 
-    output = Output(as_json=shared.json)
     refused = False
-    with _sender(shared, reconnect) as client:
+    with Interrupts() as interrupts, _sender(shared, reconnect, interrupts) as client:
+        output = Output(as_json=shared.json, interrupts=interrupts)
         feed = Feed(client, handle)
         feed.start()
         while not feed.finished:
@@ -154,7 +156,12 @@ def report_entry(entry: Entry, output: Output) -> bool:
 def show_users(shared: Shared) -> None:
     """Prints who is on."""
     output = Output(as_json=shared.json)
-    with Client(None, shared.broker, hear=False, timeout=shared.timeout) as client:
+    with (
+        Interrupts() as interrupts,
+        Client(
+            None, shared.broker, hear=False, timeout=shared.timeout, interrupts=interrupts
+        ) as client,
+    ):
         users = client.users()
     if shared.json:
         output.users(users)

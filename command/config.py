@@ -17,17 +17,18 @@ def config_path() -> Path:
     return Path(named) if named else Path(click.get_app_dir("chatbroker")) / "config.toml"
 
 
-def config_defaults(command: str) -> dict[str, Any]:
-    """The table of *command* (``chat`` or ``chatbroker``), as click's default_map.
+def config_defaults(group: click.Group) -> dict[str, Any]:
+    """The table of *group* (``chat`` or ``chatbroker``), as click's default_map.
 
-    A key is an option's name; a table in it belongs to a subcommand::
+    A key is an option's name without its dashes; a table in it belongs to a subcommand::
 
         [chat]
         port = 5600
         [chat.listen]
         format = "{from}: {text}"
 
-    Raises click.UsageError for a file that cannot be read or is no TOML.
+    Raises click.UsageError for a file that cannot be read, is no TOML, or has a key that
+    nobody reads.
     """
     path = config_path()
     try:
@@ -37,14 +38,48 @@ def config_defaults(command: str) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:  # tomllib's errors, and bad UTF-8, are ValueErrors.
         raise click.UsageError(f"cannot read {path}: {error}") from None
-    table = tables.get(command, {})
+    assert group.name is not None  # Both commands have one.
+    return _defaults(path, group.name, group, tables.get(group.name, {}))
+
+
+def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dict[str, Any]:
     if not isinstance(table, dict):
-        raise click.UsageError(f"{path}: {command} must be a table: [{command}]")
-    return _as_click_names(table)
-
-
-def _as_click_names(table: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key.replace("-", "_"): _as_click_names(value) if isinstance(value, dict) else value
-        for key, value in table.items()
+        raise click.UsageError(f"{path}: {where} must be a table: [{where}]")
+    options = {
+        spelling.lstrip("-"): option.name
+        for option in _options(command)
+        for spelling in option.opts
     }
+    commands = command.commands if isinstance(command, click.Group) else {}
+    defaults: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in commands:
+            defaults[key] = _defaults(path, f"{where}.{key}", commands[key], value)
+        elif options.get(key) is not None:
+            defaults[str(options[key])] = value
+        else:
+            raise click.UsageError(f"{path}: [{where}] has no option {key!r}")
+    return defaults
+
+
+def name_variables(group: click.Group) -> None:
+    """Lets every option come from a variable: ``CHAT_BROKER`` for one of the group's own,
+    ``CHAT_LISTEN_FORMAT`` for one of a subcommand, unless it has a name of its own."""
+    assert group.name is not None
+    shared = {option.name for option in _options(group)}
+    for option in _options(group):
+        _name_variable(option, group.name)
+    for name, command in group.commands.items():
+        for option in _options(command):
+            if option.name not in shared:
+                _name_variable(option, f"{group.name}_{name}")
+
+
+def _name_variable(option: click.Option, prefix: str) -> None:
+    longest = max(option.opts, key=len).lstrip("-").replace("-", "_")
+    if option.envvar is None and longest not in ("help", "version"):
+        option.envvar = f"{prefix}_{longest}".upper()
+
+
+def _options(command: click.Command) -> list[click.Option]:
+    return [param for param in command.params if isinstance(param, click.Option)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .config import config_defaults
+from .config import config_defaults, name_variables
 from .status import Status
 
 
@@ -21,8 +21,8 @@ class CommandGroup(click.Group):
     """A command with subcommands, whose defaults may stand in the config file."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        assert self.name is not None  # Both commands have one.
-        kwargs.setdefault("default_map", config_defaults(self.name))
+        name_variables(self)
+        kwargs.setdefault("default_map", config_defaults(self))
         return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -41,8 +41,8 @@ def run_command(
     *explain* gives the status and the words for an exception of the command's own.  Any
     other is a bug, and shows its traceback.
     """
+    _prepare_streams()
     try:
-        _prepare_streams()
         try:
             status = _run(name, command, explain)
         finally:
@@ -60,8 +60,18 @@ def run_command(
 
 
 def _prepare_streams() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    """Gives every standard stream a file, and has none of them fail over a character."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Closed by the caller (`>&-`).  Another file would take its number otherwise; the
+            # lowest free one is this, as those below are open by now.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
+        if mode == "w":
+            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _run(

@@ -1,0 +1,65 @@
+"""SIGINT and SIGTERM, raised where it is safe.
+
+A handler that raises may do so between taking a lock and the block that gives it back; then
+the program hangs when it wants to leave.  So the handler only notes the signal, and the
+exception is raised where the program waits, or where it is exposed on purpose.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Self
+
+
+class Interrupts:
+    """While entered: SIGINT becomes KeyboardInterrupt, SIGTERM becomes SystemExit(*status*)."""
+
+    def __init__(self, status: int = 128 + signal.SIGTERM) -> None:
+        self._status = status
+        self._pending: BaseException | None = None
+        self._exposed = False
+        self._wakers: list[Callable[[], None]] = []
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def on_signal(self, wake: Callable[[], None]) -> None:
+        """*wake* is called in the handler: it must take no lock, and end what waits."""
+        self._wakers.append(wake)
+
+    def check(self) -> None:
+        """Raises what a signal asked for."""
+        if self._pending is not None:
+            raise self._pending
+
+    @contextmanager
+    def exposed(self) -> Iterator[None]:
+        """A block without locks, that may wait for long: a signal is raised at once."""
+        self._exposed = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._exposed = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        again = self._pending is not None
+        if number == signal.SIGINT:
+            self._pending = KeyboardInterrupt()
+        else:
+            self._pending = SystemExit(self._status)
+        for wake in self._wakers:
+            wake()
+        # Who asks twice does not want to wait for a safe place.
+        if self._exposed or again:
+            raise self._pending
