@@ -50,7 +50,7 @@ from .outgoing import Outgoing
 from .readers import Readers, pack_batches
 from .registry import FreshBytes, Registry, Settings, User
 from .session import Session, State
-from .turn import Turn
+from .turn import Route, Turn
 
 
 class Needs(IntEnum):
@@ -63,7 +63,9 @@ class Needs(IntEnum):
 
 class Rule(NamedTuple):
     needs: Needs
-    handle: Callable[[Any, Any, Any], None]
+    handle: Callable[..., Any]
+    """Takes the broker, the connection or the session, and the message.  Commands come in
+    runs, so theirs takes all messages of the frame and an index, and returns the next."""
 
 
 class Broker:
@@ -109,12 +111,18 @@ class Broker:
         if session is not None:
             self._door.renew(session)
         complaint = ""
-        for message in messages:
+        at = 0
+        while at < len(messages):
+            message = messages[at]
             needs, handle = RULES[type(message)]
+            if needs is Needs.USER and session is not None and session.user is not None:
+                at = handle(self, session, messages, at)
+                continue
+            at += 1
             if needs is Needs.NOTHING:
                 handle(self, identity, message)
                 session = self._door.bound.get(identity)
-            elif session is not None and (session.user is not None or needs is Needs.SESSION):
+            elif needs is Needs.SESSION and session is not None:
                 handle(self, session, message)
             elif not complaint:
                 # Once a frame: a client that lost its session has many commands under way.
@@ -199,50 +207,61 @@ class Broker:
 
     # --- commands -------------------------------------------------------------------------
 
-    def _send(self, session: Session, message: Send) -> None:
-        cseq, to, text = message
-        if cseq != session.cseq + 1:
-            return self._unexpected(session, cseq)
-        session.cseq = cseq
-        self._acks[session] = None
+    def _commands(self, session: Session, messages: list[Any], at: int) -> int:
+        """Carries out the commands from *at* on; the index of the first other message.
+
+        In one call: a busy frame is a run of commands, mostly the same way.
+        """
         sender: User = session.user  # type: ignore[assignment]  # Needs.USER
+        pack = self._pack_text
+        before = session.cseq
+        previous: object = self
+        while at < len(messages):
+            message = messages[at]
+            kind = type(message)
+            if kind is Send:
+                cseq, to, text = message
+            elif kind is Echo:
+                cseq, text = message
+                to = None
+            elif kind is Unsendable:
+                cseq = message.cseq
+            else:
+                break
+            at += 1
+            if cseq != session.cseq + 1:
+                self._unexpected(session, cseq)
+                continue
+            session.cseq = cseq
+            if kind is Unsendable:
+                session.refuse(message.code, message.words)
+                continue
+            if to != previous:
+                previous, route = to, self._route(sender, to)
+            if route is None:
+                session.refuse(Code.NO_SUCH_USER, f"no such user: {to}")
+                continue
+            event = route.head + pack(text)
+            for append in route.appends:
+                append(event)
+        if session.cseq > before:
+            self._acks[session] = None
+        return at
+
+    def _route(self, sender: User, to: str | None) -> Route | None:
         route = self._said.routes.get((sender, to))
-        if route is None:
-            recipient = self._find_user(to)
-            if recipient is None or not recipient.on:
-                return session.refuse(Code.NO_SUCH_USER, f"no such user: {to}")
-            route = self._said.route(sender, to, recipient, self._clock.time)
-        event = route.head + self._pack_text(text)
-        for append in route.appends:
-            append(event)
-        return None
+        if route is not None:
+            return route
+        recipient = None if to is None else self._find_user(to)
+        if to is not None and (recipient is None or not recipient.on):
+            return None
+        return self._said.route(sender, to, recipient, self._clock.time)
 
     def _find_user(self, name: str) -> User | None:
         try:
             return self._registry.users.get(canonical_name(name))
         except BadName:
             return None
-
-    def _say(self, session: Session, message: Echo) -> None:
-        cseq, text = message
-        if cseq != session.cseq + 1:
-            return self._unexpected(session, cseq)
-        session.cseq = cseq
-        self._acks[session] = None
-        sender: User = session.user  # type: ignore[assignment]  # Needs.USER
-        said = self._said
-        route = said.routes.get((sender, None)) or said.route(sender, None, None, self._clock.time)
-        event = route.head + self._pack_text(text)
-        for append in route.appends:
-            append(event)
-        return None
-
-    def _unsendable(self, session: Session, message: Unsendable) -> None:
-        if message.cseq != session.cseq + 1:
-            return self._unexpected(session, message.cseq)
-        session.cseq += 1
-        self._acks[session] = None
-        return session.refuse(message.code, message.words)
 
     def _unexpected(self, session: Session, cseq: int) -> None:
         """A duplicate hears its outcome again; a gap hears what is expected, once a turn."""
@@ -299,9 +318,9 @@ class Broker:
 
 RULES: dict[type, Rule] = {
     Hello: Rule(Needs.NOTHING, Broker._hello),
-    Send: Rule(Needs.USER, Broker._send),
-    Echo: Rule(Needs.USER, Broker._say),
-    Unsendable: Rule(Needs.USER, Broker._unsendable),
+    Send: Rule(Needs.USER, Broker._commands),
+    Echo: Rule(Needs.USER, Broker._commands),
+    Unsendable: Rule(Needs.USER, Broker._commands),
     Info: Rule(Needs.SESSION, Broker._info),
     Fetch: Rule(Needs.SESSION, Broker._fetch),
     Ping: Rule(Needs.SESSION, Broker._ping),

@@ -49,8 +49,15 @@ class Log:
         one batch.
         """
         pending, self.pending = self.pending, []
-        # Lengths are summed in C: in a turn of thousands, a loop would cost as much as all
-        # the rest of committing.
+        if not pending:
+            return []
+        # Most turns fit; of the others, lengths are summed in C: in a turn of thousands, a
+        # loop would cost as much as all the rest of committing.
+        body = b"".join(pending)
+        if len(body) <= FRAME_TARGET:
+            row = Row(self.key, self.head, self.head + 1, len(pending), time, body)
+            self.head = row.last
+            return [row]
         ends = list(accumulate(map(len, pending)))
         rows: list[Row] = []
         start = 0

@@ -22,6 +22,10 @@ class _Pile:
         """Bytes of replies."""
 
 
+def _frames(pieces: list[bytes]) -> list[bytes]:
+    return pieces if len(pieces) == 1 else coalesce(pieces, FRAME_TARGET)
+
+
 class Outgoing:
     """One frame or a few for each connection and topic, instead of one a message."""
 
@@ -74,9 +78,9 @@ class Outgoing:
         """Everything collected, as effects; nothing is left."""
         effects: list[Effect] = []
         for topic, pieces in self._published.items():
-            effects += [Publish(topic, frame) for frame in coalesce(pieces, FRAME_TARGET)]
+            effects += [Publish(topic, frame) for frame in _frames(pieces)]
         for identity, pile in self._delivered.items():
-            frames = coalesce(pile.pieces, FRAME_TARGET)
+            frames = _frames(pile.pieces)
             effects += [Deliver(identity, frame) for frame in frames]
         effects += self._notes
         self._published.clear()

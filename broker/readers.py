@@ -62,6 +62,9 @@ class Readers:
 
 def pack_batches(name: str, log: Log, rows: Sequence[Row]) -> Iterator[bytes]:
     """BATCH messages of *rows*, which adjoin each other: about FRAME_TARGET bytes each."""
+    if len(rows) == 1:
+        yield _pack_run(name, log, list(rows))
+        return
     run: list[Row] = []
     size = 0
     for row in rows:

@@ -6,7 +6,7 @@ batch is a header and the bytes of its events, as they are stored, pushed and re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgpack
 
@@ -19,12 +19,16 @@ from .shape import check_depth
 BROADCAST = 1
 DIRECT = 2
 
+# packb would make a Packer for each call: 200 ns.
+_pack: Callable[[object], bytes] = msgpack.Packer(autoreset=True).pack
+_BATCH = bytes((0x96, Kind.BATCH))
+
 
 def event_head(time: int, sender: str, to: str) -> bytes:
     """All of a packed event but its text.  Equal for a run of messages, so worth keeping."""
     if to:
-        return b"\x95" + b"".join(map(msgpack.packb, (DIRECT, time, sender, to)))
-    return b"\x94" + b"".join(map(msgpack.packb, (BROADCAST, time, sender)))
+        return b"\x95" + _pack(DIRECT) + _pack(time) + _pack(sender) + _pack(to)
+    return b"\x94" + _pack(BROADCAST) + _pack(time) + _pack(sender)
 
 
 def pack_event(event: Event) -> bytes:
@@ -71,8 +75,7 @@ def parse_event(value: object) -> Event | None:
 
 def encode_batch(log: str, epoch: bytes, prev: int, first: int, count: int, body: bytes) -> bytes:
     """A BATCH message of *count* events whose packed bytes are *body*."""
-    pack = msgpack.packb
-    head = b"\x96" + b"".join(map(pack, (int(Kind.BATCH), log, epoch, prev, first)))
+    head = _BATCH + _pack(log) + _pack(epoch) + _pack(prev) + _pack(first)
     length = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
     return head + length + body
 

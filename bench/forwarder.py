@@ -1,0 +1,74 @@
+"""The baseline: a ROUTER and a PUB that pass on what comes in, in the fast form.
+
+What comes in is [sender, to, text].  ``to`` is a connection's routing id, or TOPIC for all
+subscribers.  No batches, no acknowledgement, no check of anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import zmq
+
+TOPIC = b"echo\0"
+
+
+def forward(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
+    """Drains, forwards, waits; for ever."""
+    receive, send, publish = router.recv, router.send, pub.send
+    nowait, more = int(zmq.NOBLOCK), int(zmq.SNDMORE)
+    poller = zmq.Poller()
+    poller.register(router, zmq.POLLIN)
+    poller.register(pub, zmq.POLLIN)
+    while True:
+        poller.poll()
+        try:
+            while True:
+                receive(nowait)
+                to = receive()
+                text = receive()
+                if to == TOPIC:
+                    publish(to, more)
+                    publish(text)
+                else:
+                    send(to, more)
+                    send(text)
+        except zmq.Again:
+            pass
+
+
+def endpoint(bound: zmq.Socket[bytes]) -> str:
+    """Where the socket listens."""
+    told = bound.getsockopt(zmq.LAST_ENDPOINT)
+    assert isinstance(told, bytes)  # By the option's type; for the type checker.
+    return told.rstrip(b"\0").decode()
+
+
+def main(ready_file: Path) -> None:
+    """Serves on free ports of the loopback, told in *ready_file* as the broker does."""
+    with zmq.Context() as context:
+        router, pub = context.socket(zmq.ROUTER), context.socket(zmq.PUB)
+        for socket in (router, pub):
+            # Nothing may be lost, because it has no way to make up for it: the queues are
+            # without bound, and the load bounds what is under way.
+            socket.sndhwm = 0
+            socket.linger = 0
+            socket.bind("tcp://127.0.0.1:*")
+        ready = {
+            "broker": endpoint(router),
+            "pub": endpoint(pub),
+            "pid": os.getpid(),
+        }
+        unfinished = ready_file.with_suffix(".part")
+        unfinished.write_text(json.dumps(ready))
+        unfinished.rename(ready_file)
+        with router, pub, contextlib.suppress(KeyboardInterrupt):
+            forward(router, pub)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,168 @@
+"""Loads a broker or a forwarder from one process, and measures until all is delivered."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
+
+from . import zmtp
+from .processes import Cpu, Server
+from .readers import Observer, Reader
+from .sessions import Sender
+
+SENDERS = [f"sender{number}" for number in range(8)]
+"""One session may have some 1000 messages under way; several keep a broker busy."""
+
+READERS = [f"reader{number}" for number in range(8)]
+"""Each hears one of the senders."""
+
+MOST_SECONDS = 30.0
+"""After which a run that should have lasted one or two is given up."""
+
+QUIET = 0.3
+"""Seconds of silence after which readers ask for what they miss."""
+
+PATIENCE = 5.0
+"""Seconds that setting up a run may take."""
+
+
+class Run(NamedTuple):
+    """What one run took.  Times are seconds."""
+
+    messages: int
+    deliveries: int
+    seconds: float
+    cpu: Cpu
+    """Of the broker or the forwarder."""
+    load_cpu: float
+    """Of this process."""
+    fetches: int
+    """How often a reader had to ask for what a push did not bring."""
+
+    @property
+    def rate(self) -> float:
+        """Deliveries a second."""
+        return self.deliveries / self.seconds
+
+
+class Latency(NamedTuple):
+    """Seconds of each message of a run."""
+
+    delivered: list[float]
+    acknowledged: list[float]
+
+
+class Stuck(RuntimeError):
+    """A run did not end: messages are missing."""
+
+
+def _pump(
+    senders: Sequence[Sender],
+    readers: Sequence[Reader],
+    observers: Sequence[Observer],
+    settled: Callable[[], Sequence[int]],
+) -> float:
+    """Sends everything and reads until all is *settled*; the seconds that took."""
+    with select.epoll() as epoll:
+        receive: dict[int, Callable[[], None]] = {}
+        listeners: list[Reader | Observer] = [*readers, *observers]
+        everyone: list[Sender | Reader | Observer] = [*senders, *listeners]
+        for one in everyone:
+            one.sock.setblocking(False)
+            receive[one.sock.fileno()] = one.read
+            epoll.register(one.sock, select.EPOLLIN)
+        start = time.perf_counter()
+        next_ping = start + 1.0
+        while True:
+            waiting = False
+            for sender, done in zip(senders, settled(), strict=True):
+                was_full = sender.full
+                sender.advance(done)
+                if sender.full is not was_full:
+                    writable = select.EPOLLOUT if sender.full else 0
+                    epoll.modify(sender.sock, select.EPOLLIN | writable)
+                if done < sender.messages:
+                    waiting = True
+            if not waiting:
+                return time.perf_counter() - start
+            events = epoll.poll(QUIET)
+            for number, event in events:
+                if event != select.EPOLLOUT:
+                    receive[number]()
+            now = time.perf_counter()
+            if not events:
+                for reader in readers:
+                    reader.miss()
+            if now > next_ping:
+                next_ping = now + 1.0
+                for listener in listeners:
+                    listener.ping()
+            if now > start + MOST_SECONDS:
+                raise Stuck(f"counted by the readers: {sorted([r.counted for r in readers])}")
+
+
+def _run(
+    server: Server,
+    senders: Sequence[Sender],
+    readers: Sequence[Reader],
+    observers: Sequence[Observer],
+    settled: Callable[[], Sequence[int]],
+) -> Run:
+    cpu, load_cpu = server.cpu(), time.process_time()
+    seconds = _pump(senders, readers, observers, settled)
+    return Run(
+        messages=sum([sender.messages for sender in senders]),
+        deliveries=sum([reader.counted for reader in readers]),
+        seconds=seconds,
+        cpu=server.cpu().since(cpu),
+        load_cpu=time.process_time() - load_cpu,
+        fetches=sum([reader.fetches for reader in readers])
+        + sum([observer.fetches for observer in observers]),
+    )
+
+
+def direct(server: Server, senders: Sequence[Sender], readers: Sequence[Reader]) -> Run:
+    """Each sender has a reader of its own."""
+
+    def settled() -> list[int]:
+        pairs = zip(senders, readers, strict=True)
+        return [min(sender.acked, reader.counted) for sender, reader in pairs]
+
+    run = _run(server, senders, readers, (), settled)
+    if [sender.messages for sender in senders] != [reader.counted for reader in readers]:
+        raise Stuck("a reader counted more than its sender sent")
+    return run
+
+
+def broadcast(
+    server: Server,
+    senders: Sequence[Sender],
+    readers: Sequence[Reader],
+    observers: Sequence[Observer],
+) -> Run:
+    """Every reader hears every sender.  The slowest reader holds the senders up."""
+
+    def settled() -> list[int]:
+        share = min([reader.counted for reader in readers]) // len(senders)
+        return [min(sender.acked, share) for sender in senders]
+
+    run = _run(server, senders, readers, observers, settled)
+    if run.deliveries != run.messages * len(readers):
+        raise Stuck("a reader counted more than the senders sent")
+    return run
+
+
+@contextmanager
+def connections(
+    endpoint: str, socket_type: bytes, identities: Sequence[bytes]
+) -> Iterator[list[zmtp.Inbox]]:
+    """A connection for each of *identities*, which may be empty; closed at the end."""
+    with ExitStack() as stack:
+        inboxes = []
+        for identity in identities:
+            inboxes.append(zmtp.connect(endpoint, socket_type, identity))
+            stack.callback(inboxes[-1].sock.close)
+        yield inboxes

@@ -1,0 +1,107 @@
+"""The loads on the broker: sessions say HELLO, everything is acknowledged and counted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from chatbroker.wire.messages import DIRECT_LOG, ECHO_LOG, Echo, topic_of
+
+from . import zmtp
+from .counting import event_size
+from .load import PATIENCE, READERS, SENDERS, Latency, Run, Stuck, broadcast, connections, direct
+from .prepared import TEXT, for_broker
+from .processes import Server
+from .readers import MailboxReader, Observer, Subscriber
+from .sessions import Acknowledged, Session
+
+PROBER = "prober0"
+"""As long as the senders' names: all events of a run are of one size."""
+
+
+@contextmanager
+def sessions(server: Server, names: Sequence[str], follow: str = "") -> Iterator[list[Session]]:
+    """A session for each of *names*; they leave at the end."""
+    with ExitStack() as stack:
+        opened = []
+        for name in names:
+            opened.append(Session(server.broker, name, follow))
+            stack.callback(opened[-1].close)
+        yield opened
+
+
+def direct_run(server: Server, messages: int, a_frame: int) -> Run:
+    """*messages* from each sender to its reader."""
+    loads = [for_broker(name, messages // a_frame, a_frame) for name in READERS]
+    size = event_size(SENDERS[0], READERS[0])
+    with (
+        sessions(server, READERS, DIRECT_LOG) as reading,
+        sessions(server, SENDERS) as sending,
+    ):
+        readers = [MailboxReader(session, size) for session in reading]
+        senders = [Acknowledged(*pair) for pair in zip(sending, loads, strict=True)]
+        return direct(server, senders, readers)
+
+
+def broadcast_run(server: Server, messages: int, a_frame: int, fan: int) -> Run:
+    """*messages* from each sender to *fan* subscribers."""
+    load = for_broker("", messages // a_frame, a_frame)
+    with (
+        sessions(server, [""], ECHO_LOG) as observing,
+        sessions(server, [PROBER]) as probing,
+        sessions(server, SENDERS) as sending,
+        connections(server.pub, b"SUB", [b""] * fan) as inboxes,
+    ):
+        observer = Observer(observing[0], event_size(SENDERS[0], ""))
+        readers = [Subscriber(inbox, observer) for inbox in inboxes]
+        _probe(probing[0], readers, observer)
+        senders = [Acknowledged(session, load) for session in sending]
+        return broadcast(server, senders, readers, [observer])
+
+
+def _probe(prober: Session, readers: Sequence[Subscriber], observer: Observer) -> None:
+    """Subscribes, and says something until every reader has heard it over its own socket."""
+    said = 0
+    deadline = time.monotonic() + PATIENCE
+    observer.sock.settimeout(0.05)
+    for reader in readers:
+        reader.sock.settimeout(0.05)
+        reader.sock.sendall(zmtp.subscribe(topic_of(ECHO_LOG)))
+    while not all(reader.heard and reader.counted == said for reader in readers):
+        if time.monotonic() > deadline:
+            raise Stuck("not every subscription took effect")
+        if not all(reader.heard for reader in readers):
+            said += 1
+            prober.say(Echo(said, TEXT))
+        for reader in readers:
+            if not reader.heard or reader.counted < said:
+                reader.read()
+        if observer.busy:
+            observer.read()
+    for reader in readers:
+        reader.restart()
+
+
+def latency_run(server: Server, messages: int) -> Latency:
+    """One message at a time: seconds until it is delivered, and until it is acknowledged."""
+    load = for_broker(READERS[0], messages, 1)
+    size = event_size(SENDERS[0], READERS[0])
+    clock = time.perf_counter
+    delivered, acknowledged = [], []
+    with (
+        sessions(server, READERS[:1], DIRECT_LOG) as reading,
+        sessions(server, SENDERS[:1]) as sending,
+    ):
+        reader = MailboxReader(reading[0], size)
+        sender = Acknowledged(sending[0], load)
+        for number in range(1, messages + 1):
+            start = clock()
+            sender.step(number)
+            while reader.counted < number:
+                reader.read()
+            delivered.append(clock() - start)
+            while sender.acked < number:
+                sender.read()
+            acknowledged.append(clock() - start)
+    return Latency(delivered, acknowledged)

@@ -1,0 +1,68 @@
+"""What the load will send, as bytes, made before the clock starts."""
+
+from __future__ import annotations
+
+from array import array
+from functools import lru_cache
+from typing import NamedTuple
+
+from chatbroker.wire.codec import Encoder
+from chatbroker.wire.messages import Echo, Send
+
+from . import zmtp
+from .forwarder import TOPIC
+
+TEXT = "x" * 64
+"""What every message says."""
+
+
+class Prepared(NamedTuple):
+    """Frames that one sender sends, back to back."""
+
+    stream: bytes
+    ends: array[int]
+    """Where in ``stream`` the first n frames end; ``ends[0]`` is 0."""
+    a_frame: int
+    """Messages in each frame."""
+
+    @property
+    def messages(self) -> int:
+        return (len(self.ends) - 1) * self.a_frame
+
+
+def commands(to: str, frames: int, a_frame: int) -> list[bytes]:
+    """Frames of SEND to the user *to*, or of ECHO if *to* is empty, numbered from 1."""
+    encode = Encoder().encode
+    made = []
+    for first in range(1, frames * a_frame + 1, a_frame):
+        numbers = range(first, first + a_frame)
+        if to:
+            made.append(b"".join([encode(Send(number, to, TEXT)) for number in numbers]))
+        else:
+            made.append(b"".join([encode(Echo(number, TEXT)) for number in numbers]))
+    return made
+
+
+@lru_cache(maxsize=16)  # The rounds send the same: eight senders, 1 and 100 a frame.
+def for_broker(to: str, frames: int, a_frame: int) -> Prepared:
+    """`commands` for the broker."""
+    return _prepared([zmtp.frame(body) for body in commands(to, frames, a_frame)], a_frame)
+
+
+def for_forwarder(to: str, messages: int) -> Prepared:
+    """The same texts for the forwarder, to a connection or, if *to* is empty, to the topic."""
+    return _prepared([forwarded(to.encode() or TOPIC, TEXT.encode())] * messages, 1)
+
+
+def forwarded(to: bytes, text: bytes) -> bytes:
+    """What the forwarder takes, and what its subscribers get: two parts."""
+    return zmtp.frame(to, zmtp.MORE) + zmtp.frame(text)
+
+
+def _prepared(frames: list[bytes], a_frame: int) -> Prepared:
+    ends = array("Q", [0])
+    end = 0
+    for frame in frames:
+        end += len(frame)
+        ends.append(end)
+    return Prepared(b"".join(frames), ends, a_frame)

@@ -1,0 +1,107 @@
+"""The processes under test: started, measured, and ended by their id whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+START = 10.0
+"""Seconds that a server may take until it is ready."""
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+"""Seconds: what /proc counts CPU in."""
+
+
+class Cpu(NamedTuple):
+    """Seconds of CPU, user and system."""
+
+    whole: float
+    """Of all threads."""
+    main: float
+    """Of the thread that runs the Python code: what it needs for a message bounds the rate,
+    whatever else the machine is doing."""
+
+    def since(self, before: Cpu) -> Cpu:
+        return Cpu(self.whole - before.whole, self.main - before.main)
+
+
+def _seconds(folder: Path) -> float:
+    # The command's name, in parentheses, may hold spaces.
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK
+
+
+class Server(NamedTuple):
+    """A running broker or forwarder."""
+
+    broker: str
+    pub: str
+    pid: int
+
+    @property
+    def port(self) -> int:
+        return int(self.broker.rsplit(":", 1)[1])
+
+    def cpu(self) -> Cpu:
+        """What the process has used so far."""
+        own = Path(f"/proc/{self.pid}")
+        return Cpu(_seconds(own), _seconds(own / "task" / str(self.pid)))
+
+
+@contextmanager
+def _serving(command: Sequence[str], ready_file: Path) -> Iterator[Server]:
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + START
+        while not ready_file.exists():
+            if process.poll() is not None:
+                raise RuntimeError(f"ended with {process.returncode}: {' '.join(command)}")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"not ready within {START:.0f} s: {' '.join(command)}")
+            time.sleep(0.01)
+        told = json.loads(ready_file.read_text())
+        yield Server(told["broker"], told["pub"], process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+
+@contextmanager
+def running_broker() -> Iterator[Server]:
+    """The broker, with its journal in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready_file = Path(folder, "ready")
+        command = [sys.executable, "-m", "chatbroker.broker", "run", "--port", "0", "--memory"]
+        with _serving([*command, "--ready-file", str(ready_file)], ready_file) as server:
+            yield server
+
+
+@contextmanager
+def running_forwarder() -> Iterator[Server]:
+    """The forwarder that it is compared with."""
+    with tempfile.TemporaryDirectory() as folder:
+        ready_file = Path(folder, "ready")
+        forwarder = Path(__file__).with_name("forwarder.py")
+        command = [sys.executable, str(forwarder), str(ready_file)]
+        with _serving(command, ready_file) as server:
+            yield server
+
+
+def wall_time(command: Sequence[str]) -> float:
+    """Seconds from the start to the end of *command*.  Raises if it fails."""
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=30)
+    return time.perf_counter() - start

@@ -1,0 +1,98 @@
+"""A name belongs to one user: a clash is refused, and a dead owner is not waited for long."""
+
+from __future__ import annotations
+
+import signal
+
+
+def test_of_two_at_the_same_instant_exactly_one_gets_in(shell, broker, eventually):
+    both = [shell.chat("join", "alice", at=broker) for _ in "12"]
+    eventually(lambda: not all(alice.running for alice in both), "nobody was refused")
+    refused, joined = sorted(both, key=lambda alice: alice.running)
+    assert refused.wait().status == 4
+    joined.type("echo it is me")
+    joined.shows("alice: it is me")
+    assert joined.finish().status == 0
+
+
+def test_a_second_alice_is_refused_in_words(shell, broker):
+    first = shell.chat("join", "alice", at=broker)
+    first.type("info")
+    first.shows("online: alice")
+    taken = (
+        f"chat: name 'alice' is taken on {broker.address}; "
+        "choose another, or see who is on with 'chat info'\n"
+    )
+    others = shell.run_all(
+        ["join", "alice"],
+        ["join", "ALICE"],
+        ["echo", "hi", "--as", "alice"],
+        ["listen", "--as", "alice"],
+        at=broker,
+    )
+    assert others == [(4, "", taken)] * 4
+    first.type("echo still here")
+    first.shows("still here")
+    assert first.finish().status == 0
+
+
+def test_the_name_of_someone_who_left_is_free_at_once(shell, chatbrokers):
+    broker = chatbrokers.start("--grace", "3600", "--lease", "3600")
+    for _ in "12":
+        assert shell.run("join", "alice", input="echo hello\n", at=broker).status == 0
+
+
+def test_the_name_of_someone_who_was_killed_is_free_after_the_grace(shell, broker):
+    first = shell.chat("join", "alice", at=broker)
+    first.type("echo hello")
+    first.shows("hello")
+    first.kill()
+    again = shell.run("join", "alice", input="info\n", at=broker)
+    assert (again.status, again.out, again.err) == (0, "* online: alice\n", "")
+
+
+def test_a_stopped_owner_that_lost_the_name_is_told_so(shell, broker):
+    first = shell.chat("join", "alice", at=broker)
+    first.type("echo hello")
+    first.shows("hello")
+    first.signal(signal.SIGSTOP)
+    second = None
+    for _ in range(100):
+        second = shell.chat("join", "alice", at=broker)
+        second.type("info")
+        second.end_input()
+        if second.wait().status == 0:
+            break
+    holder = shell.chat("join", "alice", at=broker)
+    holder.type("info")
+    holder.shows("online: alice")
+    first.signal(signal.SIGCONT)
+    told = first.wait()
+    assert told.status == 4
+    assert "name 'alice' is taken" in told.err
+    assert holder.finish().status == 0
+
+
+def test_a_name_that_is_none_is_refused(shell, broker):
+    refused = shell.run_all(
+        ["join", "not a name"],
+        ["join", ""],
+        ["join", "a" * 33],
+        ["echo", "hi", "--as", "_x"],
+        ["listen", "--as", "zoë"],
+        at=broker,
+    )
+    assert [r.status for r in refused] == [4] * 5
+    for r in refused:
+        assert r.err.startswith("chat: not a valid name: ")
+        assert r.err.count("\n") == 1
+
+
+def test_one_shot_senders_without_a_name_never_collide(shell, broker):
+    listener = shell.chat("listen", "--count", "4", "--format", "{from}", at=broker)
+    listener.says("listening")
+    sent = shell.run_all(*[["echo", "hi"]] * 4, at=broker, env={"LOGNAME": "R. User"})
+    assert [s.status for s in sent] == [0] * 4
+    names = listener.wait().out.splitlines()
+    assert len(set(names)) == 4
+    assert all(name.startswith("r.user-") for name in names)

@@ -1,0 +1,298 @@
+"""A script can trust the exit status."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+
+import pytest
+import zmq
+
+from chatbroker.wire.codec import FROM_CLIENT, Decoder, Encoder
+from chatbroker.wire.limits import MAX_FRAME, MAX_TEXT, PUSH_WINDOW, VERSION, WINDOW
+from chatbroker.wire.messages import Hello, Limits, Reading, Welcome
+
+
+@pytest.fixture
+def nobody():
+    """The address of a port that nobody listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"tcp://127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.fixture
+def stopped(chatbrokers):
+    """A broker that answers nobody."""
+    broker = chatbrokers.start()
+    broker.signal(signal.SIGSTOP)
+    return broker
+
+
+@pytest.fixture
+def welcoming():
+    """The address of a broker that lets everyone in, and then says nothing more."""
+    context = zmq.Context()
+    router = context.socket(zmq.ROUTER)
+    router.linger = 0
+    port = router.bind_to_random_port("tcp://127.0.0.1")
+    pub = context.socket(zmq.PUB)
+    pub_port = pub.bind_to_random_port("tcp://127.0.0.1")
+    closing = threading.Event()
+
+    def welcome(hello):
+        epoch = b"12345678"
+        return Welcome(
+            version=VERSION,
+            name=hello.name,
+            epoch=epoch,
+            born=hello.attempt,
+            cseq=0,
+            credential=b"",
+            pub_port=pub_port,
+            # So short that the silence is noticed while a test waits.
+            heartbeat=100,
+            lease=200,
+            limits=Limits(MAX_FRAME, MAX_TEXT, WINDOW, PUSH_WINDOW),
+            readings=tuple([Reading(follow.log, epoch, 0, 0) for follow in hello.follows]),
+        )
+
+    def serve():
+        decode, encode = Decoder(FROM_CLIENT).decode, Encoder().encode
+        while not closing.is_set():
+            if router.poll(20):
+                identity, frame = router.recv_multipart()
+                for message in decode(frame):
+                    if isinstance(message, Hello):
+                        router.send_multipart([identity, encode(welcome(message))])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"tcp://127.0.0.1:{port}"
+    closing.set()
+    thread.join()
+    context.destroy(linger=0)
+
+
+COMMANDS = [
+    ["info"],
+    ["echo", "hi"],
+    ["send", "bob", "hi"],
+    ["echo", "--lines"],
+    ["listen"],
+    ["join", "alice"],
+]
+
+
+def test_no_broker_is_3_for_every_command(shell, nobody):
+    ended = shell.run_all(*[[*command, "--timeout", "0.3"] for command in COMMANDS], at=nobody)
+    assert [e.status for e in ended] == [3] * len(COMMANDS)
+    words = f"chat: no broker answers at {nobody}; is it running? 'chatbroker run' starts one\n"
+    assert {e.err for e in ended} == {words}
+    assert {e.out for e in ended} == {""}
+
+
+def test_a_broker_that_does_not_answer_is_3(shell, stopped):
+    ended = shell.run_all(*[[*command, "--timeout", "0.3"] for command in COMMANDS], at=stopped)
+    assert [e.status for e in ended] == [3] * len(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS[1:4] + COMMANDS[5:], ids=" ".join)
+def test_what_is_sent_and_not_acknowledged_is_7(shell, welcoming, command):
+    bounds = ["--timeout", "0.5"] + (["--reconnect", "0.5"] if "hi" not in command else [])
+    line = "echo hi\n" if command[0] == "join" else "hi\n"
+    ended = shell.run(*command, *bounds, input=line if "hi" not in command else "", at=welcoming)
+    assert ended.status == 7
+    assert "not acknowledged" in ended.err
+    assert ended.err.splitlines()[-1].startswith("chat: ")
+
+
+USAGE = [
+    [],
+    ["nonsense"],
+    ["send"],
+    ["send", "bob"],
+    ["send", "bob", "hi", "--lines"],
+    ["echo"],
+    ["echo", "hi", "--file", __file__],
+    ["echo", "--file", "/nonexistent"],
+    ["join"],
+    ["listen", "--format", "{nope}"],
+    ["listen", "--format", "{"],
+    ["listen", "--format", "{text}", "--json"],
+    ["listen", "--only", "direct"],
+    ["listen", "--since", "yesterday"],
+    ["listen", "--count", "0"],
+    ["info", "--broker", "127.0.0.1"],
+    ["info", "--port", "5555", "--broker", "tcp://127.0.0.1:5555"],
+    ["--port", "5555", "info", "--broker", "tcp://127.0.0.1:5555"],
+]
+
+
+def test_a_wrong_command_line_is_2_before_anything_connects(shell, nobody):
+    for first in range(0, len(USAGE), 6):
+        some = USAGE[first : first + 6]
+        env = {"CHAT_TIMEOUT": "0"} if first else {}
+        for arguments, ended in zip(some, shell.run_all(*some, at=nobody, env=env), strict=True):
+            assert (arguments, ended.status, ended.out) == (arguments, 2, "")
+            assert ended.err
+
+
+def test_a_refusal_is_6(shell, broker, tmp_path):
+    long = tmp_path / "long"
+    long.write_bytes(b"x" * 16_385)
+    just = tmp_path / "just"
+    just.write_bytes(b"x" * 16_384)
+    absent, too_long, fits = shell.run_all(
+        ["send", "bob", "hi"],
+        ["echo", "--file", str(long)],
+        ["echo", "--file", str(just)],
+        at=broker,
+    )
+    assert (absent.status, absent.err) == (6, "chat: no such user: bob\n")
+    assert (too_long.status, too_long.err.count("\n")) == (6, 1)
+    assert "too long" in too_long.err
+    assert (fits.status, fits.err) == (0, "")
+
+
+def test_some_of_many_refused_lines_is_6_and_says_which(shell, broker):
+    listener = shell.chat("listen", "--count", "2", "--format", "{text}", at=broker)
+    listener.says("listening")
+    sent = shell.run("echo", "--lines", input=b"one\n\xff\n" + b"x" * 16_385 + b"\ntwo", at=broker)
+    assert sent.status == 6
+    reported = sent.err.splitlines()
+    assert len(reported) == 2
+    assert reported[0].startswith("chat: line 2: not UTF-8")
+    assert reported[1].startswith("chat: line 3: too long")
+    assert listener.wait().out == "one\ntwo\n"
+
+
+def test_listen_that_runs_out_of_time_is_8_with_a_count_and_0_without(shell, broker):
+    ended = shell.run_all(
+        ["listen", "--count", "1", "--for", "0.1"],
+        ["listen", "--count", "1", "--idle", "0.1"],
+        ["listen", "--for", "0.1"],
+        ["listen", "--idle", "0.1"],
+        at=broker,
+    )
+    assert [e.status for e in ended] == [8, 8, 0, 0]
+
+
+def test_a_broker_that_goes_for_good_ends_a_listener_with_3(shell, chatbrokers):
+    broker = chatbrokers.start()
+    listener = shell.chat("listen", "--reconnect", "0.2", at=broker)
+    listener.says("listening")
+    broker.kill()
+    assert listener.wait().status == 3
+
+
+@pytest.mark.parametrize(
+    ("number", "statuses"), [(signal.SIGINT, [130, 130, 130]), (signal.SIGTERM, [0, 143, None])]
+)
+def test_signals(shell, broker, number, statuses):
+    listener = shell.chat("listen", at=broker)
+    joined = shell.chat("join", "alice", at=broker)
+    sender = shell.chat("echo", "--lines", "--json", at=broker)
+    listener.says("listening")
+    joined.type("echo hi")
+    joined.shows("hi")
+    sender.type("hi")
+    sender.shows("accepted")
+    programs = (listener, joined, sender)
+    for program in programs:
+        program.signal(number)
+    ended = [program.wait() for program in programs]
+    for one, status in zip(ended, statuses, strict=True):
+        assert status is None or (one.status, one.err.count("Traceback")) == (status, 0)
+    # Whoever is ended so says goodbye: the name is free.
+    assert shell.run("info", at=broker).out == ""
+
+
+def test_head_is_0_also_when_nothing_more_comes(shell, broker):
+    with broker.client("speaker") as speaker:
+        speaker.echo("first")
+    for command in ("chat listen --since all", "chat join alice --stay"):
+        ended = shell.script(
+            f"echo 'echo hi' | {command} | head -n 1; echo ${{PIPESTATUS[1]}}", at=broker
+        )
+        line, status = ended.out.splitlines()
+        assert line
+        assert status == "0"
+
+
+def test_head_is_0_while_much_comes(shell, broker):
+    with broker.client("speaker") as client, client.pipeline() as speaker:
+        for number in range(5000):
+            speaker.echo(f"line {number}")
+    ended = shell.script(
+        "chat listen --since all --format '{text}' | head -n 2; echo ${PIPESTATUS[0]}", at=broker
+    )
+    assert ended.out.splitlines()[-1] == "0"
+    assert "Traceback" not in ended.err
+    assert "Broken" not in ended.err
+
+
+def test_empty_input_sends_nothing_and_is_0(shell, broker):
+    with broker.client("speaker") as speaker:
+        ended = shell.run_all(
+            ["echo", "--lines"],
+            ["send", "nobody", "--lines"],
+            ["echo", "-"],
+            ["join", "alice"],
+            at=broker,
+        )
+        assert ended == [(0, "", "")] * 4
+        speaker.echo("all that is said")
+        assert [event.text for event in speaker.events(0) if hasattr(event, "text")] == [
+            "all that is said"
+        ]
+
+
+def test_a_loop_keeps_its_input(shell, broker):
+    listener = shell.chat("listen", "--count", "2", "--format", "{text}", at=broker)
+    listener.says("listening")
+    looped = shell.script(
+        "printf 'a\\nb\\n' | while read x; do chat echo $x || exit; chat info || exit; done",
+        at=broker,
+    )
+    assert looped.status == 0
+    assert listener.wait().out == "a\nb\n"
+
+
+def test_a_full_disk_is_1_in_words(shell, broker):
+    with broker.client("alice") as alice:
+        alice.echo("something")
+        running = [
+            shell.start("bash", "-c", f"{command} > /dev/full", at=broker)
+            for command in (
+                "chat listen --since all --count 1",
+                "chat info",
+                "chat echo hi --json",
+                "chat --help",
+                "echo info | chat join bob",
+            )
+        ]
+        for ended in [program.finish() for program in running]:
+            assert ended.status == 1
+            assert ended.err.splitlines()[-1] == "chat: cannot write: No space left on device"
+            assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_standard_stream_breaks_nothing(shell, broker, closed):
+    sent = shell.start("bash", "-c", f"chat echo hello {closed}", at=broker)
+    lines = shell.start("bash", "-c", f"chat echo --lines {closed}", at=broker)
+    for ended in (sent.finish(), lines.finish()):
+        assert (ended.status, ended.out, ended.err) == (0, "", "")
+
+
+def test_a_file_is_sent_as_one_message(shell, broker, tmp_path):
+    path = tmp_path / "note"
+    path.write_text("two\nlines\n")
+    listener = shell.chat("listen", "--count", "2", "--json", at=broker)
+    listener.says("listening")
+    by_path = shell.chat("echo", "--file", str(path), at=broker)
+    by_stdin = shell.run("echo", "-", input="two\nlines\n", at=broker)
+    assert (by_path.wait().status, by_stdin.status) == (0, 0)
+    assert listener.wait().out.count('"text":"two\\nlines"') == 2
