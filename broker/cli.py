@@ -6,8 +6,7 @@ import json
 import logging
 import os
 import sys
-import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -114,14 +113,13 @@ def run(
 def _write_ready_file(path: Path, broker: str, pub: str) -> None:
     """Writes it whole or not at all: whoever waits for it may read at any moment."""
     ready = {"broker": broker, "pub": pub, "pid": os.getpid()}
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            file.write(json.dumps(ready) + "\n")
-        os.chmod(file.name, 0o644)
-        os.replace(file.name, path)
+        draft.write_text(json.dumps(ready) + "\n")
+        draft.replace(path)
     except OSError as error:
+        with suppress(OSError):  # It may be its folder that is not there.
+            draft.unlink()
         raise StartError(f"cannot write the ready file {path}: {error.strerror}") from None
 
 

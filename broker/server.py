@@ -155,7 +155,9 @@ class Server:
         core = self._core
         drained = True
         while not self._stopping:
-            poller.poll(max(0, math.ceil(core.pause * 1000)) if drained else 0)
+            ready = poller.poll(max(0, math.ceil(core.pause * 1000)) if drained else 0)
+            if any(sock == self._wake_reader.fileno() for sock, _ in ready):
+                self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
             self._begin()
             drained = self._drain()
             self._perform(core.commit(drained))
@@ -167,8 +169,9 @@ class Server:
         self._stopping = why
         try:
             self._wake_writer.send(b"\0")
-        except BlockingIOError:
-            return  # Full of earlier calls, which will wake it just as well.
+        except OSError:
+            # Full of earlier calls, which wake it just as well; or closed, and it has stopped.
+            return
 
     def _begin(self) -> None:
         now = time.monotonic()
@@ -259,12 +262,15 @@ class Server:
     def signals(self) -> Iterator[None]:
         """Turns SIGTERM and SIGINT into `stop`.  Main thread only."""
 
+        # What is stored is stored; a peer that does not read may hold up the rest.
+        watchdog = threading.Timer(STOP_WITHIN, os._exit, (0,))
+        watchdog.daemon = True
+
         def handle(number: int, frame: FrameType | None) -> None:
-            # What is stored is stored; a peer that does not read may hold up the rest.
-            watchdog = threading.Timer(STOP_WITHIN, os._exit, (0,))
-            watchdog.daemon = True
-            watchdog.start()
+            first = not self._stopping
             self.stop(signal.Signals(number).name)
+            if first:
+                watchdog.start()
 
         # A handler alone does not end poll(): Python resumes the wait after it.
         previous = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
@@ -274,6 +280,7 @@ class Server:
         try:
             yield
         finally:
+            watchdog.cancel()
             signal.set_wakeup_fd(previous)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
