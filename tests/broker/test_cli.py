@@ -1,0 +1,237 @@
+"""The command ``chatbroker``: usage, readiness, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from chatbroker.broker.cli import _explain, _write_ready_file, chatbroker
+from chatbroker.broker.config import StartError
+from chatbroker.client import Client
+
+WITHIN = 20.0
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    """Runs it here, for as long as it takes to refuse."""
+    for name in list(os.environ):
+        if name.startswith("CHATBROKER_"):
+            monkeypatch.delenv(name)
+    config = tmp_path / "config.toml"
+    monkeypatch.setenv("CHATBROKER_CONFIG", str(config))
+
+    def invoke(*args, file=None):
+        if file is not None:
+            config.write_text(file)
+        return CliRunner().invoke(chatbroker, args)
+
+    return invoke
+
+
+@pytest.fixture
+def processes(tmp_path):
+    """Starts ``chatbroker`` as processes, which are ended after the test."""
+    started = []
+
+    def start(*args, **options):
+        env = os.environ | {"CHATBROKER_CONFIG": str(tmp_path / "none")}
+        command = [sys.executable, "-m", "chatbroker.broker", *args]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, **options
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def ends(process):
+    out, err = process.communicate(timeout=WITHIN)
+    return process.returncode, out.decode(), err.decode()
+
+
+def ready(process):
+    """Where it serves, from its first line."""
+    line = process.stdout.readline().decode()
+    assert line.startswith("chatbroker ready at "), line
+    return line.removeprefix("chatbroker ready at ").strip()
+
+
+# --- help and usage -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"]])
+def test_help_has_a_summary_and_an_example(run, args):
+    result = run(*args)
+    assert result.exit_code == 0
+    assert "Example: chatbroker run" in result.output
+    assert run(*args[:-1], "-h").output == result.output
+
+
+@pytest.mark.parametrize("command", chatbroker.commands.values(), ids=lambda c: c.name)
+def test_every_option_says_what_it_is_for(command):
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert parameter.help, parameter.name
+
+
+def test_version(run):
+    assert "version" in run("--version").output
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nonsense"],
+        ["run", "extra"],
+        ["run", "--port", "x"],
+        ["run", "--port", "-1"],
+        ["run", "--port", "65536"],
+        ["run", "--pub-port", "65536"],
+        ["run", "--data-dir", "data"],
+        ["run", "--lease", "0"],
+        ["run", "--heartbeat", "0"],
+        ["run", "--ready-file", "/"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_refused(run, args):
+    result = run(*args)
+    assert result.exit_code == 2
+    assert "Error: " in result.stderr
+
+
+def test_options_may_stand_in_the_config_file(run):
+    result = run("run", file="[chatbroker.run]\nport = -1")
+    assert result.exit_code == 2
+    assert "port" in result.stderr
+
+
+def test_what_keeps_it_from_starting_is_explained_and_a_bug_is_not():
+    assert _explain(StartError("words")) == (1, "words")
+    assert _explain(RuntimeError("bug")) is None
+
+
+# --- the ready file -----------------------------------------------------------------------
+
+
+def test_the_ready_file_is_whole_from_the_first_moment(tmp_path, monkeypatch):
+    seen = []
+    replace = os.replace
+
+    def watched(source, target):
+        seen.append((json.loads(Path(source).read_text()), target.exists()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", watched)
+    path = tmp_path / "ready"
+    _write_ready_file(path, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
+    expected = {"broker": "tcp://127.0.0.1:1", "pub": "tcp://127.0.0.1:2", "pid": os.getpid()}
+    assert seen == [(expected, False)]
+    assert json.loads(path.read_text()) == expected
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ready"]
+
+
+def test_an_old_ready_file_is_replaced(tmp_path):
+    path = tmp_path / "ready"
+    path.write_text("of a broker that was killed")
+    _write_ready_file(path, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
+    assert json.loads(path.read_text())["pid"] == os.getpid()
+
+
+def test_a_ready_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(StartError, match="cannot write the ready file"):
+        _write_ready_file(path, "tcp://127.0.0.1:1", "tcp://127.0.0.1:2")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_folder_that_is_not_there_is_told_and_ends_it(processes, tmp_path):
+    path = tmp_path / "missing" / "ready"
+    status, out, err = ends(processes("run", "--port", "0", "--ready-file", str(path)))
+    assert (status, out) == (1, "")
+    assert err == f"chatbroker: cannot write the ready file {path}: No such file or directory\n"
+
+
+# --- serving ------------------------------------------------------------------------------
+
+
+def test_it_says_where_it_serves_and_leaves_nothing_when_it_ends(processes, tmp_path):
+    path = tmp_path / "ready"
+    process = processes("run", "--port", "0", "--ready-file", str(path))
+    address = ready(process)
+    told = json.loads(path.read_text())
+    assert told["broker"] == address
+    assert told["pid"] == process.pid
+    assert told["pub"] != address
+    with Client("alice", address, timeout=WITHIN) as alice:
+        alice.echo("hi")
+    process.send_signal(signal.SIGTERM)
+    assert ends(process) == (0, "", "")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_with_success_and_says_goodbye(processes, number):
+    process = processes("run", "--port", "0")
+    with Client("alice", ready(process), timeout=WITHIN) as alice:
+        process.send_signal(number)
+        told = [next(alice.events(WITHIN)) for _ in range(2)]
+    assert "shutting down" in told[1].why
+    assert ends(process) == (0, "", "")
+
+
+def test_a_second_signal_while_it_stops_changes_nothing(processes):
+    """An impatient Ctrl-C, Ctrl-C; and whatever stops a container twice."""
+    process = processes("run", "--port", "0", "-v")
+    with Client("alice", ready(process), timeout=WITHIN):
+        process.send_signal(signal.SIGINT)
+        while b"stopping reason=SIGINT" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        status, _, err = ends(process)
+    assert (status, "Traceback" in err) == (0, False)
+
+
+def test_a_client_that_does_not_read_does_not_hold_up_the_end(processes):
+    process = processes("run", "--port", "0")
+    host, _, port = ready(process).removeprefix("tcp://").partition(":")
+    with socket.create_connection((host, int(port))):
+        process.send_signal(signal.SIGTERM)
+        assert ends(process)[0] == 0
+
+
+def test_a_port_in_use_is_told_as_documented(processes):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        status, out, err = ends(processes("run", "--port", str(port)))
+    assert (status, out) == (1, "")
+    assert err == (f"chatbroker: cannot listen on tcp://127.0.0.1:{port}: address already in use\n")
+
+
+def test_who_comes_and_goes_is_logged_only_if_asked_and_no_text_ever(processes):
+    process = processes("run", "--port", "0", "-v")
+    with Client("alice", ready(process), timeout=WITHIN) as alice:
+        alice.echo("a secret")
+    process.send_signal(signal.SIGTERM)
+    status, out, err = ends(process)
+    assert (status, out) == (0, "")
+    assert "joined user=alice" in err
+    assert "left user=alice" in err
+    assert "secret" not in err

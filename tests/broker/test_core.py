@@ -1,0 +1,322 @@
+"""The turn: receive, commit, then tell; and what the broker makes of frames.
+
+Who may join is in test_door.py, who lapses in test_door_leases.py, what they say in
+test_core_commands.py, what they read in test_core_reading.py, and what they cannot do to each
+other in test_core_hostile.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from chatbroker.broker.effects import Deliver, Note, Publish
+from chatbroker.broker.journal import MemoryJournal
+from chatbroker.broker.log import Row
+from chatbroker.wire.codec import Encoder
+from chatbroker.wire.errors import Code
+from chatbroker.wire.limits import MAX_FRAME, VERSION
+from chatbroker.wire.messages import (
+    Ack,
+    Batch,
+    Bye,
+    Echo,
+    Error,
+    Farewell,
+    Info,
+    Ping,
+    Pong,
+    Presence,
+    Refused,
+    Users,
+    Welcome,
+)
+
+
+class WatchedJournal(MemoryJournal):
+    """Remembers what was asked of it, and fails when told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.commits: list[list[Row]] = []
+        self.broken = False
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        if self.broken:
+            raise OSError("no space left on device")
+        self.commits.append(list(rows))
+        super().commit(rows)
+
+
+@pytest.fixture
+def watched(world_with):
+    """A world whose journal is watched."""
+    return world_with(WatchedJournal())
+
+
+# --- commit, then tell --------------------------------------------------------------------
+
+
+def test_when_nothing_is_said_nothing_is_done(watched):
+    watched.joins("alice")
+    for drained in (True, False):
+        watched.turn(drained=drained)
+        assert watched.effects == []
+    assert watched.journal.commits == []
+
+
+def test_what_is_said_in_a_turn_is_stored_when_the_turn_ends(watched):
+    alice = watched.joins("alice")
+    watched.begin()
+    watched.broker.receive(alice.identity, Encoder().encode(alice.echo("hello")))
+    assert watched.journal.commits == []
+    watched.perform(watched.broker.commit())
+    assert [row.log for row in watched.journal.commits[0]] == ["echo"]
+
+
+def test_a_turn_is_committed_once_however_many_speak(watched):
+    people = watched.crowd(5)
+    watched.journal.commits.clear()
+    for peer in people:
+        peer.posts(peer.echo("to all"))
+        peer.posts(peer.send("user0000", "to one"), peer.echo("to all again"))
+    watched.turn()
+    assert len(watched.journal.commits) == 1
+    logs = [row.log for row in watched.journal.commits[0]]
+    assert logs.count("echo") == 1
+    assert len(logs) == 1 + len(people)
+    assert all(peer.hears().of(Ack) == [Ack(0, 3, ())] for peer in people)
+
+
+def test_if_the_journal_fails_nobody_hears_of_what_was_said(watched):
+    alice, bob = watched.joins("alice"), watched.joins("bob")
+    watched.hears(b"presence\0")
+    watched.journal.broken = True
+    alice.posts(alice.send("bob", "lost"), alice.echo("lost as well"))
+    with pytest.raises(OSError, match="no space left"):
+        watched.turn()
+    assert alice.hears() == []
+    assert bob.hears() == []
+    assert watched.published == []
+
+
+@pytest.mark.parametrize("goes_on", ["turn", "shuts_down"])
+def test_what_the_journal_did_not_take_is_not_acknowledged_later_either(watched, goes_on):
+    alice = watched.joins("alice")
+    watched.journal.broken = True
+    alice.posts(alice.echo("lost"))
+    with pytest.raises(OSError, match="no space left"):
+        watched.turn()
+    watched.journal.broken = False
+    getattr(watched, goes_on)()
+    assert alice.hears().of(Ack) == []
+
+
+def test_both_mailboxes_of_a_message_are_in_one_commit(watched):
+    alice = watched.joins("alice")
+    watched.joins("bob")
+    alice.sends("bob", "hello")
+    (commit,) = watched.journal.commits
+    assert len({row.log for row in commit}) == 2
+    assert len({row.body for row in commit}) == 1
+
+
+def test_everyone_hears_before_the_speaker_is_told_that_they_do(world):
+    alice = world.joins("alice")
+    alice.echoes("hello")
+    assert [type(effect) for effect in world.effects] == [Publish, Deliver]
+
+
+def test_a_refused_command_needs_no_journal(watched):
+    alice = watched.joins("alice")
+    watched.journal.broken = True
+    assert alice.sends("nobody", "hello").codes == ["no_such_user"]
+
+
+# --- frames -------------------------------------------------------------------------------
+
+
+def test_a_turn_is_answered_in_one_frame_and_in_a_fixed_order(world):
+    alice = world.joins("alice")
+    note, gap = alice.send("alice", "note to self"), Echo(99, "a gap")
+    alice.posts(note, Ping(1, 1, 0, ()), gap, Info(2, ""), alice.echo("to all"))
+    alice.posts(Info(3, ""))
+    world.turn()
+    assert len(alice.frames) == 1
+    heard = alice.hears()
+    assert [type(message) for message in heard] == [Pong, Users, Users, Batch, Ack, Error]
+    assert heard.of(Ack) == [Ack(0, 2, ())]
+
+
+@pytest.mark.parametrize(
+    ("frame", "code"),
+    [
+        (b"", "bad_frame"),
+        (b"\xc1", "bad_frame"),
+        (b"GET / HTTP/1.1\r\n\r\n", "bad_frame"),
+        (b"\x93\x03\x01", "bad_frame"),
+        (b"\0" * (MAX_FRAME + 1), "bad_frame"),
+        (b"\x91\x08", "unknown_kind"),
+    ],
+)
+def test_a_bad_frame_gets_a_coded_answer_and_changes_nothing(world, frame, code):
+    alice = world.joins("alice")
+    stranger = world.connects()
+    for peer in (alice, stranger):
+        (error,) = peer.says(frame)
+        assert (type(error), error.code, error.ref) == (Error, code, 0)
+    assert alice.echoes("still here").of(Ack) == [Ack(0, 1, ())]
+
+
+def test_nothing_of_a_bad_frame_is_carried_out(world):
+    alice = world.joins("alice")
+    assert alice.says(alice.echo("one"), b"\xc1").codes == ["bad_frame"]
+    assert world.hears(b"echo\0") == []
+    assert alice.pings().codes == ["out_of_order"]
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [(VERSION - 1, "upgrade your client"), (VERSION + 1, "upgrade the broker")],
+)
+def test_another_version_is_refused_in_words_that_say_which_side_to_upgrade(world, version, words):
+    stranger = world.connects()
+    (refused,) = stranger.says(stranger.hello("alice")._replace(version=version))
+    assert type(refused) is Refused
+    assert refused.code == "version"
+    assert words in refused.words
+    assert stranger.says(Info(1, "")).codes == ["no_session"]
+
+
+def test_who_has_not_said_hello_is_told_so_once_a_frame(world):
+    stranger = world.connects()
+    frame = (stranger.echo("one"), stranger.send("bob", "two"), Ping(1, 2, 0, ()), Info(1, ""))
+    assert stranger.says(*frame) == [Error("no_session", "say HELLO first", 0)]
+    stranger.posts(*frame)
+    stranger.posts(*frame)
+    world.turn()
+    assert stranger.hears().codes == ["no_session", "no_session"]
+
+
+def test_hello_and_commands_may_share_a_frame(world):
+    alice = world.connects()
+    heard = alice.says(alice.hello("alice"), alice.echo("one"), alice.echo("two"))
+    assert [type(message) for message in heard] == [Welcome, Ack]
+    assert heard.of(Ack) == [Ack(0, 2, ())]
+
+
+def test_what_follows_a_goodbye_in_a_frame_has_no_session(world):
+    alice = world.joins("alice")
+    heard = alice.says(Bye(), alice.echo("one"), alice.echo("two"))
+    assert heard.codes == ["left", "no_session"]
+    assert world.hears(b"echo\0") == []
+
+
+def test_the_edge_may_reject_what_is_no_frame_at_all(world):
+    alice = world.joins("alice")
+    world.begin()
+    world.broker.reject(alice.identity, Code.BAD_FRAME, "a message is one part")
+    world.perform(world.broker.commit())
+    assert alice.hears() == [Error("bad_frame", "a message is one part", 0)]
+
+
+# --- time ---------------------------------------------------------------------------------
+
+
+def stamps(world) -> list[int]:
+    return [event.time for batch in world.hears(b"echo\0") for event in batch.events]
+
+
+def test_an_event_is_stamped_with_the_time_of_its_turn(world):
+    alice = world.joins("alice")
+    alice.says(alice.echo("one"), alice.echo("two"))
+    assert stamps(world) == [world.wall, world.wall]
+
+
+def test_when_the_wall_clock_steps_back_the_stamps_do_not(world):
+    alice = world.joins("alice")
+    alice.echoes("before")
+    latest = world.wall
+    world.wall -= 3_600_000
+    alice.echoes("after")
+    bob = world.joins("bob")
+    assert stamps(world) == [latest, latest]
+    assert {user.since for user in bob.says(Info(1, ""))[0].users} == {latest - 10, latest}
+    world.wall = latest + 5000
+    alice.echoes("later")
+    assert stamps(world) == [latest + 5010]
+
+
+def test_a_stall_is_reported_to_who_begins_the_turn(world):
+    assert world.broker.begin(1000.0, 0) == 0
+    assert world.broker.begin(1000.5, 0) == 0
+    assert world.broker.begin(1031.5, 0) == pytest.approx(30.0)
+    assert world.broker.begin(1000.0, 0) == 0
+
+
+def test_the_next_turn_is_sooner_while_somebody_waits_for_a_name(world):
+    world.joins("alice")
+    idle = world.broker.pause
+    world.connects().joins("alice")
+    assert 0 < world.broker.pause < idle <= 1.0
+    world.turn()
+    assert world.broker.pause == idle
+
+
+# --- stopping -----------------------------------------------------------------------------
+
+
+def test_at_the_end_everyone_is_acknowledged_and_then_told_goodbye(watched):
+    alice, bob, observer = watched.joins("alice"), watched.joins("bob"), watched.joins("")
+    alice.posts(alice.send("bob", "last words"))
+    watched.begin()
+    watched.receive()
+    watched.shuts_down()
+    goodbye = Farewell("shutting_down", "the broker is shutting down")
+    assert [type(message) for message in alice.hears()] == [Batch, Ack, Farewell]
+    heard = bob.hears()
+    assert heard.texts == ["last words"]
+    assert heard[-1] == goodbye
+    assert observer.hears() == [goodbye]
+    assert len(watched.journal.commits) == 1
+
+
+def test_at_the_end_who_is_not_there_is_told_nothing(world):
+    alice, bob = world.joins("alice"), world.joins("bob")
+    world.loses(alice)
+    bob.says(Bye())
+    world.begin()
+    effects = world.broker.shutdown()
+    assert [effect for effect in effects if type(effect) is Deliver] == []
+
+
+def test_if_the_journal_fails_at_the_end_nobody_is_acknowledged(watched):
+    alice = watched.joins("alice")
+    alice.posts(alice.echo("lost"))
+    watched.begin()
+    watched.receive()
+    watched.journal.broken = True
+    with pytest.raises(OSError, match="no space left"):
+        watched.broker.shutdown()
+    assert alice.hears() == []
+
+
+# --- what goes into the broker's own log --------------------------------------------------
+
+
+def test_the_brokers_log_says_who_came_and_left_and_no_text(world):
+    alice = world.joins("alice")
+    alice.echoes("a secret")
+    alice.sends("alice", "a secret")
+    alice.says(Bye())
+    assert world.notes == [("joined", {"user": "alice"}), ("left", {"user": "alice"})]
+
+
+def test_everyone_is_told_who_came_and_left(world):
+    alice = world.joins("alice")
+    joined = world.wall
+    alice.says(Bye())
+    presence = world.hears(b"presence\0")
+    assert presence == [Presence(True, "alice", joined), Presence(False, "alice", world.wall)]
+    assert Note("left", {"user": "alice"}) in world.effects

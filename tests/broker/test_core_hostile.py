@@ -1,0 +1,291 @@
+"""One bad client costs the others nothing, and what the broker holds for it is bounded."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatbroker.broker.effects import Deliver
+from chatbroker.broker.registry import Registry
+from chatbroker.wire.codec import Encoder
+from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
+from chatbroker.wire.messages import (
+    Ack,
+    Bye,
+    Cursor,
+    Echo,
+    Fetch,
+    Follow,
+    Hello,
+    Info,
+    Ping,
+    Pong,
+    Refused,
+    Send,
+    Start,
+    Welcome,
+)
+
+encode = Encoder().encode
+
+
+def full_of(message) -> bytes:
+    """A frame of nothing but *message*."""
+    packed = encode(message)
+    return packed * (MAX_FRAME // len(packed))
+
+
+def told(world, peer) -> int:
+    """How many bytes the last turn had for *peer*."""
+    return sum(
+        len(effect.frame)
+        for effect in world.effects
+        if type(effect) is Deliver and effect.identity == peer.identity
+    )
+
+
+# --- whatever a client says ---------------------------------------------------------------
+
+
+names = st.sampled_from(["", "alice", "bob", "mallory", "not a name"])
+sessions = st.sampled_from([b"mallory's first.", b"mallory's second", b"session" + bytes(9)])
+numbers = st.integers(0, 5) | st.just(2**63 - 1)
+logs = st.sampled_from(["echo", "direct", "@alice", ""])
+epochs = st.sampled_from([bytes(8), b"\0" * 7 + b"\1", b"\0" * 7 + b"\2", b"long ago"])
+anything = st.one_of(
+    st.builds(
+        Hello,
+        st.sampled_from([VERSION, VERSION, VERSION, VERSION + 1]),
+        names,
+        sessions,
+        st.sampled_from([b"", b"a guess of alice"]),
+        st.integers(1, 3),
+        st.booleans(),
+        st.lists(
+            st.builds(Follow, logs, st.just(b"") | epochs, st.sampled_from(Start), numbers),
+            max_size=3,
+            unique_by=lambda follow: follow.log,
+        ).map(tuple),
+    ),
+    st.builds(Send, st.integers(1, 4), names, st.sampled_from(["", "x" * 17_000])),
+    st.builds(Echo, st.integers(1, 4), st.sampled_from(["", "x" * 17_000])),
+    st.builds(Info, numbers, names),
+    st.builds(Fetch, numbers, logs, epochs, numbers, numbers),
+    st.builds(
+        Ping,
+        numbers,
+        numbers,
+        numbers,
+        st.lists(st.builds(Cursor, logs, epochs, numbers), max_size=2).map(tuple),
+    ),
+    st.just(Bye()),
+    st.binary(max_size=20),
+)
+doings = st.one_of(
+    st.tuples(st.integers(0, 2), st.lists(anything, min_size=1, max_size=4)),
+    st.sampled_from(["turn", "time", "lost"]),
+)
+
+
+@given(steps=st.lists(doings, max_size=25))
+def test_whatever_others_do_alice_and_bob_talk_as_ever(world_with, steps):
+    """Three hostile connections, and two users who notice nothing but a probe."""
+    world = world_with(lease=15.0)
+    alice, bob = world.joins("alice"), world.joins("bob")
+    hostile = [world.connects() for _ in range(3)]
+    for said, step in enumerate(steps, 1):
+        match step:
+            case "turn":
+                world.turn()
+            case "time":
+                world.passes(5.0, alive=[alice, bob])
+            case "lost":
+                world.loses(hostile[said % 3])
+                hostile[said % 3].reachable = True
+            case (who, messages):
+                if sum(len(m if type(m) is bytes else encode(m)) for m in messages) < MAX_FRAME:
+                    hostile[who].posts(*messages)
+        # Mallory may write to them, as anybody may.
+        alice.hears()
+        bob.hears()
+        heard = alice.sends("bob", f"number {said}")
+        assert heard.of(Ack) == [Ack(said - 1, said, ())]
+        assert [type(m) for m in heard if type(m).__name__ not in ("Batch", "Ack", "Pong")] == []
+        assert f"number {said}" in bob.hears().texts
+    for peer in hostile:
+        peer.hears()  # That is, everything decodes.
+
+
+@given(frames=st.lists(st.binary(max_size=60), max_size=10))
+def test_no_bytes_stop_the_broker(world_with, frames):
+    world = world_with()
+    stranger = world.connects()
+    for frame in frames:
+        assert len(stranger.says(frame)) >= 1
+    world.joins("alice")
+
+
+# --- one frame, and what it makes the broker do -------------------------------------------
+
+
+@pytest.fixture
+def busy(world):
+    """A world with many users and a long public log."""
+    people = world.crowd(100)
+    for _ in range(10):
+        people[0].says(*[people[0].echo("x" * 5000) for _ in range(12)])
+    return world
+
+
+@pytest.mark.parametrize("ask", ["INFO", "FETCH", "PING", "ECHO"])
+def test_a_flood_of_questions_gets_a_bounded_answer(busy, ask):
+    # An observer's ECHO is not allowed, and the answer is many times as long.
+    mallory = busy.joins("" if ask == "ECHO" else "mallory")
+    # A turn reads hundreds of frames.  So few are enough to show it, and no more of a frame
+    # than takes a second.
+    message, times, frames = {
+        "INFO": (Info(1, ""), 2500, 1),
+        "FETCH": (Fetch(1, "echo", mallory.epoch("echo"), 0, MAX_FETCH), 500, 1),
+        "PING": (Ping(1, 0, 0, ()), 10_000, 6),
+        "ECHO": (Echo(1, ""), 16_000, 4),
+    }[ask]
+    for _ in range(frames):
+        mallory.posts(encode(message) * times)
+    busy.turn()
+    mallory.frames.clear()
+    assert told(busy, mallory) <= 2 * PUSH_WINDOW
+
+
+def test_a_flood_of_info_does_not_have_the_list_made_for_nothing(busy, monkeypatch):
+    pages = []
+    page = Registry.page
+    monkeypatch.setattr(Registry, "page", lambda *call: pages.append(1) or page(*call))
+    observer = busy.joins("")
+    observer.says(encode(Info(1, "")) * 2500)
+    assert len(pages) < 1000
+
+
+def test_who_was_told_too_much_in_one_turn_hears_again_in_the_next(busy):
+    alice = busy.joins("alice")
+    alice.posts(encode(Fetch(1, "echo", alice.epoch("echo"), 0, MAX_FETCH)) * 100)
+    alice.posts(alice.echo("one"))
+    busy.turn()
+    alice.hears()
+    assert alice.pings(resolved=0).of(Ack) == [Ack(0, 1, ())]
+
+
+def test_a_flood_of_messages_does_not_cost_its_recipient_an_answer(world):
+    alice, mallory = world.joins("alice"), world.joins("mallory")
+    for _ in range(20):
+        mallory.posts(*[mallory.send("alice", "x" * 15_000) for _ in range(4)])
+    heard = alice.echoes("one")
+    assert heard.of(Ack) == [Ack(0, 1, ())]
+
+
+def test_a_flood_before_hello_gets_one_answer_a_frame(world):
+    stranger = world.connects()
+    for message in (Info(1, ""), Echo(1, ""), Ping(1, 0, 0, ())):
+        assert stranger.says(full_of(message)).codes == ["no_session"]
+
+
+def test_a_flood_of_commands_is_answered_in_a_few_acks(world):
+    alice = world.joins("alice")
+    heard = alice.says(*[alice.send("nobody", "") for _ in range(1000)])
+    assert len(heard) <= 10
+    # Of duplicates, all that is known is told again, once.
+    alice.says(full_of(Echo(1, "")))
+    assert told(world, alice) < MAX_FRAME
+
+
+def test_a_flood_of_gaps_gets_one_answer_a_turn(world):
+    alice = world.joins("alice")
+    alice.posts(full_of(Echo(9, "")))
+    alice.posts(full_of(Send(7, "alice", "")))
+    world.turn()
+    assert alice.hears().codes == ["out_of_order"]
+
+
+def test_a_flood_for_a_name_probes_its_holder_once_a_turn(world):
+    alice, mallory = world.joins("alice"), world.connects()
+    flood = [mallory.hello("alice", session=n.to_bytes(16, "big")) for n in range(100)]
+    mallory.posts(*flood[:50])
+    mallory.posts(*flood[50:])
+    world.turn()
+    assert len(alice.hears().of(Pong)) == 1
+
+
+@pytest.mark.parametrize("name", ["", "mallory"])
+def test_one_connection_cannot_take_all_sessions(world_with, name):
+    world = world_with(most_sessions=50)
+    mallory = world.connects()
+    key = b"mallory's secret"
+    mallory.says(
+        *[
+            mallory.hello(name, session=number.to_bytes(16, "big"), credential=key, follows=())
+            for number in range(100)
+        ]
+    )
+    assert world.connects().joins("bob").of(Welcome)
+
+
+def test_one_connection_cannot_make_the_broker_forget_others(world_with):
+    world = world_with(most_lapsed=50)
+    alice, mallory = world.joins("alice"), world.connects()
+    alice.echoes("one")
+    world.passes(16.0)
+    for number in range(100):
+        mallory.posts(mallory.hello("", session=number.to_bytes(16, "big")))
+    world.passes(20.0)
+    (welcome,) = alice.joins()
+    assert (alice.resumed, welcome.cseq) == (True, 1)
+
+
+def test_only_so_many_wait_for_a_name_and_the_rest_are_refused(world):
+    alice = world.joins("alice")
+    world.loses(alice)
+    crowd = [world.connects() for _ in range(1100)]
+    for peer in crowd:
+        peer.posts(peer.hello("alice"))
+    world.turn()
+    refused = [peer for peer in crowd if peer.hears().codes == ["name_taken"]]
+    assert len(refused) == 100
+    assert world.returns(alice).resumed
+
+
+def test_a_name_is_not_taken_by_asking_often(world):
+    alice, mallory = world.joins("alice"), world.connects()
+    for _ in range(50):
+        mallory.posts(mallory.hello("alice"))
+        world.passes(1.0, alive=[alice])
+    assert {type(message) for message in mallory.hears()} == {Refused}
+    assert alice.echoes("still me").of(Ack) == [Ack(0, 1, ())]
+
+
+# --- what it may not see ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("log", ["direct", "@alice", "@alice:", "mallory"])
+def test_no_log_but_ones_own_can_be_followed_or_fetched(world, log):
+    alice, bob, mallory = world.joins("alice"), world.joins("bob"), world.joins("mallory")
+    alice.sends("bob", "secret")
+    epochs = [alice.epoch("direct"), bob.epoch("direct"), alice.epoch("echo"), bytes(8)]
+    follows = [Follow(log, epoch, Start.AFTER, 0) for epoch in epochs]
+    for epoch, follow in zip(epochs, follows, strict=True):
+        assert mallory.joins(follows=(follow,)).texts == []
+        assert mallory.says(Fetch(1, log, epoch, 0, MAX_FETCH)).codes == ["no_such_log"]
+        alice.sends("bob", "another secret")
+        assert mallory.hears() == []
+
+
+def test_a_connection_learns_nothing_of_another_ones_identity_or_secret(world):
+    alice, mallory = world.joins("alice"), world.joins("mallory")
+    alice.hears()
+    world.turn()
+    mallory.posts(Info(1, ""), mallory.send("alice", "hi"), *[mallory.hello("alice")] * 2)
+    world.turn()
+    seen = b"".join(mallory.frames) + b"".join(
+        effect.frame for effect in world.effects if effect.frame
+    )
+    for secret in (alice.identity, alice.session, alice.welcome.credential):
+        assert secret not in seen

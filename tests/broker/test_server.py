@@ -1,0 +1,570 @@
+"""The edge of the broker, on real sockets in this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+
+import pytest
+import zmq
+
+from chatbroker.broker import server as server_module
+from chatbroker.broker.config import Config, StartError
+from chatbroker.broker.journal import MemoryJournal
+from chatbroker.broker.server import MOST_FRAMES, Server
+from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
+from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, VERSION
+from chatbroker.wire.messages import (
+    Ack,
+    Echo,
+    Error,
+    Farewell,
+    Fetch,
+    Follow,
+    Hello,
+    Info,
+    Ping,
+    Pong,
+    Refused,
+    Start,
+    Users,
+    Welcome,
+)
+
+WITHIN = 15.0
+
+
+class Peer:
+    """A connection to the broker, spoken by hand."""
+
+    def __init__(self, context, server, identity=b"", **options):
+        self.socket = context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        if identity:
+            self.socket.setsockopt(zmq.ROUTING_ID, identity)
+        for name, value in options.items():
+            self.socket.setsockopt(getattr(zmq, name), value)
+        self.socket.connect(server.address)
+        self._decode = Decoder(FROM_BROKER).decode
+        self._heard = []
+        self.hello = None
+
+    def says(self, *messages):
+        pack = Encoder().encode
+        self.socket.send(b"".join(m if type(m) is bytes else pack(m) for m in messages))
+
+    def hears(self, kind, within=WITHIN):
+        """The next message of that kind; others wait to be asked for."""
+        end = time.monotonic() + within
+        while True:
+            for message in self._heard:
+                if type(message) is kind:
+                    self._heard.remove(message)
+                    return message
+            left = end - time.monotonic()
+            assert left > 0, f"no {kind.__name__} came"
+            if self.socket.poll(left * 1000):
+                self._heard += self._decode(self.socket.recv())
+
+    def joins(self, name, follows=("direct",)):
+        wanted = tuple([Follow(log, b"", Start.AFTER, 0) for log in follows])
+        session = name.encode().ljust(16, b"-")
+        self.hello = Hello(VERSION, name, session, b"", 1, False, wanted)
+        self.says(self.hello)
+        return self.hears(Welcome)
+
+    def serves(self):
+        """Whether the broker answers."""
+        self.says(Info(1, ""))
+        return self.hears(Users).ref == 1
+
+
+@pytest.fixture
+def context():
+    with zmq.Context() as context:
+        yield context
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """Makes servers on free ports; those that run are stopped after the test."""
+    monkeypatch.setattr(server_module, "READ_GOODBYE", 0.02)  # These peers read what they have.
+    made = []
+
+    def make(**config):
+        server = Server(Config(**({"port": 0} | config)), MemoryJournal())
+        server.thread = None
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        if server.thread is not None:
+            if server.thread.is_alive():
+                server.stop()
+            server.thread.join(WITHIN)
+        else:
+            server.close()
+
+
+@pytest.fixture
+def running(servers):
+    """Starts a server in a thread."""
+
+    def start(**config):
+        server = servers(**config)
+        server.thread = threading.Thread(target=server.run, daemon=True)
+        server.thread.start()
+        return server
+
+    return start
+
+
+@pytest.fixture
+def peers(context):
+    made = []
+
+    def connect(server, *args, **options):
+        made.append(Peer(context, server, *args, **options))
+        return made[-1]
+
+    yield connect
+    for peer in made:
+        peer.socket.close()
+
+
+# --- the sockets --------------------------------------------------------------------------
+
+KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 30,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+}
+BOTH = KEEPALIVE | {
+    zmq.SNDHWM: 1000,
+    zmq.BACKLOG: 4096,
+    zmq.HANDSHAKE_IVL: 10_000,
+    zmq.TCP_MAXRT: 10_000,
+    zmq.LINGER: 1000,
+    zmq.HEARTBEAT_IVL: 0,
+}
+"""No heartbeat of the broker's own: one that stalls would drop healthy clients."""
+
+
+def test_the_router_is_set_as_reliability_needs(servers):
+    router = servers()._router
+    assert router.getsockopt(zmq.TYPE) == zmq.ROUTER
+    wanted = BOTH | {zmq.RCVHWM: 1000, zmq.MAXMSGSIZE: MAX_FRAME}
+    assert {option: router.getsockopt(option) for option in wanted} == wanted
+
+
+def test_the_pub_is_set_as_reliability_needs(servers):
+    pub = servers()._pub
+    assert pub.getsockopt(zmq.TYPE) == zmq.PUB
+    wanted = BOTH | {zmq.MAXMSGSIZE: 1024}
+    assert {option: pub.getsockopt(option) for option in wanted} == wanted
+
+
+def test_routing_ids_differ_from_one_start_to_the_next(running, context):
+    """libzmq seeds nothing: without care the first id would be the same at every start."""
+    seen = set()
+    for _ in range(3):
+        server = running()
+        identities = []
+        receive = server._core.receive
+        server._core.receive = lambda identity, frame, receive=receive, seen=identities: (
+            seen.append(identity),
+            receive(identity, frame),
+        )
+        peer = Peer(context, server)
+        peer.joins("alice")
+        peer.socket.close()
+        seen.add(identities[0])
+    assert len(seen) == 3
+
+
+def test_both_ports_are_free_ones_and_told(servers):
+    one, other = servers(), servers()
+    ports = {one.port, other.port, *(int(s.pub_address.rpartition(":")[2]) for s in (one, other))}
+    assert len(ports) == 4
+    assert one.address == f"tcp://127.0.0.1:{one.port}"
+
+
+def test_the_port_for_broadcasts_may_be_chosen(servers):
+    free = servers()
+    port = int(free.pub_address.rpartition(":")[2])
+    free.close()
+    assert servers(pub_port=port).pub_address == f"tcp://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("localhost", "tcp://localhost:"), ("0.0.0.0", "tcp://0.0.0.0:"), ("::1", "tcp://[::1]:")],
+)
+def test_a_host_may_be_a_name_or_an_address(servers, host, address):
+    if host == "::1" and not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        server = servers(host=host)
+    except StartError as error:
+        if host == "::1" and "no such address" in str(error):
+            pytest.skip("no IPv6 here")
+        raise
+    assert server.address.startswith(address)
+
+
+# --- starting -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def taken():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def test_a_port_in_use(servers, taken):
+    with pytest.raises(StartError) as caught:
+        servers(port=taken)
+    assert str(caught.value) == (
+        f"cannot listen on tcp://127.0.0.1:{taken}: address already in use"
+    )
+
+
+def test_a_port_for_broadcasts_in_use_says_how_to_choose_another(servers, taken):
+    with pytest.raises(StartError, match=r"already in use .*--pub-port chooses another"):
+        servers(pub_port=taken)
+
+
+def test_one_port_cannot_be_both(servers):
+    free = servers()
+    free.close()
+    with pytest.raises(StartError, match="already in use"):
+        servers(port=free.port, pub_port=free.port)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_of_another_machine(servers, host):
+    with pytest.raises(StartError, match=f"cannot listen on tcp://{host}:"):
+        servers(host=host)
+
+
+def test_a_server_that_could_not_start_leaves_nothing_open(servers, taken):
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(StartError):
+            servers(pub_port=taken)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# --- serving ------------------------------------------------------------------------------
+
+
+def test_a_conversation(running, peers):
+    server = running()
+    alice, bob = peers(server), peers(server)
+    alice.joins("alice")
+    bob.joins("bob")
+    alice.says(Echo(1, "hi"), Ping(1, 1, 0, ()))
+    assert alice.hears(Ack) == Ack(0, 1, ())
+    assert alice.hears(Pong).ref == 1
+    alice.says(Info(2, ""))
+    assert [user.name for user in alice.hears(Users).users] == ["alice", "bob"]
+
+
+def test_whoever_subscribes_is_greeted_and_hears_only_that_topic(running, peers, context):
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    with context.socket(zmq.SUB) as sub:
+        sub.setsockopt(zmq.SUBSCRIBE, b"greeting\0")
+        sub.setsockopt(zmq.SUBSCRIBE, b"echo\0")
+        sub.connect(server.pub_address)
+        assert sub.poll(WITHIN * 1000)
+        assert sub.recv_multipart() == [b"greeting\0"]
+        cseq = 0
+        while not sub.poll(20):  # PUB takes the subscription a moment after its greeting.
+            cseq += 1
+            assert cseq < 500
+            alice.says(Echo(cseq, "hi"))
+        topic, frame = sub.recv_multipart()
+        assert topic == b"echo\0"
+        (batch,) = Decoder(FROM_BROKER).decode(frame)
+        assert batch.events[0].text == "hi"
+
+
+def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers):
+    alice = peers(running())
+    alice.joins("alice")
+    for cseq in range(1, 3 * MOST_FRAMES + 1):
+        alice.says(Echo(cseq, "hi"))
+    upto = 0
+    while upto < 3 * MOST_FRAMES:
+        ack = alice.hears(Ack)
+        assert ack.after == upto
+        upto = ack.upto
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [b"", b"body"],
+        [b"one", b"two"],
+        [b""] * 5000,
+        [Encoder().encode(Info(1, "")), Encoder().encode(Info(2, ""))],
+    ],
+    ids=["like a REQ", "two", "thousands", "two good ones"],
+)
+def test_a_message_of_several_parts_is_refused_and_costs_nobody_else(running, peers, parts):
+    server = running()
+    bad, alice = peers(server), peers(server)
+    alice.joins("alice")
+    bad.socket.send_multipart(parts)
+    error = bad.hears(Error)
+    assert (error.code, error.words) == ("bad_frame", "a message is one part")
+    assert alice.serves()
+    bad.joins("bob")  # Its next message is looked at by itself.
+
+
+@pytest.mark.parametrize("identity", [b"alice", b"\1own-", b"x", b"longer than five", b"abcde"])
+def test_an_own_routing_id_is_refused_and_costs_nobody_else(running, peers, identity):
+    server = running()
+    bad, alice = peers(server, identity), peers(server)
+    alice.joins("alice")
+    bad.says(Info(1, ""))
+    assert bad.hears(Error).code == "bad_identity"
+    assert alice.serves()
+
+
+def test_the_second_of_two_with_one_routing_id_takes_nothing_from_the_first(running, peers):
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    first, second = peers(server, b"same!"), peers(server, b"same!")
+    first.says(Info(1, ""))
+    assert first.hears(Error).code == "bad_identity"
+    second.says(Info(1, ""))
+    assert alice.serves()
+
+
+@pytest.mark.parametrize(
+    "frame", [b"", b"\xc1", b"hello", os.urandom(1000), b"\x93" * 60_000, b"\x91\x63"]
+)
+def test_garbage_gets_a_code_and_costs_nobody_else(running, peers, frame):
+    server = running()
+    bad, alice = peers(server), peers(server)
+    alice.joins("alice")
+    bad.socket.send(frame)
+    assert bad.hears(Error).code in ("bad_frame", "unknown_kind")
+    assert alice.serves()
+
+
+def test_a_frame_that_is_too_long_ends_its_connection_alone(running, peers):
+    server = running()
+    bad, alice = peers(server), peers(server)
+    alice.joins("alice")
+    bad.joins("bob")
+    bad.socket.send(b"x" * (MAX_FRAME + 1))
+    assert alice.serves()
+
+
+def test_a_full_peer_is_skipped_and_costs_nobody_else(running, peers):
+    """It asks for much and reads nothing."""
+    server = running()
+    greedy = peers(server, RCVHWM=1, RCVBUF=4096)
+    alice = peers(server)
+    alice.joins("alice")
+    for cseq in range(1, 33):
+        alice.says(Echo(cseq, "x" * 16_000))
+    while alice.hears(Ack).upto < 32:
+        pass
+    welcome = greedy.joins("greedy", follows=("echo",))
+    epoch = welcome.readings[0].epoch
+    end = time.monotonic() + WITHIN
+    while not server._skipped:
+        assert time.monotonic() < end, "nothing was skipped"
+        greedy.says(Fetch(1, "echo", epoch, 0, MAX_FETCH))
+        assert alice.serves()
+    assert alice.serves()
+    server.stop()
+    server.thread.join(WITHIN)
+    assert not server.thread.is_alive()
+
+
+def test_a_peer_that_is_gone_is_noticed_by_whoever_wants_its_name(running, peers):
+    server = running(grace=0.0)
+    gone, alice = peers(server), peers(server)
+    gone.joins("alice")
+    gone.socket.close()
+    end = time.monotonic() + WITHIN
+    while True:
+        assert time.monotonic() < end, "the name was not given"
+        alice.says(Hello(VERSION, "alice", b"another session.", b"", 1, False, ()))
+        try:
+            alice.hears(Welcome, within=0.2)
+            break
+        except AssertionError:
+            continue
+
+
+def test_no_new_sessions_when_descriptors_run_out(running, peers, monkeypatch):
+    server = running()
+    alice, bob = peers(server), peers(server)
+    alice.joins("alice")
+    monkeypatch.setattr(server._descriptors, "enough", lambda: False)
+    assert alice.serves()  # A turn went by.
+    bob.says(Hello(VERSION, "bob", b"session of bob..", b"", 1, False, ()))
+    assert bob.hears(Refused).code == "broker_full"
+    assert alice.serves()
+
+
+def test_a_stall_is_told(servers, caplog, monkeypatch):
+    server = servers()
+    now = [1000.0]
+    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
+    server._begin()
+    now[0] += 30.0
+    server._begin()
+    assert "stalled seconds=" in caplog.text
+
+
+# --- stopping -----------------------------------------------------------------------------
+
+
+def test_another_thread_may_stop_it_and_everyone_is_told(running, peers):
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    server.stop()
+    farewell = alice.hears(Farewell)
+    assert farewell.code == "shutting_down"
+    server.thread.join(WITHIN)
+    assert not server.thread.is_alive()
+
+
+def test_what_was_sent_before_the_end_is_acknowledged(running, peers):
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    for cseq in range(1, 101):
+        alice.says(Echo(cseq, "hi"))
+    acknowledged = alice.hears(Ack).upto
+    server.stop()
+    while acknowledged < 100:
+        message = alice.hears(Ack)
+        assert message.after == acknowledged
+        acknowledged = message.upto
+
+
+def test_stopping_before_the_start_and_again_is_stopping(servers):
+    server = servers()
+    for _ in range(3):
+        server.stop()
+    server.run()
+
+
+def test_stopping_what_has_stopped_is_harmless(servers):
+    """A second signal may come at any moment, also after the last socket was closed."""
+    server = servers()
+    server.stop()
+    server.run()
+    server.stop()
+
+
+def test_stopping_many_times_waits_for_nobody(servers):
+    server = servers()
+    for _ in range(100_000):
+        server.stop()  # More than the pipe that wakes it can hold.
+    server.run()
+
+
+def test_the_ports_are_free_afterwards(running, servers):
+    server = running()
+    server.stop()
+    server.thread.join(WITHIN)
+    pub_port = int(server.pub_address.rpartition(":")[2])
+    again = servers(port=server.port, pub_port=pub_port)
+    assert again.address == server.address
+
+
+def test_nothing_is_left_open_afterwards(servers):
+    servers().close()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        server = servers()
+        server.stop()
+        server.run()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# --- signals ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """The watchdog would end this process; it shall have no reason to, nor the time."""
+    monkeypatch.setattr(server_module, "STOP_WITHIN", 3600.0)
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_wakes_it_and_stops_it(servers, caplog, number):
+    caplog.set_level(logging.INFO, "chatbroker")
+    server = servers()
+    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+    with server.signals():
+        kill = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        kill.start()
+        server.run()
+        kill.join()
+    assert f"stopping reason={signal.Signals(number).name}" in caplog.text
+    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_watchdog_does_not_outlive_what_it_watches(servers):
+    """A program that goes on after its broker would be ended in the middle of its work."""
+    server = servers()
+    with server.signals():
+        signal.raise_signal(signal.SIGTERM)
+        server.run()
+    left = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
+    assert [timer for timer in left if not timer.finished.is_set()] == []
+
+
+@pytest.mark.usefixtures("patient")
+def test_a_signal_of_somebody_else_does_not_make_it_spin(servers):
+    """It wakes the loop through the same pipe, once, and not for ever."""
+    server = servers()
+    turns = []
+    begin = server._begin
+
+    def counted():
+        turns.append(True)
+        if len(turns) == 1:
+            signal.raise_signal(signal.SIGUSR1)
+        if len(turns) == 200:
+            server.stop()
+        begin()
+
+    server._begin = counted
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    stop = threading.Timer(1.2, server.stop)
+    stop.start()
+    try:
+        with server.signals():
+            server.run()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        stop.cancel()
+    assert len(turns) < 50  # Two a second without a client.

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatbroker.broker.session import HOLDING, TRANSITIONS, Happening, Session, State
+from chatbroker.wire.errors import Code
+from chatbroker.wire.limits import MAX_REFUSALS, WINDOW
+from chatbroker.wire.messages import Ack, Follow, Refusal, Start
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session(b"0123456789abcdef", None)
+
+
+def refuse(session: Session) -> None:
+    session.cseq += 1
+    session.refuse(Code.NO_SUCH_USER, "no such user: bob")
+
+
+def accept(session: Session, count: int = 1) -> None:
+    session.cseq += count
+
+
+def refused(cseq: int) -> Refusal:
+    return Refusal(cseq, "no_such_user", "no such user: bob")
+
+
+def told(session: Session) -> list[Ack]:
+    return list(session.acks())
+
+
+# --- its life -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("happenings", "state"),
+    [
+        ([], State.LIVE),
+        ([Happening.HELLO], State.LIVE),
+        ([Happening.LOST], State.GONE),
+        ([Happening.LOST, Happening.HELLO], State.LIVE),
+        ([Happening.EXPIRED], State.LAPSED),
+        ([Happening.LOST, Happening.EXPIRED], State.LAPSED),
+        ([Happening.EXPIRED, Happening.HELLO], State.LIVE),
+        ([Happening.EXPIRED, Happening.FORGOTTEN], State.ENDED),
+        ([Happening.BYE], State.ENDED),
+    ],
+)
+def test_a_session_lives_by_the_table(session, happenings, state):
+    for happening in happenings:
+        session.happen(happening)
+    assert session.state is state
+
+
+@pytest.mark.parametrize(
+    ("state", "happening"),
+    [pair for pair in itertools.product(State, Happening) if pair not in TRANSITIONS],
+)
+def test_what_the_table_lacks_is_a_bug_of_the_brokers(session, state, happening):
+    session.state = state
+    with pytest.raises(KeyError):
+        session.happen(happening)
+
+
+def test_nothing_comes_after_the_end():
+    assert not [state for state, _ in TRANSITIONS if state is State.ENDED]
+
+
+def test_a_session_holds_its_name_until_it_lapses(session):
+    assert session.holding
+    session.happen(Happening.LOST)
+    assert session.holding
+    session.happen(Happening.EXPIRED)
+    assert not session.holding
+    assert frozenset({State.LIVE, State.GONE}) == HOLDING
+
+
+def test_a_session_is_shown_without_its_secret(session):
+    accept(session, 3)
+    assert repr(session) == "<Session of an observer, LIVE, cseq 3>"
+
+
+def test_a_session_is_worth_keeping_once_it_spoke(session):
+    assert not session.worth_keeping
+    refuse(session)
+    assert session.worth_keeping
+
+
+def test_a_session_is_worth_keeping_if_it_follows_a_mailbox(session):
+    session.follows = {"echo": Follow("echo", b"", Start.NOW, 0)}
+    assert not session.worth_keeping
+    session.follows["direct"] = Follow("direct", b"", Start.NOW, 0)
+    assert session.worth_keeping
+
+
+# --- what it is told ----------------------------------------------------------------------
+
+
+def test_what_was_accepted_is_acknowledged_up_to_the_last_number(session):
+    accept(session, 3)
+    assert told(session) == [Ack(0, 3, ())]
+    accept(session, 2)
+    assert told(session) == [Ack(3, 5, ())]
+
+
+def test_what_was_refused_is_named_in_the_ack(session):
+    accept(session)
+    refuse(session)
+    accept(session)
+    assert told(session) == [Ack(0, 3, (refused(2),))]
+
+
+def test_a_refusal_is_told_once_unless_it_is_asked_for(session):
+    refuse(session)
+    told(session)
+    accept(session)
+    assert told(session) == [Ack(1, 2, ())]
+    assert session.repeat_from(0)
+    assert told(session) == [Ack(0, 2, (refused(1),))]
+
+
+def test_who_knows_all_is_told_nothing(session):
+    accept(session, 5)
+    told(session)
+    assert not session.repeat_from(5)
+    assert not session.repeat_from(500)
+
+
+def test_who_knows_a_part_is_told_the_rest(session):
+    for _ in range(4):
+        refuse(session)
+    told(session)
+    assert session.repeat_from(2)
+    assert told(session) == [Ack(2, 4, (refused(3), refused(4)))]
+
+
+def test_who_claims_to_know_too_much_is_still_told_what_it_was_not(session):
+    accept(session, 3)
+    assert session.repeat_from(1000)
+    assert told(session) == [Ack(0, 3, ())]
+
+
+@pytest.mark.parametrize("count", [MAX_REFUSALS, MAX_REFUSALS + 1, 3 * MAX_REFUSALS, WINDOW])
+def test_many_refusals_are_told_in_a_chain_of_acks(session, count):
+    for _ in range(count):
+        refuse(session)
+    chain = told(session)
+    assert len(chain) == -(-count // MAX_REFUSALS)
+    assert [ack.after for ack in chain] == [0, *[ack.upto for ack in chain[:-1]]]
+    assert chain[-1].upto == count
+    assert [refusal.cseq for ack in chain for refusal in ack.refused] == [*range(1, count + 1)]
+    for ack in chain:
+        assert len(ack.refused) <= MAX_REFUSALS
+        assert all(ack.after < refusal.cseq <= ack.upto for refusal in ack.refused)
+
+
+def test_what_follows_the_last_refusal_is_in_the_last_ack_of_the_chain(session):
+    for _ in range(MAX_REFUSALS + 1):
+        refuse(session)
+    accept(session, 50)
+    first, last = told(session)
+    assert (first.after, first.upto) == (0, MAX_REFUSALS)
+    assert (last.after, last.upto) == (MAX_REFUSALS, MAX_REFUSALS + 51)
+
+
+def test_outcomes_are_kept_for_a_window_of_commands(session):
+    for _ in range(3 * WINDOW):
+        refuse(session)
+        told(session)
+    session.repeat_from(0)
+    chain = told(session)
+    assert chain[0].after == 2 * WINDOW
+    assert sum(len(ack.refused) for ack in chain) == WINDOW
+
+
+def test_no_more_than_a_window_of_refusals_is_remembered(session):
+    for _ in range(2 * WINDOW):
+        refuse(session)
+    assert sum(len(ack.refused) for ack in told(session)) <= WINDOW
+
+
+def test_who_overruns_the_window_is_never_told_that_a_refused_command_was_stored(session):
+    for _ in range(WINDOW + 10):
+        refuse(session)
+    chain = told(session)
+    named = {refusal.cseq for ack in chain for refusal in ack.refused}
+    resolved = {cseq for ack in chain for cseq in range(ack.after + 1, ack.upto + 1)}
+    assert resolved <= named
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["accept", "refuse", "tell", "ask"]), st.integers(0, 400)),
+        max_size=30,
+    )
+)
+def test_a_client_that_keeps_to_the_window_learns_every_outcome(steps):
+    session = Session(b"0123456789abcdef", None)
+    truth: dict[int, bool] = {}
+    known: dict[int, bool] = {}
+    resolved = 0
+
+    def hear() -> None:
+        nonlocal resolved
+        for ack in session.acks():
+            if ack.after > resolved:
+                continue  # A hole: to be asked for.
+            bad = {refusal.cseq for refusal in ack.refused}
+            for cseq in range(resolved + 1, ack.upto + 1):
+                known[cseq] = cseq not in bad
+            resolved = max(resolved, ack.upto)
+
+    for what, number in steps:
+        match what:
+            case "accept" | "refuse":
+                for _ in range(min(number, WINDOW - (session.cseq - resolved))):
+                    accept(session) if what == "accept" else refuse(session)
+                    truth[session.cseq] = what == "accept"
+            case "tell" if number % 2 and session.told < session.cseq:
+                list(session.acks())  # Lost on the way.
+            case "tell" if session.told < session.cseq:
+                hear()
+            case "ask" if session.repeat_from(resolved):
+                hear()
+    if session.repeat_from(resolved):
+        hear()
+    assert known == truth

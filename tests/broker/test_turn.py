@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from chatbroker.broker.log import Log
+from chatbroker.broker.registry import User
+from chatbroker.broker.session import Session
+from chatbroker.broker.turn import Route, Turn
+from chatbroker.wire.batch import parse_event
+from chatbroker.wire.messages import Event
+
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture
+def echo() -> Log:
+    return Log("echo", b"echo-000")
+
+
+@pytest.fixture
+def turn(echo) -> Turn:
+    return Turn(echo)
+
+
+def person(name: str) -> User:
+    user = User(name, b"secret", Log(f"@{name}", b"mail-000"))
+    user.sessions.add(Session(b"a session of 16.", user))
+    return user
+
+
+def say(route: Route, text: str) -> None:
+    for append in route.appends:
+        append(route.head + msgpack.packb(text))
+
+
+def read(body: bytes) -> list[Event | None]:
+    unpacker = msgpack.Unpacker(use_list=False)
+    unpacker.feed(body)
+    return [parse_event(event) for event in unpacker]
+
+
+def test_a_turn_in_which_nothing_is_said_has_nothing_to_store(turn):
+    assert turn.take(NOW) == []
+
+
+def test_a_broadcast_goes_into_the_public_log(turn, echo):
+    say(turn.route(person("alice"), None, None, NOW), "hello")
+    ((log, owner, (row,)),) = turn.take(NOW)
+    assert (log, owner) == (echo, None)
+    assert (row.log, row.time) == ("echo", NOW)
+    assert read(row.body) == [Event(NOW, "alice", "", "hello")]
+
+
+def test_a_direct_message_goes_into_both_mailboxes(turn):
+    alice, bob = person("alice"), person("bob")
+    say(turn.route(alice, "bob", bob, NOW), "hello")
+    taken = turn.take(NOW)
+    assert {(log.key, owner.name) for log, owner, _ in taken} == {
+        ("@alice", "alice"),
+        ("@bob", "bob"),
+    }
+    for _, _, (row,) in taken:
+        assert read(row.body) == [Event(NOW, "alice", "bob", "hello")]
+
+
+def test_a_message_to_oneself_goes_into_the_mailbox_once(turn):
+    alice = person("alice")
+    say(turn.route(alice, "alice", alice, NOW), "note to self")
+    ((log, owner, (row,)),) = turn.take(NOW)
+    assert (log, owner, row.events) == (alice.mailbox, alice, 1)
+
+
+def test_an_event_names_the_recipient_and_not_what_was_typed(turn):
+    say(turn.route(person("alice"), "BOB", person("bob"), NOW), "hello")
+    _, _, (row,) = turn.take(NOW)[0]
+    assert read(row.body) == [Event(NOW, "alice", "bob", "hello")]
+
+
+def test_all_that_was_said_on_any_route_is_in_order(turn):
+    alice, bob = person("alice"), person("bob")
+    there, back = turn.route(alice, "bob", bob, NOW), turn.route(bob, "alice", alice, NOW)
+    for number in range(4):
+        say(back if number % 2 else there, str(number))
+    for _, _, (row,) in turn.take(NOW):
+        assert [event.text for event in read(row.body)] == ["0", "1", "2", "3"]
+
+
+def test_a_route_is_found_again_by_who_and_whom(turn):
+    alice, bob = person("alice"), person("bob")
+    direct, broadcast = turn.route(alice, "bob", bob, NOW), turn.route(alice, None, None, NOW)
+    assert turn.routes[alice, "bob"] is direct
+    assert turn.routes[alice, None] is broadcast
+    assert (bob, "alice") not in turn.routes
+
+
+def test_when_somebody_came_or_went_no_route_is_trusted_and_nothing_is_forgotten(turn):
+    alice, bob = person("alice"), person("bob")
+    say(turn.route(alice, "bob", bob, NOW), "hello")
+    turn.forget_routes()
+    assert turn.routes == {}
+    assert len(turn.take(NOW)) == 2
+
+
+def test_a_turn_leaves_nothing_to_the_next(turn):
+    alice = person("alice")
+    say(turn.route(alice, None, None, NOW), "hello")
+    turn.take(NOW)
+    assert turn.routes == {}
+    assert turn.take(NOW) == []
+    say(turn.route(alice, None, None, NOW + 5), "again")
+    ((_, _, (row,)),) = turn.take(NOW + 5)
+    assert (row.prev, row.time) == (1, NOW + 5)
+    assert read(row.body) == [Event(NOW + 5, "alice", "", "again")]
+
+
+def test_the_mailbox_of_one_who_left_for_good_is_not_stored(turn):
+    alice, bob = person("alice"), person("bob")
+    say(turn.route(alice, "bob", bob, NOW), "goodbye")
+    alice.sessions.clear()
+    assert [owner.name for _, owner, _ in turn.take(NOW)] == ["bob"]

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatbroker.wire import limits
+from chatbroker.wire.batch import (
+    encode_batch,
+    event_head,
+    last_position,
+    news,
+    pack_event,
+    parse_event,
+)
+from chatbroker.wire.errors import BadFrame
+from chatbroker.wire.messages import Batch, Event
+
+EPOCH = b"epoch-01"
+HELLO_ALL = Event(1_700_000_000_000, "alice", "", "hello, all")
+HELLO_BOB = Event(1_700_000_000_000, "alice", "bob", "hello, bob")
+
+
+def unpacked(packed: bytes) -> object:
+    return msgpack.unpackb(packed, use_list=False)
+
+
+def batch_of(count: int, first: int = 11, prev: int = 10) -> Batch:
+    said = tuple(Event(0, "alice", "", str(first + index)) for index in range(count))
+    return Batch("echo", EPOCH, prev, first, said)
+
+
+# --- events -------------------------------------------------------------------------------
+
+
+def test_a_broadcast_has_no_recipient_on_the_wire():
+    assert unpacked(pack_event(HELLO_ALL)) == (1, 1_700_000_000_000, "alice", "hello, all")
+
+
+def test_a_direct_message_names_both_ends():
+    assert unpacked(pack_event(HELLO_BOB)) == (2, 1_700_000_000_000, "alice", "bob", "hello, bob")
+
+
+@pytest.mark.parametrize("event", [HELLO_ALL, HELLO_BOB])
+def test_the_head_of_an_event_serves_for_every_text(event):
+    head = event_head(event.time, event.sender, event.to)
+    for text in ("", "short", "x" * 300, "🙂" * 4096):
+        packed = head + msgpack.packb(text)
+        assert parse_event(unpacked(packed)) == event._replace(text=text)
+
+
+@given(
+    st.builds(
+        Event,
+        st.integers(0, limits.MAX_INT),
+        st.text(max_size=limits.MAX_NAME),
+        st.text(max_size=limits.MAX_NAME),
+        st.text(max_size=200),
+    )
+)
+def test_an_event_survives_the_wire(event):
+    assert parse_event(unpacked(pack_event(event))) == event
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, 5, "alice", "hi", "of a later version"),
+        (1, 5, "alice", "hi", (("deep",),), None),
+    ],
+)
+def test_what_trails_an_event_is_ignored(value):
+    assert parse_event(value) == Event(5, "alice", "", "hi")
+
+
+def test_what_trails_a_direct_message_is_ignored():
+    assert parse_event((2, 5, "alice", "bob", "hi", "more")) == Event(5, "alice", "bob", "hi")
+
+
+@pytest.mark.parametrize("value", [(3,), (3, "whatever", None), (2**40, (1, (2, (3,))))])
+def test_an_event_of_a_later_version_is_none(value):
+    assert parse_event(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (),
+        None,
+        "event",
+        b"\x01abc",
+        1,
+        ("1", 5, "alice", "hi"),
+        (True, 5, "alice", "hi"),
+        (1.0, 5, "alice", "hi"),
+        (0, 5, "alice", "hi"),
+        (-1, 5, "alice", "hi"),
+        (1, 5, "alice"),
+        (2, 5, "alice", "hi"),
+        (1, -1, "alice", "hi"),
+        (1, limits.MAX_INT + 1, "alice", "hi"),
+        (1, True, "alice", "hi"),
+        (1, 5.0, "alice", "hi"),
+        (1, 5, b"alice", "hi"),
+        (1, 5, "alice", b"hi"),
+        (1, 5, None, "hi"),
+        (2, 5, "alice", 7, "hi"),
+        (2, 5, "alice", None, "hi"),
+        (1, 5, "n" * (limits.MAX_NAME + 1), "hi"),
+        (2, 5, "alice", "n" * (limits.MAX_NAME + 1), "hi"),
+        (1, 5, "alice", "t" * (limits.MAX_TEXT + 1)),
+        (1, 5, "alice", "é" * (limits.MAX_TEXT // 2) + "x"),
+    ],
+)
+def test_a_malformed_event_is_refused(value):
+    with pytest.raises(BadFrame):
+        parse_event(value)
+
+
+@pytest.mark.parametrize("known", [(1, 5, "alice", "hi"), (2, 5, "alice", "bob", "hi"), (3,)])
+def test_what_trails_an_event_is_bounded_in_depth(known):
+    deep: tuple = ()
+    for _ in range(limits.MAX_DEPTH):
+        deep = (deep,)
+    with pytest.raises(BadFrame, match="nested"):
+        parse_event((*known, deep))
+
+
+# --- batches ------------------------------------------------------------------------------
+
+
+# 15 and 16: where msgpack's header of an array grows.
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 3000])
+def test_a_batch_is_a_header_and_the_bytes_of_its_events(from_broker, count):
+    batch = batch_of(count)
+    body = b"".join(map(pack_event, batch.events))
+    packed = encode_batch("echo", EPOCH, 10, 11, count, body)
+    assert packed.endswith(body)
+    assert from_broker.decode(packed) == [batch]
+
+
+def test_a_reader_at_prev_sees_the_whole_batch():
+    batch = batch_of(3)
+    assert news(batch, 10) == (11, batch.events)
+
+
+def test_a_reader_inside_the_batch_sees_the_rest():
+    first, events = news(batch_of(3), 12)
+    assert first == 13
+    assert [event.text for event in events] == ["13"]
+
+
+@pytest.mark.parametrize("cursor", [13, 14, 1000])
+def test_a_reader_past_the_batch_sees_nothing(cursor):
+    assert not news(batch_of(3), cursor)[1]
+
+
+def test_positions_need_not_be_contiguous_from_batch_to_batch():
+    batch = batch_of(2, first=20, prev=10)
+    for cursor in (0, 10, 15, 19):
+        assert news(batch, cursor) == (20, batch.events)
+
+
+def test_an_empty_batch_has_no_news():
+    assert not news(batch_of(0), 10)[1]
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 30), st.integers(0, 100))
+def test_news_are_exactly_the_events_after_the_cursor(count, prev, gap, cursor):
+    batch = batch_of(count, first=prev + gap, prev=prev)
+    first, events = news(batch, cursor)
+    seen = [(first + index, event) for index, event in enumerate(events)]
+    whole = [(batch.first + index, event) for index, event in enumerate(batch.events)]
+    assert seen == [(position, event) for position, event in whole if position > cursor]
+
+
+def test_the_last_position_is_that_of_the_last_event():
+    assert last_position(batch_of(1)) == 11
+    assert last_position(batch_of(3)) == 13
+    assert last_position(batch_of(3, first=20)) == 22
+
+
+def test_the_last_position_of_an_empty_batch_is_what_precedes_it():
+    assert last_position(batch_of(0)) == 10

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import typing
+
+import pytest
+
+from chatbroker.wire.codec import FROM_BROKER, FROM_CLIENT
+from chatbroker.wire.errors import Code
+from chatbroker.wire.messages import (
+    ECHO_LOG,
+    GREETING_TOPIC,
+    KINDS,
+    PRESENCE_TOPIC,
+    BrokerMessage,
+    ClientMessage,
+    Cursor,
+    Error,
+    Kind,
+    Start,
+    cursors_by_log,
+    error,
+    topic_of,
+)
+
+FROM_CLIENTS = typing.get_args(ClientMessage)
+FROM_BROKERS = typing.get_args(BrokerMessage)
+
+
+def test_every_message_has_a_kind_of_its_own():
+    assert set(KINDS) == {*FROM_CLIENTS, *FROM_BROKERS}
+    assert sorted(KINDS.values()) == sorted(Kind)
+
+
+def test_clients_speak_below_16_and_the_broker_from_16_on():
+    assert all(KINDS[message] < 16 for message in FROM_CLIENTS)
+    assert all(KINDS[message] >= 16 for message in FROM_BROKERS)
+
+
+def test_each_side_understands_what_the_other_says_and_nothing_else():
+    assert set(FROM_CLIENT.parsers) == {KINDS[message] for message in FROM_CLIENTS}
+    assert set(FROM_BROKER.parsers) == {KINDS[message] for message in FROM_BROKERS}
+
+
+@pytest.mark.parametrize("message", KINDS, ids=lambda message: message.__name__)
+def test_a_message_says_what_it_is_for(message):
+    assert message.__doc__
+    assert not message.__doc__.startswith(f"{message.__name__}(")
+
+
+@pytest.mark.parametrize("message", KINDS, ids=lambda message: message.__name__)
+def test_a_message_is_a_tuple_and_cannot_change(message):
+    made = message(*range(len(message._fields)))
+    assert made == tuple(range(len(message._fields)))
+    for name in message._fields:
+        with pytest.raises(AttributeError):
+            setattr(made, name, None)
+
+
+# Numbers travel: whoever changes one of these breaks every client in the field.
+def test_the_numbers_of_kinds_and_starts_are_those_of_the_protocol():
+    assert {kind.name: kind.value for kind in Kind} == {
+        "HELLO": 1,
+        "SEND": 2,
+        "ECHO": 3,
+        "INFO": 4,
+        "FETCH": 5,
+        "PING": 6,
+        "BYE": 7,
+        "WELCOME": 16,
+        "REFUSED": 17,
+        "ACK": 18,
+        "BATCH": 19,
+        "FETCHED": 20,
+        "MISSED": 21,
+        "USERS": 22,
+        "PRESENCE": 23,
+        "PONG": 24,
+        "ERROR": 25,
+        "FAREWELL": 26,
+    }
+    assert {start.name: start.value for start in Start} == {
+        "NOW": 0,
+        "UNREAD": 1,
+        "AFTER": 2,
+        "AGE": 3,
+    }
+
+
+def test_who_subscribes_to_dev_does_not_hear_devops():
+    assert not topic_of("devops").startswith(topic_of("dev"))
+    assert topic_of(ECHO_LOG) == b"echo\0"
+
+
+def test_no_topic_is_the_beginning_of_another():
+    topics = [topic_of(ECHO_LOG), PRESENCE_TOPIC, GREETING_TOPIC]
+    for topic in topics:
+        assert [other for other in topics if other.startswith(topic)] == [topic]
+
+
+def test_an_error_carries_the_word_of_its_code():
+    assert error(Code.NO_SESSION, "say HELLO first") == Error("no_session", "say HELLO first", 0)
+    assert type(error(Code.OUT_OF_ORDER, "", 7).code) is str
+
+
+def test_cursors_are_found_by_the_name_of_their_log():
+    echo, direct = Cursor("echo", bytes(8), 3), Cursor("direct", bytes(8), 1)
+    assert cursors_by_log([echo, direct]) == {"echo": echo, "direct": direct}
+    assert cursors_by_log([]) == {}
