@@ -144,6 +144,9 @@ class Broker:
     def commit(self, drained: bool = True) -> list[Effect]:
         """Ends the turn: stores what was said, and returns what to tell whom.
 
+        Raises what the journal raises; then nothing of the turn was told, and this broker is
+        not to be used again: its numbers are ahead of what is stored.
+
         *drained*: no more frames were waiting.  Only then does silence mean anything.
         """
         self._door.expire(drained)

@@ -219,9 +219,16 @@ class Registry:
             del self._names[bisect_right(self._names, user.name) - 1]
 
     def take_changes(self) -> list[Change]:
-        """Who came on and left since the last call, in order."""
-        changes, self._changes = self._changes, []
-        return changes
+        """Who came on and left since the last call, in order.
+
+        The last two changes of a name tell all there is: somebody left and another came.  A
+        client that comes and goes a thousand times in a frame is not announced as often.
+        """
+        last: dict[str, list[Change]] = {}
+        for change in self._changes:
+            last.setdefault(change.name, []).append(change)
+        self._changes.clear()
+        return [change for changes in last.values() for change in changes[-2:]]
 
     def page(self, after: str) -> tuple[list[Listed], bool]:
         """The users who are on, from the first name after *after*, and whether more follow."""

@@ -2,12 +2,13 @@
 
 A session outlives its connections.  Its life, as states and what moves them::
 
-            HELLO                LOST              EXPIRED
-    (new) ───────▶ LIVE ─────────────────▶ GONE ───────────▶ LAPSED
-                    │ ▲                     │                 │ │
-                    │ └────────HELLO────────┴──────HELLO──────┘ │
-                    └──EXPIRED──▶ LAPSED        BYE, FORGOTTEN  ▼
-                                                 from anywhere ENDED
+            HELLO               LOST             EXPIRED           FORGOTTEN
+    (new) ────────▶ LIVE ─────────────▶ GONE ─────────────▶ LAPSED ──────────▶ ENDED
+                    │ ▲ ▲                 │                 │ ▲                  ▲
+                    │ │ └──────HELLO──────┘                 │ │                  │
+                    │ └────────────────HELLO────────────────┘ │                  │
+                    ├────────────────EXPIRED──────────────────┘                  │
+                    └──────────────────────────────BYE───────────────────────────┘
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from .errors import (
     UsageError,
 )
 from .escape import escape
-from .options import Shared, parse_duration, shared_options
+from .options import SECONDS, Shared, parse_duration, shared_options
 
 # What a command needs of the client package is imported where it is used: --help and shell
 # completion need not wait for ZeroMQ to load.
@@ -45,14 +45,14 @@ def _bounds(function: Any) -> Any:
         click.option(
             "--idle",
             "quiet",
-            type=click.FloatRange(min=0),
+            type=SECONDS,
             metavar="SECONDS",
             help="Leave when nothing came for so long.",
         ),
         click.option(
             "--for",
             "total",
-            type=click.FloatRange(min=0),
+            type=SECONDS,
             metavar="SECONDS",
             help="Leave after so long.",
         ),
@@ -66,7 +66,7 @@ def _bounds(function: Any) -> Any:
 
 _reconnect = click.option(
     "--reconnect",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=30.0,
     show_default=True,
     metavar="SECONDS",
@@ -249,17 +249,20 @@ def _starts(since: str, only: str | None) -> Any:
     """Where to begin in the public log and in the mailbox, from ``--since``."""
     from .starts import Since
 
-    if since == "now":
-        return Since.now(), Since.unread()
-    if since == "all":
-        return Since.all(), Since.all()
-    seconds = parse_duration(since)
-    if seconds is not None:
-        return Since.last(seconds), Since.last(seconds)
-    if since.isascii() and since.isdigit() and len(since) < 19:
-        # A position belongs to one log: the mailbox if only that is wanted.
-        position = Since.after(int(since))
-        return (Since.now(), position) if only == "direct" else (position, Since.unread())
+    try:
+        if since == "now":
+            return Since.now(), Since.unread()
+        if since == "all":
+            return Since.all(), Since.all()
+        seconds = parse_duration(since)
+        if seconds is not None:
+            return Since.last(seconds), Since.last(seconds)
+        if since.isascii() and since.isdigit() and len(since) < 30:
+            # A position belongs to one log: the mailbox if only that is wanted.
+            position = Since.after(int(since))
+            return (Since.now(), position) if only == "direct" else (position, Since.unread())
+    except UsageError as error:
+        raise click.UsageError(f"--since: {since!r}: {error}") from None
     raise click.UsageError(
         f"--since: {since!r} is not all, now, a position or a duration such as 10m"
     )

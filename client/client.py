@@ -68,6 +68,8 @@ class Pipeline:
         self._client = client
         self._keep_refused = keep_refused
         self._pending: deque[Receipt] = deque()
+        self._given_up: Receipt | None = None
+        """The first one whose outcome will never be known, or that was never sent."""
         self.refused: list[Receipt] = []
         """Those that were refused so far, in order; each has ``code`` and ``words``."""
 
@@ -90,8 +92,11 @@ class Pipeline:
         pending = self._pending
         while pending and pending[0].done:
             receipt = pending.popleft()
-            if receipt.outcome is Outcome.REFUSED and self._keep_refused:
-                self.refused.append(receipt)
+            if receipt.outcome is Outcome.REFUSED:
+                if self._keep_refused:
+                    self.refused.append(receipt)
+            elif receipt.outcome is not Outcome.ACCEPTED:
+                self._given_up = self._given_up or receipt
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""
@@ -99,11 +104,10 @@ class Pipeline:
             # They resolve in order: when the last one has, all have.  A refusal is no failure
             # here; it is in `refused`.
             last = self._pending[-1]
-            self._client._await(lambda: last.done, timeout, last)
-        unknown = [r for r in self._pending if r.outcome in (Outcome.UNKNOWN, Outcome.UNSENT)]
+            self._client._await(lambda: last.done, timeout)
         self._reap()
-        if unknown:
-            raise _failure(unknown[0])
+        if self._given_up is not None:
+            raise _failure(self._given_up)
 
     def __enter__(self) -> Self:
         return self
@@ -185,7 +189,8 @@ class Client:
         self._changed = threading.Condition(threading.Lock())
         self._closing = False
         self._crash: BaseException | None = None
-        self._down_since: float | None = time.monotonic()
+        self._opened = False
+        self._down_since: float | None = None
         self._interrupts = interrupts
         self._link = Link(self._core, host, port, self._changed)
         if interrupts is not None:
@@ -194,6 +199,7 @@ class Client:
         self._thread.start()
         try:
             self._await(lambda: self._core.phase is Phase.READY, timeout)
+            self._opened = True
         except BaseException:
             self.close()
             raise
@@ -253,7 +259,11 @@ class Client:
             self._check_open()
             query = self._core.ask_users()
         self._link.wake()
-        self._await(lambda: query.done, self.timeout if timeout is None else timeout)
+        try:
+            self._await(lambda: query.done, self.timeout if timeout is None else timeout)
+        finally:
+            with self._changed:
+                self._core.forget(query)
         return [UserInfo(*user) for user in query.users]
 
     # --- receiving ------------------------------------------------------------------------
@@ -269,14 +279,19 @@ class Client:
     def receive_many(self, timeout: float | None = None, most: int = 1000) -> list[Event]:
         """The events that are there, up to *most*; waits for the first as `receive` does."""
         events = self._core.events
-        if not self._await(lambda: bool(events), timeout, fail=False):
-            return []
-        with self._changed:
+        taken: list[Event] = []
+        was_full = False
+
+        # Taken where it is looked for: another thread may be waiting for the same event.
+        def take() -> bool:
+            nonlocal was_full
             was_full = len(events) >= MOST_EVENTS // 2
-            taken = [events.popleft() for _ in range(min(most, len(events)))]
-            room = was_full and len(events) < MOST_EVENTS // 2
-        if room:
-            self._link.wake()
+            taken.extend([events.popleft() for _ in range(min(most, len(events)))])
+            return bool(taken)
+
+        self._await(take, timeout, fail=False)
+        if was_full and len(events) < MOST_EVENTS // 2:
+            self._link.wake()  # There is room again to go on reading.
         return taken
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
@@ -286,18 +301,18 @@ class Client:
 
     def sync(self, timeout: float | None = None) -> bool:
         """Waits until everything that was said before this call has been received (it may
-        still wait in `receive`).  False if that took longer than *timeout* seconds."""
+        still wait in `receive`).  False if that took longer than *timeout* seconds, or if
+        there is no room for it before `receive` is called."""
         with self._changed:
             self._check_open()
             ref = self._core.ask_heads()
         self._link.wake()
         patience = self.timeout if timeout is None else timeout
-
-        def caught_up() -> bool:
-            full = len(self._core.events) >= MOST_EVENTS
-            return full or self._core.caught_up(ref)
-
-        return self._await(caught_up, patience, fail=False)
+        core = self._core
+        self._await(
+            lambda: core.caught_up(ref) or len(core.events) >= MOST_EVENTS, patience, fail=False
+        )
+        return core.caught_up(ref)
 
     def wait_listening(self, timeout: float | None = None) -> bool:
         """Waits until `listening`; False if that took longer than *timeout* seconds."""
@@ -374,12 +389,16 @@ class Client:
             self._down_since = now
 
     def _checked_to(self, to: str) -> str:
+        if not isinstance(to, str):
+            raise UsageError(f"a name is a str, not {type(to).__name__}")
         try:
             return canonical_name(to)
         except BadName as error:
             raise Refused("no_such_user", f"no such user: {error}") from None
 
     def _submit(self, receipt: Receipt) -> None:
+        if not isinstance(receipt.text, str):
+            raise UsageError(f"a text is a str, not {type(receipt.text).__name__}")
         try:
             checked_text(receipt.text)
         except BadText as error:
@@ -429,13 +448,14 @@ class Client:
                     self._interrupts.check()
                 now = time.monotonic()
                 ends = [] if until is None else [until]
-                if self._down_since is not None:
+                if self._opened and self._down_since is not None:
                     ends.append(self._down_since + self.reconnect)
                 if ends and now >= min(ends):
                     if not fail and until is not None and now >= until:
                         return False
                     raise self._give_up(receipt)
-                self._changed.wait(min(ends) - now if ends else None)
+                # An hour at a time: a lock cannot wait for as long as a float can say.
+                self._changed.wait(min([*(end - now for end in ends), 3600.0]))
         return True
 
     def _give_up(self, receipt: Receipt | None) -> ClientError:

@@ -182,7 +182,8 @@ class ClientCore:
         self._heard += len(frame)
         self.last_heard = now
         for message in messages:
-            HANDLERS[type(message)](self, message, now)
+            if self.phase is not Phase.OVER:
+                HANDLERS[type(message)](self, message, now)
 
     # --- what the program wants -----------------------------------------------------------
 
@@ -195,6 +196,10 @@ class ClientCore:
         query = Query(self._next_ref())
         self._queries[query.ref] = query
         return query
+
+    def forget(self, query: Query) -> None:
+        """Nobody waits for the answer any more."""
+        self._queries.pop(query.ref, None)
 
     def ask_heads(self) -> int:
         """Sends a PING now; see `caught_up`."""
@@ -376,7 +381,7 @@ class ClientCore:
         query.ask_again = 0.0
         if not users.more:
             query.done = True
-            del self._queries[users.ref]
+            self.forget(query)
 
     def _on_presence(self, presence: Presence, now: float) -> None:
         if presence.name == self.name or not self._presence:
@@ -412,7 +417,7 @@ class ClientCore:
             self._end(Refused(error.code, error.words))
 
     def _farewell(self, farewell: Farewell, now: float) -> None:
-        if farewell.code == Code.LEFT:
+        if farewell.code == Code.LEFT and self.phase is Phase.LEAVING:
             self.phase = Phase.OVER
         elif farewell.code == Code.SHUTTING_DOWN:
             leaving = self.phase is Phase.LEAVING

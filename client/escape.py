@@ -37,10 +37,12 @@ def _cap_marks(text: str) -> str:
     marks = 0
     for character in text:
         # The first combining mark of Unicode is U+0300.
-        if character >= "\u0300" and unicodedata.category(character) in ("Mn", "Me"):
+        kind = unicodedata.category(character) if character >= "\u0300" else ""
+        if kind in ("Mn", "Me"):
             marks += 1
             shown.append(character if marks <= MOST_MARKS else _visible(character))
-        else:
-            marks = 0
-            shown.append(character)
+            continue
+        # A format character, such as a joiner, takes no room: marks after it go on the same.
+        marks = marks if kind == "Cf" else 0
+        shown.append(character)
     return "".join(shown)

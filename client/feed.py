@@ -13,13 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from ..wire.limits import MAX_TEXT
 from .client import Client, Pipeline, Receipt
-from .errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from .errors import OutcomeUnknown, Refused, Unreachable
 from .events import UserInfo
 from .input import BadLine
 from .outbox import Outcome
 
 CHUNK = 64 * 1024
+
+LONGEST = 64 * 1024
+"""Of a line, so many bytes are kept: more than any text that can be sent."""
 
 MOST_REPORTS = 10_000
 """Lines whose outcome was not reported yet; then reading waits."""
@@ -67,9 +71,11 @@ def read_lines(descriptor: int) -> Iterator[bytes]:
     """
     rest = b""
     while chunk := os.read(descriptor, CHUNK):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            yield line.removesuffix(b"\r")
+        first, *others = chunk.split(b"\n")
+        rest += first[: LONGEST - len(rest)]
+        for line in others:
+            yield rest.removesuffix(b"\r")
+            rest = line[:LONGEST]
     if rest:
         yield rest.removesuffix(b"\r")
 
@@ -94,12 +100,15 @@ class Feed:
     @property
     def ready(self) -> bool:
         """Whether `take` gives something, or the end has come."""
-        return bool(self._entries and self._entries[0].done) or self.finished
+        return bool(self._entries and self._entries[0].done) or (
+            self.ended and (not self._entries or self._failure is not None)
+        )
 
     @property
     def finished(self) -> bool:
-        """Whether stdin has ended and every line was taken."""
-        return self.ended and not self._entries
+        """Whether stdin has ended and every line was taken, and nothing went wrong: what did
+        is raised by `take`."""
+        return self.ended and not self._entries and self._failure is None
 
     def take(self) -> Iterator[Entry]:
         """The next lines whose outcome is known, in their order.
@@ -133,7 +142,7 @@ class Feed:
             with suppress(Quit):
                 for number, raw in enumerate(read_lines(self._descriptor), 1):
                     self._one(number, raw, pipeline)
-        except (ClientError, OSError) as error:
+        except BaseException as error:  # noqa: BLE001 - `take` raises it in the main thread
             self._failure = error
         finally:
             self.ended = True
@@ -158,6 +167,8 @@ class Feed:
 
 def decode_line(raw: bytes) -> str:
     """*raw* as text.  Raises BadLine: nothing is sent that cannot be read."""
+    if len(raw) >= LONGEST:
+        raise BadLine("too_long", f"too long: at most {MAX_TEXT} bytes are allowed")
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

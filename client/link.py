@@ -72,7 +72,11 @@ class Link:
         self._monitor: zmq.Socket[bytes] = self._dealer.get_monitor_socket(MONITORED)
         self._poller.register(self._dealer, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
-        self._connect(self._dealer, port)
+        try:
+            self._connect(self._dealer, port)
+        except Unreachable:
+            self.close()
+            raise
 
     def _socket(self, kind: int, options: dict[int, int]) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)

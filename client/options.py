@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -13,6 +14,21 @@ from .address import DEFAULT, parse_address
 from .errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Seconds(click.FloatRange):
+    """Any time from 0 on; nan is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return seconds
+
+
+SECONDS = _Seconds(min=0)
 
 _SHARED: dict[str, Callable[[F], F]] = {
     "broker": click.option(
@@ -28,7 +44,7 @@ _SHARED: dict[str, Callable[[F], F]] = {
     ),
     "timeout": click.option(
         "--timeout",
-        type=click.FloatRange(min=0),
+        type=SECONDS,
         metavar="SECONDS",
         help="How long to wait for the broker to answer.  [default: 5]",
     ),

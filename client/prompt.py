@@ -33,7 +33,7 @@ class Screen:
     """The terminal: lines above, the prompt below."""
 
     def __init__(self) -> None:
-        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self.plain = os.environ.get("TERM", "dumb") == "dumb" or not sys.stdout.isatty()
         self._colour = colour and not self.plain
         self._lock = threading.Lock()

@@ -55,10 +55,12 @@ class Meter:
     def reached(self) -> bool:
         return self.left is not None and self.left <= 0
 
-    def pause(self, now: float) -> float | None:
-        """Seconds until time is up, 0 if it is; None without a bound in time."""
+    def pause(self, now: float, waiting: int = 0) -> float | None:
+        """Seconds until time is up, 0 if it is; None without a bound in time.
+
+        While messages are *waiting* to be printed it is not silent."""
         ends = [] if self._until is None else [self._until]
-        if self._bounds.quiet is not None:
+        if self._bounds.quiet is not None and not waiting:
             ends.append(self._last + self._bounds.quiet)
         return max(min(ends) - now, 0.0) if ends else None
 
@@ -134,7 +136,7 @@ def run_listen(
             return news or reader.gone
 
         while not meter.reached:
-            pause = meter.pause(time.monotonic())
+            pause = meter.pause(time.monotonic(), client.waiting_events)
             if pause == 0:
                 return meter.status
             client.wait_until(something_new, pause)
@@ -206,15 +208,17 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
             reader = ReaderWatch(client.notify)
             meter.restart(time.monotonic())
             while not meter.reached:
-                pause = meter.pause(time.monotonic())
+                pause = meter.pause(time.monotonic(), client.waiting_events)
                 if pause == 0:
                     return Status.REFUSED if refused else meter.status
                 client.wait_until(lambda: client.waiting_events > 0 or reader.gone, pause)
                 reader.check()
                 show_events(meter.left)
         else:
-            # What was said up to the last line is shown, one's own messages included.
-            client.sync()
+            # What was said up to the last line is shown, one's own messages included; in
+            # turns, if there is more than fits.
+            while not client.sync() and client.waiting_events:
+                show_events()
             while client.waiting_events:
                 show_events()
     return Status.REFUSED if refused else Status.DONE

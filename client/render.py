@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -16,10 +16,19 @@ Renderer = Callable[[Event], str]
 """One line, without its end."""
 
 
+_LAST_SECOND = 253_370_764_800
+"""The year 9999 in every time zone: nothing later has a date.  A broker with a clock gone mad
+must not end its clients."""
+
+
+def _moment(time: int, zone: tzinfo | None = None) -> datetime:
+    return datetime.fromtimestamp(min(time // 1000, _LAST_SECOND), zone)
+
+
 @lru_cache(maxsize=64)
 def _clock(second: int) -> str:
     """The local time of day; most lines share their second with the one before."""
-    return datetime.fromtimestamp(second).strftime("%H:%M:%S")
+    return _moment(second * 1000).strftime("%H:%M:%S")
 
 
 def _stamp(time: int) -> str:
@@ -27,7 +36,7 @@ def _stamp(time: int) -> str:
 
 
 def _iso(time: int) -> str:
-    moment = datetime.fromtimestamp(time // 1000, UTC)
+    moment = _moment(time, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{time % 1000:03d}Z"
 
 
@@ -102,7 +111,7 @@ _TYPES = {Broadcast: "broadcast", Direct: "direct", Joined: "joined", Left: "lef
 
 _FIELDS: dict[str, Callable[[Any], str]] = {
     "time": lambda e: _clock(e.time // 1000) if _timed(e) else "",
-    "date": lambda e: f"{datetime.fromtimestamp(e.time // 1000):%Y-%m-%d}" if _timed(e) else "",
+    "date": lambda e: f"{_moment(e.time):%Y-%m-%d}" if _timed(e) else "",
     "iso": lambda e: _iso(e.time) if _timed(e) else "",
     "epoch": lambda e: f"{e.time // 1000}.{e.time % 1000:03d}" if _timed(e) else "",
     "type": lambda e: _TYPES.get(type(e), "missed"),

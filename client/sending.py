@@ -16,7 +16,7 @@ from .client import Client, Pipeline, Receipt
 from .errors import NameRefused, Refused
 from .escape import escape
 from .events import Offline, Online
-from .feed import Entry, Feed, decode_line
+from .feed import LONGEST, Entry, Feed, decode_line
 from .input import BadLine
 from .interrupts import Interrupts
 from .options import Shared
@@ -56,19 +56,25 @@ def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
 
 
 def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
-    """The one message to send; None if stdin was to be it and is empty."""
+    """The one message to send; None if stdin was to be it and is empty.
+
+    Raises Refused for what cannot be sent."""
     if path is not None:
         try:
-            raw = path.read_bytes()
+            with path.open("rb") as file:
+                raw = file.read(LONGEST)
         except OSError as error:
             raise click.UsageError(f"cannot read {path}: {error.strerror}") from None
     elif text == ("-",):
-        raw = sys.stdin.buffer.read()
+        raw = sys.stdin.buffer.read(LONGEST)
         if not raw:
             return None
     else:
         return " ".join(text)
-    return decode_line(raw.removesuffix(b"\n"))
+    try:
+        return decode_line(raw.removesuffix(b"\n"))
+    except BadLine as bad:
+        raise Refused(bad.code, str(bad)) from None
 
 
 def send_one(shared: Shared, recipient: str | None, message: str | None) -> int:

@@ -1,0 +1,718 @@
+"""The rules of a client, under a clock that the test moves."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatbroker.client import core as core_module
+from chatbroker.client.core import PATIENCE, Phase
+from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
+from chatbroker.client.outbox import Outcome, Ticket
+from chatbroker.wire.errors import Code
+from chatbroker.wire.messages import (
+    Ack,
+    Bye,
+    Cursor,
+    Echo,
+    Error,
+    Farewell,
+    Fetch,
+    Fetched,
+    Hello,
+    Info,
+    Ping,
+    Pong,
+    Presence,
+    Reading,
+    Refusal,
+    Refused,
+    Send,
+    Start,
+    User,
+    Users,
+)
+from chatbroker.wire.messages import Missed as NoLongerKept
+
+HEARTBEAT = 5.0
+
+
+def submit(talk, *texts):
+    tickets = [Ticket(None, text) for text in texts]
+    for ticket in tickets:
+        talk.core.submit(ticket)
+    return tickets
+
+
+# --- coming and going ---------------------------------------------------------------------
+
+
+def test_nothing_is_said_without_a_connection(talk_with):
+    talk = talk_with()
+    submit(talk, "hi")
+    assert talk.says() == []
+    assert talk.passes(60.0) == []
+    assert talk.core.phase is Phase.OFFLINE
+
+
+def test_hello_comes_first_and_alone(talk_with):
+    talk = talk_with(exclusive=True)
+    submit(talk, "hi")
+    (hello,) = talk.connects()
+    assert hello.name == "alice"
+    assert hello.exclusive
+    assert [(follow.log, follow.start) for follow in hello.follows] == [
+        ("echo", Start.NOW),
+        ("direct", Start.NOW),
+    ]
+    assert talk.core.phase is Phase.GREETING
+
+
+def test_hello_is_repeated_until_it_is_answered(talk_with):
+    talk = talk_with()
+    talk.connects()
+    assert talk.passes(PATIENCE - 0.1) == []
+    assert talk.core.pause(talk.now) == pytest.approx(0.1)
+    assert len(talk.passes(0.1).of(Hello)) == 1
+    assert len(talk.passes(PATIENCE).of(Hello)) == 1
+    talk.hears(talk.welcome())
+    assert not talk.passes(PATIENCE).of(Hello)
+
+
+def test_attempts_are_counted_over_all_connections(talk_with):
+    talk = talk_with()
+    attempts = [talk.connects()[0].attempt, talk.passes(PATIENCE)[0].attempt]
+    talk.core.disconnected()
+    attempts.append(talk.connects()[0].attempt)
+    assert attempts == [1, 2, 3]
+
+
+def test_welcome_tells_what_the_client_needs_to_know(talk_with):
+    talk = talk_with()
+    talk.connects()
+    talk.hears(talk.welcome(name="alice2", pub_port=7777, lease=20_000))
+    core = talk.core
+    assert core.phase is Phase.READY
+    assert (core.name, core.pub_port, core.lease) == ("alice2", 7777, 20.0)
+    assert core.credential == b"c" * 16
+    assert talk.events() == [Online("alice2", False)]
+
+
+def test_a_second_welcome_changes_nothing(talk):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    again = talk.hears(talk.welcome(name="other", born=2))
+    assert talk.core.name == "alice"
+    assert not again.of(Echo)
+    assert talk.events() == []
+    talk.hears(Ack(0, 1, ()))
+    assert ticket.outcome is Outcome.ACCEPTED
+
+
+def test_a_refused_hello_ends_the_session(talk_with):
+    talk = talk_with()
+    ticket = submit(talk, "hi")[0]
+    talk.connects()
+    assert talk.hears(Refused("name_taken", "name 'alice' is taken")) == []
+    assert talk.core.phase is Phase.OVER
+    assert talk.core.refusal == Refused("name_taken", "name 'alice' is taken")
+    assert ticket.outcome is Outcome.UNSENT
+
+
+def test_a_refusal_after_the_welcome_is_not_of_this_session(talk):
+    talk.hears(Refused("name_taken", "an answer to a HELLO that was repeated"))
+    assert talk.core.phase is Phase.READY
+
+
+def test_a_lost_connection_is_told_and_survived(talk):
+    talk.core.disconnected()
+    assert talk.core.phase is Phase.OFFLINE
+    assert talk.says() == []
+    (hello,) = talk.connects()
+    talk.hears(talk.welcome())
+    assert hello.credential == b"c" * 16
+    assert [type(event) for event in talk.events()] == [Offline, Online]
+    assert talk.core.phase is Phase.READY
+
+
+def test_coming_back_is_told_as_such(talk):
+    talk.core.disconnected()
+    talk.connects()
+    talk.hears(talk.welcome())
+    assert talk.events()[-1] == Online("alice", True)
+
+
+def test_a_connection_made_anew_without_a_word_begins_with_hello(talk):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    assert len(talk.connects().of(Hello)) == 1
+    again = talk.hears(talk.welcome())
+    assert again.of(Echo) == [Echo(1, "hi")]
+    assert not ticket.done
+
+
+def test_leaving_says_goodbye_once(talk):
+    talk.core.leave()
+    assert talk.says() == [Bye()]
+    assert talk.passes(1.0) == []
+    talk.hears(Farewell(Code.LEFT.value, "goodbye"))
+    assert talk.core.phase is Phase.OVER
+    assert talk.core.refusal is None
+
+
+def test_leaving_before_anybody_knows_of_one_needs_no_goodbye(talk_with):
+    talk = talk_with()
+    talk.core.leave()
+    assert talk.core.phase is Phase.OVER
+
+
+def test_leaving_while_hello_is_on_its_way_takes_it_back(talk_with):
+    talk = talk_with()
+    talk.connects()
+    talk.core.leave()
+    assert talk.says()[-1] == Bye()
+    assert talk.passes(PATIENCE) == []
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda talk: talk.core.disconnected(),
+        lambda talk: talk.hears(Error("no_session", "say HELLO first", 0)),
+        lambda talk: talk.hears(Farewell("left", "goodbye")),
+        lambda talk: talk.hears(Farewell("shutting_down", "the broker is shutting down")),
+    ],
+    ids=["disconnected", "no session", "left", "shutting down"],
+)
+def test_leaving_ends_however_the_broker_takes_it(talk, end):
+    talk.core.leave()
+    talk.says()
+    end(talk)
+    assert talk.core.phase is Phase.OVER
+
+
+def test_a_connection_made_while_leaving_starts_nothing_again(talk):
+    talk.core.leave()
+    talk.says()
+    assert not talk.connects().of(Hello)
+
+
+def test_shutting_down_is_an_interruption(talk):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    talk.hears(Farewell("shutting_down", "the broker is shutting down"))
+    assert talk.core.phase is Phase.OFFLINE
+    assert talk.events() == [Offline("the broker is shutting down")]
+    assert not ticket.done
+    talk.core.disconnected()
+    talk.connects()
+    assert talk.hears(talk.welcome()).of(Echo) == [Echo(1, "hi")]
+
+
+def test_a_session_that_goes_on_elsewhere_is_over_here(talk):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    talk.hears(Farewell("replaced", "the session goes on over another connection"))
+    assert talk.core.phase is Phase.OVER
+    assert talk.core.refusal.code == "replaced"
+    assert ticket.outcome is Outcome.UNKNOWN
+
+
+def test_an_unasked_goodbye_says_why_it_is_over(talk):
+    """Else a program that waits for an event would wait for ever, with nobody to tell it."""
+    talk.hears(Farewell("left", "goodbye"))
+    assert talk.core.phase is Phase.OVER
+    assert talk.core.refusal is not None
+
+
+def test_over_is_for_ever(talk_with):
+    talk = talk_with()
+    talk.connects()
+    talk.hears(
+        Refused("name_taken", "taken"), Farewell("shutting_down", "the broker is shutting down")
+    )
+    assert talk.core.phase is Phase.OVER
+    talk.core.connected(talk.now)
+    talk.core.disconnected()
+    assert talk.says() == []
+    assert talk.core.phase is Phase.OVER
+
+
+# --- resuming -----------------------------------------------------------------------------
+
+
+def test_a_resumed_session_sends_again_what_is_unresolved(talk):
+    tickets = submit(talk, "one", "two", "three")
+    talk.says()
+    talk.hears(Ack(0, 1, ()))
+    talk.core.disconnected()
+    talk.connects()
+    assert talk.hears(talk.welcome(cseq=2)).of(Echo) == [Echo(2, "two"), Echo(3, "three")]
+    talk.hears(Ack(1, 3, ()))
+    assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 3
+
+
+def test_a_new_epoch_means_another_broker_so_commands_count_from_one(talk):
+    tickets = submit(talk, "one", "two")
+    talk.says()
+    talk.hears(Ack(0, 1, ()))
+    talk.core.disconnected()
+    attempt = talk.connects()[0].attempt
+    sent = talk.hears(talk.welcome(epoch=b"epoch--2", born=attempt))
+    assert sent.of(Echo) == [Echo(1, "two")]
+    talk.hears(Ack(0, 1, ()))
+    assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 2
+
+
+def test_a_forgotten_session_leaves_what_was_sent_unknown(talk):
+    """The broker is the same: it may have stored it, and a second time would double it."""
+    sent = submit(talk, "one")[0]
+    talk.says()
+    talk.core.disconnected()
+    unsent = submit(talk, "two")[0]
+    attempt = talk.connects()[0].attempt
+    again = talk.hears(talk.welcome(born=attempt))
+    assert sent.outcome is Outcome.UNKNOWN
+    assert again.of(Echo) == [Echo(1, "two")]
+    talk.hears(Ack(0, 1, ()))
+    assert unsent.outcome is Outcome.ACCEPTED
+
+
+def test_the_logs_go_on_where_they_were_read_to(talk, batch):
+    talk.hears(batch("echo", 1, "one", "two"))
+    talk.core.disconnected()
+    (hello,) = talk.connects()
+    follows = {follow.log: follow for follow in hello.follows}
+    assert follows["echo"][1:] == (b"echo---1", Start.AFTER, 2)
+
+
+def test_what_was_said_meanwhile_is_fetched(talk, batch):
+    talk.hears(batch("echo", 1, "one"))
+    talk.core.disconnected()
+    talk.connects()
+    readings = (Reading("echo", b"echo---1", 1, 3), Reading("direct", b"direct-1", 0, 0))
+    (fetch,) = talk.hears(talk.welcome(readings=readings)).of(Fetch)
+    assert (fetch.log, fetch.epoch, fetch.after) == ("echo", b"echo---1", 1)
+    talk.hears(batch("echo", 2, "two", "three"), Fetched(fetch.ref, "echo", fetch.epoch, 3))
+    assert talk.texts() == ["one", "two", "three"]
+
+
+def test_another_history_is_named_and_read_from_its_beginning(talk, batch):
+    talk.hears(batch("echo", 1, "old", "older"))
+    talk.events()
+    talk.core.disconnected()
+    attempt = talk.connects()[0].attempt
+    readings = (Reading("echo", b"echo---2", 0, 1), Reading("direct", b"direct-2", 0, 0))
+    (fetch,) = talk.hears(talk.welcome(epoch=b"epoch--2", born=attempt, readings=readings)).of(
+        Fetch
+    )
+    assert (fetch.epoch, fetch.after) == (b"echo---2", 0)
+    talk.hears(batch("echo", 1, "stale"), batch("echo", 1, "new", epoch=b"echo---2"))
+    told = talk.events()
+    assert told[2:4] == [Missed("echo", None), Missed("direct", None)]
+    assert [event.text for event in told[4:]] == ["new"]
+
+
+def test_pings_and_acks_of_an_earlier_connection_resolve_nothing(talk):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    talk.core.disconnected()
+    talk.connects()
+    talk.hears(Ack(0, 1, ()))
+    attempt = 2
+    talk.hears(talk.welcome(epoch=b"epoch--2", born=attempt))
+    assert not ticket.done
+
+
+# --- questions ----------------------------------------------------------------------------
+
+
+def test_who_is_on_is_asked_page_by_page(talk):
+    query = talk.core.ask_users()
+    assert talk.says() == [Info(query.ref, "")]
+    following = talk.hears(Users(query.ref, (User("ann", 1), User("bob", 2)), True))
+    assert following.of(Info) == [Info(query.ref, "bob")]
+    assert not query.done
+    talk.hears(Users(query.ref, (User("carol", 3),), False))
+    assert query.done
+    assert [user.name for user in query.users] == ["ann", "bob", "carol"]
+
+
+def test_an_empty_page_is_an_answer(talk):
+    query = talk.core.ask_users()
+    talk.says()
+    talk.hears(Users(query.ref, (), False))
+    assert query.done
+    assert query.users == []
+
+
+def test_a_question_without_an_answer_is_asked_again(talk):
+    query = talk.core.ask_users()
+    talk.says()
+    assert not talk.passes(PATIENCE - 0.1).of(Info)
+    assert talk.core.pause(talk.now) <= 0.1 + 1e-6
+    assert talk.passes(0.1).of(Info) == [Info(query.ref, "")]
+
+
+def test_a_page_that_comes_twice_counts_once(talk):
+    query = talk.core.ask_users()
+    talk.says()
+    talk.passes(PATIENCE)
+    page = Users(query.ref, (User("ann", 1), User("bob", 2)), True)
+    talk.hears(page)
+    talk.hears(page)
+    talk.hears(Users(query.ref, (User("carol", 3),), False))
+    assert [user.name for user in query.users] == ["ann", "bob", "carol"]
+
+
+def test_an_answer_to_nobody_is_dropped(talk):
+    talk.hears(Users(99, (User("ann", 1),), False))
+    assert talk.core.phase is Phase.READY
+
+
+def test_a_question_outlives_the_connection(talk):
+    query = talk.core.ask_users()
+    talk.says()
+    talk.hears(Users(query.ref, (User("ann", 1),), True))
+    talk.core.disconnected()
+    talk.connects()
+    assert talk.hears(talk.welcome()).of(Info) == [Info(query.ref, "ann")]
+
+
+# --- signs of life ------------------------------------------------------------------------
+
+
+def test_a_ping_every_heartbeat_states_what_the_client_has(talk, batch):
+    submit(talk, "one", "two")
+    talk.says()
+    talk.hears(Ack(0, 1, ()), batch("direct", 1, "hi"))
+    assert not talk.passes(HEARTBEAT - 0.1).of(Ping)
+    (ping,) = talk.passes(0.1).of(Ping)
+    assert (ping.sent, ping.resolved) == (2, 1)
+    assert ping.cursors == (
+        Cursor("echo", b"echo---1", 0),
+        Cursor("direct", b"direct-1", 1),
+    )
+    assert not talk.passes(HEARTBEAT - 0.1).of(Ping)
+    assert len(talk.passes(0.1).of(Ping)) == 1
+
+
+def test_whoever_receives_much_gives_a_sign_sooner(talk, batch):
+    position = 1
+    pings = []
+    for _ in range(40):
+        texts = ["x" * 1000] * 10
+        pings += talk.hears(batch("echo", position, *texts)).of(Ping)
+        position += len(texts)
+    assert len(pings) == 1  # 400 kB of a push window of 1 MiB, of which a quarter may pass.
+    assert pings[0].cursors[0].position > 0
+
+
+def test_after_coming_back_the_first_ping_is_at_once(talk):
+    talk.core.disconnected()
+    talk.connects()
+    assert len(talk.hears(talk.welcome()).of(Ping)) == 1
+
+
+def test_a_greeting_is_followed_by_a_look_at_the_heads(talk):
+    talk.core.greeted(talk.now)
+    assert len(talk.says().of(Ping)) == 1
+    looks = sum(len(talk.passes(0.05).of(Ping)) for _ in range(30))
+    assert looks == len(core_module.SETTLE) - 1
+
+
+def test_listening_is_not_promised_before_the_greeting(talk_with):
+    talk = talk_with()
+    talk.connects()
+    talk.core.greeted(talk.now)
+    assert not talk.core.listening
+    talk.hears(talk.welcome())
+    assert talk.core.listening
+
+
+def test_listening_waits_for_no_greeting_of_what_is_not_subscribed(talk_with):
+    talk = talk_with(logs=())
+    talk.connects()
+    talk.hears(talk.welcome())
+    assert talk.core.topics == []
+    assert talk.core.listening
+
+
+def test_only_who_wants_presence_subscribes_to_it(talk_with):
+    assert talk_with(presence=True).core.topics == [b"echo\0", b"presence\0"]
+    assert talk_with(presence=False).core.topics == [b"echo\0"]
+    assert talk_with(logs=["direct"]).core.topics == []
+
+
+def test_silence_is_noticed_after_a_lease(talk):
+    assert not talk.core.silent(talk.now + talk.core.lease)
+    assert talk.core.silent(talk.now + talk.core.lease + 0.1)
+    talk.now += 10.0
+    talk.hears(Pong(0, ()))
+    assert not talk.core.silent(talk.now + talk.core.lease)
+    talk.core.disconnected()
+    assert talk.core.silent(talk.now)
+
+
+def test_caught_up_is_after_the_answer_and_what_it_tells(talk, batch):
+    ref = talk.core.ask_heads()
+    (ping,) = talk.says().of(Ping)
+    assert ping.ref >= ref
+    assert not talk.core.caught_up(ref)
+    (fetch,) = talk.hears(Pong(ping.ref, (Cursor("echo", b"echo---1", 2),))).of(Fetch)
+    assert not talk.core.caught_up(ref)
+    talk.hears(batch("echo", 1, "one", "two"), Fetched(fetch.ref, "echo", fetch.epoch, 2))
+    assert talk.core.caught_up(ref)
+
+
+def test_an_answer_to_an_earlier_ping_is_not_enough(talk):
+    (earlier,) = talk.passes(HEARTBEAT).of(Ping)
+    ref = talk.core.ask_heads()
+    talk.hears(Pong(earlier.ref, ()))
+    assert not talk.core.caught_up(ref)
+
+
+def test_a_look_at_the_heads_outlives_the_connection(talk):
+    ref = talk.core.ask_heads()
+    talk.says()
+    talk.core.disconnected()
+    talk.connects()
+    (ping,) = talk.hears(talk.welcome()).of(Ping)
+    talk.hears(Pong(ping.ref, ()))
+    assert talk.core.caught_up(ref)
+
+
+def test_a_lost_tail_is_noticed_by_the_next_pong(talk):
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    heads = (Cursor("echo", b"echo---1", 4), Cursor("direct", b"direct-1", 0))
+    (fetch,) = talk.hears(Pong(ping.ref, heads)).of(Fetch)
+    assert (fetch.log, fetch.after) == ("echo", 0)
+
+
+def test_an_unanswered_fetch_is_sent_again(talk):
+    talk.hears(Pong(0, (Cursor("echo", b"echo---1", 4),)))
+    assert not talk.passes(PATIENCE - 0.1).of(Fetch)
+    assert len(talk.passes(0.1).of(Fetch)) == 1
+
+
+def test_the_client_wakes_by_itself_to_repeat_a_fetch(talk):
+    talk.hears(Pong(0, (Cursor("echo", b"echo---1", 4),)))
+    waited = 0.0
+    while waited < 2 * PATIENCE:
+        pause = talk.core.pause(talk.now)
+        assert pause > 0
+        waited += pause
+        if talk.passes(pause).of(Fetch):
+            break
+    assert waited < 2 * PATIENCE
+
+
+# --- commands -----------------------------------------------------------------------------
+
+
+def test_commands_are_numbered_and_resolved(talk):
+    to_bob, to_all = Ticket("bob", "hi"), Ticket(None, "hello")
+    talk.core.submit(to_bob)
+    talk.core.submit(to_all)
+    assert talk.says() == [Send(1, "bob", "hi"), Echo(2, "hello")]
+    talk.hears(Ack(0, 2, (Refusal(1, "no_such_user", "no such user: bob"),)))
+    assert (to_bob.outcome, to_bob.code) == (Outcome.REFUSED, "no_such_user")
+    assert to_all.outcome is Outcome.ACCEPTED
+
+
+def test_no_more_than_the_window_is_under_way(talk_with):
+    talk = talk_with()
+    talk.connects()
+    welcome = talk.welcome()
+    talk.hears(welcome._replace(limits=welcome.limits._replace(window=3)))
+    submit(talk, *"abcde")
+    assert len(talk.says().of(Echo)) == 3
+    assert talk.says() == []
+    assert talk.hears(Ack(0, 2, ())).of(Echo) == [Echo(4, "d"), Echo(5, "e")]
+
+
+def test_no_frame_exceeds_the_limit(talk):
+    submit(talk, *["x" * 16_000] * 20)
+    frames = []
+    while batch := talk.core.outgoing(talk.now):
+        frames += batch
+    assert len(frames) > 1
+    assert max(map(len, frames)) <= 64 * 1024
+
+
+def test_a_hole_in_the_acks_is_asked_about(talk):
+    submit(talk, "one", "two")
+    talk.says()
+    (ping,) = talk.hears(Ack(1, 2, ())).of(Ping)
+    assert (ping.sent, ping.resolved) == (2, 0)
+
+
+def test_out_of_order_sends_again_from_what_is_expected(talk):
+    submit(talk, "one", "two", "three")
+    talk.says()
+    again = talk.hears(Error("out_of_order", "command 2 is expected next", 2))
+    assert again == [Echo(2, "two"), Echo(3, "three")]
+
+
+# --- what the broker complains about ------------------------------------------------------
+
+
+def test_a_session_that_the_broker_lost_is_made_again(talk):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    (hello,) = talk.hears(Error("no_session", "say HELLO first", 0))
+    assert isinstance(hello, Hello)
+    assert [type(event) for event in talk.events()] == [Offline]
+    assert talk.hears(talk.welcome()).of(Echo) == [Echo(1, "hi")]
+    assert not ticket.done
+
+
+def test_no_session_while_greeting_repeats_nothing(talk_with):
+    talk = talk_with()
+    talk.connects()
+    assert talk.hears(Error("no_session", "say HELLO first", 0)) == []
+    assert talk.core.phase is Phase.GREETING
+
+
+def test_a_log_that_is_gone_is_asked_for_again(talk):
+    (fetch,) = talk.hears(Pong(0, (Cursor("echo", b"echo---1", 4),))).of(Fetch)
+    (hello,) = talk.hears(Error("no_such_log", "no such log", fetch.ref))
+    assert isinstance(hello, Hello)
+    talk.hears(talk.welcome())
+    assert talk.core.phase is Phase.READY
+
+
+INTERRUPTIONS = {"out_of_order", "no_session", "no_such_log"}
+
+
+@pytest.mark.parametrize("code", [code.value for code in Code if code.value not in INTERRUPTIONS])
+def test_every_other_error_ends_the_session_with_its_reason(talk, code):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    assert talk.hears(Error(code, "words", 0)) == []
+    assert talk.core.phase is Phase.OVER
+    assert talk.core.refusal == Refused(code, "words")
+    assert ticket.outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("code", sorted(INTERRUPTIONS))
+def test_some_errors_are_interruptions(talk, code):
+    talk.hears(Error(code, "words", 1))
+    assert talk.core.phase is not Phase.OVER
+
+
+@pytest.mark.parametrize("code", ["a_code_of_a_later_version", ""])
+def test_an_unknown_error_ends_the_session_with_its_reason(talk, code):
+    talk.hears(Error(code, "words", 0))
+    assert talk.core.refusal == Refused(code, "words")
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"\xc1", b"\x92\x13", b"\x91\x01", b"\x91\xcc\xc8", b"hello", b"\xff" * 70_000],
+    ids=["empty", "no msgpack", "cut short", "of a client", "unknown", "text", "too long"],
+)
+def test_garbage_from_the_broker_ends_the_session_in_words(talk, garbage):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    talk.core.received(garbage, talk.now)
+    assert talk.core.phase is Phase.OVER
+    assert "broker" in talk.core.refusal.words
+    assert ticket.outcome is Outcome.UNKNOWN
+    assert talk.says() == []
+
+
+def test_garbage_on_the_public_socket_is_no_better(talk):
+    talk.core.published(b"\xc1", talk.now)
+    assert talk.core.phase is Phase.OVER
+
+
+# --- what the program sees ----------------------------------------------------------------
+
+
+def test_events_carry_their_position_and_their_people(talk, batch):
+    talk.hears(batch("echo", 1, "to all"), batch("direct", 1, "to alice"))
+    broadcast, direct = talk.events()
+    assert broadcast == Broadcast(1, 1_700_000_000_000, "bob", "to all")
+    assert direct == Direct(1, 1_700_000_000_000, "bob", "alice", "to alice")
+
+
+def test_a_log_that_is_not_followed_is_not_heard(talk_with, batch):
+    talk = talk_with(logs=["direct"]).joins()
+    talk.hears(batch("echo", 1, "hi"), Pong(0, (Cursor("echo", b"echo---1", 4),)))
+    talk.hears(NoLongerKept("echo", b"echo---1", 0, 3, 3), Fetched(1, "echo", b"echo---1", 3))
+    assert talk.events() == []
+
+
+def test_what_a_later_version_added_is_passed_over(talk, batch):
+    event = batch("echo", 1, "after").events[0]
+    body = (None, event)
+    talk.core._batch(batch("echo", 1, events=body), talk.now)
+    assert [(event.seq, event.text) for event in talk.events()] == [(2, "after")]
+
+
+def test_what_is_no_longer_kept_is_counted(talk):
+    talk.hears(
+        Pong(0, (Cursor("echo", b"echo---1", 9),)), NoLongerKept("echo", b"echo---1", 0, 7, 7)
+    )
+    assert talk.events() == [Missed("echo", 7)]
+
+
+def test_others_come_and_go_and_oneself_is_no_news(talk_with):
+    talk = talk_with(presence=True).joins()
+    talk.hears(Presence(True, "bob", 1), Presence(True, "alice", 2), Presence(False, "bob", 3))
+    talk.hears(Presence(False, "alice", 4))
+    assert talk.events() == [Joined(1, "bob"), Left(3, "bob")]
+
+
+def test_presence_is_told_only_to_those_who_asked(talk):
+    talk.hears(Presence(True, "bob", 1))
+    assert talk.events() == []
+
+
+# --- a program that takes no events -------------------------------------------------------
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Room for ten events, and two more that cannot be fetched again."""
+    monkeypatch.setattr(core_module, "MOST_EVENTS", 10)
+    monkeypatch.setattr(core_module, "MOST_HINTS", 12)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_full_queue_takes_no_more_and_fetches_when_there_is_room(talk, batch):
+    talk.hears(batch("echo", 1, *"abcdefghij"))
+    assert talk.hears(batch("echo", 11, "k"), batch("echo", 12, "l")).of(Fetch) == []
+    assert talk.passes(PATIENCE).of(Fetch) == []
+    assert talk.texts() == list("abcdefghij")
+    (fetch,) = talk.says().of(Fetch)
+    assert fetch.after == 10
+    talk.hears(batch("echo", 11, "k", "l"), Fetched(fetch.ref, "echo", fetch.epoch, 12))
+    assert talk.texts() == ["k", "l"]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_full_queue_wakes_by_itself_when_it_was_drained(talk, batch):
+    talk.hears(batch("echo", 1, *"abcdefghij"), batch("echo", 11, "k"))
+    talk.events()
+    assert talk.core.pause(talk.now) <= PATIENCE
+
+
+@pytest.mark.usefixtures("small")
+def test_a_full_queue_grows_by_nothing(talk_with, batch):
+    talk = talk_with(presence=True).joins()
+    talk.hears(batch("echo", 1, *"abcdefghij"))
+    for number in range(50):
+        talk.hears(
+            Presence(True, f"user{number}", 1),
+            batch("echo", 11 + number, "more"),
+            batch("direct", 1 + number, "mail"),
+        )
+    assert len(talk.core.events) <= 12
+
+
+@pytest.mark.usefixtures("small")
+def test_a_full_queue_still_gives_signs_of_life(talk, batch):
+    talk.hears(batch("echo", 1, *"abcdefghij"), batch("echo", 11, "k"))
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    assert ping.cursors[0].position == 10

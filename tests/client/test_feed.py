@@ -1,0 +1,337 @@
+"""Lines of stdin, carried out in a thread of their own."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatbroker.client import feed as feed_module
+from chatbroker.client.client import Receipt
+from chatbroker.client.errors import OutcomeUnknown, Refused, Unreachable
+from chatbroker.client.feed import Answer, Feed, Help, Quit, decode_line, read_lines
+from chatbroker.client.input import BadLine
+from chatbroker.client.outbox import Outcome
+
+WITHIN = 15.0
+
+
+class QuietClient:
+    """A client without a broker: the test says what becomes of the commands."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.receipts = []
+
+    def pipeline(self, keep_refused):
+        assert not keep_refused
+        return self
+
+    def echo(self, text):
+        self.receipts.append(Receipt(self, None, text))
+        return self.receipts[-1]
+
+    def notify(self):
+        with self.changed:
+            self.changed.notify_all()
+
+    def resolves(self, receipt, outcome=Outcome.ACCEPTED, code="", words=""):
+        receipt.code, receipt.words, receipt.outcome = code, words, outcome
+        self.notify()
+
+    def waits(self, ready):
+        with self.changed:
+            assert self.changed.wait_for(ready, WITHIN), "it did not happen"
+
+
+@pytest.fixture
+def client():
+    return QuietClient()
+
+
+def echoes(line, client, pipeline):
+    return pipeline.echo(line)
+
+
+@pytest.fixture
+def feed_of(client, pipe):
+    """A feed that reads *data*; *handle* carries out a line."""
+    descriptor, write, close = pipe
+    started = []
+
+    def start(data=b"", handle=echoes, end=True):
+        feed = Feed(client, handle, descriptor)
+        feed.start()
+        started.append(feed)
+        write(data)
+        if end:
+            close()
+        return feed
+
+    yield start
+    close()
+    for feed in started:  # Before the number of the descriptor may be another's.
+        feed._thread.join(WITHIN)
+
+
+# --- lines --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (b"", []),
+        (b"\n", [b""]),
+        (b"one\ntwo\n", [b"one", b"two"]),
+        (b"one\ntwo", [b"one", b"two"]),
+        (b"one\r\ntwo\r\n", [b"one", b"two"]),
+        (b"one\r\ntwo\r", [b"one", b"two"]),
+        (b"in\rside\r\r\n", [b"in\rside\r"]),
+        (b"\n\n\n", [b"", b"", b""]),
+        (b"\xff\x00\n", [b"\xff\x00"]),
+    ],
+)
+def test_lines_end_with_newline_or_at_the_end_of_input(pipe, data, lines):
+    descriptor, write, close = pipe
+    write(data)
+    close()
+    assert list(read_lines(descriptor)) == lines
+
+
+@given(st.lists(st.binary(max_size=30), max_size=10), st.integers(1, 7))
+def test_chunks_make_no_difference(chunks, size):
+    data = b"\n".join(chunks)
+
+    class Read:
+        rest = data
+
+        def __call__(self, descriptor, most):
+            assert most > 0
+            chunk, self.rest = self.rest[:size], self.rest[size:]
+            return chunk
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feed_module.os, "read", Read())
+        lines = list(read_lines(0))
+    expected = data.split(b"\n")
+    if not expected[-1]:
+        expected.pop()
+    assert lines == [line.removesuffix(b"\r") for line in expected]
+
+
+def test_a_line_is_there_as_soon_as_it_is_whole(pipe):
+    descriptor, write, _ = pipe
+    lines = read_lines(descriptor)
+    write(b"one\ntw")
+    assert next(lines) == b"one"
+    write(b"o\n")
+    assert next(lines) == b"two"
+
+
+def test_a_line_without_an_end_takes_no_memory_without_end(monkeypatch):
+    """Nothing longer than a message can be sent, so nothing longer need be kept."""
+    chunks = [b"x" * feed_module.CHUNK] * 128 + [b"\nshort\n", b""]
+    monkeypatch.setattr(feed_module.os, "read", lambda *_: chunks.pop(0))
+    tracemalloc.start()
+    try:
+        lines = list(read_lines(0))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(lines) == 2
+    assert lines[1] == b"short"
+    assert len(lines[0]) > 16 * 1024  # Long enough to be refused for its length.
+    assert peak < 2 * 1024 * 1024
+
+
+def test_what_is_not_utf_8_is_not_sent():
+    assert decode_line("zażółć".encode()) == "zażółć"
+    with pytest.raises(BadLine, match=r"not UTF-8.*at byte 2") as caught:
+        decode_line(b"ab\xff")
+    assert caught.value.code == "bad_text"
+
+
+# --- outcomes -----------------------------------------------------------------------------
+
+
+def test_lines_are_carried_out_in_order_and_numbered_from_one(client, feed_of):
+    feed = feed_of(b"a\nb\nc")
+    client.waits(lambda: len(client.receipts) == 3)
+    for receipt in client.receipts:
+        client.resolves(receipt)
+    client.waits(lambda: feed.ended)
+    entries = list(feed.take())
+    assert [(entry.line, entry.result.text) for entry in entries] == [(1, "a"), (2, "b"), (3, "c")]
+    assert feed.finished
+
+
+def test_a_line_is_reported_when_its_outcome_and_those_before_it_are_known(client, feed_of):
+    feed = feed_of(b"a\nb\n")
+    client.waits(lambda: feed.ended)
+    assert not feed.ready
+    assert list(feed.take()) == []
+    client.resolves(client.receipts[1])
+    assert not feed.ready
+    client.resolves(client.receipts[0])
+    assert feed.ready
+    assert [entry.line for entry in feed.take()] == [1, 2]
+
+
+def test_numbers_count_every_line(client, feed_of):
+    def handle(line, client, pipeline):
+        if line == "bad":
+            raise BadLine("usage", "usage: …")
+        if line == "long":
+            raise Refused("too_long", "too long")
+        return None if not line else Help() if line == "help" else Answer([])
+
+    feed = feed_of(b"\nbad\n\nlong\nhelp\ninfo\n\xff\n", handle)
+    client.waits(lambda: feed.ended)
+    entries = list(feed.take())
+    assert [entry.line for entry in entries] == [2, 4, 5, 6, 7]
+    assert [type(entry.result) for entry in entries] == [BadLine, Refused, Help, Answer, BadLine]
+    assert feed.finished
+
+
+def test_nothing_after_quit_is_read(client, feed_of):
+    def handle(line, client, pipeline):
+        if line == "quit":
+            raise Quit
+        return pipeline.echo(line)
+
+    feed = feed_of(b"a\nquit\nb\n", handle, end=False)
+    client.waits(lambda: feed.ended)
+    assert [receipt.text for receipt in client.receipts] == ["a"]
+    assert not feed.finished
+    client.resolves(client.receipts[0])
+    assert [entry.line for entry in feed.take()] == [1]
+    assert feed.finished
+
+
+def test_empty_input_is_the_end(client, feed_of):
+    feed = feed_of(b"")
+    client.waits(lambda: feed.finished)
+    assert list(feed.take()) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"), [(Outcome.UNKNOWN, OutcomeUnknown), (Outcome.UNSENT, Unreachable)]
+)
+def test_a_line_that_was_given_up_is_named(client, feed_of, outcome, error):
+    feed = feed_of(b"a\nb\n")
+    client.waits(lambda: feed.ended)
+    client.resolves(client.receipts[0])
+    client.resolves(client.receipts[1], outcome)
+    taken = []
+    with pytest.raises(error, match="line 2"):
+        taken.extend(feed.take())
+
+
+def test_the_one_who_waits_is_told_of_a_refused_line(client, feed_of):
+    def refuses(line, client, pipeline):
+        raise Refused("too_long", "too long")
+
+    feed = feed_of(b"a\n", refuses, end=False)
+    client.waits(lambda: feed.ready)
+
+
+# --- failures -----------------------------------------------------------------------------
+
+
+def report(feed, client):
+    """The loop of ``chat echo --lines``: what it takes until it takes itself for done."""
+    taken = []
+    while not feed.finished:
+        client.waits(lambda: feed.ready)
+        taken += feed.take()
+    return taken
+
+
+def gives_up(line, client, pipeline):
+    raise Unreachable("no broker answers")
+
+
+def test_a_failure_of_the_client_surfaces(client, feed_of):
+    feed = feed_of(b"a\n", gives_up, end=False)
+    with pytest.raises(Unreachable, match="no broker answers"):
+        report(feed, client)
+
+
+def test_a_failure_surfaces_also_if_reading_had_ended_before_anybody_looked(client, feed_of):
+    """Else the program would take the failure for the end of input, and exit with 0."""
+    feed = feed_of(b"a\n", gives_up)
+    feed._thread.join(WITHIN)
+    with pytest.raises(Unreachable, match="no broker answers"):
+        report(feed, client)
+
+
+def test_an_input_that_cannot_be_read_surfaces(client, tmp_path):
+    import os
+
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        feed = Feed(client, echoes, descriptor)
+        feed.start()
+        feed._thread.join(WITHIN)
+        with pytest.raises(OSError, match="directory"):
+            report(feed, client)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_while_reading_is_not_taken_for_the_end_of_input(client, feed_of):
+    def breaks(line, client, pipeline):
+        raise RuntimeError("a bug")
+
+    feed = feed_of(b"a\nb\n", breaks)
+    feed._thread.join(WITHIN)
+    with pytest.raises(RuntimeError, match="a bug"):
+        report(feed, client)
+
+
+def test_what_was_resolved_before_a_failure_is_reported_first(client, feed_of):
+    def handle(line, client, pipeline):
+        if line == "b":
+            raise Unreachable("no broker answers")
+        return pipeline.echo(line)
+
+    feed = feed_of(b"a\nb\nc\n", handle)
+    client.waits(lambda: feed.ended)
+    client.resolves(client.receipts[0])
+    taken = []
+    with pytest.raises(Unreachable):
+        taken.extend(entry.line for entry in feed.take())
+    assert taken == [1]
+
+
+# --- bounds -------------------------------------------------------------------------------
+
+
+def test_reading_waits_while_nobody_takes_the_reports(client, feed_of, monkeypatch, until):
+    monkeypatch.setattr(feed_module, "MOST_REPORTS", 5)
+    feed = feed_of(b"".join(b"%d\n" % number for number in range(100)))
+    client.waits(lambda: True)
+    until(lambda: len(client.receipts) == 6)  # Five wait to be reported, the sixth for room.
+    assert len(feed._entries) == 5
+    taken = []
+    while not feed.finished:
+        for receipt in client.receipts[len(taken) :]:
+            client.resolves(receipt)
+        client.waits(lambda: feed.ready)
+        assert len(feed._entries) <= 5
+        taken += feed.take()
+    assert [entry.line for entry in taken] == list(range(1, 101))
+
+
+def test_the_thread_that_waits_for_room_is_told_each_time(client, feed_of, monkeypatch):
+    monkeypatch.setattr(feed_module, "MOST_REPORTS", 1)
+
+    def answers(line, client, pipeline):
+        return Answer([])
+
+    feed = feed_of(b"info\n" * 2000, answers)
+    assert len(report(feed, client)) == 2000

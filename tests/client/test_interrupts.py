@@ -1,0 +1,113 @@
+"""SIGINT and SIGTERM, raised where it is safe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from chatbroker.client import Client
+from chatbroker.client.interrupts import Interrupts
+
+SIGNALS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+
+
+@pytest.mark.parametrize(("number", "error"), SIGNALS)
+def test_a_signal_waits_for_a_safe_place(number, error):
+    with Interrupts() as interrupts:
+        interrupts.check()
+        signal.raise_signal(number)
+        with pytest.raises(error):
+            interrupts.check()
+
+
+@pytest.mark.parametrize(("number", "error"), SIGNALS)
+def test_a_block_that_is_exposed_is_a_safe_place(number, error):
+    with Interrupts() as interrupts:
+        reached = []
+        with pytest.raises(error), interrupts.exposed():  # noqa: PT012
+            reached.append("inside")
+            signal.raise_signal(number)
+            reached.append("after")
+        assert reached == ["inside"]
+
+
+def test_a_signal_that_came_before_is_raised_at_the_door():
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), interrupts.exposed():
+            raise AssertionError("it went in")
+
+
+def test_a_block_is_exposed_no_longer_than_it_lasts():
+    with Interrupts() as interrupts:
+        with interrupts.exposed():
+            pass
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(ValueError, match="mine"), Interrupts().exposed():
+            raise ValueError("mine")
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+
+
+def test_who_asks_twice_does_not_wait():
+    with Interrupts():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_sigterm_ends_with_the_status():
+    with Interrupts(7) as interrupts:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as caught:
+            interrupts.check()
+    assert caught.value.code == 7
+
+
+def test_sigterm_ends_as_a_shell_would_say_unless_told_otherwise():
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as caught:
+            interrupts.check()
+    assert caught.value.code == 128 + signal.SIGTERM
+
+
+def test_afterwards_the_handlers_are_what_they_were():
+    before = [signal.getsignal(number) for number, _ in SIGNALS]
+    with pytest.raises(ValueError, match="mine"), Interrupts():
+        raise ValueError("mine")
+    assert [signal.getsignal(number) for number, _ in SIGNALS] == before
+
+
+def test_whatever_waits_is_woken():
+    woken = []
+    with Interrupts() as interrupts:
+        interrupts.on_signal(lambda: woken.append("one"))
+        interrupts.on_signal(lambda: woken.append("other"))
+        signal.raise_signal(signal.SIGINT)
+        assert woken == ["one", "other"]
+
+
+@pytest.mark.parametrize(("number", "error"), SIGNALS)
+def test_a_client_that_waits_is_interrupted(chatbroker, number, error):
+    with Interrupts() as interrupts:
+        client = chatbroker.client("alice", interrupts=interrupts, presence=False)
+        assert client.receive(15) is not None
+        kill = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        kill.start()
+        with pytest.raises(error):
+            client.receive()
+        kill.join()
+        client.close()
+
+
+def test_a_client_that_connects_to_nobody_is_interrupted():
+    with Interrupts() as interrupts:
+        kill = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+        kill.start()
+        with pytest.raises(KeyboardInterrupt):
+            Client("alice", "tcp://127.0.0.1:1", timeout=15, interrupts=interrupts)
+        kill.join()

@@ -1,0 +1,296 @@
+"""The sockets of a client, against a broker that does as it is told."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import zmq
+
+from chatbroker.client import link as link_module
+from chatbroker.client.core import ClientCore, Phase
+from chatbroker.client.events import Joined, Offline, Online
+from chatbroker.client.link import DEALER_OPTIONS, HEARTBEAT_OPTIONS, SUB_OPTIONS, Link
+from chatbroker.client.outbox import Outcome, Ticket
+from chatbroker.client.reader import Reader
+from chatbroker.client.starts import Since
+from chatbroker.wire.codec import Encoder
+from chatbroker.wire.limits import MAX_FRAME
+from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Hello, Ping, Presence
+
+STEPS = 2000
+
+
+@pytest.fixture
+def links():
+    """Makes links that are closed after the test."""
+    made = []
+
+    def make(port, host="127.0.0.1", logs=("echo",), **options):
+        core = ClientCore("alice", b"session-of-alice", [Reader(log, Since.now()) for log in logs])
+        for name, value in options.items():
+            setattr(core, name, value)
+        made.append(Link(core, host, port, threading.Lock()))
+        made[-1].core = core
+        return made[-1]
+
+    yield make
+    for link in made:
+        if link._own_context and not link._context.closed:
+            link.close()
+
+
+def steps(link, condition):
+    """Steps until *condition*, and not for ever."""
+    for _ in range(STEPS):
+        if condition():
+            return
+        link.step(0.01)
+    raise AssertionError("it did not happen")
+
+
+def joins(link):
+    steps(link, lambda: link.core.phase is Phase.READY)
+
+
+# --- settings -----------------------------------------------------------------------------
+
+
+def test_the_dealer_is_set_as_reliability_needs(links, puppets):
+    dealer = links(puppets().port)._dealer
+    for option, value in (HEARTBEAT_OPTIONS | DEALER_OPTIONS).items():
+        assert dealer.getsockopt(option) == value
+    assert dealer.getsockopt(zmq.IMMEDIATE) == 1
+    assert dealer.getsockopt(zmq.ROUTING_ID) == b""
+    assert dealer.getsockopt(zmq.MAXMSGSIZE) == MAX_FRAME
+    assert (dealer.getsockopt(zmq.HEARTBEAT_IVL), dealer.getsockopt(zmq.HEARTBEAT_TIMEOUT)) == (
+        5000,
+        15_000,
+    )
+
+
+def test_reconnecting_is_spread_so_that_clients_make_no_herd(links, puppets):
+    port = puppets().port
+    intervals = {links(port)._dealer.getsockopt(zmq.RECONNECT_IVL) for _ in range(12)}
+    assert len(intervals) > 1
+    assert all(200 <= interval <= 1000 for interval in intervals)
+    assert links(port)._dealer.getsockopt(zmq.RECONNECT_IVL_MAX) == 0
+
+
+def test_the_sub_is_made_when_welcome_says_where(links, puppets):
+    link = links(puppets().port)
+    assert link._sub is None
+    joins(link)
+    for option, value in (HEARTBEAT_OPTIONS | SUB_OPTIONS).items():
+        assert link._sub.getsockopt(option) == value
+
+
+def test_who_hears_no_broadcasts_makes_no_sub(links, puppets):
+    link = links(puppets().port, logs=("direct",))
+    joins(link)
+    assert link._sub is None
+    assert link.core.listening
+
+
+# --- coming, talking, going ---------------------------------------------------------------
+
+
+def test_it_says_hello_and_is_welcomed(links, puppets):
+    puppet = puppets()
+    link = links(puppet.port)
+    joins(link)
+    assert [hello.name for hello in puppet.heard.of(Hello)] == ["alice"]
+
+
+def test_it_is_greeted_and_then_hears_what_is_published(links, puppets):
+    puppet = puppets()
+    link = links(puppet.port, _presence=True)
+    steps(link, lambda: link.core.listening)
+    frame = Encoder().encode(Presence(True, "bob", 1))
+    puppet.pub.send_multipart([b"presence\0", frame])
+    steps(link, lambda: Joined(1, "bob") in link.core.events)
+
+
+def test_a_topic_alone_or_of_somebody_else_is_passed_over(links, puppets):
+    puppet = puppets()
+    link = links(puppet.port, _presence=True)
+    steps(link, lambda: link.core.listening)
+    frame = Encoder().encode(Presence(True, "bob", 1))
+    puppet.pub.send(b"presence\0")
+    puppet.pub.send_multipart([b"presence\0", frame, b"of a later version"])
+    steps(link, lambda: Joined(1, "bob") in link.core.events)
+    assert link.core.phase is Phase.READY
+
+
+def test_commands_go_out_and_are_resolved(links, puppets):
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            puppet.tells(identity, Ack(message.cseq - 1, message.cseq, ()))
+
+    link = links(puppets(script).port)
+    joins(link)
+    tickets = [Ticket(None, "x" * 1000) for _ in range(500)]
+    for ticket in tickets:
+        link.core.submit(ticket)
+    steps(link, lambda: all(ticket.done for ticket in tickets))
+    assert {ticket.outcome for ticket in tickets} == {Outcome.ACCEPTED}
+
+
+def test_nothing_is_sent_before_a_connection_stands(links):
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as free:
+        port = free.bind_to_random_port("tcp://127.0.0.1")
+    link = links(port)
+    ticket = Ticket(None, "hi")
+    link.core.submit(ticket)
+    for _ in range(5):
+        link.step(0.01)
+    assert link.core.phase is Phase.OFFLINE
+    assert link.core.outbox.withdraw(ticket)
+
+
+def test_a_connection_that_is_cut_is_noticed_and_made_anew(links, puppets):
+    puppet = puppets()
+    link = links(puppet.port)
+    joins(link)
+    puppet.close()
+    steps(link, lambda: link.core.phase is Phase.OFFLINE)
+    again = puppets(port=puppet.port)
+    joins(link)
+    assert [type(event) for event in link.core.events] == [Online, Offline, Online]
+    assert [hello.attempt for hello in again.heard.of(Hello)] == [2]
+
+
+def test_where_broadcasts_come_from_may_change(links, puppets):
+    puppet = puppets()
+    link = links(puppet.port, _presence=True)
+    steps(link, lambda: link.core.listening)
+    puppet.close()
+    steps(link, lambda: link.core.phase is Phase.OFFLINE)
+    again = puppets(port=puppet.port)
+    assert again.pub_port != puppet.pub_port
+    joins(link)
+    frame = Encoder().encode(Presence(True, "bob", 1))
+
+    def heard():
+        again.pub.send_multipart([b"presence\0", frame])
+        return Joined(1, "bob") in link.core.events
+
+    steps(link, heard)
+
+
+def test_a_broker_that_does_not_read_holds_up_nothing_but_itself(links, puppets):
+    """Then its connection is full; what waits is sent when there is room, once, in order."""
+    reads = threading.Event()
+
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            reads.wait(15)
+
+    puppet = puppets(script)
+    link = links(puppet.port)
+    joins(link)
+    for number in range(1000):
+        link.core.submit(Ticket(None, f"{number:016000}"))
+    steps(link, lambda: link._unsent)
+    waiting = len(link._unsent)
+    for _ in range(5):
+        link.step(0.001)  # Returns although nothing can be sent.
+    assert 0 < len(link._unsent) <= waiting
+    reads.set()
+    steps(link, lambda: len(puppet.heard.of(Echo)) == 1000)
+    assert [echo.cseq for echo in puppet.heard.of(Echo)] == list(range(1, 1001))
+
+
+def test_many_frames_at_once_are_all_taken(links, puppets):
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            for number in range(2000):
+                puppet.tells(identity, Presence(True, f"user{number}", number))
+
+    link = links(puppets(script).port, _presence=True)
+    joins(link)
+    link.core.submit(Ticket(None, "go"))
+    steps(link, lambda: sum(isinstance(event, Joined) for event in link.core.events) == 2000)
+
+
+def test_garbage_ends_the_session_and_not_the_thread(links, puppets):
+    link = links(puppets(lambda p, identity, message: p.tells(identity, b"\xc1")).port)
+    steps(link, lambda: link.core.phase is Phase.OVER)
+    link.step(0.001)
+
+
+# --- waking -------------------------------------------------------------------------------
+
+
+def test_a_step_that_waits_can_be_woken_by_another_thread(links, puppets, in_thread):
+    link = links(puppets(lambda *_: None).port)
+    link.core._heartbeat = 1000.0
+    waiting = in_thread(lambda: link.step(1000.0))
+    link.wake()
+    waiting.result()
+
+
+def test_a_wake_before_the_step_is_not_lost(links, puppets, in_thread):
+    link = links(puppets(lambda *_: None).port)
+    link.core._heartbeat = 1000.0
+    for _ in range(100_000):
+        link.wake()  # More than fit; none of them waits.
+    in_thread(lambda: link.step(1000.0)).result()
+
+
+def test_waking_a_closed_link_is_harmless(links, puppets):
+    link = links(puppets().port)
+    link.close()
+    link.wake()
+
+
+# --- the end ------------------------------------------------------------------------------
+
+
+def test_leaving_says_goodbye_and_is_told_so(links, puppets):
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Bye):
+            puppet.tells(identity, Farewell("left", "goodbye"))
+
+    link = links(puppets(script).port)
+    joins(link)
+    link.core.leave()
+    steps(link, lambda: link.core.phase is Phase.OVER)
+
+
+def test_a_goodbye_leaves_although_nobody_waits_for_the_answer(links, puppets, until):
+    puppet = puppets()
+    link = links(puppet.port)
+    joins(link)
+    link.core.leave()
+    link.step(0.0)
+    link.close()
+    until(lambda: puppet.heard.of(Bye))
+
+
+def test_a_context_of_somebody_else_is_left_alone(puppets):
+    with zmq.Context() as context:
+        core = ClientCore("alice", b"session-of-alice", [])
+        Link(core, "127.0.0.1", puppets().port, threading.Lock(), context).close()
+        assert not context.closed
+
+
+def test_pings_go_on_while_nothing_else_happens(links, puppets):
+    puppet = puppets(lambda p, identity, message: p.welcomes(identity, message, heartbeat=20))
+    link = links(puppet.port)
+    steps(link, lambda: len(puppet.heard.of(Ping)) >= 8)
+
+
+def test_a_turn_takes_no_more_frames_than_bounded():
+    with zmq.Context() as context, context.socket(zmq.PAIR) as one, context.socket(zmq.PAIR) as two:
+        one.bind("inproc://frames")
+        two.connect("inproc://frames")
+        for _ in range(link_module.MOST_FRAMES + 10):
+            two.send(b"frame")
+        assert len(link_module._drain(one)) == link_module.MOST_FRAMES
+        assert len(link_module._drain(one)) == 10
+        assert link_module._drain(one) == []

@@ -1,0 +1,328 @@
+"""The outbox against examples, and against a broker that carries out each number once."""
+
+from __future__ import annotations
+
+import msgpack
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from chatbroker.client.outbox import Outbox, Outcome, Ticket
+from chatbroker.wire.limits import MAX_TEXT
+from chatbroker.wire.messages import Ack, Kind, Refusal
+
+PLENTY = 1 << 30
+
+
+def put(outbox, *texts):
+    tickets = [Ticket(None, text) for text in texts]
+    for ticket in tickets:
+        outbox.put(ticket)
+    return tickets
+
+
+def sends(outbox, window=1000, size=PLENTY):
+    """The numbers and texts that go out now."""
+    return [tuple(msgpack.unpackb(packed)[1:]) for packed in outbox.due(window, size)]
+
+
+def outcomes(tickets):
+    return [ticket.outcome for ticket in tickets]
+
+
+@pytest.fixture
+def outbox():
+    return Outbox()
+
+
+def test_commands_are_numbered_from_one_in_order(outbox):
+    put(outbox, "a", "b")
+    assert sends(outbox) == [(1, "a"), (2, "b")]
+    put(outbox, "c")
+    assert sends(outbox) == [(3, "c")]
+    assert outbox.sent == 3
+
+
+def test_a_command_to_one_user_is_a_send(outbox):
+    outbox.put(Ticket("bob", "hi"))
+    (packed,) = outbox.due(1, PLENTY)
+    assert msgpack.unpackb(packed) == [Kind.SEND, 1, "bob", "hi"]
+
+
+def test_the_window_holds_back(outbox):
+    put(outbox, *"abcde")
+    assert len(sends(outbox, window=2)) == 2
+    assert sends(outbox, window=2) == []
+    outbox.acknowledge(Ack(0, 1, ()))
+    assert sends(outbox, window=2) == [(3, "c")]
+    assert len(outbox) == 4
+
+
+def test_a_frames_worth_goes_out_at_a_time_and_at_least_one(outbox):
+    put(outbox, *["x" * MAX_TEXT] * 5)
+    assert len(sends(outbox, size=2 * MAX_TEXT)) == 2
+    assert len(sends(outbox, size=1)) == 1
+    assert len(sends(outbox)) == 2
+
+
+def test_acks_chain(outbox):
+    tickets = put(outbox, *"abcd")
+    sends(outbox)
+    assert outbox.acknowledge(Ack(0, 1, ()))
+    assert outcomes(tickets) == [Outcome.ACCEPTED] + [Outcome.PENDING] * 3
+    assert outbox.acknowledge(Ack(1, 4, ()))
+    assert outcomes(tickets) == [Outcome.ACCEPTED] * 4
+    assert outbox.resolved == 4
+    assert not outbox.uncertain
+
+
+def test_an_ack_after_a_hole_resolves_nothing(outbox):
+    tickets = put(outbox, *"abc")
+    sends(outbox)
+    assert not outbox.acknowledge(Ack(1, 3, (Refusal(2, "no_such_user", "no"),)))
+    assert outcomes(tickets) == [Outcome.PENDING] * 3
+    assert outbox.acknowledge(Ack(0, 3, (Refusal(2, "no_such_user", "no"),)))
+    assert outcomes(tickets) == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED]
+
+
+def test_a_repeated_ack_counts_once(outbox):
+    tickets = put(outbox, *"abc")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 2, ()))
+    assert outbox.acknowledge(Ack(0, 2, (Refusal(1, "no_such_user", "no"),)))
+    assert outbox.acknowledge(Ack(0, 1, ()))
+    assert outcomes(tickets) == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.PENDING]
+    assert outbox.resolved == 2
+
+
+def test_refusals_keep_their_reason(outbox):
+    (ticket,) = put(outbox, "a")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 1, (Refusal(1, "too_long", "too long: 5 bytes"),)))
+    assert (ticket.outcome, ticket.code, ticket.words) == (
+        Outcome.REFUSED,
+        "too_long",
+        "too long: 5 bytes",
+    )
+
+
+def test_an_ack_of_what_was_never_sent_resolves_no_more_than_was(outbox):
+    tickets = put(outbox, *"abc")
+    sends(outbox, window=1)
+    outbox.acknowledge(Ack(0, 1 << 60, ()))
+    assert outcomes(tickets) == [Outcome.ACCEPTED, Outcome.PENDING, Outcome.PENDING]
+    assert sends(outbox) == [(2, "b"), (3, "c")]
+
+
+def test_after_a_rewind_the_same_numbers_go_out_again(outbox):
+    tickets = put(outbox, *"abc")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 1, ()))
+    outbox.rewind()
+    put(outbox, "d")
+    assert outbox.sent == 1
+    assert sends(outbox) == [(2, "b"), (3, "c"), (4, "d")]
+    assert outcomes(tickets)[1:] == [Outcome.PENDING] * 2
+
+
+@pytest.mark.parametrize(("expected", "again"), [(2, "bc"), (3, "c"), (4, ""), (9, ""), (1, "abc")])
+def test_a_rewind_to_a_number_keeps_what_is_before_it_under_way(outbox, expected, again):
+    put(outbox, *"abc")
+    sends(outbox)
+    outbox.rewind(expected)
+    assert "".join(text for _, text in sends(outbox)) == again
+
+
+def test_an_ack_for_an_earlier_connection_resolves_what_waits_to_be_sent_again(outbox):
+    tickets = put(outbox, *"abc")
+    sends(outbox, window=2)
+    outbox.rewind()
+    outbox.acknowledge(Ack(0, 2, ()))
+    assert outcomes(tickets) == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.PENDING]
+    assert sends(outbox) == [(3, "c")]
+
+
+def test_a_new_session_counts_from_one(outbox):
+    put(outbox, *"abc")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 1, ()))
+    outbox.restart(forgotten=False)
+    assert outbox.resolved == 0
+    assert sends(outbox) == [(1, "b"), (2, "c")]
+
+
+def test_a_forgotten_session_leaves_what_was_sent_unknown_and_sends_the_rest(outbox):
+    tickets = put(outbox, *"abc")
+    sends(outbox, window=2)
+    outbox.restart(forgotten=True)
+    assert outcomes(tickets) == [Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.PENDING]
+    assert not outbox.uncertain
+    assert sends(outbox) == [(1, "c")]
+
+
+def test_what_was_never_sent_can_be_taken_back(outbox):
+    first, middle, last = put(outbox, *"abc")
+    sends(outbox, window=1)
+    assert outbox.withdraw(middle)
+    assert middle.outcome is Outcome.UNSENT
+    assert sends(outbox) == [(2, "c")]
+    outbox.acknowledge(Ack(0, 2, ()))
+    assert outcomes([first, last]) == [Outcome.ACCEPTED] * 2
+
+
+def test_what_was_sent_cannot_be_taken_back_not_even_after_a_rewind(outbox):
+    (ticket,) = put(outbox, "a")
+    sends(outbox)
+    assert not outbox.withdraw(ticket)
+    outbox.rewind()
+    assert not outbox.withdraw(ticket)
+    assert ticket.outcome is Outcome.PENDING
+    outbox.acknowledge(Ack(0, 1, ()))
+    assert not outbox.withdraw(ticket)
+
+
+def test_abandoning_tells_what_was_sent_from_what_was_not(outbox):
+    tickets = put(outbox, *"abc")
+    sends(outbox, window=1)
+    outbox.rewind()
+    outbox.abandon()
+    assert outcomes(tickets) == [Outcome.UNKNOWN, Outcome.UNSENT, Outcome.UNSENT]
+    assert len(outbox) == 0
+    assert not outbox.uncertain
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """An outbox, and a broker that loses frames and acknowledgements at will.
+
+    The broker carries out the next number only.  Whatever happens between them, what the
+    outbox calls accepted is what the broker stored, in order, and once.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.outbox = Outbox()
+        self.tickets = []
+        self.stored = []
+        """Tickets carried out or refused, over all sessions."""
+        self.refused = {}
+        self.cseq = 0
+        self.forgotten_upto = 0
+        self.on_the_way = []
+        self.connection = []
+
+    @initialize(window=st.integers(1, 5))
+    def begin(self, window):
+        self.window = window
+
+    @rule(count=st.integers(1, 4))
+    def submits(self, count):
+        for _ in range(count):
+            ticket = Ticket(None, str(len(self.tickets)))
+            self.tickets.append(ticket)
+            self.outbox.put(ticket)
+
+    @rule(size=st.integers(1, 20))
+    def sends(self, size):
+        self.connection += sends(self.outbox, self.window, size)
+
+    @rule(most=st.integers(0, 6))
+    def broker_reads(self, most):
+        read, self.connection = self.connection[:most], self.connection[most:]
+        gap = False
+        for cseq, text in read:
+            if cseq == self.cseq + 1:
+                self.cseq = cseq
+                ticket = self.tickets[int(text)]
+                self.stored.append(ticket)
+                if int(text) % 3 == 0:
+                    self.refused[cseq] = ticket
+            elif cseq > self.cseq:
+                gap = True
+        if gap:
+            self.outbox.rewind(self.cseq + 1)
+
+    @rule(lost=st.integers(0, 3))
+    def some_frames_are_lost(self, lost):
+        del self.connection[:lost]
+
+    @rule(data=st.data())
+    def broker_acknowledges(self, data):
+        after = data.draw(st.integers(0, self.cseq))
+        upto = data.draw(st.integers(after, self.cseq))
+        refusals = [Refusal(c, "code", "words") for c in self.refused if after < c <= upto]
+        hole = after > self.outbox.resolved
+        assert self.outbox.acknowledge(Ack(after, upto, tuple(refusals))) is not hole
+
+    @rule()
+    def connection_is_lost(self):
+        self.connection.clear()
+        self.outbox.rewind()
+
+    def _new_session(self, forgotten):
+        self.connection.clear()
+        self.outbox.restart(forgotten)
+        self.cseq = 0
+        self.refused.clear()
+
+    @rule()
+    def broker_forgets_the_session(self):
+        self._new_session(forgotten=True)
+
+    @rule()
+    def broker_is_replaced_by_an_empty_one(self):
+        # What the former one stored and did not acknowledge is stored again by the new one.
+        pending = {ticket for ticket in self.tickets if not ticket.done}
+        self.stored = [ticket for ticket in self.stored if ticket not in pending]
+        self._new_session(forgotten=False)
+
+    @precondition(lambda self: self.tickets)
+    @rule(data=st.data())
+    def withdraws(self, data):
+        ticket = data.draw(st.sampled_from(self.tickets))
+        was_done = ticket.done
+        if self.outbox.withdraw(ticket):
+            assert not was_done
+            assert ticket.outcome is Outcome.UNSENT
+
+    @invariant()
+    def what_is_resolved_is_what_the_broker_did(self):
+        stored = set(map(id, self.stored))
+        refused = {id(ticket) for ticket in self.stored if int(ticket.text) % 3 == 0}
+        for ticket in self.tickets:
+            if ticket.outcome is Outcome.ACCEPTED:
+                assert id(ticket) in stored
+                assert id(ticket) not in refused
+            elif ticket.outcome is Outcome.REFUSED:
+                assert id(ticket) in refused
+            elif ticket.outcome is Outcome.UNSENT:
+                assert id(ticket) not in stored
+
+    @invariant()
+    def nothing_is_doubled_or_reordered(self):
+        numbers = [int(ticket.text) for ticket in self.stored]
+        assert numbers == sorted(set(numbers))
+
+    @invariant()
+    def the_length_is_what_is_pending(self):
+        assert len(self.outbox) == sum(not ticket.done for ticket in self.tickets)
+
+    @invariant()
+    def no_more_than_the_window_is_under_way(self):
+        assert self.outbox.sent - self.outbox.resolved <= self.window
+
+    def teardown(self):
+        """A quiet connection at last: everything gets an outcome, in order."""
+        self.connection_is_lost()
+        for _ in range(len(self.tickets) + 1):
+            self.connection += sends(self.outbox, self.window)
+            self.broker_reads(most=len(self.connection))
+            refusals = [Refusal(c, "code", "words") for c in self.refused]
+            self.outbox.acknowledge(Ack(0, self.cseq, tuple(refusals)))
+        assert all(ticket.done for ticket in self.tickets)
+        self.what_is_resolved_is_what_the_broker_did()
+        self.nothing_is_doubled_or_reordered()
+
+
+TestOutboxModel = OutboxMachine.TestCase
+TestOutboxModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

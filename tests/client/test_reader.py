@@ -1,0 +1,265 @@
+"""One followed log: whatever is lost on the way, what is handed on is the log."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatbroker.client.reader import MOST_AHEAD, Reader
+from chatbroker.client.starts import Since
+from chatbroker.wire.limits import MAX_FETCH
+from chatbroker.wire.messages import Batch, Cursor, Event, Fetch, Fetched, Missed, Reading, Start
+
+EPOCH = b"echo---1"
+OTHER = b"echo---2"
+PATIENCE = 2.0
+
+
+def event(position):
+    return Event(0, "bob", "", str(position))
+
+
+def batch(first, last, prev=None, epoch=EPOCH):
+    """The events from *first* to *last*."""
+    events = tuple(event(position) for position in range(first, last + 1))
+    return Batch("echo", epoch, first - 1 if prev is None else prev, first, events)
+
+
+def welcomed(position=0, head=0):
+    reader = Reader("echo", Since.now())
+    reader.welcome(Reading("echo", EPOCH, position, head))
+    return reader
+
+
+def positions(news):
+    taken = list(news)
+    assert all(item.text == str(position) for position, item in taken)
+    return [position for position, _ in taken]
+
+
+def fetch(reader, now=0.0):
+    return reader.next_fetch(now, 1, PATIENCE)
+
+
+def test_it_asks_for_what_it_was_told_to_until_it_knows_the_log():
+    reader = Reader("echo", Since.last(60))
+    assert reader.follow()[1:] == (b"", Start.AGE, 60_000)
+    reader.welcome(Reading("echo", EPOCH, 5, 5))
+    assert reader.follow()[1:] == (EPOCH, Start.AFTER, 5)
+    assert reader.cursor() == Cursor("echo", EPOCH, 5)
+
+
+def test_a_batch_at_the_cursor_is_handed_on():
+    reader = welcomed(position=3)
+    assert positions(reader.offer(batch(4, 6))) == [4, 5, 6]
+    assert reader.position == 6
+    assert reader.caught_up
+
+
+def test_a_cursor_inside_a_batch_takes_the_rest():
+    reader = welcomed(position=4)
+    assert positions(reader.offer(batch(3, 6))) == [5, 6]
+
+
+def test_an_old_batch_gives_nothing():
+    reader = welcomed(position=6)
+    assert positions(reader.offer(batch(3, 6))) == []
+    assert reader.position == 6
+
+
+def test_an_empty_batch_moves_to_what_precedes_it():
+    reader = welcomed()
+    assert positions(reader.offer(Batch("echo", EPOCH, 0, 5, ()))) == []
+    assert reader.position == 0
+
+
+def test_positions_may_have_gaps_that_the_chain_closes():
+    reader = welcomed()
+    assert positions(reader.offer(batch(10, 11, prev=0))) == [10, 11]
+    assert positions(reader.offer(batch(20, 20, prev=11))) == [20]
+    assert reader.caught_up
+
+
+def test_a_hole_is_fetched_and_what_is_ahead_waits_for_it():
+    reader = welcomed()
+    assert positions(reader.offer(batch(3, 4))) == []
+    assert not reader.caught_up
+    assert fetch(reader) == Fetch(1, "echo", EPOCH, 0, MAX_FETCH)
+    assert positions(reader.offer(batch(1, 2))) == [1, 2, 3, 4]
+    assert reader.caught_up
+    assert fetch(reader) is None
+
+
+def test_one_fetch_at_a_time_until_patience_is_over():
+    reader = welcomed(head=5)
+    assert fetch(reader, 10.0) is not None
+    assert fetch(reader, 11.9) is None
+    assert fetch(reader, 12.0) is not None
+
+
+def test_a_fetch_that_brought_only_some_is_followed_by_another():
+    reader = welcomed(head=9)
+    fetch(reader)
+    positions(reader.offer(batch(1, 4)))
+    reader.fetched(Fetched(1, "echo", EPOCH, 9))
+    assert fetch(reader).after == 4
+
+
+def test_a_head_that_is_told_shows_a_lost_tail():
+    reader = welcomed()
+    reader.learn_head(Cursor("echo", EPOCH, 2))
+    assert not reader.caught_up
+    reader.learn_head(Cursor("echo", EPOCH, 1))
+    positions(reader.offer(batch(1, 1)))
+    assert not reader.caught_up
+
+
+def test_no_more_batches_are_kept_ahead_than_bounded():
+    reader = welcomed()
+    for number in range(3 * MOST_AHEAD):
+        positions(reader.offer(batch(10 + number, 10 + number)))
+    assert len(reader._ahead) <= MOST_AHEAD
+    handed_on = positions(reader.offer(batch(1, 9)))
+    assert handed_on == list(range(1, 10 + MOST_AHEAD))
+    assert fetch(reader).after == 9 + MOST_AHEAD
+
+
+def test_what_there_is_no_room_for_is_fetched_later():
+    reader = welcomed()
+    reader.skip(batch(1, 3))
+    assert reader.position == 0
+    assert fetch(reader).after == 0
+
+
+def test_another_life_of_the_log_is_not_heard():
+    reader = welcomed()
+    assert positions(reader.offer(batch(1, 3, epoch=OTHER))) == []
+    reader.skip(batch(1, 3, epoch=OTHER))
+    reader.learn_head(Cursor("echo", OTHER, 9))
+    reader.fetched(Fetched(1, "echo", OTHER, 9))
+    assert reader.missed(Missed("echo", OTHER, 0, 9, 9)) == 0
+    assert reader.caught_up
+    assert reader.position == 0
+
+
+def test_another_life_of_the_log_begins_where_the_broker_says():
+    reader = welcomed(position=7, head=7)
+    positions(reader.offer(batch(10, 11)))
+    assert reader.welcome(Reading("echo", OTHER, 0, 2))
+    assert reader.position == 0
+    assert positions(reader.offer(batch(1, 2, epoch=OTHER))) == [1, 2]
+    assert reader.caught_up
+
+
+def test_the_same_log_goes_on_at_the_cursor_whatever_the_broker_says():
+    reader = welcomed(position=7, head=7)
+    assert not reader.welcome(Reading("echo", EPOCH, 3, 9))
+    assert reader.position == 7
+    assert fetch(reader).after == 7
+
+
+def test_a_welcome_forgets_a_fetch_of_the_former_connection():
+    reader = welcomed(head=5)
+    fetch(reader, 10.0)
+    reader.welcome(Reading("echo", EPOCH, 0, 5))
+    assert fetch(reader, 10.1) is not None
+
+
+@pytest.mark.parametrize(
+    ("position", "lost", "told", "after"),
+    [(0, 7, 7, 7), (0, 4, 4, 7), (3, 7, 4, 7), (7, 7, 0, 7), (9, 7, 0, 9)],
+    ids=["all", "with gaps", "some came meanwhile", "all came meanwhile", "past it"],
+)
+def test_what_is_no_longer_kept_is_counted_once(position, lost, told, after):
+    reader = welcomed()
+    if position:
+        positions(reader.offer(batch(1, position)))
+    assert reader.missed(Missed("echo", EPOCH, 0, 7, lost)) == told
+    assert reader.position == after
+
+
+def test_after_what_is_missed_the_rest_is_handed_on():
+    reader = welcomed(head=9)
+    assert reader.missed(Missed("echo", EPOCH, 0, 7, 7)) == 7
+    assert positions(reader.offer(batch(8, 9))) == [8, 9]
+
+
+@st.composite
+def logs(draw):
+    """A log with gaps in its numbers, as batches that adjoin each other."""
+    batches, prev = [], 0
+    for _ in range(draw(st.integers(1, 12))):
+        first = prev + 1 + draw(st.integers(0, 2))
+        count = draw(st.integers(1, 4))
+        events = tuple(event(position) for position in range(first, first + count))
+        batches.append(Batch("echo", EPOCH, prev, first, events))
+        prev = first + count - 1
+    return batches
+
+
+def cut(whole, after):
+    """What a broker answers: the batches that hold something after a position."""
+    return [b for b in whole if b.first + len(b.events) - 1 > after]
+
+
+@given(logs(), st.data())
+def test_any_order_doubling_and_loss_gives_the_log_once_and_in_order(whole, data):
+    reader = welcomed()
+    handed_on = []
+    head = whole[-1].first + len(whole[-1].events) - 1
+    pushed = data.draw(st.lists(st.sampled_from(whole), max_size=30), label="pushed")
+    now = 0.0
+    for number, pushed_batch in enumerate(pushed):
+        handed_on += positions(reader.offer(pushed_batch))
+        if data.draw(st.booleans(), label=f"fetches after {number}"):
+            now += data.draw(st.sampled_from([0.0, PATIENCE]))
+            asked = fetch(reader, now)
+            if asked is not None:
+                answer = cut(whole, asked.after)[: data.draw(st.integers(0, 3))]
+                for answered in answer:
+                    handed_on += positions(reader.offer(answered))
+                if data.draw(st.booleans(), label="the end of the answer is heard"):
+                    reader.fetched(Fetched(1, "echo", EPOCH, head))
+    reader.learn_head(Cursor("echo", EPOCH, head))
+    for _ in range(len(whole) + 1):
+        now += PATIENCE
+        asked = fetch(reader, now)
+        if asked is None:
+            break
+        for answered in cut(whole, asked.after)[:1]:
+            handed_on += positions(reader.offer(answered))
+        reader.fetched(Fetched(1, "echo", EPOCH, head))
+    assert handed_on == [b.first + i for b in whole for i in range(len(b.events))]
+    assert reader.caught_up
+
+
+@given(st.data())
+def test_with_retention_every_message_is_handed_on_or_counted(data):
+    """Positions without gaps; the broker drops the old ones whenever it likes."""
+    head = data.draw(st.integers(1, 40))
+    reader = welcomed()
+    reader.learn_head(Cursor("echo", EPOCH, head))
+    handed_on, missed, kept, now = [], 0, 0, 0.0
+    while not reader.caught_up:
+        if data.draw(st.booleans(), label="pushed"):
+            first = data.draw(st.integers(1, head))
+            last = data.draw(st.integers(first, head))
+            handed_on += positions(reader.offer(batch(first, last)))
+        now += PATIENCE
+        asked = fetch(reader, now)
+        if asked is None:
+            break
+        kept = max(kept, data.draw(st.integers(0, head), label="no longer kept"))
+        if kept > asked.after:
+            lost = Missed("echo", EPOCH, asked.after, kept, kept - asked.after)
+            if data.draw(st.booleans(), label="pushed in between"):
+                upto = data.draw(st.integers(reader.position, head))
+                handed_on += positions(reader.offer(batch(reader.position + 1, upto)))
+            missed += reader.missed(lost)
+        start = max(asked.after, kept)
+        if start < head:
+            handed_on += positions(reader.offer(batch(start + 1, min(start + 5, head))))
+        reader.fetched(Fetched(1, "echo", EPOCH, head))
+    assert handed_on == sorted(set(handed_on))
+    assert len(handed_on) + missed == head

@@ -1,0 +1,411 @@
+"""The commands that receive, as functions."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from chatbroker.client import Client, receiving
+from chatbroker.client import client as client_module
+from chatbroker.client import core as core_module
+from chatbroker.client.errors import Refused, Unreachable
+from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
+from chatbroker.client.options import Shared
+from chatbroker.client.output import Output
+from chatbroker.client.receiving import (
+    Bounds,
+    Meter,
+    Printer,
+    run_lines,
+    run_listen,
+)
+from chatbroker.client.starts import Since
+from chatbroker.command.status import Status
+from chatbroker.testing.brokers import BrokerProcess
+
+WITHIN = 15.0
+NO_BOUNDS = Bounds(None, None, None)
+EVENTS = [
+    Broadcast(1, 0, "bob", "to all"),
+    Direct(1, 0, "bob", "alice", "to alice"),
+    Joined(0, "carol"),
+    Left(0, "carol"),
+    Missed("echo", 3),
+    Offline("lost"),
+    Online("alice", True),
+]
+
+
+# --- how long -----------------------------------------------------------------------------
+
+
+def test_without_bounds_it_never_ends():
+    meter = Meter(NO_BOUNDS, 100.0)
+    for _ in range(1000):
+        meter.count(200.0)
+    assert not NO_BOUNDS.given
+    assert not meter.reached
+    assert meter.left is None
+    assert meter.pause(1e9) is None
+
+
+def test_a_count_is_reached_by_so_many_messages():
+    meter = Meter(Bounds(2, None, None), 100.0)
+    assert (meter.left, meter.reached) == (2, False)
+    meter.count(101.0)
+    assert (meter.left, meter.reached) == (1, False)
+    meter.count(102.0)
+    assert (meter.left, meter.reached) == (0, True)
+    assert meter.status is Status.OUT_OF_TIME
+
+
+def test_a_total_runs_from_the_start_whatever_comes():
+    meter = Meter(Bounds(None, 10.0, None), 100.0)
+    assert meter.pause(100.0) == 10.0
+    meter.count(105.0)
+    assert meter.pause(105.0) == 5.0
+    assert meter.pause(110.0) == 0.0
+    assert meter.pause(999.0) == 0.0
+    assert meter.status is Status.DONE
+
+
+def test_silence_is_counted_from_the_last_message():
+    meter = Meter(Bounds(None, None, 3.0), 100.0)
+    assert meter.pause(100.0) == 3.0
+    meter.count(102.0)
+    assert meter.pause(102.0) == 3.0
+    assert meter.pause(105.0) == 0.0
+
+
+def test_the_nearer_bound_in_time_counts():
+    meter = Meter(Bounds(None, 10.0, 3.0), 100.0)
+    assert meter.pause(100.0) == 3.0
+    meter.count(109.0)
+    assert meter.pause(109.0) == 1.0
+
+
+def test_a_restart_counts_time_anew_and_keeps_the_count():
+    meter = Meter(Bounds(2, 10.0, 3.0), 100.0)
+    meter.count(100.0)
+    meter.restart(200.0)
+    assert meter.pause(200.0) == 3.0
+    assert meter.left == 1
+
+
+@pytest.mark.parametrize(
+    "bounds", [Bounds(1, None, None), Bounds(None, 0, None), Bounds(None, None, 0)]
+)
+def test_a_bound_of_nothing_is_a_bound(bounds):
+    assert bounds.given
+
+
+# --- what ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("only", "shown", "counted"),
+    [
+        (None, ["Broadcast", "Direct", "Joined", "Left", "Missed"], 2),
+        ("broadcast", ["Broadcast", "Missed"], 1),
+        ("direct", ["Direct", "Missed"], 1),
+        ("presence", ["Joined", "Left", "Missed"], 2),
+    ],
+)
+def test_what_is_printed_and_what_is_counted(capsys, only, shown, counted):
+    output = Output(lambda event: type(event).__name__)
+    meter = Meter(Bounds(10, None, None), 0.0)
+    printer = Printer(output, meter, only)
+    for event in EVENTS:
+        printer.show(event, 1.0)
+    output.flush()
+    out, err = capsys.readouterr()
+    assert out.splitlines() == shown
+    assert meter.left == 10 - counted
+    assert err == "chat: lost; reconnecting\nchat: connected again\n"
+
+
+def test_who_comes_and_goes_does_not_end_silence():
+    meter = Meter(Bounds(None, None, 3.0), 100.0)
+    printer = Printer(Output(str), meter)
+    printer.show(Joined(0, "carol"), 102.0)
+    assert meter.pause(102.0) == 1.0
+    printer.show(Broadcast(1, 0, "bob", "hi"), 102.0)
+    assert meter.pause(102.0) == 3.0
+
+
+# --- listening ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def house():
+    with BrokerProcess() as broker:
+        yield broker
+
+
+@pytest.fixture
+def shared_with(house):
+    def make(user=None, json=False, timeout=WITHIN):
+        return Shared(house.address, user, timeout, json)
+
+    return make
+
+
+@pytest.fixture
+def silent_stdout(monkeypatch):
+    """`ReaderWatch` wants a descriptor, which the captured stdout has not."""
+    monkeypatch.setattr(
+        receiving, "ReaderWatch", lambda told: SimpleNamespace(gone=False, check=lambda: None)
+    )
+
+
+LISTEN = (None, lambda event: getattr(event, "text", type(event).__name__), "\n")
+
+
+@pytest.fixture
+def history(house):
+    """Five messages to all, and where they begin."""
+    with house.client("teller") as teller:
+        for number in range(5):
+            teller.echo(f"told {number}")
+        first = next(event for event in teller.events(WITHIN) if isinstance(event, Broadcast))
+    return Since.after(first.seq - 1), Since.now()
+
+
+@pytest.mark.usefixtures("silent_stdout")
+def test_listening_ends_with_its_count_and_prints_no_more(shared_with, history, capsys):
+    status = run_listen(shared_with(), WITHIN, Bounds(3, WITHIN, None), history, *LISTEN)
+    assert status == Status.DONE
+    assert capsys.readouterr().out.splitlines() == ["told 0", "told 1", "told 2"]
+
+
+@pytest.mark.usefixtures("silent_stdout")
+def test_nothing_is_missed_once_it_says_that_it_listens(
+    shared_with, house, capsys, monkeypatch, in_thread
+):
+    listening = threading.Event()
+    said = []
+
+    def told(name, words):
+        said.append(words)
+        listening.set()
+
+    monkeypatch.setattr(receiving, "complain", told)
+
+    def speaks():
+        assert listening.wait(WITHIN)
+        with house.client("teller", hear=False) as teller:
+            teller.echo("heard")
+
+    speaking = in_thread(speaks)
+    starts = Since.now(), Since.now()
+    bounds = Bounds(1, WITHIN, None)
+    assert run_listen(shared_with(), WITHIN, bounds, starts, *LISTEN) == Status.DONE
+    speaking.result()
+    assert said == ["listening"]
+    assert capsys.readouterr().out == "heard\n"
+
+
+@pytest.mark.usefixtures("silent_stdout")
+@pytest.mark.parametrize("bounds", [Bounds(None, 0.3, None), Bounds(None, None, 0.3)])
+def test_listening_for_a_time_is_done_when_it_is_over(shared_with, history, capsys, bounds):
+    assert run_listen(shared_with(), WITHIN, bounds, history, *LISTEN) == Status.DONE
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+@pytest.mark.usefixtures("silent_stdout")
+@pytest.mark.parametrize("bounds", [Bounds(99, 0.3, None), Bounds(99, None, 0.3)])
+def test_time_that_ends_before_the_count_is_told_from_success(shared_with, history, bounds):
+    assert run_listen(shared_with(), WITHIN, bounds, history, *LISTEN) == Status.OUT_OF_TIME
+
+
+@pytest.mark.usefixtures("silent_stdout")
+def test_lines_may_be_json_and_end_with_nul(shared_with, history, capsys):
+    bounds = Bounds(2, WITHIN, None)
+    run_listen(shared_with(json=True), WITHIN, bounds, history, None, None, "\0")
+    out = capsys.readouterr().out
+    assert [json.loads(line)["text"] for line in out.split("\0")[:-1]] == ["told 0", "told 1"]
+
+
+def test_nobody_there_is_unreachable():
+    shared = Shared("tcp://127.0.0.1:1", None, 0.1, False)
+    with pytest.raises(Unreachable):
+        run_listen(shared, 0.1, NO_BOUNDS, (Since.now(), Since.now()), *LISTEN)
+
+
+@pytest.fixture
+def slow_stdout(monkeypatch):
+    """Whoever reads takes a minute for each piece, by the clock that the command sees."""
+    late = [0.0]
+    flush = Output.flush
+
+    def slowly(self):
+        if self._lines:
+            late[0] += 60.0
+        flush(self)
+
+    monkeypatch.setattr(Output, "flush", slowly)
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late[0])
+    monkeypatch.setattr(receiving, "time", clock)
+
+
+@pytest.mark.usefixtures("silent_stdout", "slow_stdout")
+def test_a_slow_reader_is_no_silence(shared_with, house, capsys, monkeypatch):
+    """Thousands have come and wait to be printed: to leave now would lose them."""
+
+    class CaughtUp(Client):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            assert self.sync(WITHIN)
+
+    monkeypatch.setattr(receiving, "Client", CaughtUp)
+    with house.client("teller", hear=False) as teller, teller.pipeline() as pipeline:
+        for number in range(2500):
+            pipeline.echo(f"slow {number}")
+    starts = Since.last(600), Since.now()
+    assert run_listen(shared_with(), WITHIN, Bounds(None, None, 5.0), starts, *LISTEN) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("slow")]
+    assert len(told) == 2500
+
+
+# --- line mode ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stdin_pipe(pipe, monkeypatch):
+    descriptor, write, close = pipe
+    feed = receiving.Feed
+    monkeypatch.setattr(receiving, "Feed", lambda *args: feed(*args, descriptor))
+
+    def put(data, end=True):
+        write(data)
+        if end:
+            close()
+
+    return put
+
+
+def shown(capsys):
+    out, err = capsys.readouterr()
+    return [line.partition("] ")[2] or line for line in out.splitlines()], err.splitlines()
+
+
+def test_lines_are_carried_out_and_what_arrives_is_shown(shared_with, house, stdin_pipe, capsys):
+    with house.client("bob") as bob:
+        assert bob.wait_listening()
+        stdin_pipe(b"send bob hi\n\n/echo hello\ninfo")
+        assert run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False) == Status.DONE
+        assert bob.sync(WITHIN)
+        assert {e.text for e in bob.receive_many(0) if hasattr(e, "text")} == {"hi", "hello"}
+    out, err = shown(capsys)
+    assert err == []
+    assert {"alice -> bob: hi", "alice: hello", "* online: alice, bob"} <= set(out)
+
+
+def test_bad_lines_are_named_and_the_rest_goes_on(shared_with, stdin_pipe, capsys):
+    stdin_pipe(b"nonsense\nsend nobody hi\necho fine\n\xff\nsend alice hi\n")
+    assert run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False) == Status.REFUSED
+    out, err = shown(capsys)
+    assert [line.split(": ")[1] for line in err] == ["line 1", "line 2", "line 4"]
+    assert "alice: fine" in out
+    assert "alice -> alice: hi" in out
+
+
+def test_refusals_in_json_are_on_stdout_with_the_rest(shared_with, stdin_pipe, capsys):
+    stdin_pipe(b"send nobody hi\ninfo\n")
+    status = run_lines(shared_with(json=True), "alice", WITHIN, NO_BOUNDS, stay=False)
+    assert status == Status.REFUSED
+    out, err = capsys.readouterr()
+    found = {item["type"]: item for item in map(json.loads, out.splitlines())}
+    assert found["refused"]["code"] == "no_such_user"
+    assert found["refused"]["line"] == 1
+    assert [user["name"] for user in found["users"]["users"]] == ["alice"]
+    assert err == ""
+
+
+def test_help_is_for_people_and_not_data(shared_with, stdin_pipe, capsys):
+    stdin_pipe(b"help\n")
+    run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False)
+    out, err = shown(capsys)
+    assert out == []
+    assert any("send USER MESSAGE" in line for line in err)
+
+
+def test_nothing_after_quit_is_carried_out(shared_with, stdin_pipe, capsys):
+    stdin_pipe(b"echo one\nquit\necho two\n", end=False)
+    assert run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False) == Status.DONE
+    assert shown(capsys)[0] == ["alice: one"]
+
+
+def test_a_long_input_is_shown_to_its_last_line(
+    shared_with, stdin_pipe, in_thread, capsys, monkeypatch
+):
+    """One's own broadcasts come back slower than the broker accepts them, and more of them
+    than there is room for wait to be shown when the input ends."""
+    for module in (core_module, client_module):
+        monkeypatch.setattr(module, "MOST_EVENTS", 20)
+    count = 10_000
+    lines = b"".join(b"echo %d\n" % number for number in range(count))
+    writing = in_thread(lambda: stdin_pipe(lines))
+    assert run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False) == Status.DONE
+    writing.result()
+    assert shown(capsys)[0] == [f"alice: {number}" for number in range(count)]
+
+
+@pytest.mark.usefixtures("silent_stdout")
+def test_staying_goes_on_until_its_count(shared_with, house, stdin_pipe, capsys, in_thread):
+    stdin_pipe(b"echo one\n")
+    with house.client("bob") as bob:
+        assert bob.wait_listening()
+
+        def answers():
+            next(event for event in bob.events(WITHIN) if isinstance(event, Broadcast))
+            with contextlib.suppress(Refused):  # Alice leaves after the third.
+                for text in ("two", "three", "four"):
+                    bob.send("alice", text)
+
+        answering = in_thread(answers)
+        status = run_lines(shared_with(), "alice", WITHIN, Bounds(3, WITHIN, None), stay=True)
+        answering.result()
+    assert status == Status.DONE
+    lines = [line for line in shown(capsys)[0] if not line.startswith("*")]
+    assert [line for line in lines if "->" in line] == ["bob -> alice: two", "bob -> alice: three"]
+    assert len(lines) == 3  # The broadcast comes another way, and may come later.
+
+
+@pytest.mark.usefixtures("silent_stdout")
+def test_staying_tells_when_time_was_up_first(shared_with, stdin_pipe):
+    stdin_pipe(b"")
+    bounds = Bounds(3, 0.05, None)
+    assert run_lines(shared_with(), "alice", WITHIN, bounds, stay=True) == Status.OUT_OF_TIME
+
+
+@pytest.mark.usefixtures("silent_stdout")
+def test_a_refusal_is_remembered_while_staying(shared_with, stdin_pipe):
+    stdin_pipe(b"nonsense\n")
+    bounds = Bounds(None, None, 0.05)
+    assert run_lines(shared_with(), "alice", WITHIN, bounds, stay=True) == Status.REFUSED
+
+
+# --- at a terminal ------------------------------------------------------------------------
+
+
+def test_a_person_is_let_in_and_out(shared_with, monkeypatch, capsys):
+    typed = iter(["echo hi", "quit"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
+    assert receiving.run_interactive(shared_with(), "alice", WITHIN) == Status.DONE
+    assert "joined as alice" in capsys.readouterr().out
+
+
+def test_stdin_is_not_read_by_listening(shared_with, history, monkeypatch, silent_stdout):
+    class Untouched:
+        def __getattr__(self, name):
+            raise AssertionError("stdin was touched")
+
+    monkeypatch.setattr(sys, "stdin", Untouched())
+    assert run_listen(shared_with(), WITHIN, Bounds(1, WITHIN, None), history, *LISTEN) == 0

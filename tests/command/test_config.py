@@ -1,0 +1,132 @@
+"""The config file: defaults for options, named as the options are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from chatbroker.command.config import config_defaults, config_path, name_variables
+
+
+@pytest.fixture
+def config(monkeypatch, tmp_path):
+    """Where the config file is."""
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("CHATBROKER_CONFIG", str(path))
+    return path
+
+
+@pytest.fixture
+def talk():
+    """A command whose options have other names inside, as Python's keywords need."""
+
+    @click.group(name="talk")
+    @click.option("--port", type=int)
+    @click.option("--as", "user", envvar="TALK_USER")
+    def group(port, user):
+        pass
+
+    @group.command()
+    @click.option("--for", "total", type=float)
+    @click.option("--dry-run", is_flag=True)
+    @click.option("-0", "nul", is_flag=True)
+    @click.option("--port", type=int)
+    def hear(total, dry_run, nul, port):
+        heard.append((total, dry_run, nul, port))
+
+    heard = group.heard = []
+    return group
+
+
+def test_the_platform_says_where_unless_a_variable_does(monkeypatch):
+    monkeypatch.delenv("CHATBROKER_CONFIG", raising=False)
+    assert config_path().name == "config.toml"
+    assert config_path().parent.name == "chatbroker"
+    monkeypatch.setenv("CHATBROKER_CONFIG", "/some/where.toml")
+    assert config_path() == Path("/some/where.toml")
+
+
+def test_without_a_file_there_are_no_defaults(config, talk):
+    assert config_defaults(talk) == {}
+
+
+def test_a_file_below_what_is_no_folder_is_none(monkeypatch, config, talk):
+    config.write_text("")
+    monkeypatch.setenv("CHATBROKER_CONFIG", str(config / "config.toml"))
+    assert config_defaults(talk) == {}
+
+
+def test_a_key_is_an_options_name_without_its_dashes(config, talk):
+    config.write_text(
+        '[talk]\nas = "bob"\nport = 1\n[talk.hear]\nfor = 2.5\ndry-run = true\n0 = true\nport = 2'
+    )
+    assert config_defaults(talk) == {
+        "user": "bob",
+        "port": 1,
+        "hear": {"total": 2.5, "dry_run": True, "nul": True, "port": 2},
+    }
+
+
+def test_other_commands_have_tables_of_their_own(config, talk):
+    config.write_text("[other]\nwhatever = 1\n")
+    assert config_defaults(talk) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"[talk", "cannot read"),
+        (b"\xff", "cannot read"),
+        (b"talk = 1", r"talk must be a table: \[talk\]"),
+        (b"[talk]\nhear = 1", r"talk.hear must be a table: \[talk.hear\]"),
+        (b"[talk]\nprot = 1", r"\[talk\] has no option 'prot'"),
+        (b"[talk.hear]\ndry_run = true", r"\[talk.hear\] has no option 'dry_run'"),
+        (b"[talk]\nuser = 'bob'", r"\[talk\] has no option 'user'"),
+    ],
+)
+def test_what_nobody_could_use_is_refused_with_its_place(config, talk, text, words):
+    config.write_bytes(text)
+    with pytest.raises(click.UsageError, match=words) as caught:
+        config_defaults(talk)
+    assert str(config) in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_told(config, talk):
+    config.mkdir()
+    with pytest.raises(click.UsageError, match="cannot read"):
+        config_defaults(talk)
+
+
+def test_every_option_has_a_variable(talk):
+    name_variables(talk)
+    names = {
+        (command.name, option.name): option.envvar
+        for command in (talk, *talk.commands.values())
+        for option in command.params
+    }
+    assert names == {
+        ("talk", "port"): "TALK_PORT",
+        ("talk", "user"): "TALK_USER",
+        ("hear", "total"): "TALK_HEAR_FOR",
+        ("hear", "dry_run"): "TALK_HEAR_DRY_RUN",
+        ("hear", "nul"): "TALK_HEAR_0",
+        ("hear", "port"): None,  # The group's own variable speaks for it.
+    }
+
+
+def test_naming_twice_changes_nothing(talk):
+    name_variables(talk)
+    before = [option.envvar for option in talk.commands["hear"].params]
+    name_variables(talk)
+    assert [option.envvar for option in talk.commands["hear"].params] == before
+
+
+def test_variables_are_heard(talk):
+    name_variables(talk)
+    env = {"TALK_HEAR_FOR": "2.5", "TALK_HEAR_DRY_RUN": "1"}
+    result = CliRunner().invoke(talk, ["hear"], env=env)
+    assert result.exit_code == 0
+    assert talk.heard == [(2.5, True, False, None)]
