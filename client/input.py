@@ -46,7 +46,7 @@ class Command(NamedTuple):
 
 def _send(rest: str) -> Request:
     to, text = _split(rest)
-    if not to or text is None:
+    if not to or not text:
         raise BadLine("usage", f"usage: {COMMANDS['send'].usage}")
     return SendLine(to, text)
 

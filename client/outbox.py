@@ -31,12 +31,14 @@ class Outcome(Enum):
 class Ticket:
     """One command and what became of it."""
 
-    __slots__ = ("code", "outcome", "text", "to", "words")
+    __slots__ = ("code", "outcome", "sent", "text", "to", "words")
 
     def __init__(self, to: str | None, text: str) -> None:
         self.to = to
         """None for a broadcast."""
         self.text = text
+        self.sent = False
+        """Whether it was ever sent, to this broker or to one before it."""
         self.outcome = Outcome.PENDING
         self.code = ""
         self.words = ""
@@ -73,22 +75,20 @@ class Outbox:
     @property
     def uncertain(self) -> bool:
         """Whether something was sent whose outcome is not known."""
-        return self._ever_sent > self.resolved
+        # They are sent in order: if any was, the first was.
+        first = self._flying or self._waiting
+        return bool(first) and first[0].sent
 
     def put(self, ticket: Ticket) -> None:
         self._waiting.append(ticket)
 
     def withdraw(self, ticket: Ticket) -> bool:
         """Takes back a command that was never sent; False if it was, or is done."""
-        never_sent = len(self) - (self._ever_sent - self.resolved)
-        for back, waiting in enumerate(reversed(self._waiting)):
-            if back >= never_sent:
-                break
-            if waiting is ticket:
-                del self._waiting[len(self._waiting) - 1 - back]
-                ticket.outcome = Outcome.UNSENT
-                return True
-        return False
+        if ticket.sent or ticket.done:
+            return False
+        self._waiting.remove(ticket)
+        ticket.outcome = Outcome.UNSENT
+        return True
 
     def due(self, window: int, size: int) -> Iterator[bytes]:
         """Packed commands to send now: while fewer than *window* are under way, and until
@@ -97,6 +97,7 @@ class Outbox:
         cseq = self.sent
         while waiting and len(flying) < window and size > 0:
             ticket = waiting.popleft()
+            ticket.sent = True
             flying.append(ticket)
             cseq += 1
             to = ticket.to
@@ -135,19 +136,15 @@ class Outbox:
         *forgotten*: the broker is the same and no longer knows the session, so what was
         sent may be stored or not, and sending it again could double it.
         """
-        uncertain = self._ever_sent - self.resolved
         self.rewind()
-        if forgotten:
-            for _ in range(uncertain):
-                self._waiting.popleft().outcome = Outcome.UNKNOWN
+        while forgotten and self._waiting and self._waiting[0].sent:
+            self._waiting.popleft().outcome = Outcome.UNKNOWN
         self.resolved = self._ever_sent = 0
 
     def abandon(self) -> None:
         """Nothing more will be sent or heard: what is unresolved gets its final outcome."""
-        uncertain = self._ever_sent - self.resolved
         self.rewind()
         while self._waiting:
             ticket = self._waiting.popleft()
-            ticket.outcome = Outcome.UNKNOWN if uncertain > 0 else Outcome.UNSENT
-            uncertain -= 1
+            ticket.outcome = Outcome.UNKNOWN if ticket.sent else Outcome.UNSENT
         self._ever_sent = self.resolved
