@@ -238,4 +238,5 @@ def run_interactive(shared: Shared, name: str, reconnect: float) -> int:
             interrupts=interrupts,
         ) as client,
     ):
+        client.wait_listening(1.0)  # So that who comes and goes from now on is shown.
         return converse(client, interrupts)
