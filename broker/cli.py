@@ -65,7 +65,13 @@ def chatbroker() -> None:
     envvar="CHATBROKER_READY_FILE",
     help="Write the addresses and the pid here, as JSON, when it serves.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log who comes and goes.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    envvar="CHATBROKER_VERBOSE",
+    help="Log who comes and goes.",
+)
 @click.option("--heartbeat", type=click.FloatRange(0.05, 3600), default=5.0, hidden=True)
 @click.option("--lease", type=click.FloatRange(0.1, 36000), default=15.0, hidden=True)
 @click.option("--grace", type=click.FloatRange(0, 3600), default=3.0, hidden=True)
@@ -96,17 +102,21 @@ def run(
     from .journal import MemoryJournal
     from .server import Server
 
-    config = Config(host, port, pub_port, heartbeat, lease, grace)
+    config = Config(host.strip("[]"), port, pub_port, heartbeat, lease, grace)
     server = Server(config, MemoryJournal())
-    with closing(server), server.signals():
+
+    def forget_ready() -> None:
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
+
+    with closing(server), server.signals(forget_ready):
         if ready_file is not None:
             _write_ready_file(ready_file, server.address, server.pub_address)
         click.echo(f"chatbroker ready at {server.address}")
         try:
             server.run()
         finally:
-            if ready_file is not None:
-                ready_file.unlink(missing_ok=True)
+            forget_ready()
     return Status.DONE
 
 

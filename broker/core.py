@@ -205,6 +205,8 @@ class Broker:
         self._said.forget_routes()
 
     def _bye(self, identity: bytes, message: Bye) -> None:
+        if self._out.full(identity):
+            return
         self._door.bye(identity)
         self._said.forget_routes()
 
@@ -283,6 +285,8 @@ class Broker:
 
     def _ping(self, session: Session, message: Ping) -> None:
         session.unconfirmed = 0
+        if self._out.full(session.identity):
+            return
         if message.sent > session.cseq:
             self._gaps[session] = None
         if session.repeat_from(message.resolved):

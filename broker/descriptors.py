@@ -5,6 +5,7 @@ At the limit ZeroMQ's I/O thread spins on accept(); so the broker refuses sessio
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
@@ -43,8 +44,9 @@ class Descriptors:
         for folder in ("/proc/self/fd", "/dev/fd"):
             try:
                 return len(os.listdir(folder))
-            except OSError:
-                continue
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    return self.limit  # Not one is left to look with.
         return 0
 
     def enough(self) -> bool:

@@ -25,6 +25,10 @@ FreshBytes = Callable[[int], bytes]
 """Gives that many unpredictable bytes."""
 
 
+MOST_OF_USER = 64
+"""Sessions of one user, lapsed ones included."""
+
+
 class Settings(NamedTuple):
     """What an operator or a test may set.  Times are seconds."""
 
@@ -120,10 +124,13 @@ class Registry:
             user = self._claim(name, hello) if name else None
             if isinstance(user, Contested):
                 return user
+            if user is not None and len(user.holders()) >= MOST_OF_USER:
+                return Refused(Code.BROKER_FULL.value, f"{name!r} has too many sessions")
             session = Session(hello.session, user, hello.attempt)
             self.sessions[hello.session] = session
             if user is not None:
                 user.sessions.add(session)
+                self._crowd_out(user)
         session.exclusive = hello.exclusive
         session.follows = {follow.log: follow for follow in hello.follows}
         self._settle(session.user, time)
@@ -150,6 +157,15 @@ class Registry:
         user = User(name, credential, Log(f"@{name}:{epoch.hex()}", epoch))
         self.users[name] = user
         return user
+
+    def _crowd_out(self, user: User) -> None:
+        """Forgets a lapsed session of a user who has too many: looking at all of a user's
+        sessions must stay cheap."""
+        if len(user.sessions) > MOST_OF_USER:
+            for id in self._lapsed:
+                if self.sessions[id].user is user:
+                    self._forget(self.sessions[id])
+                    return
 
     def _rivals(self, session: Session, hello: Hello) -> list[Session]:
         """The sessions of the same user beside which *session* cannot be exclusive."""

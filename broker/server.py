@@ -16,7 +16,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -41,10 +41,20 @@ MOST_BYTES = 256 * 1024
 """Bytes drained in one turn, so that a turn of full frames is not a tenth of a second: who is
 acknowledged early sends on while the rest is handled."""
 
+MOST_SECONDS = 0.05
+"""Seconds after which no further frame is begun in a turn: a frame may hold thousands of tiny
+questions, and others wait for their answers."""
+
+PART_COST = 64
+"""What a discarded part counts towards MOST_BYTES, however small it is."""
+
 MOST_FRAMES = 512
 """Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
 
-STOP_WITHIN = 1.8
+STALL = 1.0
+"""Seconds lost in a turn that are worth a warning; less is a busy machine."""
+
+STOP_WITHIN = 1.6
 """Seconds after which a stop that peers hold up is cut short."""
 
 READ_GOODBYE = 0.2
@@ -177,14 +187,16 @@ class Server:
         now = time.monotonic()
         stalled = self._core.begin(now, time.time_ns() // 1_000_000)
         if stalled:
-            log.warning("stalled seconds=%.1f: leases were extended by as much", stalled)
+            level = logging.WARNING if stalled > STALL else logging.INFO
+            log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)
 
     def _drain(self) -> bool:
         """Hands waiting frames to the core; True if none is left."""
         receive, core = self._router.recv, self._core
         size = 0
+        until = time.monotonic() + MOST_SECONDS
         for _ in range(MOST_FRAMES):
-            if size > MOST_BYTES:
+            if size > MOST_BYTES or time.monotonic() > until:
                 break
             try:
                 identity = receive(zmq.NOBLOCK)
@@ -197,7 +209,7 @@ class Server:
             if part.more:
                 # Unbounded otherwise: ZeroMQ limits the size of a part, not their number.
                 while receive(0, False).more:
-                    pass
+                    size += PART_COST
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
             elif len(identity) != 5 or identity[0]:
                 core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
@@ -259,11 +271,17 @@ class Server:
         self._context.term()
 
     @contextmanager
-    def signals(self) -> Iterator[None]:
-        """Turns SIGTERM and SIGINT into `stop`.  Main thread only."""
+    def signals(self, cut_short: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Turns SIGTERM and SIGINT into `stop`.  Main thread only.
+
+        *cut_short* is called when peers hold up the stop and the process is ended for it."""
 
         # What is stored is stored; a peer that does not read may hold up the rest.
-        watchdog = threading.Timer(STOP_WITHIN, os._exit, (0,))
+        def end() -> None:
+            cut_short()
+            os._exit(0)
+
+        watchdog = threading.Timer(STOP_WITHIN, end)
         watchdog.daemon = True
 
         def handle(number: int, frame: FrameType | None) -> None:

@@ -28,7 +28,8 @@ from .events import Broadcast, Direct, Event, Joined, Left, Missed, Offline, Onl
 from .starts import Since
 
 if TYPE_CHECKING:
-    from .client import Client, Pipeline, Receipt
+    from .client import Client
+    from .pipeline import Pipeline, Receipt
 
 __all__ = [
     "Broadcast",
@@ -58,8 +59,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # What needs ZeroMQ is loaded when it is first used: `chat --help` and shell completion
     # would wait for it otherwise.
-    if name in ("Client", "Pipeline", "Receipt"):
-        from . import client
+    if name == "Client":
+        from .client import Client
 
-        return getattr(client, name)
+        return Client
+    if name in ("Pipeline", "Receipt"):
+        from . import pipeline
+
+        return getattr(pipeline, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,7 @@ from .errors import (
     UsageError,
 )
 from .escape import escape
-from .options import SECONDS, Shared, parse_duration, shared_options
+from .options import SECONDS, Shared, parse_duration, shared_options, stronger
 
 # What a command needs of the client package is imported where it is used: --help and shell
 # completion need not wait for ZeroMQ to load.
@@ -119,7 +119,9 @@ def join(
 
     shared = Shared.given()
     bounds = Bounds(count, total, quiet)
-    if sys.stdin is not None and sys.stdin.isatty() and not shared.json:
+    # What bounds line mode asks for it; and a prompt has no place in a file or a pipe.
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if terminal and not (shared.json or stay or bounds.given):
         return run_interactive(shared, name, reconnect)
     return run_lines(shared, name, reconnect, bounds, stay or bounds.given)
 
@@ -229,8 +231,8 @@ def listen(
     Example: chat listen --as bob --count 1 --for 60
     """
     shared = Shared.given()
-    if template is not None and shared.json:
-        raise click.UsageError("give --format or --json, not both")
+    template, as_json = stronger(("template", template), ("json", shared.json))
+    shared = shared._replace(json=bool(as_json))
     if only == "direct" and shared.user is None:
         raise click.UsageError("--only direct needs a name: --as NAME")
     starts = _starts(since, only)

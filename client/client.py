@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Self
 
-from ..wire.errors import BadName, BadText
+from ..wire.errors import BadName, BadText, Code, TooLong
 from ..wire.limits import ID_LENGTH
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
-from ..wire.names import canonical_name, checked_text
+from ..wire.names import NAME_RULE, canonical_name, checked_text
 from .address import DEFAULT, parse_address
 from .core import MOST_EVENTS, ClientCore, Phase
 from .errors import (
@@ -28,7 +26,8 @@ from .errors import (
 from .events import Event, UserInfo
 from .interrupts import Interrupts
 from .link import Link
-from .outbox import Outcome, Ticket
+from .outbox import Outcome
+from .pipeline import Pipeline, Receipt, failure
 from .reader import Reader
 from .starts import Since
 
@@ -37,92 +36,6 @@ MOST_PENDING = 8192
 
 GOODBYE = 0.5
 """Seconds that `Client.close` waits for the broker to let the name go."""
-
-
-class Receipt(Ticket):
-    """A command that is under way, from `Pipeline.send` or `Pipeline.echo`."""
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: Client, to: str | None, text: str) -> None:
-        super().__init__(to, text)
-        self._client = client
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Returns when the broker has it.
-
-        *timeout* in seconds; None: as long as the broker answers, and ``reconnect`` seconds
-        when it does not.  Raises Refused, OutcomeUnknown, Unreachable.
-        """
-        self._client._settle(self, timeout)
-
-
-class Pipeline:
-    """Many messages under way at once, from `Client.pipeline`.
-
-    As a context manager it waits at its end until all are resolved, and raises Refused for
-    the first one that was refused.
-    """
-
-    def __init__(self, client: Client, keep_refused: bool = True) -> None:
-        self._client = client
-        self._keep_refused = keep_refused
-        self._pending: deque[Receipt] = deque()
-        self._given_up: Receipt | None = None
-        """The first one whose outcome will never be known, or that was never sent."""
-        self.refused: list[Receipt] = []
-        """Those that were refused so far, in order; each has ``code`` and ``words``."""
-
-    def send(self, to: str, text: str) -> Receipt:
-        """Sends *text* to one user and does not wait.  Raises as `Client.send` does, but for
-        refusals of the broker: those are in the receipt."""
-        return self._submit(Receipt(self._client, self._client._checked_to(to), text))
-
-    def echo(self, text: str) -> Receipt:
-        """Sends *text* to everyone and does not wait."""
-        return self._submit(Receipt(self._client, None, text))
-
-    def _submit(self, receipt: Receipt) -> Receipt:
-        self._client._submit(receipt)
-        self._pending.append(receipt)
-        self._reap()
-        return receipt
-
-    def _reap(self) -> None:
-        pending = self._pending
-        while pending and pending[0].done:
-            receipt = pending.popleft()
-            if receipt.outcome is Outcome.REFUSED:
-                if self._keep_refused:
-                    self.refused.append(receipt)
-            elif receipt.outcome is not Outcome.ACCEPTED:
-                self._given_up = self._given_up or receipt
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""
-        if self._pending:
-            # They resolve in order: when the last one has, all have.  A refusal is no failure
-            # here; it is in `refused`.
-            last = self._pending[-1]
-            self._client._await(lambda: last.done, timeout)
-        self._reap()
-        if self._given_up is not None:
-            raise _failure(self._given_up)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            return
-        self.flush()
-        if self.refused:
-            raise _failure(self.refused[0])
 
 
 class Client:
@@ -393,8 +306,9 @@ class Client:
             raise UsageError(f"a name is a str, not {type(to).__name__}")
         try:
             return canonical_name(to)
-        except BadName as error:
-            raise Refused("no_such_user", f"no such user: {error}") from None
+        except BadName:
+            words = f"no such user: {to[:40]}; {NAME_RULE}"
+            raise Refused(Code.NO_SUCH_USER.value, words) from None
 
     def _submit(self, receipt: Receipt) -> None:
         if not isinstance(receipt.text, str):
@@ -402,7 +316,9 @@ class Client:
         try:
             checked_text(receipt.text)
         except BadText as error:
-            raise Refused(error.code.value, str(error)) from None
+            # "bad_text" is no code of the protocol's: the codec cannot even carry such a text.
+            code = error.code.value if isinstance(error, TooLong) else "bad_text"
+            raise Refused(code, str(error)) from None
         if not self._core.name:
             raise UsageError("an observer has no name to send as; give the client one")
         outbox = self._core.outbox
@@ -420,7 +336,7 @@ class Client:
         self._link.wake()
         self._await(lambda: receipt.done, timeout, receipt)
         if receipt.outcome is not Outcome.ACCEPTED:
-            raise _failure(receipt)
+            raise failure(receipt)
 
     def _check_open(self) -> None:
         if self._crash is not None:
@@ -469,11 +385,3 @@ class Client:
         return Unreachable(
             f"no broker answers at {self.broker}; is it running? 'chatbroker run' starts one"
         )
-
-
-def _failure(receipt: Receipt) -> ClientError:
-    if receipt.outcome is Outcome.REFUSED:
-        return Refused(receipt.code, receipt.words)
-    if receipt.outcome is Outcome.UNKNOWN:
-        return OutcomeUnknown("sent, but not acknowledged: it may be stored or not")
-    return Unreachable("not sent: the connection was given up before")

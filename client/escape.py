@@ -10,8 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# C0, DEL and C1; line and paragraph separators; bidi embeddings, overrides and isolates.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# C0, DEL and C1; line and paragraph separators; bidi marks, embeddings, overrides and isolates.
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 

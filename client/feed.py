@@ -14,11 +14,12 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ..wire.limits import MAX_TEXT
-from .client import Client, Pipeline, Receipt
+from .client import Client
 from .errors import OutcomeUnknown, Refused, Unreachable
 from .events import UserInfo
 from .input import BadLine
 from .outbox import Outcome
+from .pipeline import Pipeline, Receipt
 
 CHUNK = 64 * 1024
 

@@ -81,7 +81,7 @@ class Shared(NamedTuple):
             raise click.UsageError("give --broker or --port, not both")
         if port is not None and port_rank < broker_rank:
             broker = f"tcp://127.0.0.1:{port}"
-        address = broker or DEFAULT
+        address = DEFAULT if broker is None else broker
         try:
             parse_address(address)
         except UsageError as error:
@@ -93,6 +93,20 @@ class Shared(NamedTuple):
             5.0 if timeout is None else timeout,
             bool(_find(context, "json")[0]),
         )
+
+
+def stronger(*given: tuple[str, Any]) -> list[Any]:
+    """Of options that exclude each other, the one from the stronger source; None for the
+    others.  Raises click.UsageError if two come from the same."""
+    context = click.get_current_context()
+    set_ones = [(name, value) for name, value in given if value not in (None, False)]
+    ranks = {name: _find(context, name)[1] for name, _ in set_ones}
+    best = min(ranks.values(), default=0)
+    winners = [name for name, _ in set_ones if ranks[name] == best]
+    if len(winners) > 1:
+        spelled = " or ".join({"template": "--format"}.get(name, f"--{name}") for name in winners)
+        raise click.UsageError(f"give {spelled}, not both")
+    return [value if name in winners else None for name, value in given]
 
 
 _RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)

@@ -12,7 +12,7 @@ from ..command.status import Status
 from .client import Client
 from .errors import ClientError, Refused
 from .escape import escape
-from .events import Event, Missed, Offline, Online
+from .events import Event, Joined, Left, Missed, Offline, Online
 from .input import (
     BadLine,
     EchoLine,
@@ -130,4 +130,4 @@ def _line_of(event: Event, screen: Screen) -> str:
         case Missed():
             return screen.bold(text_line(event))
     line = text_line(event, screen.bold)
-    return screen.dim(line) if "] * " in line[:14] else line
+    return screen.dim(line) if isinstance(event, Joined | Left) else line

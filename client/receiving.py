@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from ..command.run import complain
 from ..command.status import Status
-from .client import Client, Pipeline, Receipt
+from .client import Client
 from .events import Broadcast, Direct, Event, Joined, Left, Missed
 from .feed import Answer, Feed, Help, Quit
 from .input import EchoLine, HelpLine, InfoLine, QuitLine, SendLine, help_lines, parse_line
 from .interrupts import Interrupts
 from .options import Shared
 from .output import Output, ReaderWatch
+from .pipeline import Pipeline, Receipt
 from .render import Renderer
 from .sending import report_change, report_entry
 from .starts import Since
@@ -217,7 +218,10 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
         else:
             # What was said up to the last line is shown, one's own messages included; in
             # turns, if there is more than fits.
-            while not client.sync() and client.waiting_events:
+            while not client.sync(reconnect):
+                if not client.waiting_events:
+                    complain("chat", "left before all that was said could be shown")
+                    break
                 show_events()
             while client.waiting_events:
                 show_events()

@@ -12,7 +12,7 @@ import click
 
 from ..command.run import complain
 from ..command.status import Status
-from .client import Client, Pipeline, Receipt
+from .client import Client
 from .errors import NameRefused, Refused
 from .escape import escape
 from .events import Offline, Online
@@ -22,6 +22,7 @@ from .interrupts import Interrupts
 from .options import Shared
 from .outbox import Outcome
 from .output import Output
+from .pipeline import Pipeline, Receipt
 
 ATTEMPTS = 5
 """Free names that are tried before giving up."""
@@ -42,7 +43,7 @@ def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return Client(
-                shared.user or free_name(),
+                free_name() if shared.user is None else shared.user,
                 shared.broker,
                 hear=False,
                 timeout=shared.timeout,
@@ -50,7 +51,7 @@ def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
                 interrupts=interrupts,
             )
         except NameRefused as error:
-            if shared.user or error.code != "name_taken" or attempt == ATTEMPTS:
+            if shared.user is not None or error.code != "name_taken" or attempt == ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
 
@@ -72,7 +73,7 @@ def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
     else:
         return " ".join(text)
     try:
-        return decode_line(raw.removesuffix(b"\n"))
+        return decode_line(raw.removesuffix(b"\n").removesuffix(b"\r"))
     except BadLine as bad:
         raise Refused(bad.code, str(bad)) from None
 

@@ -39,6 +39,9 @@ def config_defaults(group: click.Group) -> dict[str, Any]:
     except (OSError, ValueError) as error:  # tomllib's errors, and bad UTF-8, are ValueErrors.
         raise click.UsageError(f"cannot read {path}: {error}") from None
     assert group.name is not None  # Both commands have one.
+    for key, table in tables.items():
+        if key != group.name and not isinstance(table, dict):
+            raise click.UsageError(f"{path}: {key} stands in no table; put it below [{group.name}]")
     return _defaults(path, group.name, group, tables.get(group.name, {}))
 
 

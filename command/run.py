@@ -53,7 +53,7 @@ def run_command(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Status.DONE
     except OSError as error:
-        complain(name, f"cannot write: {error.strerror}")
+        complain(name, f"cannot write: {error.strerror or error}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Status.FAILURE
     return status
@@ -84,7 +84,8 @@ def _run(
     except (click.Abort, KeyboardInterrupt):
         return Status.INTERRUPTED
     except click.UsageError as error:
-        error.show()
+        command_path = error.ctx.command_path if error.ctx is not None else name
+        complain(name, f"{error.format_message().rstrip('.')}; see '{command_path} --help'")
         return Status.USAGE
     except click.ClickException as error:
         complain(name, error.format_message())

@@ -7,12 +7,14 @@ for a long run.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -41,7 +43,7 @@ from chatbroker.wire.messages import (
     Missed,
     Reading,
 )
-from world import QUIET, Noise, Peer, Said, World
+from world import QUIET, Life, Noise, Peer, Said, World
 
 EXAMPLES = int(os.environ.get("CHATBROKER_EXAMPLES", "300"))
 
@@ -555,6 +557,43 @@ def test_what_is_promised_holds_whatever_happens(script: Script) -> None:
     play(script)
 
 
+def size_of(root: object) -> int:
+    """How many objects *root* holds, directly or not."""
+    seen: dict[int, object] = {}
+    todo = [root]
+    while todo:
+        thing = todo.pop()
+        if id(thing) not in seen and not isinstance(thing, (*NOT_COUNTED, type)):
+            seen[id(thing)] = thing
+            todo += gc.get_referents(thing)
+    return len(seen)
+
+
+NOT_COUNTED = (World, Life, ModuleType, FunctionType, BuiltinFunctionType)
+
+
+def test_nothing_is_left_of_those_who_came_and_went() -> None:
+    world = World(events=20, forget=5.0)
+    alice = world.join("alice")
+    sizes: list[tuple[int, int]] = []
+    for guests in (10, 60):
+        for number in range(guests):
+            guest = world.join(f"guest-{number}")
+            guest.echo(f"hello from {number}")
+            guest.send("alice", "and to you")
+            world.settle()
+            (guest.leave, guest.kill, guest.freeze)[number % 3]()
+        world.run(world.settings.lease + world.settings.forget + 5.0)
+        world.peers = [alice]
+        alice.echo("all gone")
+        world.settle()
+        sizes.append((size_of(world.broker), size_of(alice.core)))
+    few, many = sizes
+    # Some slack: which objects are shared, such as small integers, differs.
+    assert many[0] < few[0] + 100
+    assert many[1] < few[1] + 100
+
+
 # --- could they fail? -------------------------------------------------------------------------
 #
 # Each of these spoils one rule.  Some script of the first few must then break a promise: else
@@ -577,8 +616,8 @@ def _keep_no_refusals(patch: pytest.MonkeyPatch) -> None:
 def _show_what_is_past_a_hole(patch: pytest.MonkeyPatch) -> None:
     offer = Reader.offer
 
-    def spoilt(self: Reader, batch: Batch) -> object:
-        return offer(self, batch._replace(prev=0))
+    def spoilt(self: Reader, batch: Batch, *rest: object) -> object:
+        return offer(self, batch._replace(prev=0), *rest)
 
     patch.setattr(Reader, "offer", spoilt)
 

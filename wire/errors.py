@@ -8,7 +8,8 @@ The exceptions of this package, as a tree::
      └─ VersionMismatch     a HELLO of another protocol version
     InvalidInput            *you* misused the protocol: refused before a byte is sent
      ├─ BadName             not a valid user name
-     └─ BadText             not a valid text (too long, not Unicode)
+     └─ BadText             not a valid text: not Unicode
+         └─ TooLong         too long
 
 ``WireError`` is about a peer and costs that peer a coded reply; ``InvalidInput`` is a
 ``ValueError`` of the caller.  Nothing else leaves ``wire``.
@@ -100,6 +101,10 @@ class BadName(InvalidInput):
 
 
 class BadText(InvalidInput):
-    """Not a valid text: too long, or not Unicode."""
+    """Not a valid text: not Unicode, or too long."""
+
+
+class TooLong(BadText):
+    """A text longer than the limit."""
 
     code = Code.TOO_LONG

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from .errors import BadName, BadText
+from .errors import BadName, BadText, TooLong
 from .limits import MAX_NAME, MAX_TEXT
 
 _NAME = re.compile(rf"[a-z0-9][a-z0-9_.-]{{0,{MAX_NAME - 1}}}")
@@ -38,7 +38,7 @@ def checked_text(text: str) -> str:
     """*text* itself, if it may be sent: at most MAX_TEXT bytes of valid UTF-8.
 
     Any character may occur; a reader escapes what its terminal must not see.
-    Raises BadText.
+    Raises BadText, and of it TooLong.
     """
     # A quarter of the limit cannot exceed it: spare the common case the encoding, unless
     # it holds what cannot be encoded at all.
@@ -49,7 +49,7 @@ def checked_text(text: str) -> str:
     except UnicodeEncodeError as error:
         raise BadText(f"not valid Unicode: {error.reason} at character {error.start}") from None
     if size > MAX_TEXT:
-        raise BadText(f"too long: {size} bytes, and {MAX_TEXT} are allowed")
+        raise TooLong(f"too long: {size} bytes, and {MAX_TEXT} are allowed")
     return text
 
 

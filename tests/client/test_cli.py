@@ -149,7 +149,7 @@ def test_version(run):
 def test_a_wrong_command_line_is_refused_before_anything_connects(run, args):
     result = run(*NOBODY, *args)
     assert result.exit_code == 2, (result.output, result.exception)
-    assert "Error: " in result.stderr
+    assert result.stderr
 
 
 @pytest.mark.parametrize(

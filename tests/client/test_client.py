@@ -32,8 +32,8 @@ from chatbroker.client import (
 )
 from chatbroker.client import client as client_module
 from chatbroker.client import core as core_module
-from chatbroker.client.client import Receipt
 from chatbroker.client.outbox import Outcome
+from chatbroker.client.pipeline import Receipt
 from chatbroker.testing.brokers import BrokerProcess
 from chatbroker.wire.messages import Echo, Error, Farewell, Hello
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbroker.client import feed as feed_module
-from chatbroker.client.client import Receipt
 from chatbroker.client.errors import OutcomeUnknown, Refused, Unreachable
 from chatbroker.client.feed import Answer, Feed, Help, Quit, decode_line, read_lines
 from chatbroker.client.input import BadLine
 from chatbroker.client.outbox import Outcome
+from chatbroker.client.pipeline import Receipt
 
 WITHIN = 15.0
 

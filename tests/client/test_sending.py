@@ -11,7 +11,6 @@ import click
 import pytest
 
 from chatbroker.client import sending
-from chatbroker.client.client import Receipt
 from chatbroker.client.errors import NameRefused, Refused, Unreachable
 from chatbroker.client.events import Broadcast, Offline, Online
 from chatbroker.client.feed import Answer, Entry, Help
@@ -19,6 +18,7 @@ from chatbroker.client.input import BadLine
 from chatbroker.client.options import Shared
 from chatbroker.client.outbox import Outcome
 from chatbroker.client.output import Output
+from chatbroker.client.pipeline import Receipt
 from chatbroker.command.status import Status
 from chatbroker.testing.brokers import BrokerProcess
 from chatbroker.wire.names import canonical_name

@@ -83,8 +83,9 @@ def test_every_ending_has_its_status_and_its_words(capfd, ends, error, status, w
 def test_a_wrong_command_line_says_how_to_get_help(capsys, ends, args):
     assert ends(lambda: None, *args) == Status.USAGE
     err = capsys.readouterr().err
-    assert err.startswith("Usage: talk hear")
-    assert "Error: " in err
+    assert err.startswith("talk: ")
+    assert err.endswith("; see 'talk hear --help'\n")
+    assert err.count("\n") == 1
 
 
 def test_a_usage_error_found_later_is_one_too(capsys, ends):

@@ -11,6 +11,7 @@ from chatbroker.wire.errors import (
     BadText,
     Code,
     InvalidInput,
+    TooLong,
     UnknownKind,
     VersionMismatch,
     WireError,
@@ -25,7 +26,8 @@ from chatbroker.wire.limits import MAX_NAME
         (UnknownKind, Code.UNKNOWN_KIND),
         (VersionMismatch, Code.VERSION),
         (BadName, Code.BAD_NAME),
-        (BadText, Code.TOO_LONG),
+        (BadText, Code.BAD_FRAME),
+        (TooLong, Code.TOO_LONG),
     ],
 )
 def test_an_error_knows_what_to_answer(raised, code):

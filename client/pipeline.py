@@ -1,0 +1,108 @@
+"""Messages under way: receipts, and many of them at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from .errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from .outbox import Outcome, Ticket
+
+if TYPE_CHECKING:
+    from .client import Client
+
+
+class Receipt(Ticket):
+    """A command that is under way, from `Pipeline.send` or `Pipeline.echo`."""
+
+    __slots__ = ("_client",)
+
+    def __init__(self, client: Client, to: str | None, text: str) -> None:
+        super().__init__(to, text)
+        self._client = client
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Returns when the broker has it.
+
+        *timeout* in seconds; None: as long as the broker answers, and ``reconnect`` seconds
+        when it does not.  Raises Refused, OutcomeUnknown, Unreachable.
+        """
+        self._client._settle(self, timeout)
+
+
+class Pipeline:
+    """Many messages under way at once, from `Client.pipeline`.
+
+    As a context manager it waits at its end until all are resolved, and raises Refused for
+    the first one that was refused.
+    """
+
+    def __init__(self, client: Client, keep_refused: bool = True) -> None:
+        self._client = client
+        self._keep_refused = keep_refused
+        self._pending: deque[Receipt] = deque()
+        self._given_up: Receipt | None = None
+        """The first one whose outcome will never be known, or that was never sent."""
+        self.refused: list[Receipt] = []
+        """Those that were refused so far, in order; each has ``code`` and ``words``."""
+
+    def send(self, to: str, text: str) -> Receipt:
+        """Sends *text* to one user and does not wait.  Raises as `Client.send` does, but for
+        refusals of the broker: those are in the receipt."""
+        return self._submit(Receipt(self._client, self._client._checked_to(to), text))
+
+    def echo(self, text: str) -> Receipt:
+        """Sends *text* to everyone and does not wait."""
+        return self._submit(Receipt(self._client, None, text))
+
+    def _submit(self, receipt: Receipt) -> Receipt:
+        self._client._submit(receipt)
+        self._pending.append(receipt)
+        self._reap()
+        return receipt
+
+    def _reap(self) -> None:
+        pending = self._pending
+        while pending and pending[0].done:
+            receipt = pending.popleft()
+            if receipt.outcome is Outcome.REFUSED:
+                if self._keep_refused:
+                    self.refused.append(receipt)
+            elif receipt.outcome is not Outcome.ACCEPTED:
+                self._given_up = self._given_up or receipt
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""
+        if self._pending:
+            # They resolve in order: when the last one has, all have.  A refusal is no failure
+            # here; it is in `refused`.
+            last = self._pending[-1]
+            self._client._await(lambda: last.done, timeout)
+        self._reap()
+        if self._given_up is not None:
+            raise failure(self._given_up)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            return
+        self.flush()
+        if self.refused:
+            raise failure(self.refused[0])
+
+
+def failure(receipt: Receipt) -> ClientError:
+    """The exception for a message that was not accepted."""
+    if receipt.outcome is Outcome.REFUSED:
+        return Refused(receipt.code, receipt.words)
+    if receipt.outcome is Outcome.UNKNOWN:
+        return OutcomeUnknown("sent, but not acknowledged: it may be stored or not")
+    return Unreachable("not sent: the connection was given up before")
