@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import resource
@@ -120,3 +121,16 @@ def test_a_system_that_does_not_tell_lets_everyone_in(limits, monkeypatch):
 
     monkeypatch.setattr(os, "listdir", no_folder)
     assert Descriptors().enough()
+
+
+def test_at_the_very_limit_all_of_them_count_as_used(limits, monkeypatch):
+    """Looking takes a descriptor too: that there is none to look with is an answer."""
+
+    def listdir(folder):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    limits(100, 100)
+    descriptors_left = Descriptors()
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert descriptors_left.in_use() == 100
+    assert not descriptors_left.enough()

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker.registry import Change, Contested, Registry, Settings
+from chatbroker.broker.registry import (
+    MOST_OF_USER,
+    Change,
+    Contested,
+    Registry,
+    Settings,
+)
 from chatbroker.broker.session import Session, State
 from chatbroker.wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS, VERSION
 from chatbroker.wire.messages import Follow, Hello, Refused, Start, User
@@ -499,3 +505,27 @@ def test_whatever_happens_the_list_is_who_holds_a_name_and_follows_a_mailbox(ste
         for user in registry.users.values():
             assert user.sessions
             assert len({s.user for s in user.sessions}) == 1
+
+
+def test_a_user_has_no_more_sessions_than_can_be_looked_at():
+    office = Office()
+    first = office.joins("alice")
+    owner = first.user.credential
+    for _ in range(MOST_OF_USER - 1):
+        office.joins("alice", credential=owner)
+    refused = office.asks("alice", credential=owner)
+    assert type(refused) is Refused
+    assert refused.code == "broker_full"
+
+
+def test_of_too_many_lapsed_sessions_the_oldest_is_forgotten():
+    office = Office()
+    first = office.joins("alice", expires=1.0)
+    owner = first.user.credential
+    for _ in range(MOST_OF_USER - 1):
+        office.joins("alice", credential=owner, expires=1.0)
+    office.registry.expire(2.0)
+    assert len(first.user.sessions) == MOST_OF_USER
+    office.joins("alice", credential=owner)
+    assert len(first.user.sessions) == MOST_OF_USER
+    assert first not in first.user.sessions
