@@ -57,6 +57,12 @@ STALL = 1.0
 STOP_WITHIN = 1.6
 """Seconds after which a stop that peers hold up is cut short."""
 
+LAST_TURNS = 0.3
+"""Seconds for which a broker that stops goes on taking what clients have under way."""
+
+IN_FLIGHT = 20
+"""Milliseconds without a frame after which nothing more is taken to be under way."""
+
 READ_GOODBYE = 0.2
 """Seconds between the last frames to clients and the end of their connections."""
 
@@ -249,8 +255,13 @@ class Server:
         the goodbye could leave.
         """
         log.info("stopping reason=%s skipped=%d", self._stopping, self._skipped)
+        until = time.monotonic() + LAST_TURNS
+        more = True
+        while more and time.monotonic() < until:
+            self._begin()
+            self._perform(self._core.commit(self._drain()))
+            more = self._router.poll(IN_FLIGHT) != 0
         self._begin()
-        self._drain()
         goodbyes = self._core.shutdown()
         self._perform(goodbyes)
         if goodbyes:

@@ -343,10 +343,13 @@ class ClientCore:
         reader = self._readers.get(batch.log)
         if reader is None:
             return
-        if len(self.events) >= MOST_EVENTS:
+        if not self._has_room():
             reader.skip(batch)
             return
-        self._hand_on(reader, reader.offer(batch))
+        self._hand_on(reader, reader.offer(batch, self._has_room))
+
+    def _has_room(self) -> bool:
+        return len(self.events) < MOST_EVENTS
 
     def _hand_on(self, reader: Reader, news: Any) -> None:
         append = self.events.append

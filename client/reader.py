@@ -8,7 +8,7 @@ of recovery (docs/protocol.md, "Logs").
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..wire.batch import last_position, news
 from ..wire.limits import MAX_FETCH
@@ -67,8 +67,12 @@ class Reader:
         if head.epoch == self.epoch:
             self._head = max(self._head, head.position)
 
-    def offer(self, batch: Batch) -> Iterator[Positioned]:
-        """Takes a batch; gives the events that are now next, in order."""
+    def offer(self, batch: Batch, room: Callable[[], bool] = lambda: True) -> Iterator[Positioned]:
+        """Takes a batch; gives the events that are now next, in order.
+
+        Batches that were waiting behind a hole follow while there is *room*; the rest is
+        taken when the next batch comes, or fetched.
+        """
         if batch.epoch != self.epoch:
             return  # Of another life of the log: pushed before the broker was restarted.
         self._head = max(self._head, last_position(batch))
@@ -77,7 +81,7 @@ class Reader:
                 self._ahead.append(batch)
             return
         yield from self._take(batch)
-        while self._ahead and self._ahead[0].prev <= self.position:
+        while self._ahead and self._ahead[0].prev <= self.position and room():
             yield from self._take(self._ahead.popleft())
 
     def _take(self, batch: Batch) -> Iterator[Positioned]:
