@@ -68,33 +68,25 @@ READ_GOODBYE = 0.2
 
 # ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
 # that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
-ROUTER_OPTIONS: dict[int, int] = {
+OPTIONS: dict[int, int] = {
+    zmq.SNDHWM: 1000,
+    zmq.BACKLOG: 4096,
+    zmq.HANDSHAKE_IVL: 10_000,
+    zmq.TCP_MAXRT: 10_000,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 30,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.LINGER: 1000,
+}
+ROUTER_OPTIONS = OPTIONS | {
     zmq.ROUTER_MANDATORY: 1,
     zmq.ROUTER_HANDOVER: 0,
-    zmq.SNDHWM: 1000,
     zmq.RCVHWM: 1000,
     zmq.MAXMSGSIZE: MAX_FRAME,
-    zmq.BACKLOG: 4096,
-    zmq.HANDSHAKE_IVL: 10_000,
-    zmq.TCP_MAXRT: 10_000,
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.TCP_KEEPALIVE_IDLE: 30,
-    zmq.TCP_KEEPALIVE_INTVL: 10,
-    zmq.TCP_KEEPALIVE_CNT: 3,
-    zmq.LINGER: 1000,
 }
-PUB_OPTIONS: dict[int, int] = {
-    zmq.SNDHWM: 1000,
-    zmq.MAXMSGSIZE: 1024,
-    zmq.BACKLOG: 4096,
-    zmq.HANDSHAKE_IVL: 10_000,
-    zmq.TCP_MAXRT: 10_000,
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.TCP_KEEPALIVE_IDLE: 30,
-    zmq.TCP_KEEPALIVE_INTVL: 10,
-    zmq.TCP_KEEPALIVE_CNT: 3,
-    zmq.LINGER: 1000,
-}
+# What a subscriber sends is subscriptions, and topics are short.
+PUB_OPTIONS = OPTIONS | {zmq.MAXMSGSIZE: 1024}
 
 
 def _seed_routing_ids() -> None:

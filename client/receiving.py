@@ -169,18 +169,22 @@ def _carry_out(line: str, client: Client, pipeline: Pipeline) -> Receipt | Answe
     return None
 
 
+def _joined(shared: Shared, name: str, reconnect: float, interrupts: Interrupts) -> Client:
+    return Client(
+        name,
+        shared.broker,
+        timeout=shared.timeout,
+        reconnect=reconnect,
+        interrupts=interrupts,
+    )
+
+
 def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay: bool) -> int:
     """Line mode: each line of stdin is a command."""
     refused = False
     with (
         Interrupts() as interrupts,
-        Client(
-            name,
-            shared.broker,
-            timeout=shared.timeout,
-            reconnect=reconnect,
-            interrupts=interrupts,
-        ) as client,
+        _joined(shared, name, reconnect, interrupts) as client,
     ):
         output = Output(as_json=shared.json, interrupts=interrupts)
         meter = Meter(bounds, time.monotonic())
@@ -234,13 +238,7 @@ def run_interactive(shared: Shared, name: str, reconnect: float) -> int:
 
     with (
         Interrupts() as interrupts,
-        Client(
-            name,
-            shared.broker,
-            timeout=shared.timeout,
-            reconnect=reconnect,
-            interrupts=interrupts,
-        ) as client,
+        _joined(shared, name, reconnect, interrupts) as client,
     ):
         client.wait_listening(1.0)  # So that who comes and goes from now on is shown.
         return converse(client, interrupts)
