@@ -7,7 +7,6 @@ gives back what was committed, byte for byte.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple, Protocol
@@ -45,6 +44,7 @@ class Journal(Protocol):
 
 _first = attrgetter("first")
 _time = attrgetter("time")
+_size = attrgetter("size")
 
 
 _DROPPED = Row("", 0, 0, 0, 0, b"")
@@ -54,18 +54,25 @@ _DROPPED = Row("", 0, 0, 0, 0, b"")
 class _Kept:
     """The rows of one log; ``rows[start:]`` are kept."""
 
-    __slots__ = ("lost", "rows", "start")
+    __slots__ = ("lost", "rows", "size", "start")
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.start = 0
+        self.size = 0
+        """Of the kept rows, with what they cost beside their events."""
         self.lost = 0
         """The position of the newest event that was dropped."""
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        self.size += len(row.body) + ROW_COST
 
     def drop_oldest(self) -> Row:
         row = self.rows[self.start]
         self.rows[self.start] = _DROPPED
         self.start += 1
+        self.size -= len(row.body) + ROW_COST
         self.lost = row.last
         # A list that is cut at its front one by one costs its length each time.
         if self.start > 64 and self.start * 2 > len(self.rows):
@@ -74,24 +81,25 @@ class _Kept:
         return row
 
 
+# What a row costs beside its events: the tuple, its integers, the bytes object's head and its
+# place in a list (sys.getsizeof; measured 280 for a row of one event).
+ROW_COST = 300
+
+
 class MemoryJournal:
     """Keeps the newest events in memory: at most *events*, in at most *size* bytes.
 
-    The oldest go first, whichever log they are in.
+    What is over goes from the largest logs, the oldest first: public chatter does not push
+    out unread mail, nor one user's flood the mail of another.
     """
 
-    # What a row costs beside its events: the tuple, its integers, the bytes object's head and
-    # its places in two sequences (sys.getsizeof; measured 290 for a row of one event).
-    ROW_COST = 300
+    SLACK = 64
+    """When room is made, it is a SLACK-th of all: looking for the largest logs looks at all."""
 
     def __init__(self, events: int = 1_000_000, size: int = 256 * 1024 * 1024) -> None:
         self._most_events = events
         self._most_size = size
         self._logs: dict[str, _Kept] = {}
-        # Whose row is the oldest, the next oldest, …  The entries of a dropped log stay behind
-        # and find nothing to drop; when they are the most of it, they are swept out.
-        self._order: deque[_Kept] = deque()
-        self._stale = 0
         self.events = 0
         self.size = 0
 
@@ -100,20 +108,25 @@ class MemoryJournal:
             kept = self._logs.get(row.log)
             if kept is None:
                 kept = self._logs[row.log] = _Kept()
-            kept.rows.append(row)
-            self._order.append(kept)
+            kept.add(row)
             self.events += row.events
-            self.size += len(row.body) + self.ROW_COST
-        while self.events > self._most_events or self.size > self._most_size:
-            oldest = self._order.popleft()
-            if oldest.start < len(oldest.rows):
-                self._forget(oldest.drop_oldest())
-            else:
-                self._stale -= 1
+            self.size += len(row.body) + ROW_COST
+        if self.events > self._most_events or self.size > self._most_size:
+            self._make_room()
 
-    def _forget(self, row: Row) -> None:
+    def _make_room(self) -> None:
+        events = self._most_events - self._most_events // self.SLACK
+        size = self._most_size - self._most_size // self.SLACK
+        while self.events > events or self.size > size:
+            for kept in sorted(self._logs.values(), key=_size, reverse=True):
+                # Down to half at most, lest one of many that are equally large pays for all.
+                half = kept.size // 2
+                while kept.size > half and (self.events > events or self.size > size):
+                    self._count_out(kept.drop_oldest())
+
+    def _count_out(self, row: Row) -> None:
         self.events -= row.events
-        self.size -= len(row.body) + self.ROW_COST
+        self.size -= len(row.body) + ROW_COST
 
     def fetch(self, log: str, after: int, budget: int) -> Page:
         kept = self._logs.get(log)
@@ -146,10 +159,4 @@ class MemoryJournal:
         if kept is None:
             return
         for row in kept.rows[kept.start :]:
-            self._forget(row)
-            self._stale += 1
-        kept.rows.clear()
-        kept.start = 0
-        if self._stale > 1000 and self._stale * 2 > len(self._order):
-            self._order = deque([other for other in self._order if other.rows])
-            self._stale = 0
+            self._count_out(row)
