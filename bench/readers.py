@@ -8,6 +8,7 @@ can lose a message, but never get one again, and every message is as long as the
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Protocol
 
@@ -44,7 +45,7 @@ class Reader(Protocol):
         """Nothing has come for a while, and something should."""
 
 
-class _Follower:
+class _Follower(ABC):
     """A session that follows one log, and asks for the part of it that a tally lacks."""
 
     def __init__(self, session: Session, log: str, size: int) -> None:
@@ -98,17 +99,21 @@ class _Follower:
         self.fetches += 1
         self.session.say(Fetch(2, self._log, self._epoch, after, MAX_FETCH))
 
+    @abstractmethod
     def _cursor(self) -> int:
-        raise NotImplementedError
+        """Up to where it has read."""
 
+    @abstractmethod
     def _batch(self, batch: Span) -> None:
-        raise NotImplementedError
+        """Takes what came, pushed or fetched."""
 
+    @abstractmethod
     def _fetched(self, head: int) -> None:
-        raise NotImplementedError
+        """An answer is complete; *head* is where the log ended then."""
 
+    @abstractmethod
     def _heads(self, heads: tuple[Cursor, ...]) -> None:
-        raise NotImplementedError
+        """Learns by a PONG where its logs end."""
 
 
 class MailboxReader(_Follower):

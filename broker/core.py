@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from ..wire.codec import FROM_CLIENT, Decoder, Unsendable
+from ..wire.codec import FROM_CLIENT, Decoder, Run, Unsendable
 from ..wire.errors import BadName, Code, VersionMismatch, WireError
 from ..wire.limits import (
     EPOCH_LENGTH,
@@ -64,8 +64,7 @@ class Needs(IntEnum):
 class Rule(NamedTuple):
     needs: Needs
     handle: Callable[..., Any]
-    """Takes the broker, the connection or the session, and the message.  Commands come in
-    runs, so theirs takes all messages of the frame and an index, and returns the next."""
+    """Takes the broker, the connection or the session, and the message."""
 
 
 class Broker:
@@ -111,18 +110,12 @@ class Broker:
         if session is not None:
             self._door.renew(session)
         complaint = ""
-        at = 0
-        while at < len(messages):
-            message = messages[at]
+        for message in messages:
             needs, handle = RULES[type(message)]
-            if needs is Needs.USER and session is not None and session.user is not None:
-                at = handle(self, session, messages, at)
-                continue
-            at += 1
             if needs is Needs.NOTHING:
                 handle(self, identity, message)
                 session = self._door.bound.get(identity)
-            elif needs is Needs.SESSION and session is not None:
+            elif session is not None and (needs is Needs.SESSION or session.user is not None):
                 handle(self, session, message)
             elif not complaint:
                 # Once a frame: a client that lost its session has many commands under way.
@@ -198,6 +191,11 @@ class Broker:
         """Seconds that may pass until the next turn, if nothing comes in."""
         return 0.02 if self._door.waiting else 0.5
 
+    @property
+    def replies(self) -> int:
+        """Bytes that the turn has to say so far to those who asked."""
+        return self._out.replies
+
     # --- coming and going -----------------------------------------------------------------
 
     def _hello(self, identity: bytes, message: Hello) -> None:
@@ -212,46 +210,64 @@ class Broker:
 
     # --- commands -------------------------------------------------------------------------
 
-    def _commands(self, session: Session, messages: list[Any], at: int) -> int:
-        """Carries out the commands from *at* on; the index of the first other message.
+    def _send(self, session: Session, message: Send) -> None:
+        cseq, to, text = message
+        self._say_one(session, cseq, to, text)
 
-        In one call: a busy frame is a run of commands, mostly the same way.
-        """
+    def _say_to_all(self, session: Session, message: Echo) -> None:
+        cseq, text = message
+        self._say_one(session, cseq, None, text)
+
+    def _say_one(self, session: Session, cseq: int, to: str | None, text: str) -> None:
+        route = self._said.routes.get((session.user, to))  # type: ignore[arg-type]  # Needs.USER
+        if route is None or cseq != session.cseq + 1:
+            return self._say(session, cseq, to, (text,))
+        # What `_say` does with one that is next and goes the same way as one before it; worth
+        # a quarter of the time of a client that sends a frame for each (bench: "1 a frame").
+        session.cseq = cseq
+        self._acks[session] = None
+        event = route.head + self._pack_text(text)
+        for pending in route.pending:
+            pending.append(event)
+        return None
+
+    def _run(self, session: Session, message: Run) -> None:
+        self._say(session, *message)
+
+    def _say(self, session: Session, first: int, to: str | None, texts: tuple[str, ...]) -> None:
+        """Commands with the numbers from *first* on, the same way each: all at once, for a
+        busy frame holds a hundred of them."""
+        known = self._known(session, first)
+        if known is None or known >= len(texts):
+            return
+        texts = texts[known:]
         sender: User = session.user  # type: ignore[assignment]  # Needs.USER
-        pack = self._pack_text
-        before = session.cseq
-        previous: object = self
-        while at < len(messages):
-            message = messages[at]
-            kind = type(message)
-            if kind is Send:
-                cseq, to, text = message
-            elif kind is Echo:
-                cseq, text = message
-                to = None
-            elif kind is Unsendable:
-                cseq = message.cseq
-            else:
-                break
-            at += 1
-            if cseq != session.cseq + 1:
-                self._unexpected(session, cseq)
-                continue
-            session.cseq = cseq
-            if kind is Unsendable:
-                session.refuse(message.code, message.words)
-                continue
-            if to != previous:
-                previous, route = to, self._route(sender, to)
-            if route is None:
-                session.refuse(Code.NO_SUCH_USER, f"no such user: {to}")
-                continue
-            event = route.head + pack(text)
-            for append in route.appends:
-                append(event)
-        if session.cseq > before:
+        route = self._route(sender, to)
+        if route is None:
+            for _ in texts:
+                session.refuse(Code.NO_SUCH_USER)
+            return
+        session.cseq += len(texts)
+        head, pack = route.head, self._pack_text
+        events = [head + pack(text) for text in texts]
+        for pending in route.pending:
+            pending.extend(events)
+
+    def _unsendable(self, session: Session, message: Unsendable) -> None:
+        if self._known(session, message.cseq) == 0:
+            session.refuse(message.code)
+
+    def _known(self, session: Session, first: int) -> int | None:
+        """How many of the commands from *first* on the session has had; None if some are
+        missing before them, which it hears once a turn."""
+        known = session.cseq + 1 - first
+        if known < 0:
+            self._gaps[session] = None
+            return None
+        # Whoever repeats a command hears its outcome again.
+        if known == 0 or session.repeat_from(first - 1):
             self._acks[session] = None
-        return at
+        return known
 
     def _route(self, sender: User, to: str | None) -> Route | None:
         route = self._said.routes.get((sender, to))
@@ -267,13 +283,6 @@ class Broker:
             return self._registry.users.get(canonical_name(name))
         except BadName:
             return None
-
-    def _unexpected(self, session: Session, cseq: int) -> None:
-        """A duplicate hears its outcome again; a gap hears what is expected, once a turn."""
-        if cseq > session.cseq:
-            self._gaps[session] = None
-        elif session.repeat_from(cseq - 1):
-            self._acks[session] = None
 
     # --- questions ------------------------------------------------------------------------
 
@@ -325,9 +334,10 @@ class Broker:
 
 RULES: dict[type, Rule] = {
     Hello: Rule(Needs.NOTHING, Broker._hello),
-    Send: Rule(Needs.USER, Broker._commands),
-    Echo: Rule(Needs.USER, Broker._commands),
-    Unsendable: Rule(Needs.USER, Broker._commands),
+    Send: Rule(Needs.USER, Broker._send),
+    Echo: Rule(Needs.USER, Broker._say_to_all),
+    Run: Rule(Needs.USER, Broker._run),
+    Unsendable: Rule(Needs.USER, Broker._unsendable),
     Info: Rule(Needs.SESSION, Broker._info),
     Fetch: Rule(Needs.SESSION, Broker._fetch),
     Ping: Rule(Needs.SESSION, Broker._ping),

@@ -34,6 +34,8 @@ class Outgoing:
         self._published: dict[bytes, list[bytes]] = {}
         self._delivered: dict[bytes, _Pile] = {}
         self._notes: list[Note] = []
+        self.replies = 0
+        """Bytes of all replies of this turn."""
 
     def reply(self, identity: bytes, message: Message) -> None:
         self.put(identity, self._encode(message))
@@ -51,6 +53,7 @@ class Outgoing:
         if pile.size < MOST_REPLIES:
             pile.pieces.append(packed)
             pile.size += len(packed)
+            self.replies += len(packed)
 
     def _pile(self, identity: bytes) -> _Pile:
         pile = self._delivered.get(identity)
@@ -86,4 +89,5 @@ class Outgoing:
         self._published.clear()
         self._delivered.clear()
         self._notes.clear()
+        self.replies = 0
         return effects

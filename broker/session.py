@@ -19,7 +19,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from ..wire.errors import Code
-from ..wire.limits import MAX_REFUSALS, WINDOW
+from ..wire.limits import MAX_REFUSALS, MAX_TEXT, WINDOW
 from ..wire.messages import DIRECT_LOG, Ack, Follow, Refusal
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ TRANSITIONS: dict[tuple[State, Happening], State] = {
     (State.LIVE, Happening.BYE): State.ENDED,
     (State.LAPSED, Happening.FORGOTTEN): State.ENDED,
 }
+
+WORDS = {
+    Code.NO_SUCH_USER: "no such user",
+    Code.TOO_LONG: f"too long: at most {MAX_TEXT} bytes are allowed",
+}
+"""What is said beside the code of a refused command.  No more: a session keeps a thousand
+outcomes, and who gave the command knows the name."""
 
 HOLDING = frozenset({State.LIVE, State.GONE})
 """The states in which a session keeps its user's name from others."""
@@ -120,11 +127,12 @@ class Session:
         """Moves along TRANSITIONS; KeyError is a bug of the broker's."""
         self.state = TRANSITIONS[self.state, what]
 
-    def refuse(self, code: Code, words: str) -> None:
-        """Stores that command number ``cseq`` was refused."""
+    def refuse(self, code: Code) -> None:
+        """Takes the next command number and stores that it was refused."""
+        self.cseq += 1
         while self._refused and self._refused[0].cseq <= self.cseq - WINDOW:
             self._refused.popleft()
-        self._refused.append(Refusal(self.cseq, code.value, words))
+        self._refused.append(Refusal(self.cseq, code.value, WORDS[code]))
 
     def repeat_from(self, resolved: int) -> bool:
         """The client knows the outcomes up to *resolved*: what follows is to be told again.

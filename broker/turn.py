@@ -1,12 +1,11 @@
 """What was said in one turn, on its way into the logs.
 
 Most messages of a turn repeat the way of another: the same sender to the same recipient.
-A route is that way, found once a turn; following it costs two appends.
+A route is that way, found once a turn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from ..wire.batch import event_head
@@ -19,8 +18,8 @@ class Route(NamedTuple):
 
     head: bytes
     """All of the packed event but its text."""
-    appends: tuple[Callable[[bytes], None], ...]
-    """Puts the event into each log that it belongs in."""
+    pending: tuple[list[bytes], ...]
+    """Of each log that the event belongs in: what waits for the end of the turn."""
 
 
 class Turn:
@@ -45,7 +44,7 @@ class Turn:
             logs = {recipient.mailbox: recipient, sender.mailbox: sender}
         self._dirty.update(logs)
         head = event_head(time, sender.name, recipient.name if recipient else "")
-        route = Route(head, tuple([log.pending.append for log in logs]))
+        route = Route(head, tuple([log.pending for log in logs]))
         self.routes[sender, to] = route
         return route
 

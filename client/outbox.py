@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 
 from ..wire.codec import Encoder
+from ..wire.errors import Code
 from ..wire.messages import Ack, Echo, Send
 
 
@@ -120,6 +121,8 @@ class Outbox:
                 ticket.outcome = Outcome.ACCEPTED
             else:
                 ticket.code, ticket.words = refusal.code, refusal.words
+                if refusal.code == Code.NO_SUCH_USER and ticket.to is not None:
+                    ticket.words += f": {ticket.to}"
                 ticket.outcome = Outcome.REFUSED
             self.resolved = cseq
         return True

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 import pytest
+import zmq
 
 from chatbroker.broker.core import RULES, Broker, Needs
 from chatbroker.broker.door import MOST_WAITING
@@ -22,6 +23,7 @@ from chatbroker.broker.effects import Deliver, Publish
 from chatbroker.broker.journal import MemoryJournal
 from chatbroker.broker.outgoing import MOST_REPLIES
 from chatbroker.broker.registry import Settings
+from chatbroker.broker.server import PUB_OPTIONS, ROUTER_OPTIONS
 from chatbroker.broker.session import HOLDING, TRANSITIONS, State
 from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.wire import limits
@@ -336,6 +338,12 @@ def test_page_and_code_have_the_same_times() -> None:
 def test_page_names_what_a_broker_says_to_a_connection_in_a_turn() -> None:
     for title in ("DEALER and ROUTER", "Windows", "Security"):
         assert f"at most {MOST_REPLIES // 1024} KiB" in section(title)
+
+
+def test_page_names_how_many_frames_wait_for_a_connection() -> None:
+    text = section("Security")
+    assert f"at most {ROUTER_OPTIONS[zmq.SNDHWM]} frames" in text
+    assert f"for each SUB at most {PUB_OPTIONS[zmq.SNDHWM]}," in text
 
 
 def test_page_names_how_many_sessions_a_broker_keeps() -> None:

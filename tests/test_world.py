@@ -610,7 +610,10 @@ def _never_repeat_an_outcome(patch: pytest.MonkeyPatch) -> None:
 
 
 def _keep_no_refusals(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Session, "refuse", lambda self, code, words: None)
+    def spoilt(self: Session, code: Code) -> None:
+        self.cseq += 1
+
+    patch.setattr(Session, "refuse", spoilt)
 
 
 def _show_what_is_past_a_hole(patch: pytest.MonkeyPatch) -> None:
@@ -666,13 +669,23 @@ def _send_past_the_window(patch: pytest.MonkeyPatch) -> None:
 
 
 def _carry_out_duplicates(patch: pytest.MonkeyPatch) -> None:
-    unexpected = Broker._unexpected
+    known = Broker._known
 
-    def spoilt(self: Broker, session: Session, cseq: int) -> None:
-        session.cseq = min(session.cseq, cseq - 1)
-        unexpected(self, session, cseq)
+    def spoilt(self: Broker, session: Session, first: int) -> int | None:
+        session.cseq = min(session.cseq, first - 1)
+        return known(self, session, first)
 
-    patch.setattr(Broker, "_unexpected", spoilt)
+    patch.setattr(Broker, "_known", spoilt)
+
+
+def _skip_a_gap(patch: pytest.MonkeyPatch) -> None:
+    known = Broker._known
+
+    def spoilt(self: Broker, session: Session, first: int) -> int | None:
+        session.cseq = max(session.cseq, first - 1)
+        return known(self, session, first)
+
+    patch.setattr(Broker, "_known", spoilt)
 
 
 def _tell_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
@@ -722,6 +735,7 @@ def _let_no_lease_run_out(patch: pytest.MonkeyPatch) -> None:
         (_send_nothing_again, 52),
         (_send_past_the_window, 1),
         (_carry_out_duplicates, 34),
+        (_skip_a_gap, 20),
         (_tell_before_it_is_stored, 0),
         (_number_from_the_beginning, 0),
         (_let_anybody_be_the_owner, 0),

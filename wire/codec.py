@@ -80,15 +80,21 @@ class Unsendable:
     sender the rest of the frame.
     """
 
-    __slots__ = ("code", "cseq", "words")
+    __slots__ = ("code", "cseq")
 
-    def __init__(self, cseq: int, code: Code, words: str) -> None:
+    def __init__(self, cseq: int, code: Code) -> None:
         self.cseq = cseq
         self.code = code
-        self.words = words
 
 
-_TOO_LONG = f"too long: at most {limits.MAX_TEXT} bytes are allowed"
+class Run(NamedTuple):
+    """SENDs to one recipient, or ECHOs, with consecutive numbers: all that was in a frame."""
+
+    first: int
+    """The number of the first."""
+    to: str | None
+    """None for ECHOs."""
+    texts: tuple[str, ...]
 
 
 # The two commands are decoded by hand, and made without the Python function that is the
@@ -110,9 +116,9 @@ def _send(item: tuple[Any, ...]) -> Send | Unsendable:
     if type(cseq) is not int or not 0 < cseq <= _MAX_INT:
         raise BadFrame("a command number is from 1 to 2^63-1")
     if len(to) > _MAX_NAME:
-        return Unsendable(cseq, Code.NO_SUCH_USER, "no such user: a name that long cannot be")
+        return Unsendable(cseq, Code.NO_SUCH_USER)
     if len(text) > SURELY_FITS and not fits(text):
-        return Unsendable(cseq, Code.TOO_LONG, _TOO_LONG)
+        return Unsendable(cseq, Code.TOO_LONG)
     return _make(Send, (cseq, to, text))
 
 
@@ -128,8 +134,38 @@ def _echo(item: tuple[Any, ...]) -> Echo | Unsendable:
     if type(cseq) is not int or not 0 < cseq <= _MAX_INT:
         raise BadFrame("a command number is from 1 to 2^63-1")
     if len(text) > SURELY_FITS and not fits(text):
-        return Unsendable(cseq, Code.TOO_LONG, _TOO_LONG)
+        return Unsendable(cseq, Code.TOO_LONG)
     return _make(Echo, (cseq, text))
+
+
+def _run(items: list[Any]) -> Run | None:
+    """All of a busy frame as one value, or None if it is not of one kind and one way.
+
+    What `_send` and `_echo` check message by message, this checks by column: a fifth of the
+    cost, and what uses it saves more (bench: "decode", "direct").  What it does not take
+    goes the general way, so it never refuses anything.
+    """
+    try:
+        kinds, cseqs, *tos, texts = zip(*items, strict=True)
+    except (TypeError, ValueError):
+        return None
+    first, count = cseqs[0], len(items)
+    if (
+        set(map(type, cseqs)) != {int}
+        or not 0 < first <= _MAX_INT - count
+        or cseqs != tuple(range(first, first + count))
+        or set(map(type, kinds)) != {int}
+        or set(map(type, texts)) != {str}
+        or max(map(len, texts)) > SURELY_FITS
+    ):
+        return None
+    if kinds.count(Kind.ECHO) == count and not tos:
+        return Run(first, None, texts)
+    if kinds.count(Kind.SEND) == count and len(tos) == 1:
+        to = tos[0][0]
+        if type(to) is str and len(to) <= _MAX_NAME and tos[0].count(to) == count:
+            return Run(first, to, texts)
+    return None
 
 
 def _hello(item: tuple[Any, ...]) -> Hello:
@@ -194,6 +230,10 @@ class Direction(NamedTuple):
     most_elements: int
     """Of one array.  msgpack makes room for as many as the header of an array claims, so that
     a few bytes could claim megabytes, at each of a thousand levels."""
+    most_messages: int
+    """In one frame."""
+    runs: bool
+    """Whether commands may be among them, which come in runs."""
 
 
 _CLIENT_PARSERS: dict[int, _Parser] = {
@@ -237,8 +277,8 @@ _BROKER_PARSERS: dict[int, _Parser] = {
     Kind.FAREWELL: _message(Farewell, _code, _words),
 }
 
-FROM_CLIENT = Direction(_CLIENT_PARSERS, limits.MAX_ELEMENTS)
-FROM_BROKER = Direction(_BROKER_PARSERS, limits.MAX_EVENTS)
+FROM_CLIENT = Direction(_CLIENT_PARSERS, limits.MAX_ELEMENTS, limits.MAX_MESSAGES, True)
+FROM_BROKER = Direction(_BROKER_PARSERS, limits.MAX_EVENTS, limits.MAX_FRAME, False)
 
 
 def _no_extensions(code: int, data: bytes) -> NoReturn:
@@ -249,7 +289,7 @@ class Decoder:
     """Takes frames of one direction apart: FROM_CLIENT or FROM_BROKER."""
 
     def __init__(self, direction: Direction) -> None:
-        kinds, self._most_elements = direction
+        kinds, self._most_elements, self._most_messages, self._runs = direction
         # Plain ints, which a dict finds by identity; members of an Enum it has to compare.
         self._kinds = {int(kind): parser for kind, parser in kinds.items()}
         self._renew()
@@ -269,7 +309,10 @@ class Decoder:
         )
 
     def decode(self, frame: bytes) -> list[Any]:
-        """The messages of *frame*, all of them or none.  Raises WireError only."""
+        """The messages of *frame*, all of them or none.  Raises WireError only.
+
+        Commands come as Send, Echo and Unsendable, or as a Run if there is nothing else.
+        """
         if len(frame) > limits.MAX_FRAME:
             raise BadFrame(f"a frame is at most {limits.MAX_FRAME} bytes")
         try:
@@ -287,6 +330,11 @@ class Decoder:
             ]
         except msgpack.ExtraData:
             items = self._several(frame)
+            if len(items) > self._most_messages:
+                raise BadFrame(f"at most {self._most_messages} messages to a frame") from None
+            run = _run(items) if self._runs else None
+            if run is not None:
+                return [run]
         except Exception as error:  # noqa: BLE001 - msgpack raises several kinds; none may pass
             if not frame:
                 raise BadFrame("an empty frame") from None

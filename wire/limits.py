@@ -14,7 +14,7 @@ sender that exceeds it: so nobody sends a larger one."""
 
 FRAME_TARGET = 16 * 1024
 """What the broker packs into one frame at most, plus one event or reply: it bounds what a
-slow reader's full pipe (1000 frames) can hold."""
+slow reader's full pipe (broker/server.py) can hold."""
 
 MAX_TEXT = 16 * 1024
 """The longest text, in UTF-8 bytes."""
@@ -36,6 +36,10 @@ MAX_USERS = 500
 
 MAX_REFUSALS = 100
 """Refusals in one ACK message; more take another ACK."""
+
+MAX_MESSAGES = 2048
+"""Messages in one frame of a client: twice the commands it may have unresolved.  64 KiB could
+hold 32,000 questions, and others would wait while they are answered."""
 
 MAX_ELEMENTS = 64
 """Elements of one array in what a client sends."""

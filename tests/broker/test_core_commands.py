@@ -84,9 +84,10 @@ def test_bob_may_be_written_with_a_capital_letter(alice, bob):
 
 
 @pytest.mark.parametrize("nobody", ["", "carol", "bob ", "@bob", "\N{KELVIN SIGN}", "n" * 32])
-def test_a_message_to_nobody_is_refused_by_the_name_that_was_given(alice, bob, nobody):
+def test_a_message_to_nobody_is_refused(alice, bob, nobody):
+    """Without the name: who sent it knows, and the broker keeps a thousand outcomes."""
     heard = alice.sends(nobody, "hello?")
-    assert heard == [Ack(0, 1, (Refusal(1, "no_such_user", f"no such user: {nobody}"),))]
+    assert heard == [Ack(0, 1, (Refusal(1, "no_such_user", "no such user"),))]
 
 
 def test_a_user_without_a_mailbox_cannot_be_reached(world, alice):
@@ -320,6 +321,157 @@ def test_whatever_is_lost_or_doubled_each_command_is_carried_out_once_in_order(w
     assert outcomes == {n: n % 3 != 0 for n in range(1, last + 1)}
     heard = bob.hears().texts
     assert heard == [str(n) for n in range(1, last + 1) if n % 3]
+
+
+# --- runs: frames of commands that all go the same way ------------------------------------
+
+
+@pytest.fixture(params=["to one", "to all"])
+def run(request, alice, bob) -> list:
+    """Five commands of alice's, 1 to 5, with their numbers as texts."""
+    return {
+        "to one": [Send(number, "bob", str(number)) for number in range(1, 6)],
+        "to all": [Echo(number, str(number)) for number in range(1, 6)],
+    }[request.param]
+
+
+@pytest.fixture
+def said(alice, bob):
+    """The texts that are stored, wherever a run of alice's goes."""
+    return lambda: [*bob.fetches("direct").texts, *bob.fetches("echo").texts]
+
+
+def test_a_run_is_carried_out_in_order(alice, run, said):
+    assert alice.says(*run).of(Ack) == [Ack(0, 5, ())]
+    assert said() == ["1", "2", "3", "4", "5"]
+
+
+def test_of_a_run_that_is_partly_known_the_rest_is_carried_out(alice, run, said):
+    alice.says(*run[:3])
+    assert alice.says(*run).of(Ack) == [Ack(0, 5, ())]
+    assert said() == ["1", "2", "3", "4", "5"]
+
+
+def test_of_a_run_that_begins_in_what_is_known_the_rest_is_carried_out(alice, run, said):
+    alice.says(*run[:3])
+    assert alice.says(*run[1:]).of(Ack) == [Ack(1, 5, ())]
+    assert said() == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 5), (1, 3), (2, 4), (4, 5)])
+def test_a_run_that_is_known_is_acknowledged_again_and_not_carried_out(
+    alice, run, said, first, last
+):
+    alice.says(*run)
+    assert alice.says(*run[first - 1 : last]) == [Ack(first - 1, 5, ())]
+    assert said() == ["1", "2", "3", "4", "5"]
+
+
+def test_a_run_twice_in_a_turn_is_carried_out_once(world, alice, run, said):
+    alice.posts(*run)
+    alice.posts(*run)
+    world.turn()
+    assert alice.hears().of(Ack) == [Ack(0, 5, ())]
+    assert said() == ["1", "2", "3", "4", "5"]
+
+
+def test_of_a_run_after_a_gap_nothing_is_carried_out(alice, run, said):
+    alice.says(run[0])
+    heard = alice.says(*run[2:])
+    assert heard == [Error("out_of_order", "command 2 is expected next", 2)]
+    assert said() == ["1"]
+    assert alice.says(*run[1:]).of(Ack) == [Ack(1, 5, ())]
+    assert said() == ["1", "2", "3", "4", "5"]
+
+
+def test_a_run_fills_the_gap_before_another(world, alice, run, said):
+    alice.posts(*run[3:])
+    alice.posts(*run[:3])
+    alice.posts(*run[3:])
+    world.turn()
+    assert alice.hears().of(Ack) == [Ack(0, 5, ())]
+    assert said() == ["1", "2", "3", "4", "5"]
+
+
+def test_a_run_to_nobody_is_refused_number_by_number(world, alice):
+    (ack,) = alice.says(*[alice.send("carol", "hello?") for _ in range(3)])
+    assert ack == Ack(0, 3, tuple(Refusal(n, "no_such_user", "no such user") for n in (1, 2, 3)))
+    assert world.journal.events == 0
+
+
+def test_of_a_run_that_is_partly_refused_the_rest_may_arrive(world, alice):
+    run = [alice.send("carol", str(number)) for number in range(1, 6)]
+    alice.says(*run[:3])
+    carol = world.joins("carol")
+    assert resolved(alice.says(*run).of(Ack)) == {1: False, 2: False, 3: False, 4: True, 5: True}
+    assert carol.hears().texts == ["4", "5"]
+
+
+def test_of_a_run_that_is_partly_carried_out_the_rest_may_be_refused(world, alice, bob):
+    run = [alice.send("bob", str(number)) for number in range(1, 6)]
+    alice.says(*run[:3])
+    bob.says(Bye())
+    assert resolved(alice.says(*run).of(Ack)) == {1: True, 2: True, 3: True, 4: False, 5: False}
+
+
+def test_runs_of_several_are_heard_in_the_order_of_their_frames(world, alice, bob):
+    alice.posts(alice.echo("1"), alice.echo("2"))
+    bob.posts(bob.echo("3"), bob.echo("4"))
+    alice.posts(alice.echo("5"))
+    alice.posts(alice.echo("6"), alice.echo("7"))
+    world.turn()
+    assert world.hears(b"echo\0").texts == ["1", "2", "3", "4", "5", "6", "7"]
+
+
+def test_two_sessions_of_one_user_that_speak_in_one_turn_are_both_answered(world, alice, bob):
+    second = world.joins("alice", credential=alice.welcome.credential)
+    alice.posts(alice.send("bob", "one"))
+    second.posts(second.send("bob", "two"))
+    world.turn()
+    assert alice.hears().of(Ack) == second.hears().of(Ack) == [Ack(0, 1, ())]
+    assert bob.hears().texts == ["one", "two"]
+
+
+def test_a_run_of_somebody_without_a_name_is_answered_once(world):
+    observer, stranger = world.joins(""), world.connects()
+    for peer, code in ((observer, "not_allowed"), (stranger, "no_session")):
+        assert peer.says(Echo(1, "one"), Echo(2, "two")).codes == [code]
+    assert world.journal.events == 0
+
+
+@given(data=st.data())
+def test_however_commands_are_cut_into_frames_the_same_is_stored(world_with, data):
+    """Frames of one way and of several, of what is known and what is not, in any turns."""
+    world = world_with()
+    alice, bob = world.joins("alice"), world.joins("bob")
+    way = {
+        "bob": lambda n: Send(n, "bob", str(n)),
+        "all": lambda n: Echo(n, str(n)),
+        "nobody": lambda n: Send(n, "nobody", str(n)),
+        "no name": lambda n: Send(n, "n" * (MAX_NAME + 1), str(n)),
+    }
+    stretch = st.tuples(st.sampled_from([*way]), st.integers(1, 6))
+    stretches = data.draw(st.lists(stretch, min_size=1, max_size=4))
+    ways = [where for where, count in stretches for _ in range(count)]
+    commands = [way[where](number) for number, where in enumerate(ways, 1)]
+    done = 0
+    cut = st.tuples(st.sampled_from([0, 0, 0, -1, -2, -20, 1]), st.integers(1, 6), st.booleans())
+    for back, count, turns in [*data.draw(st.lists(cut, max_size=10)), (0, len(commands), True)]:
+        start = max(done + back, 0)
+        if frame := commands[start : start + count]:
+            alice.posts(*frame)
+            if start <= done:
+                done = max(done, start + len(frame))
+        if turns:
+            world.turn()
+            told = alice.pings(resolved=0).of(Ack)
+            assert (told[-1].upto if told else 0) == done
+    outcomes = resolved(alice.pings(resolved=0).of(Ack))
+    wanted = {number: where in ("bob", "all") for number, where in enumerate(ways, 1)}
+    assert outcomes == wanted
+    for log, where in (("direct", "bob"), ("echo", "all")):
+        texts = [str(number) for number, there in enumerate(ways, 1) if there == where]
+        assert bob.fetches(log).texts == texts
 
 
 # --- PING repairs -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chatbroker.broker.effects import Deliver
 from chatbroker.broker.registry import Registry
 from chatbroker.wire.codec import Encoder
-from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
+from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, MAX_MESSAGES, PUSH_WINDOW, VERSION
 from chatbroker.wire.messages import (
     Ack,
     Bye,
@@ -31,9 +31,9 @@ encode = Encoder().encode
 
 
 def full_of(message) -> bytes:
-    """A frame of nothing but *message*."""
+    """A frame of nothing but *message*, as often as a client may say it at once."""
     packed = encode(message)
-    return packed * (MAX_FRAME // len(packed))
+    return packed * min(MAX_FRAME // len(packed), MAX_MESSAGES)
 
 
 def told(world, peer) -> int:
@@ -142,19 +142,18 @@ def busy(world):
 def test_a_flood_of_questions_gets_a_bounded_answer(busy, ask):
     # An observer's ECHO is not allowed, and the answer is many times as long.
     mallory = busy.joins("" if ask == "ECHO" else "mallory")
-    # A turn reads hundreds of frames.  So few are enough to show it, and no more of a frame
-    # than takes a second.
-    message, times, frames = {
-        "INFO": (Info(1, ""), 2500, 1),
-        "FETCH": (Fetch(1, "echo", mallory.epoch("echo"), 0, MAX_FETCH), 500, 1),
-        "PING": (Ping(1, 0, 0, ()), 10_000, 6),
-        "ECHO": (Echo(1, ""), 16_000, 4),
+    # A turn reads hundreds of frames.  So few are enough to show it.
+    message, frames = {
+        "INFO": (Info(1, ""), 2),
+        "FETCH": (Fetch(1, "echo", mallory.epoch("echo"), 0, MAX_FETCH), 1),
+        "PING": (Ping(1, 0, 0, ()), 40),
+        "ECHO": (Echo(1, ""), 40),
     }[ask]
     for _ in range(frames):
-        mallory.posts(encode(message) * times)
+        mallory.posts(full_of(message))
     busy.turn()
-    mallory.frames.clear()
-    assert told(busy, mallory) <= 2 * PUSH_WINDOW
+    assert "bad_frame" not in mallory.hears().codes
+    assert 0 < told(busy, mallory) <= 2 * PUSH_WINDOW
 
 
 def test_a_flood_of_info_does_not_have_the_list_made_for_nothing(busy, monkeypatch):
@@ -162,8 +161,8 @@ def test_a_flood_of_info_does_not_have_the_list_made_for_nothing(busy, monkeypat
     page = Registry.page
     monkeypatch.setattr(Registry, "page", lambda *call: pages.append(1) or page(*call))
     observer = busy.joins("")
-    observer.says(encode(Info(1, "")) * 2500)
-    assert len(pages) < 1000
+    observer.says(full_of(Info(1, "")))
+    assert 0 < len(pages) < 1000
 
 
 def test_who_was_told_too_much_in_one_turn_hears_again_in_the_next(busy):
@@ -181,6 +180,12 @@ def test_a_flood_of_messages_does_not_cost_its_recipient_an_answer(world):
         mallory.posts(*[mallory.send("alice", "x" * 15_000) for _ in range(4)])
     heard = alice.echoes("one")
     assert heard.of(Ack) == [Ack(0, 1, ())]
+
+
+def test_a_frame_of_more_messages_than_may_be_is_refused_as_a_whole(world):
+    alice = world.joins("alice")
+    assert alice.says(encode(Echo(1, "")) + encode(Bye()) * MAX_MESSAGES).codes == ["bad_frame"]
+    assert alice.says(encode(Echo(1, ""))).of(Ack) == [Ack(0, 1, ())]
 
 
 def test_a_flood_before_hello_gets_one_answer_a_frame(world):

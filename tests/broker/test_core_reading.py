@@ -252,20 +252,28 @@ def test_who_comes_too_late_is_told_how_much_was_missed(forgetful):
     assert alice.fetches("echo", after=3).of(Missed) == []
 
 
-def test_a_mailbox_that_others_crowded_out_tells_what_was_missed(forgetful):
-    alice, bob = forgetful.joins("alice"), forgetful.joins("bob")
-    bob.sends("alice", "crowded out")
-    for number in range(5):
-        bob.echoes(str(number))
+def test_a_mailbox_of_which_nothing_is_kept_tells_what_was_missed(forgetful):
+    alice = forgetful.joins("alice")
+    alice.says(*[alice.send("alice", "more than may be kept") for _ in range(6)])
     epoch = alice.epoch("direct")
     assert alice.fetches("direct") == [
-        Missed("direct", epoch, 0, 1, 1),
-        Fetched(1, "direct", epoch, 1),
+        Missed("direct", epoch, 0, 6, 6),
+        Fetched(1, "direct", epoch, 6),
     ]
-    bob.sends("alice", "news")
-    heard = alice.fetches("direct", after=1)
+    alice.sends("alice", "news")
+    heard = alice.fetches("direct", after=6)
     assert heard.of(Missed) == []
     assert heard.texts == ["news"]
+
+
+def test_unread_mail_is_there_after_much_public_chatter(forgetful):
+    alice, bob = forgetful.joins("alice"), forgetful.joins("bob")
+    bob.sends("alice", "call me")
+    for number in range(20):
+        bob.echoes(f"chatter {number}")
+    heard = alice.fetches("direct")
+    assert heard.of(Missed) == []
+    assert heard.texts == ["call me"]
 
 
 def test_missed_and_read_together_are_all_there_was(forgetful):

@@ -96,6 +96,23 @@ def test_a_full_connection_is_still_pushed_to(out):
     assert b"".join(effect.frame for effect in out.take()).endswith(b"xpushed")
 
 
+def test_what_is_said_to_all_who_asked_is_counted_until_it_is_taken(out):
+    assert out.replies == 0
+    out.put(ALICE, b"x" * 1000)
+    out.put(BOB, b"x" * 500)
+    out.push(ALICE, b"asked for by nobody")
+    out.put_topic(b"echo\0", b"asked for by nobody")
+    assert out.replies == 1500
+    out.take()
+    assert out.replies == 0
+
+
+def test_what_one_is_not_told_does_not_count(out):
+    out.put(ALICE, b"x" * MOST_REPLIES)
+    out.put(ALICE, b"never heard")
+    assert out.replies == MOST_REPLIES
+
+
 def test_each_topic_has_frames_of_its_own(out):
     out.put_topic(b"echo\0", b"1")
     out.put_topic(b"presence\0", b"2")

@@ -12,18 +12,21 @@ import time
 import pytest
 import zmq
 
+from chatbroker.broker import outgoing
 from chatbroker.broker import server as server_module
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.journal import MemoryJournal
 from chatbroker.broker.server import MOST_FRAMES, Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
-from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, VERSION
+from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
 from chatbroker.wire.messages import (
     Ack,
+    Batch,
     Echo,
     Error,
     Farewell,
     Fetch,
+    Fetched,
     Follow,
     Hello,
     Info,
@@ -70,9 +73,15 @@ class Peer:
             if self.socket.poll(left * 1000):
                 self._heard += self._decode(self.socket.recv())
 
+    def heard(self, kind):
+        """What came of that kind while others were waited for."""
+        heard = [message for message in self._heard if type(message) is kind]
+        self._heard = [message for message in self._heard if type(message) is not kind]
+        return heard
+
     def joins(self, name, follows=("direct",)):
         wanted = tuple([Follow(log, b"", Start.AFTER, 0) for log in follows])
-        session = name.encode().ljust(16, b"-")
+        session = name.encode().ljust(16, b"-") if name else os.urandom(16)
         self.hello = Hello(VERSION, name, session, b"", 1, False, wanted)
         self.says(self.hello)
         return self.hears(Welcome)
@@ -146,7 +155,6 @@ KEEPALIVE = {
     zmq.TCP_KEEPALIVE_CNT: 3,
 }
 BOTH = KEEPALIVE | {
-    zmq.SNDHWM: 1000,
     zmq.BACKLOG: 4096,
     zmq.HANDSHAKE_IVL: 10_000,
     zmq.TCP_MAXRT: 10_000,
@@ -159,15 +167,23 @@ BOTH = KEEPALIVE | {
 def test_the_router_is_set_as_reliability_needs(servers):
     router = servers()._router
     assert router.getsockopt(zmq.TYPE) == zmq.ROUTER
-    wanted = BOTH | {zmq.RCVHWM: 1000, zmq.MAXMSGSIZE: MAX_FRAME}
+    wanted = BOTH | {zmq.SNDHWM: 128, zmq.RCVHWM: 1000, zmq.MAXMSGSIZE: MAX_FRAME}
     assert {option: router.getsockopt(option) for option in wanted} == wanted
 
 
 def test_the_pub_is_set_as_reliability_needs(servers):
     pub = servers()._pub
     assert pub.getsockopt(zmq.TYPE) == zmq.PUB
-    wanted = BOTH | {zmq.MAXMSGSIZE: 1024}
+    wanted = BOTH | {zmq.SNDHWM: 1000, zmq.MAXMSGSIZE: 1024}
     assert {option: pub.getsockopt(option) for option in wanted} == wanted
+
+
+def test_a_client_that_never_reads_holds_two_mebibytes_and_no_answer_is_larger(servers):
+    """One that reads gets all that it may ask for in one turn, and all that it is pushed."""
+    held = servers()._router.getsockopt(zmq.SNDHWM) * FRAME_TARGET
+    assert held == 2 * 1024 * 1024
+    assert held > outgoing.MOST_REPLIES + MAX_FRAME
+    assert held > PUSH_WINDOW + MAX_FRAME
 
 
 def test_routing_ids_differ_from_one_start_to_the_next(running, context):
@@ -309,6 +325,49 @@ def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers):
         ack = alice.hears(Ack)
         assert ack.after == upto
         upto = ack.upto
+
+
+def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, peers, monkeypatch):
+    """Hundreds of observers that come back at once would have the broker collect hundreds of
+    mebibytes in one turn."""
+    most = 2 * MAX_FETCH
+    monkeypatch.setattr(server_module, "MOST_REPLIES", most)
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    for cseq in range(1, 41):
+        alice.says(Echo(cseq, "x" * 16_000))
+    while alice.hears(Ack).upto < 40:
+        pass
+    observers = [peers(server) for _ in range(12)]
+    epochs = [observer.joins("", follows=("echo",)).readings[0].epoch for observer in observers]
+
+    held, turns = threading.Lock(), []
+    begin, drain = server._begin, server._drain
+
+    def begins_when_all_have_asked():
+        with held:
+            begin()
+
+    def drains():
+        drained = drain()
+        turns.append((drained, server._core.replies))
+        return drained
+
+    server._begin, server._drain = begins_when_all_have_asked, drains
+    end = time.monotonic() + WITHIN
+    while not any(not drained and size > most for drained, size in turns):
+        assert time.monotonic() < end, "no turn was ended"
+        with held:
+            for observer, epoch in zip(observers, epochs, strict=True):
+                observer.says(Fetch(1, "echo", epoch, 0, MAX_FETCH))
+        for observer in observers:
+            observer.hears(Fetched)
+            batches = observer.heard(Batch)
+            assert [batch.first for batch in batches] == [*range(1, len(batches) + 1)]
+            assert sum(len(batch.events[0].text) for batch in batches) > MAX_FETCH - 17_000
+    # The last answer that is begun is finished.
+    assert max(size for _, size in turns) < most + MAX_FETCH + 1000
 
 
 @pytest.mark.parametrize(

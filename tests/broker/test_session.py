@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker.session import HOLDING, TRANSITIONS, Happening, Session, State
+from chatbroker.broker.session import HOLDING, TRANSITIONS, WORDS, Happening, Session, State
 from chatbroker.wire.errors import Code
-from chatbroker.wire.limits import MAX_REFUSALS, WINDOW
+from chatbroker.wire.limits import MAX_REFUSALS, MAX_TEXT, WINDOW
 from chatbroker.wire.messages import Ack, Follow, Refusal, Start
 
 
@@ -18,8 +18,7 @@ def session() -> Session:
 
 
 def refuse(session: Session) -> None:
-    session.cseq += 1
-    session.refuse(Code.NO_SUCH_USER, "no such user: bob")
+    session.refuse(Code.NO_SUCH_USER)
 
 
 def accept(session: Session, count: int = 1) -> None:
@@ -27,7 +26,7 @@ def accept(session: Session, count: int = 1) -> None:
 
 
 def refused(cseq: int) -> Refusal:
-    return Refusal(cseq, "no_such_user", "no such user: bob")
+    return Refusal(cseq, "no_such_user", "no such user")
 
 
 def told(session: Session) -> list[Ack]:
@@ -113,6 +112,30 @@ def test_what_was_refused_is_named_in_the_ack(session):
     refuse(session)
     accept(session)
     assert told(session) == [Ack(0, 3, (refused(2),))]
+
+
+def test_a_refusal_takes_its_number(session):
+    accept(session, 2)
+    refuse(session)
+    assert session.cseq == 3
+
+
+@pytest.mark.parametrize("code", WORDS)
+def test_the_words_of_a_refusal_are_those_of_its_code(session, code):
+    session.refuse(code)
+    (ack,) = told(session)
+    assert ack.refused == (Refusal(1, code.value, WORDS[code]),)
+
+
+def test_a_text_that_is_too_long_is_told_how_long_it_may_be():
+    assert str(MAX_TEXT) in WORDS[Code.TOO_LONG]
+
+
+def test_a_thousand_refusals_share_their_words(session):
+    for _ in range(WINDOW):
+        refuse(session)
+    words = {id(refusal.words) for ack in told(session) for refusal in ack.refused}
+    assert len(words) == 1
 
 
 def test_a_refusal_is_told_once_unless_it_is_asked_for(session):

@@ -30,8 +30,8 @@ def person(name: str) -> User:
 
 
 def say(route: Route, text: str) -> None:
-    for append in route.appends:
-        append(route.head + msgpack.packb(text))
+    for pending in route.pending:
+        pending.append(route.head + msgpack.packb(text))
 
 
 def read(body: bytes) -> list[Event | None]:

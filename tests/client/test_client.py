@@ -23,7 +23,6 @@ from chatbroker.client import (
     Offline,
     Online,
     OutcomeUnknown,
-    Pipeline,
     ProtocolError,
     Refused,
     Since,
@@ -347,83 +346,6 @@ def test_an_observer_has_nothing_to_send_as(connect):
             say("hi")
 
 
-def test_receipts_tell_what_became_of_each(connect):
-    alice = connect("alice")
-    pipeline = alice.pipeline()
-    good, bad = pipeline.send("alice", "hi"), pipeline.send("nobody", "hi")
-    good.wait(WITHIN)
-    with pytest.raises(Refused, match="no such user"):
-        bad.wait(WITHIN)
-    assert (good.outcome, bad.outcome) == (Outcome.ACCEPTED, Outcome.REFUSED)
-    assert bad.code == "no_such_user"
-
-
-def test_a_pipeline_raises_the_first_refusal_and_keeps_all_in_order(connect):
-    alice = connect("alice")
-    with pytest.raises(Refused, match="nobody0"), alice.pipeline() as pipeline:  # noqa: PT012
-        for number in range(4):
-            pipeline.send("alice", "fine")
-            pipeline.send(f"nobody{number}", "hi")
-    assert [receipt.to for receipt in pipeline.refused] == [f"nobody{n}" for n in range(4)]
-    assert texts(alice, 4) == ["fine"] * 4
-
-
-def test_a_pipeline_may_be_told_to_keep_no_refusals(connect):
-    pipeline = connect("alice").pipeline(keep_refused=False)
-    pipeline.send("nobody", "hi")
-    pipeline.flush()
-    assert pipeline.refused == []
-
-
-def test_an_error_in_the_block_is_not_covered_by_a_refusal(connect):
-    with pytest.raises(KeyError), connect("alice").pipeline() as pipeline:  # noqa: PT012
-        pipeline.send("nobody", "hi")
-        raise KeyError("mine")
-
-
-def test_a_long_pipeline_holds_its_caller_back(connect, monkeypatch):
-    monkeypatch.setattr(client_module, "MOST_PENDING", 16)
-    alice = connect("alice", hear=False)
-    most = 0
-    with alice.pipeline() as pipeline:
-        for number in range(300):
-            pipeline.echo(str(number))
-            most = max(most, len(pipeline._pending))
-    assert most <= 17
-
-
-class Settled:
-    """Stands for a client whose messages have the outcome that the test says."""
-
-    def __init__(self, *outcomes):
-        self.outcomes = list(outcomes)
-
-    def _checked_to(self, to):
-        return to
-
-    def _submit(self, receipt):
-        receipt.outcome = self.outcomes.pop(0)
-
-    def _await(self, ready, timeout, receipt):
-        assert ready()
-        return True
-
-
-@pytest.mark.parametrize(
-    ("outcome", "error"), [(Outcome.UNKNOWN, OutcomeUnknown), (Outcome.UNSENT, Unreachable)]
-)
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_a_pipeline_owns_up_to_every_message_that_was_given_up(outcome, error, place):
-    """Also to one that was given up before the last was said."""
-    outcomes = [Outcome.ACCEPTED] * 3
-    outcomes[place] = outcome
-    pipeline = Pipeline(Settled(*outcomes))
-    for number in range(3):
-        pipeline.echo(str(number))
-    with pytest.raises(error):
-        pipeline.flush()
-
-
 def test_several_threads_may_send(connect, in_thread):
     alice, bob = connect("alice"), connect("bob")
 
@@ -593,18 +515,6 @@ def test_a_message_that_a_stopped_broker_may_have_is_unknown_and_arrives_once(ch
     chatbroker.signal(signal.SIGCONT)
     assert texts(alice, 1) == ["perhaps"]
     assert nothing_more(alice)
-
-
-def test_a_pipeline_to_a_stopped_broker_does_not_say_that_nothing_was_sent(chatbroker):
-    """More than the window is waiting: the last was not sent, and the first were."""
-    alice = chatbroker.client("alice", hear=False)
-    chatbroker.signal(signal.SIGSTOP)
-    pipeline = alice.pipeline()
-    for number in range(1500):
-        pipeline.echo(str(number))
-    alice.wait_until(lambda: alice._core.outbox.uncertain, WITHIN)
-    with pytest.raises(OutcomeUnknown):
-        pipeline.flush(0.2)
 
 
 def test_a_question_to_a_stopped_broker_is_given_up_for_good(chatbroker):

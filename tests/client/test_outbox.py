@@ -107,6 +107,29 @@ def test_refusals_keep_their_reason(outbox):
     )
 
 
+def test_who_was_not_there_is_named_in_the_words(outbox):
+    """The broker does not repeat the name: it keeps a thousand outcomes for each session."""
+    tickets = [Ticket("bob", "hi"), Ticket("carol", "hi"), Ticket("bob", "x" * (MAX_TEXT + 1))]
+    for ticket in tickets:
+        outbox.put(ticket)
+    sends(outbox)
+    nobody = ("no_such_user", "no such user")
+    refusals = (Refusal(1, *nobody), Refusal(2, *nobody), Refusal(3, "too_long", "too long"))
+    outbox.acknowledge(Ack(0, 3, refusals))
+    assert [ticket.words for ticket in tickets] == [
+        "no such user: bob",
+        "no such user: carol",
+        "too long",
+    ]
+
+
+def test_a_refused_broadcast_names_nobody(outbox):
+    (ticket,) = put(outbox, "a")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 1, (Refusal(1, "no_such_user", "odd"),)))
+    assert ticket.words == "odd"
+
+
 def test_an_ack_of_what_was_never_sent_resolves_no_more_than_was(outbox):
     tickets = put(outbox, *"abc")
     sends(outbox, window=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatbroker.broker.session import WORDS
 from chatbroker.wire import limits
 from chatbroker.wire.batch import pack_event
 from chatbroker.wire.codec import FROM_BROKER, FROM_CLIENT, Decoder, Encoder
@@ -74,14 +75,10 @@ def test_the_largest_message_of_a_client_fits_a_frame(message):
             Told(MOST, MOST, MOST, MOST),
             tuple(Reading(log, EPOCH, MOST, MOST) for log in logs()),
         ),
-        # The longest words that the broker has: a name of MAX_NAME four-byte characters.
         Ack(
             MOST - limits.MAX_REFUSALS,
             MOST,
-            tuple(
-                Refusal(MOST, "no_such_user", "no such user: " + "🙂" * limits.MAX_NAME)
-                for _ in range(limits.MAX_REFUSALS)
-            ),
+            (Refusal(MOST, "no_such_user", max(WORDS.values(), key=len)),) * limits.MAX_REFUSALS,
         ),
         Users(MOST, tuple(User(NAME, MOST) for _ in range(limits.MAX_USERS)), True),
         Batch(logs()[0], EPOCH, MOST - 3, MOST - 2, (Event(MOST, NAME, NAME, TEXT),)),
@@ -92,6 +89,10 @@ def test_the_largest_message_of_the_broker_fits_a_frame_beside_what_waits_in_it(
     packed = Encoder().encode(message)
     assert Decoder(FROM_BROKER).decode(packed) == [message]
     assert limits.FRAME_TARGET + len(packed) <= limits.MAX_FRAME
+
+
+def test_a_frame_holds_a_window_of_commands_and_what_else_is_due():
+    assert limits.WINDOW + 100 <= limits.MAX_MESSAGES
 
 
 def test_a_window_of_refusals_is_told_in_a_handful_of_acks():

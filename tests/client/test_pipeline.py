@@ -1,0 +1,382 @@
+"""Receipts and pipelines: of a client whose messages the test resolves, and of real ones."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+
+import pytest
+
+from chatbroker.client import Client, OutcomeUnknown, Pipeline, Receipt, Refused, Unreachable
+from chatbroker.client import client as client_module
+from chatbroker.client.outbox import Outcome
+from chatbroker.client.pipeline import failure
+from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Refusal, Send
+
+WITHIN = 15.0
+"""Seconds; more than anything here takes on a busy machine."""
+
+
+class Quiet:
+    """Stands for a client: the test says what becomes of its messages."""
+
+    def __init__(self):
+        self.receipts = []
+        self.timeouts = []
+        self.later = []
+        """Outcomes that come one by one, while somebody waits."""
+
+    def _checked_to(self, to):
+        return to.lower()
+
+    def _submit(self, receipt):
+        self.receipts.append(receipt)
+
+    def _await(self, ready, timeout):
+        self.timeouts.append(timeout)
+        while not ready():
+            if not self.later:
+                raise Unreachable("no broker answers")
+            self.resolves(self.later.pop(0))
+
+    def resolves(self, *outcomes):
+        """The next messages have these outcomes."""
+        pending = [receipt for receipt in self.receipts if not receipt.done]
+        for receipt, outcome in zip(pending, outcomes, strict=False):
+            if outcome is Outcome.REFUSED:
+                receipt.code, receipt.words = "no_such_user", f"no such user: {receipt.to}"
+            receipt.outcome = outcome
+
+
+class Settled(Quiet):
+    """A client whose messages have their outcomes at once."""
+
+    def __init__(self, *outcomes):
+        super().__init__()
+        self.outcomes = [*outcomes]
+
+    def _submit(self, receipt):
+        super()._submit(receipt)
+        self.resolves(self.outcomes.pop(0) if self.outcomes else Outcome.ACCEPTED)
+
+
+@pytest.fixture
+def client():
+    return Quiet()
+
+
+@pytest.fixture
+def pipeline(client):
+    return Pipeline(client)
+
+
+GIVEN_UP = pytest.mark.parametrize(
+    ("outcome", "error"), [(Outcome.UNKNOWN, OutcomeUnknown), (Outcome.UNSENT, Unreachable)]
+)
+
+
+# --- saying -------------------------------------------------------------------------------
+
+
+def test_what_is_said_is_under_way_and_nobody_waits(client, pipeline):
+    to_bob, to_all = pipeline.send("BOB", "hi"), pipeline.echo("hello")
+    assert client.receipts == [to_bob, to_all]
+    assert (to_bob.to, to_bob.text) == ("bob", "hi")
+    assert (to_all.to, to_all.text) == (None, "hello")
+    assert not to_bob.done
+    assert client.timeouts == []
+
+
+def test_what_is_refused_before_it_is_sent_is_not_of_the_pipeline(client, pipeline):
+    def refuses(to):
+        raise Refused("no_such_user", "no such user: nobody at all")
+
+    client._checked_to = refuses
+    with pytest.raises(Refused):
+        pipeline.send("nobody at all", "hi")
+    pipeline.flush()
+    assert pipeline.refused == []
+
+
+def test_what_is_resolved_is_let_go():
+    """A pipeline may say millions of messages, one after the other."""
+    pipeline = Pipeline(Settled())
+    for number in range(1000):
+        pipeline.echo(str(number))
+    assert len(pipeline._pending) == 0
+
+
+def test_what_is_refused_is_collected_as_it_goes_on():
+    client = Settled(Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED, Outcome.REFUSED)
+    pipeline = Pipeline(client)
+    receipts = [pipeline.send(f"user{number}", "hi") for number in range(4)]
+    assert pipeline.refused == [receipts[1], receipts[3]]
+    assert [receipt.words for receipt in pipeline.refused] == [
+        "no such user: user1",
+        "no such user: user3",
+    ]
+
+
+def test_what_is_refused_is_collected_in_order(client, pipeline):
+    """Also if a later one was resolved when an earlier one is not."""
+    receipts = [pipeline.send("nobody", str(number)) for number in range(3)]
+    receipts[1].outcome = Outcome.REFUSED
+    pipeline.echo("more")
+    assert pipeline.refused == []
+    client.resolves(Outcome.REFUSED, Outcome.ACCEPTED, Outcome.ACCEPTED)
+    pipeline.flush()
+    assert pipeline.refused == receipts[:2]
+
+
+# --- flushing -----------------------------------------------------------------------------
+
+
+def test_a_pipeline_that_said_nothing_has_nothing_to_wait_for(client, pipeline):
+    pipeline.flush()
+    assert client.timeouts == []
+
+
+@pytest.mark.parametrize("timeout", [None, 0.5])
+def test_flushing_waits_until_the_last_is_resolved(client, pipeline, timeout):
+    receipts = [pipeline.echo(str(number)) for number in range(3)]
+    client.later = [Outcome.ACCEPTED] * 3
+    pipeline.flush(timeout)
+    assert all(receipt.done for receipt in receipts)
+    assert client.timeouts == [timeout]
+
+
+def test_a_refusal_is_no_failure_of_a_flush(client, pipeline):
+    receipt = pipeline.send("nobody", "hi")
+    client.later = [Outcome.REFUSED]
+    pipeline.flush()
+    assert pipeline.refused == [receipt]
+
+
+def test_a_pipeline_may_be_told_to_keep_no_refusals(client):
+    pipeline = Pipeline(client, keep_refused=False)
+    receipt = pipeline.send("nobody", "hi")
+    client.later = [Outcome.REFUSED]
+    pipeline.flush()
+    assert pipeline.refused == []
+    assert receipt.outcome is Outcome.REFUSED
+
+
+@GIVEN_UP
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_pipeline_owns_up_to_every_message_that_was_given_up(outcome, error, place):
+    """Also to one that was given up before the last was said."""
+    outcomes = [Outcome.ACCEPTED] * 3
+    outcomes[place] = outcome
+    pipeline = Pipeline(Settled(*outcomes))
+    for number in range(3):
+        pipeline.echo(str(number))
+    for _ in range(2):
+        with pytest.raises(error):
+            pipeline.flush()
+
+
+def test_of_several_that_were_given_up_the_first_is_told(client, pipeline):
+    """It was sent, so nobody may say that nothing was."""
+    for number in range(3):
+        pipeline.echo(str(number))
+    client.resolves(Outcome.UNKNOWN, Outcome.UNSENT, Outcome.UNSENT)
+    with pytest.raises(OutcomeUnknown):
+        pipeline.flush()
+
+
+def test_a_flush_that_was_in_vain_may_be_repeated(client, pipeline):
+    receipt = pipeline.echo("hi")
+    with pytest.raises(Unreachable):
+        pipeline.flush(0.1)
+    assert not receipt.done
+    client.later = [Outcome.ACCEPTED]
+    pipeline.flush(0.2)
+    assert receipt.outcome is Outcome.ACCEPTED
+    assert client.timeouts == [0.1, 0.2]
+
+
+@GIVEN_UP
+def test_after_a_flush_in_vain_what_was_given_up_is_told(client, pipeline, outcome, error):
+    pipeline.echo("hi")
+    with pytest.raises(Unreachable):
+        pipeline.flush()
+    client.resolves(outcome)
+    with pytest.raises(error):
+        pipeline.flush()
+
+
+# --- as a context manager -----------------------------------------------------------------
+
+
+def test_the_end_of_the_block_waits_as_long_as_it_takes(client):
+    client.later = [Outcome.ACCEPTED]
+    with Pipeline(client) as pipeline:
+        receipt = pipeline.echo("hi")
+    assert receipt.outcome is Outcome.ACCEPTED
+    assert client.timeouts == [None]
+
+
+def test_the_end_of_the_block_raises_the_first_refusal(client):
+    client.later = [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.REFUSED]
+    with pytest.raises(Refused, match="user: bob"), Pipeline(client) as pipeline:  # noqa: PT012
+        for name in ("alice", "bob", "carol"):
+            pipeline.send(name, "hi")
+    assert [receipt.to for receipt in pipeline.refused] == ["bob", "carol"]
+
+
+def test_refusals_that_nobody_keeps_are_not_raised(client):
+    client.later = [Outcome.REFUSED]
+    with Pipeline(client, keep_refused=False) as pipeline:
+        receipt = pipeline.send("nobody", "hi")
+    assert receipt.outcome is Outcome.REFUSED
+
+
+@GIVEN_UP
+def test_what_was_given_up_matters_more_than_a_refusal(client, outcome, error):
+    client.later = [Outcome.REFUSED, outcome]
+    with pytest.raises(error), Pipeline(client) as pipeline:  # noqa: PT012
+        pipeline.send("nobody", "hi")
+        pipeline.echo("hi")
+    assert len(pipeline.refused) == 1
+
+
+def test_an_error_in_the_block_is_not_covered_by_a_refusal():
+    client = Settled(Outcome.REFUSED)
+    with pytest.raises(KeyError), Pipeline(client) as pipeline:  # noqa: PT012
+        pipeline.send("nobody", "hi")
+        raise KeyError("mine")
+
+
+def test_after_an_error_in_the_block_nobody_waits(client):
+    with pytest.raises(KeyError), Pipeline(client) as pipeline:  # noqa: PT012
+        pipeline.echo("hi")
+        raise KeyError("mine")
+    assert client.timeouts == []
+
+
+# --- what is raised for a message ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "words"),
+    [
+        (Outcome.REFUSED, Refused, "no such user: bob"),
+        (Outcome.UNKNOWN, OutcomeUnknown, "may be stored or not"),
+        (Outcome.UNSENT, Unreachable, "not sent"),
+    ],
+)
+def test_each_outcome_but_success_has_its_exception(client, pipeline, outcome, error, words):
+    receipt = pipeline.send("bob", "hi")
+    client.resolves(outcome)
+    raised = failure(receipt)
+    assert type(raised) is error
+    assert words in str(raised)
+    assert getattr(raised, "code", "") == receipt.code
+
+
+# --- of real clients ----------------------------------------------------------------------
+
+
+class Slow:
+    """A broker that carries out what it is sent when it is told to; nobody's name is nobody."""
+
+    def __init__(self, puppets):
+        self.waiting = []
+        self.answering = True
+        self.puppet = puppets(self._script)
+
+    def _script(self, puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Bye):
+            puppet.tells(identity, Farewell("left", "goodbye"))
+        if isinstance(message, Send | Echo):
+            self.waiting.append((identity, message))
+        while self.answering and self.waiting:
+            identity, command = self.waiting.pop(0)
+            refused = getattr(command, "to", None) == "nobody"
+            refusals = (Refusal(command.cseq, "no_such_user", "no such user"),) * refused
+            puppet.tells(identity, Ack(command.cseq - 1, command.cseq, refusals))
+
+
+@pytest.fixture
+def broker(puppets):
+    return Slow(puppets)
+
+
+@pytest.fixture
+def alice(broker):
+    with Client("alice", broker.puppet.address, hear=False) as alice:
+        yield alice
+
+
+def test_a_receipt_waits_until_the_broker_has_the_message(alice):
+    receipt = alice.pipeline().send("bob", "hi")
+    assert type(receipt) is Receipt
+    for _ in range(2):
+        assert receipt.wait() is None
+    assert receipt.outcome is Outcome.ACCEPTED
+
+
+def test_a_receipt_raises_what_was_refused_whenever_it_is_asked(alice):
+    good, bad, last = map(partial(alice.pipeline().send, text="hi"), ("bob", "nobody", "bob"))
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"^no such user: nobody$") as caught:
+            bad.wait(WITHIN)
+        assert caught.value.code == "no_such_user"
+    last.wait(WITHIN)
+    assert good.outcome is last.outcome is Outcome.ACCEPTED
+
+
+def test_a_receipt_that_was_waited_for_in_vain_may_be_asked_again(alice, broker, until):
+    broker.answering = False
+    receipt = alice.pipeline().echo("hi")
+    until(lambda: broker.waiting)
+    with pytest.raises(OutcomeUnknown, match="may be stored or not"):
+        receipt.wait(0.01)
+    assert not receipt.done
+    broker.answering = True
+    alice.sync(0)  # A PING, which the broker hears.
+    receipt.wait(WITHIN)
+    assert receipt.outcome is Outcome.ACCEPTED
+
+
+def test_who_waits_in_vain_for_what_was_never_sent_takes_it_back(alice, broker, until):
+    pipeline = alice.pipeline()
+    broker.puppet.close()
+    until(lambda: not alice.listening)
+    receipt, other = pipeline.echo("withdrawn"), pipeline.echo("still wanted")
+    with pytest.raises(Unreachable, match="nothing was sent"):
+        receipt.wait(0.01)
+    assert (receipt.outcome, other.outcome) == (Outcome.UNSENT, Outcome.PENDING)
+    with pytest.raises(Unreachable):
+        receipt.wait()
+
+
+def test_a_pipeline_of_a_real_client_keeps_the_refused_in_order(alice):
+    with pytest.raises(Refused, match="nobody"), alice.pipeline() as pipeline:  # noqa: PT012
+        for number in range(4):
+            pipeline.send("bob", f"fine {number}")
+            pipeline.send("nobody", f"lost {number}")
+    assert [receipt.text for receipt in pipeline.refused] == [f"lost {n}" for n in range(4)]
+
+
+def test_a_long_pipeline_holds_its_caller_back(alice, monkeypatch):
+    monkeypatch.setattr(client_module, "MOST_PENDING", 16)
+    most = 0
+    with alice.pipeline() as pipeline:
+        for number in range(300):
+            pipeline.echo(str(number))
+            most = max(most, len(pipeline._pending))
+    assert most <= 17
+
+
+def test_a_pipeline_to_a_stopped_broker_does_not_say_that_nothing_was_sent(chatbroker):
+    """More than the window is waiting: the last was not sent, and the first were."""
+    alice = chatbroker.client("alice", hear=False)
+    chatbroker.signal(signal.SIGSTOP)
+    pipeline = alice.pipeline()
+    for number in range(1500):
+        pipeline.echo(str(number))
+    alice.wait_until(lambda: alice._core.outbox.uncertain, WITHIN)
+    with pytest.raises(OutcomeUnknown):
+        pipeline.flush(0.2)
