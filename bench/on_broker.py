@@ -73,7 +73,7 @@ def _probe(prober: Session, readers: Sequence[Subscriber], observer: Observer) -
             raise Stuck("not every subscription took effect")
         if not all(reader.heard for reader in readers):
             said += 1
-            prober.say(Echo(said, TEXT))
+            prober.say(Echo(said, (TEXT,)))
         for reader in readers:
             if not reader.heard or reader.counted < said:
                 reader.read()

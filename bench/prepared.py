@@ -35,11 +35,8 @@ def commands(to: str, frames: int, a_frame: int) -> list[bytes]:
     encode = Encoder().encode
     made = []
     for first in range(1, frames * a_frame + 1, a_frame):
-        numbers = range(first, first + a_frame)
-        if to:
-            made.append(b"".join([encode(Send(number, to, TEXT)) for number in numbers]))
-        else:
-            made.append(b"".join([encode(Echo(number, TEXT)) for number in numbers]))
+        texts = (TEXT,) * a_frame
+        made.append(encode(Send(first, to, texts) if to else Echo(first, texts)))
     return made
 
 

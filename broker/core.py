@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from ..wire.codec import FROM_CLIENT, Decoder, Run, Unsendable
+from ..wire.codec import FROM_CLIENT, Decoder
 from ..wire.errors import BadName, Code, VersionMismatch, WireError
 from ..wire.limits import (
     EPOCH_LENGTH,
@@ -51,6 +51,14 @@ from .readers import Readers, pack_batches
 from .registry import FreshBytes, Registry, Settings, User
 from .session import Session, State
 from .turn import Route, Turn
+
+ENOUGH_EVENTS = 60_000
+"""Commands after which no further frame is begun in a turn: a frame holds 60,000 of empty
+texts."""
+
+ENOUGH_REPLIES = 4 * 1024 * 1024
+"""Bytes of replies after which no further frame is begun in a turn: three hundred observers
+that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes on."""
 
 
 class Needs(IntEnum):
@@ -192,9 +200,9 @@ class Broker:
         return 0.02 if self._door.waiting else 0.5
 
     @property
-    def replies(self) -> int:
-        """Bytes that the turn has to say so far to those who asked."""
-        return self._out.replies
+    def full(self) -> bool:
+        """Whether the turn has enough to do: what else is waiting should wait for the next."""
+        return self._said.events > ENOUGH_EVENTS or self._out.replies > ENOUGH_REPLIES
 
     # --- coming and going -----------------------------------------------------------------
 
@@ -211,68 +219,53 @@ class Broker:
     # --- commands -------------------------------------------------------------------------
 
     def _send(self, session: Session, message: Send) -> None:
-        cseq, to, text = message
-        self._say_one(session, cseq, to, text)
+        cseq, to, texts = message
+        self._say(session, cseq, to, texts)
 
     def _say_to_all(self, session: Session, message: Echo) -> None:
-        cseq, text = message
-        self._say_one(session, cseq, None, text)
+        cseq, texts = message
+        self._say(session, cseq, None, texts)
 
-    def _say_one(self, session: Session, cseq: int, to: str | None, text: str) -> None:
-        route = self._said.routes.get((session.user, to))  # type: ignore[arg-type]  # Needs.USER
-        if route is None or cseq != session.cseq + 1:
-            return self._say(session, cseq, to, (text,))
-        # What `_say` does with one that is next and goes the same way as one before it; worth
-        # a quarter of the time of a client that sends a frame for each (bench: "1 a frame").
-        session.cseq = cseq
+    def _say(
+        self, session: Session, cseq: int, to: str | None, texts: tuple[str | None, ...]
+    ) -> None:
+        if cseq != session.cseq + 1:
+            texts = self._unheard(session, cseq, texts)
+            if not texts:
+                return
         self._acks[session] = None
-        event = route.head + self._pack_text(text)
-        for pending in route.pending:
-            pending.append(event)
-        return None
-
-    def _run(self, session: Session, message: Run) -> None:
-        self._say(session, *message)
-
-    def _say(self, session: Session, first: int, to: str | None, texts: tuple[str, ...]) -> None:
-        """Commands with the numbers from *first* on, the same way each: all at once, for a
-        busy frame holds a hundred of them."""
-        known = self._known(session, first)
-        if known is None or known >= len(texts):
-            return
-        texts = texts[known:]
-        sender: User = session.user  # type: ignore[assignment]  # Needs.USER
-        route = self._route(sender, to)
-        if route is None:
-            for _ in texts:
-                session.refuse(Code.NO_SUCH_USER)
-            return
+        first = session.cseq + 1
         session.cseq += len(texts)
+        route = self._said.routes.get((session.user, to))  # type: ignore[arg-type]  # Needs.USER
+        if route is None:
+            route = self._find_route(session.user, to)  # type: ignore[arg-type]
+            if route is None:
+                session.refuse(range(first, session.cseq + 1), Code.NO_SUCH_USER)
+                return
         head, pack = route.head, self._pack_text
-        events = [head + pack(text) for text in texts]
+        events = [head + pack(text) for text in texts if text is not None]
+        if len(events) < len(texts):
+            too_long = [number for number, text in enumerate(texts, first) if text is None]
+            session.refuse(too_long, Code.TOO_LONG)
+        self._said.events += len(events)
         for pending in route.pending:
-            pending.extend(events)
+            pending += events
 
-    def _unsendable(self, session: Session, message: Unsendable) -> None:
-        if self._known(session, message.cseq) == 0:
-            session.refuse(message.code)
-
-    def _known(self, session: Session, first: int) -> int | None:
-        """How many of the commands from *first* on the session has had; None if some are
-        missing before them, which it hears once a turn."""
-        known = session.cseq + 1 - first
+    def _unheard(
+        self, session: Session, cseq: int, texts: tuple[str | None, ...]
+    ) -> tuple[str | None, ...]:
+        """Those of *texts*, numbered from *cseq* on, that the session has not said before."""
+        known = session.cseq + 1 - cseq
         if known < 0:
+            # Some are missing before them; it hears once a turn what is expected.
             self._gaps[session] = None
-            return None
+            return ()
         # Whoever repeats a command hears its outcome again.
-        if known == 0 or session.repeat_from(first - 1):
+        if session.repeat_from(cseq - 1):
             self._acks[session] = None
-        return known
+        return texts[known:]
 
-    def _route(self, sender: User, to: str | None) -> Route | None:
-        route = self._said.routes.get((sender, to))
-        if route is not None:
-            return route
+    def _find_route(self, sender: User, to: str | None) -> Route | None:
         recipient = None if to is None else self._find_user(to)
         if to is not None and (recipient is None or not recipient.on):
             return None
@@ -336,8 +329,6 @@ RULES: dict[type, Rule] = {
     Hello: Rule(Needs.NOTHING, Broker._hello),
     Send: Rule(Needs.USER, Broker._send),
     Echo: Rule(Needs.USER, Broker._say_to_all),
-    Run: Rule(Needs.USER, Broker._run),
-    Unsendable: Rule(Needs.USER, Broker._unsendable),
     Info: Rule(Needs.SESSION, Broker._info),
     Fetch: Rule(Needs.SESSION, Broker._fetch),
     Ping: Rule(Needs.SESSION, Broker._ping),

@@ -45,10 +45,6 @@ MOST_SECONDS = 0.05
 """Seconds after which no further frame is begun in a turn: a frame may hold thousands of tiny
 questions, and others wait for their answers."""
 
-MOST_REPLIES = 4 * 1024 * 1024
-"""Bytes of replies after which no further frame is begun in a turn: three hundred observers
-that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes on."""
-
 PART_COST = 64
 """What a discarded part counts towards MOST_BYTES, however small it is."""
 
@@ -200,7 +196,7 @@ class Server:
         size = 0
         until = time.monotonic() + MOST_SECONDS
         for _ in range(MOST_FRAMES):
-            if size > MOST_BYTES or core.replies > MOST_REPLIES or time.monotonic() > until:
+            if size > MOST_BYTES or core.full or time.monotonic() > until:
                 break
             try:
                 identity = receive(zmq.NOBLOCK)

@@ -14,7 +14,7 @@ A session outlives its connections.  Its life, as states and what moves them::
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -127,12 +127,11 @@ class Session:
         """Moves along TRANSITIONS; KeyError is a bug of the broker's."""
         self.state = TRANSITIONS[self.state, what]
 
-    def refuse(self, code: Code) -> None:
-        """Takes the next command number and stores that it was refused."""
-        self.cseq += 1
+    def refuse(self, cseqs: Iterable[int], code: Code) -> None:
+        """Stores that the commands with these numbers, none above `cseq`, were refused."""
+        self._refused.extend([Refusal(cseq, code.value, WORDS[code]) for cseq in cseqs])
         while self._refused and self._refused[0].cseq <= self.cseq - WINDOW:
             self._refused.popleft()
-        self._refused.append(Refusal(self.cseq, code.value, WORDS[code]))
 
     def repeat_from(self, resolved: int) -> bool:
         """The client knows the outcomes up to *resolved*: what follows is to be told again.

@@ -30,6 +30,8 @@ class Turn:
         self._dirty: dict[Log, User | None] = {}
         self.routes: dict[tuple[User, str | None], Route] = {}
         """By sender and the recipient's name as it was typed; None for everyone."""
+        self.events = 0
+        """How many were said."""
 
     def route(self, sender: User, to: str | None, recipient: User | None, time: int) -> Route:
         """Finds the way of an event and keeps it for those after it.
@@ -62,4 +64,5 @@ class Turn:
         ]
         self._dirty.clear()
         self.routes.clear()
+        self.events = 0
         return taken

@@ -13,7 +13,9 @@ from enum import Enum, auto
 
 from ..wire.codec import Encoder
 from ..wire.errors import Code
+from ..wire.limits import MAX_TEXTS
 from ..wire.messages import Ack, Echo, Send
+from ..wire.names import bytes_at_most
 
 
 class Outcome(Enum):
@@ -94,17 +96,20 @@ class Outbox:
     def due(self, window: int, size: int) -> Iterator[bytes]:
         """Packed commands to send now: while fewer than *window* are under way, and until
         *size* bytes are reached."""
-        waiting, flying, encode = self._waiting, self._flying, self._encode
-        cseq = self.sent
+        waiting, flying = self._waiting, self._flying
         while waiting and len(flying) < window and size > 0:
-            ticket = waiting.popleft()
-            ticket.sent = True
-            flying.append(ticket)
-            cseq += 1
-            to = ticket.to
-            packed = encode(Echo(cseq, ticket.text) if to is None else Send(cseq, to, ticket.text))
-            size -= len(packed)
-            yield packed
+            cseq, to = self.sent + 1, waiting[0].to
+            # Those that go the same way share a message.
+            most = min(window - len(flying), MAX_TEXTS)
+            texts: list[str] = []
+            while waiting and waiting[0].to == to and len(texts) < most and size > 0:
+                ticket = waiting.popleft()
+                ticket.sent = True
+                flying.append(ticket)
+                texts.append(ticket.text)
+                size -= bytes_at_most(ticket.text)
+            said = tuple(texts)
+            yield self._encode(Echo(cseq, said) if to is None else Send(cseq, to, said))
         self._ever_sent = max(self._ever_sent, self.sent)
 
     def acknowledge(self, ack: Ack) -> bool:

@@ -142,8 +142,8 @@ def valid_frames(dice):
     return [
         hello(dice.choice(["mallory", "", "polite", "trudy"])),
         hello("mallory", version=dice.choice([0, 2, 2**31])),
-        encode(Send(number, dice.choice(["polite", "nobody", "mallory", ""]), text)),
-        encode(Echo(number, text)),
+        encode(Send(number, dice.choice(["polite", "nobody", "mallory", ""]), (text,))),
+        encode(Echo(number, (text,))),
         encode(Info(number, dice.choice(["", "a", "zzz"]))),
         encode(Fetch(number, log, epoch, dice.choice([0, number]), number)),
         encode(Ping(number, number, 0, (Cursor(log, epoch, number),))),
@@ -269,7 +269,7 @@ def test_a_frame_over_the_limit_costs_its_sender_the_connection(broker, peers, p
     (welcome,) = other.ask(hello("trudy"))
     assert isinstance(welcome, Welcome)
     peer.ask(hello("mallory"))
-    peer.socket.send(encode(Echo(1, "x")) + b"x" * MAX_FRAME)
+    peer.socket.send(encode(Echo(1, ("x",))) + b"x" * MAX_FRAME)
     assert peer.is_cut()
     polite()
     assert other.ask(encode(Info(1, "")))

@@ -13,7 +13,7 @@ import msgpack
 
 from . import limits
 from .batch import encode_batch, pack_event, parse_event
-from .errors import BadFrame, Code, UnknownKind, VersionMismatch
+from .errors import BadFrame, UnknownKind, VersionMismatch
 from .messages import (
     KINDS,
     Ack,
@@ -73,30 +73,6 @@ _id_or_none = binary(0, limits.ID_LENGTH)
 _cursors = array(limits.MAX_FOLLOWS, record(Cursor, _log, _epoch, integer))
 
 
-class Unsendable:
-    """A SEND or ECHO whose number is good and whose content breaks a limit.
-
-    It takes its number and is refused with ``code``: one bad command does not cost its
-    sender the rest of the frame.
-    """
-
-    __slots__ = ("code", "cseq")
-
-    def __init__(self, cseq: int, code: Code) -> None:
-        self.cseq = cseq
-        self.code = code
-
-
-class Run(NamedTuple):
-    """SENDs to one recipient, or ECHOs, with consecutive numbers: all that was in a frame."""
-
-    first: int
-    """The number of the first."""
-    to: str | None
-    """None for ECHOs."""
-    texts: tuple[str, ...]
-
-
 # The two commands are decoded by hand, and made without the Python function that is the
 # constructor of a NamedTuple: they are nearly all there is to decode in a busy broker, and
 # the general way costs more than twice as much (bench: "decode").
@@ -104,68 +80,42 @@ _make = tuple.__new__
 _MAX_INT, _MAX_NAME = limits.MAX_INT, limits.MAX_NAME
 
 
-def _send(item: tuple[Any, ...]) -> Send | Unsendable:
+def _send(item: tuple[Any, ...]) -> Send:
     if len(item) != 4:
         if len(item) < 4:
             raise BadFrame("SEND has 3 fields")
         check_depth(item[4:], 1)
         item = item[:4]
-    _, cseq, to, text = item
-    if type(to) is not str or type(text) is not str:
-        raise BadFrame("SEND wants a name and a text")
-    if type(cseq) is not int or not 0 < cseq <= _MAX_INT:
-        raise BadFrame("a command number is from 1 to 2^63-1")
-    if len(to) > _MAX_NAME:
-        return Unsendable(cseq, Code.NO_SUCH_USER)
-    if len(text) > SURELY_FITS and not fits(text):
-        return Unsendable(cseq, Code.TOO_LONG)
-    return _make(Send, (cseq, to, text))
+    _, cseq, to, texts = item
+    if type(to) is not str:
+        raise BadFrame("SEND wants a name")
+    # One bad command does not cost its sender the rest of the frame.
+    return _make(Send, (cseq, to if len(to) <= _MAX_NAME else "", _texts(cseq, texts)))
 
 
-def _echo(item: tuple[Any, ...]) -> Echo | Unsendable:
+def _echo(item: tuple[Any, ...]) -> Echo:
     if len(item) != 3:
         if len(item) < 3:
             raise BadFrame("ECHO has 2 fields")
         check_depth(item[3:], 1)
         item = item[:3]
-    _, cseq, text = item
-    if type(text) is not str:
-        raise BadFrame("ECHO wants a text")
-    if type(cseq) is not int or not 0 < cseq <= _MAX_INT:
+    _, cseq, texts = item
+    return _make(Echo, (cseq, _texts(cseq, texts)))
+
+
+def _texts(cseq: object, texts: object) -> tuple[str | None, ...]:
+    """The texts that are numbered from *cseq* on, with None for each that is too long."""
+    if type(texts) is not tuple or not texts:
+        raise BadFrame("an array of at least one text is wanted")
+    if type(cseq) is not int or not 0 < cseq <= _MAX_INT - len(texts) + 1:
         raise BadFrame("a command number is from 1 to 2^63-1")
-    if len(text) > SURELY_FITS and not fits(text):
-        return Unsendable(cseq, Code.TOO_LONG)
-    return _make(Echo, (cseq, text))
-
-
-def _run(items: list[Any]) -> Run | None:
-    """All of a busy frame as one value, or None if it is not of one kind and one way.
-
-    What `_send` and `_echo` check message by message, this checks by column: a fifth of the
-    cost, and what uses it saves more (bench: "decode", "direct").  What it does not take
-    goes the general way, so it never refuses anything.
-    """
-    try:
-        kinds, cseqs, *tos, texts = zip(*items, strict=True)
-    except (TypeError, ValueError):
-        return None
-    first, count = cseqs[0], len(items)
-    if (
-        set(map(type, cseqs)) != {int}
-        or not 0 < first <= _MAX_INT - count
-        or cseqs != tuple(range(first, first + count))
-        or set(map(type, kinds)) != {int}
-        or set(map(type, texts)) != {str}
-        or max(map(len, texts)) > SURELY_FITS
-    ):
-        return None
-    if kinds.count(Kind.ECHO) == count and not tos:
-        return Run(first, None, texts)
-    if kinds.count(Kind.SEND) == count and len(tos) == 1:
-        to = tos[0][0]
-        if type(to) is str and len(to) <= _MAX_NAME and tos[0].count(to) == count:
-            return Run(first, to, texts)
-    return None
+    all_fit = True
+    for text in texts:
+        if type(text) is not str:
+            raise BadFrame("a text is a string")
+        if len(text) > SURELY_FITS:
+            all_fit = all_fit and fits(text)
+    return texts if all_fit else tuple([text if fits(text) else None for text in texts])
 
 
 def _hello(item: tuple[Any, ...]) -> Hello:
@@ -232,8 +182,6 @@ class Direction(NamedTuple):
     a few bytes could claim megabytes, at each of a thousand levels."""
     most_messages: int
     """In one frame."""
-    runs: bool
-    """Whether commands may be among them, which come in runs."""
 
 
 _CLIENT_PARSERS: dict[int, _Parser] = {
@@ -277,8 +225,8 @@ _BROKER_PARSERS: dict[int, _Parser] = {
     Kind.FAREWELL: _message(Farewell, _code, _words),
 }
 
-FROM_CLIENT = Direction(_CLIENT_PARSERS, limits.MAX_ELEMENTS, limits.MAX_MESSAGES, True)
-FROM_BROKER = Direction(_BROKER_PARSERS, limits.MAX_EVENTS, limits.MAX_FRAME, False)
+FROM_CLIENT = Direction(_CLIENT_PARSERS, limits.MAX_ELEMENTS, limits.MAX_MESSAGES)
+FROM_BROKER = Direction(_BROKER_PARSERS, limits.MAX_EVENTS, limits.MAX_FRAME)
 
 
 def _no_extensions(code: int, data: bytes) -> NoReturn:
@@ -289,7 +237,7 @@ class Decoder:
     """Takes frames of one direction apart: FROM_CLIENT or FROM_BROKER."""
 
     def __init__(self, direction: Direction) -> None:
-        kinds, self._most_elements, self._most_messages, self._runs = direction
+        kinds, self._most_elements, self._most_messages = direction
         # Plain ints, which a dict finds by identity; members of an Enum it has to compare.
         self._kinds = {int(kind): parser for kind, parser in kinds.items()}
         self._renew()
@@ -309,10 +257,7 @@ class Decoder:
         )
 
     def decode(self, frame: bytes) -> list[Any]:
-        """The messages of *frame*, all of them or none.  Raises WireError only.
-
-        Commands come as Send, Echo and Unsendable, or as a Run if there is nothing else.
-        """
+        """The messages of *frame*, all of them or none.  Raises WireError only."""
         if len(frame) > limits.MAX_FRAME:
             raise BadFrame(f"a frame is at most {limits.MAX_FRAME} bytes")
         try:
@@ -332,9 +277,6 @@ class Decoder:
             items = self._several(frame)
             if len(items) > self._most_messages:
                 raise BadFrame(f"at most {self._most_messages} messages to a frame") from None
-            run = _run(items) if self._runs else None
-            if run is not None:
-                return [run]
         except Exception as error:  # noqa: BLE001 - msgpack raises several kinds; none may pass
             if not frame:
                 raise BadFrame("an empty frame") from None

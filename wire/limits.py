@@ -41,7 +41,10 @@ MAX_MESSAGES = 2048
 """Messages in one frame of a client: twice the commands it may have unresolved.  64 KiB could
 hold 32,000 questions, and others would wait while they are answered."""
 
-MAX_ELEMENTS = 64
+MAX_TEXTS = 256
+"""Texts in one SEND or ECHO."""
+
+MAX_ELEMENTS = MAX_TEXTS
 """Elements of one array in what a client sends."""
 
 MAX_EVENTS = 4096

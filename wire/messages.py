@@ -138,18 +138,23 @@ class Hello(NamedTuple):
 
 
 class Send(NamedTuple):
-    """A text to one user."""
+    """Texts to one user: as many commands, with consecutive numbers."""
 
     cseq: int
+    """The number of the first."""
     to: str
-    text: str
+    """Decoded, it is empty if it is longer than any name."""
+    texts: tuple[str | None, ...]
+    """Decoded, None stands for one that is too long."""
 
 
 class Echo(NamedTuple):
-    """A text to everyone."""
+    """Texts to everyone: as many commands, with consecutive numbers."""
 
     cseq: int
-    text: str
+    """The number of the first."""
+    texts: tuple[str | None, ...]
+    """Decoded, None stands for one that is too long."""
 
 
 class Info(NamedTuple):

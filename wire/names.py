@@ -53,6 +53,11 @@ def checked_text(text: str) -> str:
     return text
 
 
+def bytes_at_most(text: str) -> int:
+    """A bound of the size of *text* when it is packed, which costs nothing to know."""
+    return 5 + (len(text) if text.isascii() else 4 * len(text))
+
+
 def fits(text: str) -> bool:
     """Whether *text*, decoded from UTF-8, is within MAX_TEXT bytes."""
     return len(text) <= SURELY_FITS or len(text.encode()) <= MAX_TEXT

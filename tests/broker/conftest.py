@@ -143,12 +143,12 @@ class Peer:
     def send(self, to: str, text: str) -> Send:
         """The next command: a text to one user."""
         self.cseq += 1
-        return Send(self.cseq, to, text)
+        return Send(self.cseq, to, (text,))
 
     def echo(self, text: str) -> Echo:
         """The next command: a text to everyone."""
         self.cseq += 1
-        return Echo(self.cseq, text)
+        return Echo(self.cseq, (text,))
 
     def sends(self, to: str, text: str) -> Heard:
         return self.says(self.send(to, text))

@@ -139,7 +139,7 @@ def test_a_refused_command_needs_no_journal(watched):
 
 def test_a_turn_is_answered_in_one_frame_and_in_a_fixed_order(world):
     alice = world.joins("alice")
-    note, gap = alice.send("alice", "note to self"), Echo(99, "a gap")
+    note, gap = alice.send("alice", "note to self"), Echo(99, ("a gap",))
     alice.posts(note, Ping(1, 1, 0, ()), gap, Info(2, ""), alice.echo("to all"))
     alice.posts(Info(3, ""))
     world.turn()

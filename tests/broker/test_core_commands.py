@@ -260,27 +260,27 @@ def test_a_refused_command_sent_again_hears_its_refusal_again(world, alice):
 def test_a_number_with_another_text_is_still_a_duplicate(world, alice):
     alice.echoes("first")
     world.hears(b"echo\0")
-    assert alice.says(Echo(1, "second")) == [Ack(0, 1, ())]
+    assert alice.says(Echo(1, ("second",))) == [Ack(0, 1, ())]
     assert world.hears(b"echo\0") == []
 
 
 def test_a_text_that_is_too_long_is_a_duplicate_too(alice):
     alice.echoes("first")
-    assert alice.says(Echo(1, "x" * (MAX_TEXT + 1))) == [Ack(0, 1, ())]
+    assert alice.says(Echo(1, ("x" * (MAX_TEXT + 1),))) == [Ack(0, 1, ())]
 
 
 def test_after_a_gap_the_expected_number_is_told_once_a_turn(world, alice):
     alice.echoes("one")
     world.hears(b"echo\0")
-    alice.posts(Echo(3, "three"), Echo(4, "four"))
-    alice.posts(Echo(5, "x" * (MAX_TEXT + 1)), Echo(MAX_INT, "far ahead"))
+    alice.posts(Echo(3, ("three",)), Echo(4, ("four",)))
+    alice.posts(Echo(5, ("x" * (MAX_TEXT + 1),)), Echo(MAX_INT, ("far ahead",)))
     world.turn()
     assert alice.hears() == [Error("out_of_order", "command 2 is expected next", 2)]
     assert world.hears(b"echo\0") == []
 
 
 def test_what_fills_a_gap_in_the_same_turn_counts(world, alice):
-    alice.posts(Echo(2, "two"), Echo(1, "one"))
+    alice.posts(Echo(2, ("two",)), Echo(1, ("one",)))
     world.turn()
     heard = alice.hears()
     assert heard.of(Ack) == [Ack(0, 1, ())]
@@ -289,8 +289,8 @@ def test_what_fills_a_gap_in_the_same_turn_counts(world, alice):
 
 
 def test_the_first_command_is_number_1(alice):
-    assert alice.says(Echo(2, "two")).of(Error)[0].ref == 1
-    assert alice.says(Send(0, "bob", "zero")).codes == ["bad_frame"]
+    assert alice.says(Echo(2, ("two",))).of(Error)[0].ref == 1
+    assert alice.says(Send(0, "bob", ("zero",))).codes == ["bad_frame"]
 
 
 def test_after_coming_back_all_unresolved_commands_may_be_sent_again(world, alice, bob):
@@ -310,7 +310,7 @@ def test_whatever_is_lost_or_doubled_each_command_is_carried_out_once_in_order(w
     alice, bob = world.joins("alice"), world.joins("bob")
     last = data.draw(st.integers(1, 12))
     # Every third goes to nobody.
-    commands = [Send(n, "bob" if n % 3 else "nobody", str(n)) for n in range(1, last + 1)]
+    commands = [Send(n, "bob" if n % 3 else "nobody", (str(n),)) for n in range(1, last + 1)]
     outcomes: dict[int, bool] = {}
     starts = data.draw(st.lists(st.tuples(st.integers(0, 11), st.booleans()), max_size=8))
     for start, reconnects in [*starts, *[(n, False) for n in range(last)]]:
@@ -323,16 +323,19 @@ def test_whatever_is_lost_or_doubled_each_command_is_carried_out_once_in_order(w
     assert heard == [str(n) for n in range(1, last + 1) if n % 3]
 
 
-# --- runs: frames of commands that all go the same way ------------------------------------
+# --- several texts in one message -----------------------------------------------------------
 
 
 @pytest.fixture(params=["to one", "to all"])
-def run(request, alice, bob) -> list:
-    """Five commands of alice's, 1 to 5, with their numbers as texts."""
-    return {
-        "to one": [Send(number, "bob", str(number)) for number in range(1, 6)],
-        "to all": [Echo(number, str(number)) for number in range(1, 6)],
-    }[request.param]
+def run(request, alice, bob):
+    """A message of alice's with the commands from one number to another, of 1 to 5, and their
+    numbers as texts."""
+
+    def between(first: int = 1, last: int = 5) -> Send | Echo:
+        texts = tuple([str(number) for number in range(first, last + 1)])
+        return Send(first, "bob", texts) if request.param == "to one" else Echo(first, texts)
+
+    return between
 
 
 @pytest.fixture
@@ -342,19 +345,19 @@ def said(alice, bob):
 
 
 def test_a_run_is_carried_out_in_order(alice, run, said):
-    assert alice.says(*run).of(Ack) == [Ack(0, 5, ())]
+    assert alice.says(run()).of(Ack) == [Ack(0, 5, ())]
     assert said() == ["1", "2", "3", "4", "5"]
 
 
 def test_of_a_run_that_is_partly_known_the_rest_is_carried_out(alice, run, said):
-    alice.says(*run[:3])
-    assert alice.says(*run).of(Ack) == [Ack(0, 5, ())]
+    alice.says(run(1, 3))
+    assert alice.says(run()).of(Ack) == [Ack(0, 5, ())]
     assert said() == ["1", "2", "3", "4", "5"]
 
 
 def test_of_a_run_that_begins_in_what_is_known_the_rest_is_carried_out(alice, run, said):
-    alice.says(*run[:3])
-    assert alice.says(*run[1:]).of(Ack) == [Ack(1, 5, ())]
+    alice.says(run(1, 3))
+    assert alice.says(run(2)).of(Ack) == [Ack(1, 5, ())]
     assert said() == ["1", "2", "3", "4", "5"]
 
 
@@ -362,56 +365,65 @@ def test_of_a_run_that_begins_in_what_is_known_the_rest_is_carried_out(alice, ru
 def test_a_run_that_is_known_is_acknowledged_again_and_not_carried_out(
     alice, run, said, first, last
 ):
-    alice.says(*run)
-    assert alice.says(*run[first - 1 : last]) == [Ack(first - 1, 5, ())]
+    alice.says(run())
+    assert alice.says(run(first, last)) == [Ack(first - 1, 5, ())]
     assert said() == ["1", "2", "3", "4", "5"]
 
 
 def test_a_run_twice_in_a_turn_is_carried_out_once(world, alice, run, said):
-    alice.posts(*run)
-    alice.posts(*run)
+    alice.posts(run())
+    alice.posts(run())
     world.turn()
     assert alice.hears().of(Ack) == [Ack(0, 5, ())]
     assert said() == ["1", "2", "3", "4", "5"]
 
 
 def test_of_a_run_after_a_gap_nothing_is_carried_out(alice, run, said):
-    alice.says(run[0])
-    heard = alice.says(*run[2:])
+    alice.says(run(1, 1))
+    heard = alice.says(run(3))
     assert heard == [Error("out_of_order", "command 2 is expected next", 2)]
     assert said() == ["1"]
-    assert alice.says(*run[1:]).of(Ack) == [Ack(1, 5, ())]
+    assert alice.says(run(2)).of(Ack) == [Ack(1, 5, ())]
     assert said() == ["1", "2", "3", "4", "5"]
 
 
 def test_a_run_fills_the_gap_before_another(world, alice, run, said):
-    alice.posts(*run[3:])
-    alice.posts(*run[:3])
-    alice.posts(*run[3:])
+    alice.posts(run(4))
+    alice.posts(run(1, 3))
+    alice.posts(run(4))
     world.turn()
     assert alice.hears().of(Ack) == [Ack(0, 5, ())]
     assert said() == ["1", "2", "3", "4", "5"]
 
 
 def test_a_run_to_nobody_is_refused_number_by_number(world, alice):
-    (ack,) = alice.says(*[alice.send("carol", "hello?") for _ in range(3)])
+    (ack,) = alice.says(Send(1, "carol", ("hello?",) * 3))
     assert ack == Ack(0, 3, tuple(Refusal(n, "no_such_user", "no such user") for n in (1, 2, 3)))
     assert world.journal.events == 0
 
 
 def test_of_a_run_that_is_partly_refused_the_rest_may_arrive(world, alice):
-    run = [alice.send("carol", str(number)) for number in range(1, 6)]
-    alice.says(*run[:3])
+    alice.says(Send(1, "carol", ("1", "2", "3")))
     carol = world.joins("carol")
-    assert resolved(alice.says(*run).of(Ack)) == {1: False, 2: False, 3: False, 4: True, 5: True}
+    again = Send(1, "carol", ("1", "2", "3", "4", "5"))
+    assert resolved(alice.says(again).of(Ack)) == {1: False, 2: False, 3: False, 4: True, 5: True}
     assert carol.hears().texts == ["4", "5"]
 
 
 def test_of_a_run_that_is_partly_carried_out_the_rest_may_be_refused(world, alice, bob):
-    run = [alice.send("bob", str(number)) for number in range(1, 6)]
-    alice.says(*run[:3])
+    alice.says(Send(1, "bob", ("1", "2", "3")))
     bob.says(Bye())
-    assert resolved(alice.says(*run).of(Ack)) == {1: True, 2: True, 3: True, 4: False, 5: False}
+    again = Send(1, "bob", ("1", "2", "3", "4", "5"))
+    assert resolved(alice.says(again).of(Ack)) == {1: True, 2: True, 3: True, 4: False, 5: False}
+
+
+def test_a_text_that_is_too_long_is_refused_alone(alice, bob):
+    long = "x" * (MAX_TEXT + 1)
+    said = Send(1, "bob", ("1", long, "3", long)), Echo(5, (long, "6"))
+    outcomes = resolved(alice.says(*said).of(Ack))
+    assert outcomes == {1: True, 2: False, 3: True, 4: False, 5: False, 6: True}
+    assert bob.hears().texts == ["1", "3"]
+    assert bob.fetches("echo").texts == ["6"]
 
 
 def test_runs_of_several_are_heard_in_the_order_of_their_frames(world, alice, bob):
@@ -435,31 +447,44 @@ def test_two_sessions_of_one_user_that_speak_in_one_turn_are_both_answered(world
 def test_a_run_of_somebody_without_a_name_is_answered_once(world):
     observer, stranger = world.joins(""), world.connects()
     for peer, code in ((observer, "not_allowed"), (stranger, "no_session")):
-        assert peer.says(Echo(1, "one"), Echo(2, "two")).codes == [code]
+        assert peer.says(Echo(1, ("one",)), Echo(2, ("two",))).codes == [code]
     assert world.journal.events == 0
+
+
+def together(commands: list) -> list:
+    """*commands* in as few messages as may be."""
+    made: list = []
+    for command in commands:
+        if made and made[-1][1:-1] == command[1:-1] and type(made[-1]) is type(command):
+            made[-1] = made[-1]._replace(texts=made[-1].texts + command.texts)
+        else:
+            made.append(command)
+    return made
 
 
 @given(data=st.data())
 def test_however_commands_are_cut_into_frames_the_same_is_stored(world_with, data):
-    """Frames of one way and of several, of what is known and what is not, in any turns."""
+    """One text a message and several, of what is known and what is not, in any turns."""
     world = world_with()
     alice, bob = world.joins("alice"), world.joins("bob")
     way = {
-        "bob": lambda n: Send(n, "bob", str(n)),
-        "all": lambda n: Echo(n, str(n)),
-        "nobody": lambda n: Send(n, "nobody", str(n)),
-        "no name": lambda n: Send(n, "n" * (MAX_NAME + 1), str(n)),
+        "bob": lambda n: Send(n, "bob", (str(n),)),
+        "all": lambda n: Echo(n, (str(n),)),
+        "nobody": lambda n: Send(n, "nobody", (str(n),)),
+        "no name": lambda n: Send(n, "n" * (MAX_NAME + 1), (str(n),)),
     }
     stretch = st.tuples(st.sampled_from([*way]), st.integers(1, 6))
     stretches = data.draw(st.lists(stretch, min_size=1, max_size=4))
     ways = [where for where, count in stretches for _ in range(count)]
     commands = [way[where](number) for number, where in enumerate(ways, 1)]
     done = 0
-    cut = st.tuples(st.sampled_from([0, 0, 0, -1, -2, -20, 1]), st.integers(1, 6), st.booleans())
-    for back, count, turns in [*data.draw(st.lists(cut, max_size=10)), (0, len(commands), True)]:
+    backwards = st.sampled_from([0, 0, 0, -1, -2, -20, 1])
+    cut = st.tuples(backwards, st.integers(1, 6), st.booleans(), st.booleans())
+    cuts = [*data.draw(st.lists(cut, max_size=10)), (0, len(commands), True, True)]
+    for back, count, turns, joins in cuts:
         start = max(done + back, 0)
         if frame := commands[start : start + count]:
-            alice.posts(*frame)
+            alice.posts(*(together(frame) if joins else frame))
             if start <= done:
                 done = max(done, start + len(frame))
         if turns:
@@ -529,11 +554,11 @@ def test_what_was_said_in_one_turn_with_a_goodbye_is_carried_out_and_not_acknowl
 
 
 def test_after_a_goodbye_nothing_is_expected_any_more(alice):
-    assert alice.says(Echo(5, "a gap"), Bye()).codes == ["left"]
+    assert alice.says(Echo(5, ("a gap",)), Bye()).codes == ["left"]
 
 
 def test_the_gap_of_one_session_is_not_told_to_the_next(alice):
-    heard = alice.says(Echo(5, "a gap"), alice.hello("bob", session=b"another-session."))
+    heard = alice.says(Echo(5, ("a gap",)), alice.hello("bob", session=b"another-session."))
     assert heard.codes == []
 
 

@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbroker.broker.core import ENOUGH_EVENTS
 from chatbroker.broker.effects import Deliver
 from chatbroker.broker.registry import Registry
 from chatbroker.wire.codec import Encoder
-from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, MAX_MESSAGES, PUSH_WINDOW, VERSION
+from chatbroker.wire.limits import (
+    MAX_FETCH,
+    MAX_FRAME,
+    MAX_MESSAGES,
+    MAX_TEXTS,
+    PUSH_WINDOW,
+    VERSION,
+)
 from chatbroker.wire.messages import (
     Ack,
     Bye,
@@ -147,7 +155,7 @@ def test_a_flood_of_questions_gets_a_bounded_answer(busy, ask):
         "INFO": (Info(1, ""), 2),
         "FETCH": (Fetch(1, "echo", mallory.epoch("echo"), 0, MAX_FETCH), 1),
         "PING": (Ping(1, 0, 0, ()), 40),
-        "ECHO": (Echo(1, ""), 40),
+        "ECHO": (Echo(1, ("",)), 40),
     }[ask]
     for _ in range(frames):
         mallory.posts(full_of(message))
@@ -184,13 +192,26 @@ def test_a_flood_of_messages_does_not_cost_its_recipient_an_answer(world):
 
 def test_a_frame_of_more_messages_than_may_be_is_refused_as_a_whole(world):
     alice = world.joins("alice")
-    assert alice.says(encode(Echo(1, "")) + encode(Bye()) * MAX_MESSAGES).codes == ["bad_frame"]
-    assert alice.says(encode(Echo(1, ""))).of(Ack) == [Ack(0, 1, ())]
+    assert alice.says(encode(Echo(1, ("",))) + encode(Bye()) * MAX_MESSAGES).codes == ["bad_frame"]
+    assert alice.says(encode(Echo(1, ("",)))).of(Ack) == [Ack(0, 1, ())]
+
+
+def test_a_turn_is_full_when_a_frame_of_empty_texts_was_taken(world):
+    alice, broker = world.joins("alice"), world.broker
+    texts = ("",) * MAX_TEXTS
+    last = ENOUGH_EVENTS // MAX_TEXTS
+    for number in range(last + 1):
+        assert not broker.full
+        broker.receive(alice.identity, encode(Echo(1 + MAX_TEXTS * number, texts)))
+    assert broker.full
+    world.turn()
+    assert alice.hears().of(Ack)[-1].upto == MAX_TEXTS * (last + 1)
+    assert not broker.full
 
 
 def test_a_flood_before_hello_gets_one_answer_a_frame(world):
     stranger = world.connects()
-    for message in (Info(1, ""), Echo(1, ""), Ping(1, 0, 0, ())):
+    for message in (Info(1, ""), Echo(1, ("",)), Ping(1, 0, 0, ())):
         assert stranger.says(full_of(message)).codes == ["no_session"]
 
 
@@ -199,14 +220,14 @@ def test_a_flood_of_commands_is_answered_in_a_few_acks(world):
     heard = alice.says(*[alice.send("nobody", "") for _ in range(1000)])
     assert len(heard) <= 10
     # Of duplicates, all that is known is told again, once.
-    alice.says(full_of(Echo(1, "")))
+    alice.says(full_of(Echo(1, ("",))))
     assert told(world, alice) < MAX_FRAME
 
 
 def test_a_flood_of_gaps_gets_one_answer_a_turn(world):
     alice = world.joins("alice")
-    alice.posts(full_of(Echo(9, "")))
-    alice.posts(full_of(Send(7, "alice", "")))
+    alice.posts(full_of(Echo(9, ("",))))
+    alice.posts(full_of(Send(7, "alice", ("",))))
     world.turn()
     assert alice.hears().codes == ["out_of_order"]
 

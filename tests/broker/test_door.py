@@ -493,7 +493,7 @@ def test_an_observer_may_not_speak(world):
     words = "an observer has no name to send as"
     assert observer.echoes("hello") == [Error("not_allowed", words, 0)]
     assert observer.sends("bob", "hello").codes == ["not_allowed"]
-    assert observer.says(Echo(1, "once"), Echo(2, "a frame")).codes == ["not_allowed"]
+    assert observer.says(Echo(1, ("once",)), Echo(2, ("a frame",))).codes == ["not_allowed"]
     assert world.hears(b"echo\0") == []
 
 

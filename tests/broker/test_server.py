@@ -12,6 +12,7 @@ import time
 import pytest
 import zmq
 
+from chatbroker.broker import core as core_module
 from chatbroker.broker import outgoing
 from chatbroker.broker import server as server_module
 from chatbroker.broker.config import Config, StartError
@@ -287,7 +288,7 @@ def test_a_conversation(running, peers):
     alice, bob = peers(server), peers(server)
     alice.joins("alice")
     bob.joins("bob")
-    alice.says(Echo(1, "hi"), Ping(1, 1, 0, ()))
+    alice.says(Echo(1, ("hi",)), Ping(1, 1, 0, ()))
     assert alice.hears(Ack) == Ack(0, 1, ())
     assert alice.hears(Pong).ref == 1
     alice.says(Info(2, ""))
@@ -308,7 +309,7 @@ def test_whoever_subscribes_is_greeted_and_hears_only_that_topic(running, peers,
         while not sub.poll(20):  # PUB takes the subscription a moment after its greeting.
             cseq += 1
             assert cseq < 500
-            alice.says(Echo(cseq, "hi"))
+            alice.says(Echo(cseq, ("hi",)))
         topic, frame = sub.recv_multipart()
         assert topic == b"echo\0"
         (batch,) = Decoder(FROM_BROKER).decode(frame)
@@ -319,7 +320,7 @@ def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers):
     alice = peers(running())
     alice.joins("alice")
     for cseq in range(1, 3 * MOST_FRAMES + 1):
-        alice.says(Echo(cseq, "hi"))
+        alice.says(Echo(cseq, ("hi",)))
     upto = 0
     while upto < 3 * MOST_FRAMES:
         ack = alice.hears(Ack)
@@ -331,12 +332,12 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
     """Hundreds of observers that come back at once would have the broker collect hundreds of
     mebibytes in one turn."""
     most = 2 * MAX_FETCH
-    monkeypatch.setattr(server_module, "MOST_REPLIES", most)
+    monkeypatch.setattr(core_module, "ENOUGH_REPLIES", most)
     server = running()
     alice = peers(server)
     alice.joins("alice")
     for cseq in range(1, 41):
-        alice.says(Echo(cseq, "x" * 16_000))
+        alice.says(Echo(cseq, ("x" * 16_000,)))
     while alice.hears(Ack).upto < 40:
         pass
     observers = [peers(server) for _ in range(12)]
@@ -351,7 +352,7 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
 
     def drains():
         drained = drain()
-        turns.append((drained, server._core.replies))
+        turns.append((drained, server._core._out.replies))
         return drained
 
     server._begin, server._drain = begins_when_all_have_asked, drains
@@ -440,7 +441,7 @@ def test_a_full_peer_is_skipped_and_costs_nobody_else(running, peers):
     alice = peers(server)
     alice.joins("alice")
     for cseq in range(1, 33):
-        alice.says(Echo(cseq, "x" * 16_000))
+        alice.says(Echo(cseq, ("x" * 16_000,)))
     while alice.hears(Ack).upto < 32:
         pass
     welcome = greedy.joins("greedy", follows=("echo",))
@@ -512,7 +513,7 @@ def test_what_was_sent_before_the_end_is_acknowledged(running, peers):
     alice = peers(server)
     alice.joins("alice")
     for cseq in range(1, 101):
-        alice.says(Echo(cseq, "hi"))
+        alice.says(Echo(cseq, ("hi",)))
     acknowledged = alice.hears(Ack).upto
     server.stop()
     while acknowledged < 100:

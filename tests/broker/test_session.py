@@ -18,7 +18,8 @@ def session() -> Session:
 
 
 def refuse(session: Session) -> None:
-    session.refuse(Code.NO_SUCH_USER)
+    session.cseq += 1
+    session.refuse([session.cseq], Code.NO_SUCH_USER)
 
 
 def accept(session: Session, count: int = 1) -> None:
@@ -114,15 +115,18 @@ def test_what_was_refused_is_named_in_the_ack(session):
     assert told(session) == [Ack(0, 3, (refused(2),))]
 
 
-def test_a_refusal_takes_its_number(session):
-    accept(session, 2)
-    refuse(session)
-    assert session.cseq == 3
+def test_several_may_be_refused_at_once(session):
+    accept(session, 5)
+    session.refuse([2, 4, 5], Code.TOO_LONG)
+    (ack,) = told(session)
+    assert [refusal.cseq for refusal in ack.refused] == [2, 4, 5]
+    assert {refusal.code for refusal in ack.refused} == {"too_long"}
 
 
 @pytest.mark.parametrize("code", WORDS)
 def test_the_words_of_a_refusal_are_those_of_its_code(session, code):
-    session.refuse(code)
+    session.cseq += 1
+    session.refuse([1], code)
     (ack,) = told(session)
     assert ack.refused == (Refusal(1, code.value, WORDS[code]),)
 

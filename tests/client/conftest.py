@@ -21,7 +21,6 @@ from typing import Any
 import pytest
 import zmq
 from hypothesis import settings
-from runs import taken_apart
 
 from chatbroker.client.core import ClientCore
 from chatbroker.client.reader import Reader
@@ -83,7 +82,7 @@ class Talk:
     def says(self) -> Heard:
         """What the client sends now."""
         frames = self.core.outgoing(self.now)
-        return Heard(message for frame in frames for message in taken_apart(self._decode(frame)))
+        return Heard(message for frame in frames for message in self._decode(frame))
 
     def connects(self) -> Heard:
         self.core.connected(self.now)
@@ -193,7 +192,7 @@ class Puppet:
                 self.pub.recv()
             if self._router in ready:
                 identity, frame = self._router.recv_multipart()
-                for message in taken_apart(self._decode(frame)):
+                for message in self._decode(frame):
                     self.heard.append(message)
                     self._script(self, identity, message)
 

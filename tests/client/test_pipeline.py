@@ -294,8 +294,10 @@ class Slow:
         while self.answering and self.waiting:
             identity, command = self.waiting.pop(0)
             refused = getattr(command, "to", None) == "nobody"
-            refusals = (Refusal(command.cseq, "no_such_user", "no such user"),) * refused
-            puppet.tells(identity, Ack(command.cseq - 1, command.cseq, refusals))
+            first, last = command.cseq, command.cseq + len(command.texts) - 1
+            numbers = range(first, last + 1) if refused else ()
+            refusals = [Refusal(number, "no_such_user", "no such user") for number in numbers]
+            puppet.tells(identity, Ack(first - 1, last, tuple(refusals)))
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def logs() -> list[str]:
             True,
             tuple(Follow(log, EPOCH, Start.AGE, MOST) for log in logs()),
         ),
-        Send(MOST, NAME, TEXT),
+        Send(MOST, NAME, (TEXT,)),
         Ping(MOST, MOST, MOST, tuple(Cursor(log, EPOCH, MOST) for log in logs())),
     ],
     ids=lambda message: type(message).__name__,
