@@ -218,17 +218,14 @@ class Broker:
 
     # --- commands -------------------------------------------------------------------------
 
-    def _send(self, session: Session, message: Send) -> None:
-        cseq, to, texts = message
-        self._say(session, cseq, to, texts)
-
     def _say_to_all(self, session: Session, message: Echo) -> None:
-        cseq, texts = message
-        self._say(session, cseq, None, texts)
+        self._say(session, (message.cseq, None, message.texts))
 
     def _say(
-        self, session: Session, cseq: int, to: str | None, texts: tuple[str | None, ...]
+        self, session: Session, message: tuple[int, str | None, tuple[str | None, ...]]
     ) -> None:
+        """Carries out a SEND, or what is one but that it goes to everyone (None)."""
+        cseq, to, texts = message
         if cseq != session.cseq + 1:
             texts = self._unheard(session, cseq, texts)
             if not texts:
@@ -327,7 +324,7 @@ class Broker:
 
 RULES: dict[type, Rule] = {
     Hello: Rule(Needs.NOTHING, Broker._hello),
-    Send: Rule(Needs.USER, Broker._send),
+    Send: Rule(Needs.USER, Broker._say),
     Echo: Rule(Needs.USER, Broker._say_to_all),
     Info: Rule(Needs.SESSION, Broker._info),
     Fetch: Rule(Needs.SESSION, Broker._fetch),

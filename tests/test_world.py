@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chatbroker.broker.core import Broker
+from chatbroker.broker.core import RULES, Broker
 from chatbroker.broker.door import Door
 from chatbroker.broker.log import Log, Row
 from chatbroker.broker.session import Session, State
@@ -42,6 +42,7 @@ from chatbroker.wire.messages import (
     Kind,
     Missed,
     Reading,
+    Send,
 )
 from world import QUIET, Life, Noise, Peer, Said, World
 
@@ -670,21 +671,23 @@ def _send_past_the_window(patch: pytest.MonkeyPatch) -> None:
 def _carry_out_duplicates(patch: pytest.MonkeyPatch) -> None:
     say = Broker._say
 
-    def spoilt(self: Broker, session: Session, cseq: int, *rest: Any) -> None:
-        session.cseq = min(session.cseq, cseq - 1)
-        say(self, session, cseq, *rest)
+    def spoilt(self: Broker, session: Session, message: Any) -> None:
+        session.cseq = min(session.cseq, message[0] - 1)
+        say(self, session, message)
 
     patch.setattr(Broker, "_say", spoilt)
+    patch.setitem(RULES, Send, RULES[Send]._replace(handle=spoilt))
 
 
 def _skip_a_gap(patch: pytest.MonkeyPatch) -> None:
     say = Broker._say
 
-    def spoilt(self: Broker, session: Session, cseq: int, *rest: Any) -> None:
-        session.cseq = max(session.cseq, cseq - 1)
-        say(self, session, cseq, *rest)
+    def spoilt(self: Broker, session: Session, message: Any) -> None:
+        session.cseq = max(session.cseq, message[0] - 1)
+        say(self, session, message)
 
     patch.setattr(Broker, "_say", spoilt)
+    patch.setitem(RULES, Send, RULES[Send]._replace(handle=spoilt))
 
 
 def _tell_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
