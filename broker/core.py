@@ -142,15 +142,16 @@ class Broker:
         """The connection is known to be gone."""
         self._door.lost(identity)
 
-    def commit(self, drained: bool = True) -> list[Effect]:
+    def commit(self, all_heard: bool = True) -> list[Effect]:
         """Ends the turn: stores what was said, and returns what to tell whom.
 
         Raises what the journal raises; then nothing of the turn was told, and this broker is
         not to be used again: its numbers are ahead of what is stored.
 
-        *drained*: no more frames were waiting.  Only then does silence mean anything.
+        *all_heard*: every connection that had something to say was heard since it was last
+        so.  Only then does silence mean anything.
         """
-        self._door.expire(drained)
+        self._door.expire(all_heard)
         self._door.admit_waiting()
         self._apply(self._said.take(self._clock.time))
         return self._out.take()
@@ -188,7 +189,7 @@ class Broker:
 
     def shutdown(self) -> list[Effect]:
         """Commits what is pending and says goodbye to everyone."""
-        effects = self.commit(drained=False)
+        effects = self.commit(all_heard=False)
         goodbye = Farewell(Code.SHUTTING_DOWN.value, "the broker is shutting down")
         for session in self._registry.live():
             self._out.reply(session.identity, goodbye)
@@ -258,9 +259,13 @@ class Broker:
             self._gaps[session] = None
             return ()
         # Whoever repeats a command hears its outcome again.
-        if session.repeat_from(cseq - 1):
-            self._acks[session] = None
+        self._repeat(session, cseq - 1)
         return texts[known:]
+
+    def _repeat(self, session: Session, resolved: int) -> None:
+        if session.repeat_from(resolved):
+            self._acks[session] = None
+            self._out.owe(session.outcomes_size)
 
     def _find_route(self, sender: User, to: str | None) -> Route | None:
         recipient = None if to is None else self._find_user(to)
@@ -288,8 +293,7 @@ class Broker:
             return
         if message.sent > session.cseq:
             self._gaps[session] = None
-        if session.repeat_from(message.resolved):
-            self._acks[session] = None
+        self._repeat(session, message.resolved)
         self._readers.confirm(session, message.cursors)
         self._out.reply(session.identity, Pong(message.ref, self._readers.heads(session)))
 

@@ -36,6 +36,8 @@ class Descriptors:
             except (ValueError, OSError) as error:
                 log.warning("descriptors limit=%d could not be raised: %s", soft, error)
         self.limit = MOST if soft == resource.RLIM_INFINITY else soft
+        self.used = 0
+        """How many were in use at the last look."""
         self._enough = True
         self._next_look = 0.0
 
@@ -54,7 +56,7 @@ class Descriptors:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + LOOK_EVERY
-            used = self.in_use()
+            self.used = used = self.in_use()
             enough = used < REFUSE_AT * self.limit
             if enough != self._enough:
                 log.warning(

@@ -24,6 +24,13 @@ from .session import Session, State
 MOST_WAITING = 1000
 """HELLOs that may wait to see whether a name's holder is still there."""
 
+MOST_WAITING_FOR_NAME = 8
+"""Of these, for one name: only one of them can get it."""
+
+PROBE_HOLDS = 0.05
+"""Seconds for which a holder that was probed is taken to be there: shorter than any process
+takes to start, and long enough that a flood of HELLOs does not become a flood for the holder."""
+
 SWEEP_EVERY = 0.25
 """Seconds between two looks for leases that ran out."""
 
@@ -52,8 +59,8 @@ class Door:
         self._clock = clock
         self._epoch = epoch
         self._swept = 0.0
-        self._probed: dict[Session, int] = {}
-        """The holders that were probed in this turn or the last one, and in which."""
+        self._probed: dict[Session, tuple[int, float]] = {}
+        """The holders that were probed lately: in which turn, and when."""
         self.bound: dict[bytes, Session] = {}
         """The LIVE session of each connection."""
         self.waiting: dict[bytes, _Waiting] = {}
@@ -80,39 +87,57 @@ class Door:
         outcome = self._registry.admit(hello, self._clock.time)
         if isinstance(outcome, Session):
             self._welcome(identity, hello, outcome)
-        elif isinstance(outcome, Contested) and len(self.waiting) < MOST_WAITING:
-            self._probe(outcome.holders)
+        elif (
+            isinstance(outcome, Contested)
+            and not self._held(outcome.holders)
+            and self._may_wait(hello)
+        ):
             self.waiting[identity] = _Waiting(hello, self._clock.turn)
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
             self._out.reply(identity, refused)
+
+    def _may_wait(self, hello: Hello) -> bool:
+        names = [waiting.hello.name for waiting in self.waiting.values()]
+        return len(names) < MOST_WAITING and names.count(hello.name) < MOST_WAITING_FOR_NAME
 
     def _stale(self, hello: Hello) -> bool:
         """Whether *hello* is left over from a former connection: the session has moved on."""
         known = self._registry.sessions.get(hello.session)
         return known is not None and hello.attempt < known.attempt
 
-    def _probe(self, holders: list[Session]) -> None:
-        """A holder that was killed may not have been missed yet.  Whatever is sent to it
-        tells: ZeroMQ refuses to send to a connection that is gone."""
-        turn = self._clock.turn
+    def _held(self, holders: list[Session]) -> bool:
+        """Whether one of *holders* is there for certain.
+
+        A holder that was killed may not have been missed yet.  So each is probed: whatever is
+        sent to it tells, for ZeroMQ refuses to send to a connection that is gone.  The turn
+        after knows.
+        """
+        turn, now = self._clock.turn, self._clock.attended
+        unknown = []
         for holder in holders:
-            if holder.state is State.LIVE and self._probed.get(holder) != turn:
-                self._probed[holder] = turn
-                self._out.reply(holder.identity, Pong(0, self._readers.heads(holder)))
+            if holder.state is State.LIVE:
+                probed_in, when = self._probed.get(holder, (turn - 2, -1.0))
+                if probed_in == turn - 1 or (probed_in < turn and now - when <= PROBE_HOLDS):
+                    return True
+                if probed_in < turn:
+                    unknown.append(holder)
+        for holder in unknown:
+            self._probed[holder] = turn, now
+            self._out.reply(holder.identity, Pong(0, self._readers.heads(holder)))
+        return False
 
     def admit_waiting(self) -> None:
         """Looks again at HELLOs that asked for a name whose holders were probed before."""
-        turn = self._clock.turn
         for identity, (hello, since) in list(self.waiting.items()):
-            if since == turn:
+            if since == self._clock.turn:
                 continue
             if self._stale(hello):
                 del self.waiting[identity]
                 continue
             outcome = self._registry.admit(hello, self._clock.time)
             if isinstance(outcome, Contested):
-                if all(holder.state is State.GONE for holder in outcome.holders):
+                if not self._held(outcome.holders):
                     continue
                 outcome = outcome.refusal
             del self.waiting[identity]
@@ -120,8 +145,6 @@ class Door:
                 self._welcome(identity, hello, outcome)
             else:
                 self._out.reply(identity, outcome)
-        if self._probed:
-            self._probed = {s: probed for s, probed in self._probed.items() if probed == turn}
 
     def _welcome(self, identity: bytes, hello: Hello, session: Session) -> None:
         if session.identity != identity and self.bound.get(session.identity) is session:
@@ -149,6 +172,7 @@ class Door:
                 VERSION,
                 user.name if user else "",
                 self._epoch,
+                hello.attempt,
                 session.born,
                 session.cseq,
                 user.credential if user else b"",
@@ -180,14 +204,16 @@ class Door:
         if session is not None:
             self._registry.lost(session, self._clock.attended)
 
-    def expire(self, drained: bool) -> None:
-        """Lets go of the silent.  While frames are waiting (not *drained*) a sign of life may
-        be among them; but a broker that is never done must let go of the dead as well, and
-        within a lease every connection has had its turn."""
-        passed = self._clock.attended - self._swept
-        if passed < SWEEP_EVERY or (not drained and passed < self._settings.lease):
+    def expire(self, all_heard: bool) -> None:
+        """Lets go of the silent, if *all_heard*: else a sign of life may be waiting."""
+        if not all_heard or self._clock.attended - self._swept < SWEEP_EVERY:
             return
         self._swept = self._clock.attended
+        last = self._clock.turn - 1
+        self._probed = {s: probed for s, probed in self._probed.items() if probed[0] >= last}
+        for identity in self.waiting:
+            # Whoever gave up meanwhile is found out, and does not get the name.
+            self._out.reply(identity, Pong(0, ()))
         for session in self._registry.expire(self._clock.attended):
             if self.bound.get(session.identity) is session:
                 del self.bound[session.identity]

@@ -55,6 +55,10 @@ class Outgoing:
             pile.size += len(packed)
             self.replies += len(packed)
 
+    def owe(self, size: int) -> None:
+        """So many bytes of replies will come at the end of the turn."""
+        self.replies += size
+
     def _pile(self, identity: bytes) -> _Pile:
         pile = self._delivered.get(identity)
         if pile is None:

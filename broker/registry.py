@@ -8,7 +8,6 @@ sender holds its name without being on.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
 from typing import NamedTuple
@@ -91,8 +90,10 @@ class Registry:
         self._drop_log = drop_log
         self.users: dict[str, User] = {}
         self.sessions: dict[bytes, Session] = {}
-        self._lapsed: OrderedDict[bytes, float] = OrderedDict()
+        self._lapsed: dict[bytes, float] = {}
         """When each lapsed session is forgotten, the next one first."""
+        self._empty: dict[bytes, None] = {}
+        """Those of them that left neither outcomes nor mail."""
         self._names: list[str] = []
         """Of the users who are on, sorted."""
         self._changes: list[Change] = []
@@ -117,7 +118,7 @@ class Registry:
             if rivals:
                 return Contested(rivals, _already_joined(name))
             session.happen(Happening.HELLO)
-            self._lapsed.pop(session.id, None)
+            self._take_out(session)
         else:
             if len(self.sessions) - len(self._lapsed) >= self._settings.most_sessions:
                 return Refused(Code.BROKER_FULL.value, "the broker cannot take more sessions")
@@ -191,20 +192,30 @@ class Registry:
         for session in overdue:
             session.happen(Happening.EXPIRED)
             self._lapsed[session.id] = clock + self._settings.forget
+            if session.cseq == 0 and (session.user is None or session.user.mailbox.head == 0):
+                self._empty[session.id] = None
             self._settle(session.user, 0)
             if not session.worth_keeping:
                 self._forget(session)
         while self._lapsed:
             id, when = next(iter(self._lapsed.items()))
-            if when > clock and len(self._lapsed) <= self._settings.most_lapsed:
-                break
+            if when > clock:
+                if len(self._lapsed) <= self._settings.most_lapsed:
+                    break
+                # A crowd of those who come and go does not push out what somebody left.
+                id = next(iter(self._empty), id)
             self._forget(self.sessions[id])
         return overdue
 
     def _forget(self, session: Session) -> None:
         session.happen(Happening.FORGOTTEN)
-        self._lapsed.pop(session.id)
+        self._take_out(session)
         self._remove(session)
+
+    def _take_out(self, session: Session) -> None:
+        """The session is no longer one that lapsed."""
+        self._lapsed.pop(session.id, None)
+        self._empty.pop(session.id, None)
 
     def _remove(self, session: Session) -> None:
         del self.sessions[session.id]
@@ -237,14 +248,17 @@ class Registry:
     def take_changes(self) -> list[Change]:
         """Who came on and left since the last call, in order.
 
-        The last two changes of a name tell all there is: somebody left and another came.  A
-        client that comes and goes a thousand times in a frame is not announced as often.
+        The last two changes of a name tell all there is: somebody left and another came.  Of
+        who came and left meanwhile, nothing: a flood of them would stop those who listen.
         """
-        last: dict[str, list[Change]] = {}
+        of_name: dict[str, list[Change]] = {}
         for change in self._changes:
-            last.setdefault(change.name, []).append(change)
+            of_name.setdefault(change.name, []).append(change)
         self._changes.clear()
-        return [change for changes in last.values() for change in changes[-2:]]
+        told: list[Change] = []
+        for first, *_, last in [(changes[0], *changes) for changes in of_name.values()]:
+            told += [first] * (not first.on) + [last] * last.on
+        return told
 
     def page(self, after: str) -> tuple[list[Listed], bool]:
         """The users who are on, from the first name after *after*, and whether more follow."""

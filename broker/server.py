@@ -81,7 +81,9 @@ OPTIONS: dict[int, int] = {
 ROUTER_OPTIONS = OPTIONS | {
     zmq.ROUTER_MANDATORY: 1,
     zmq.ROUTER_HANDOVER: 0,
-    zmq.RCVHWM: 1000,
+    # Frames of at most MAX_FRAME, so 4 MiB from one that sends faster than it is heard; then
+    # TCP holds it back.
+    zmq.RCVHWM: 64,
     # Frames of FRAME_TARGET, so 2 MiB for one that does not read.  What it would be pushed
     # beyond that it fetches; a reader that keeps up has far less under way.
     zmq.SNDHWM: 128,
@@ -127,6 +129,10 @@ class Server:
         self._wake_writer.setblocking(False)
         self._stopping = ""
         self._skipped = 0
+        self._discarding = False
+        """Whether the next part belongs to a message that was refused."""
+        self._heard = 0
+        """Frames since every connection that had something to say was last heard."""
 
     def _bind(self, kind: int, options: dict[int, int], host: str, port: int) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
@@ -170,7 +176,7 @@ class Server:
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
             self._begin()
             drained = self._drain()
-            self._perform(core.commit(drained))
+            self._perform(core.commit(self._all_heard(drained)))
             core.accept_sessions(self._descriptors.enough())
         self._stop()
 
@@ -190,6 +196,17 @@ class Server:
             level = logging.WARNING if stalled > STALL else logging.INFO
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)
 
+    def _all_heard(self, drained: bool) -> bool:
+        """Whether each connection has been heard since this was last so.
+
+        ZeroMQ takes a frame from each that has one in turn.  So they all have been when there
+        were as many frames as there can be connections, even if they never end.
+        """
+        all_heard = drained or self._heard > self._descriptors.used
+        if all_heard:
+            self._heard = 0
+        return all_heard
+
     def _drain(self) -> bool:
         """Hands waiting frames to the core; True if none is left."""
         receive, core = self._router.recv, self._core
@@ -198,18 +215,22 @@ class Server:
         for _ in range(MOST_FRAMES):
             if size > MOST_BYTES or core.full or time.monotonic() > until:
                 break
+            if self._discarding:
+                # The rest of a message of several parts, of which there may be millions.
+                size += PART_COST
+                self._discarding = receive(0, False).more
+                continue
             try:
                 identity = receive(zmq.NOBLOCK)
             except zmq.Again:
                 return True
+            self._heard += 1
             # A Frame knows whether more follows; asking the socket costs twice as much.
             part = receive(0, False)
             frame = part.bytes
             size += len(frame)
             if part.more:
-                # Unbounded otherwise: ZeroMQ limits the size of a part, not their number.
-                while receive(0, False).more:
-                    size += PART_COST
+                self._discarding = True
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
             elif len(identity) != 5 or identity[0]:
                 core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
@@ -253,7 +274,7 @@ class Server:
         more = True
         while more and time.monotonic() < until:
             self._begin()
-            self._perform(self._core.commit(self._drain()))
+            self._perform(self._core.commit(self._all_heard(self._drain())))
             more = self._router.poll(IN_FLIGHT) != 0
         self._begin()
         goodbyes = self._core.shutdown()

@@ -13,7 +13,8 @@ A session outlives its connections.  Its life, as states and what moves them::
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import TYPE_CHECKING
@@ -60,8 +61,13 @@ WORDS = {
     Code.NO_SUCH_USER: "no such user",
     Code.TOO_LONG: f"too long: at most {MAX_TEXT} bytes are allowed",
 }
-"""What is said beside the code of a refused command.  No more: a session keeps a thousand
-outcomes, and who gave the command knows the name."""
+"""What is said beside the code of a refused command.  No more: who gave it knows the name."""
+
+_REASONS = tuple([(code.value, words) for code, words in WORDS.items()])
+_PLACES = {code: bytes((place,)) for place, code in enumerate(WORDS)}
+
+REFUSAL_SIZE = 32
+"""Bytes that a refusal takes in an ACK, about."""
 
 HOLDING = frozenset({State.LIVE, State.GONE})
 """The states in which a session keeps its user's name from others."""
@@ -71,6 +77,7 @@ class Session:
     """What the broker remembers of one client."""
 
     __slots__ = (
+        "_reasons",
         "_refused",
         "attempt",
         "born",
@@ -105,8 +112,11 @@ class Session:
         """The last command number that was accepted or refused."""
         self.told = 0
         """Up to where an ACK was last sent; the next one begins there."""
-        self._refused: deque[Refusal] = deque()
-        """Of the last WINDOW commands, those that were refused."""
+        self._refused = array("Q")
+        """Of the last WINDOW commands, those that were refused; packed, because ten thousand
+        sessions keep theirs when they have lapsed."""
+        self._reasons = bytearray()
+        """Why each of them: its place among the WORDS."""
         self.unconfirmed = 0
         """Bytes pushed since the last sign that the client reads."""
 
@@ -129,9 +139,10 @@ class Session:
 
     def refuse(self, cseqs: Iterable[int], code: Code) -> None:
         """Stores that the commands with these numbers, none above `cseq`, were refused."""
-        self._refused.extend([Refusal(cseq, code.value, WORDS[code]) for cseq in cseqs])
-        while self._refused and self._refused[0].cseq <= self.cseq - WINDOW:
-            self._refused.popleft()
+        self._refused.extend(cseqs)
+        self._reasons += _PLACES[code] * (len(self._refused) - len(self._reasons))
+        old = bisect_right(self._refused, self.cseq - WINDOW)
+        del self._refused[:old], self._reasons[:old]
 
     def repeat_from(self, resolved: int) -> bool:
         """The client knows the outcomes up to *resolved*: what follows is to be told again.
@@ -142,6 +153,11 @@ class Session:
         self.told = min(self.told, resolved)
         return self.told < self.cseq
 
+    @property
+    def outcomes_size(self) -> int:
+        """Bytes that all the outcomes take in ACKs, at most and about."""
+        return REFUSAL_SIZE * (1 + len(self._refused))
+
     def acks(self) -> Iterator[Ack]:
         """What the client is still to be told, as a chain of ACKs; taken to be told now.
 
@@ -150,7 +166,9 @@ class Session:
         """
         # Of what is older than the window, nobody knows any more whether it was refused.
         self.told = max(self.told, self.cseq - WINDOW)
-        refused = [refusal for refusal in self._refused if refusal.cseq > self.told]
+        new = bisect_right(self._refused, self.told)
+        numbers = zip(self._refused[new:], self._reasons[new:], strict=True)
+        refused = [Refusal(cseq, *_REASONS[reason]) for cseq, reason in numbers]
         while len(refused) > MAX_REFUSALS:
             part, refused = refused[:MAX_REFUSALS], refused[MAX_REFUSALS:]
             yield Ack(self.told, part[-1].cseq, tuple(part))

@@ -13,7 +13,7 @@ from ..wire.limits import ID_LENGTH
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
 from ..wire.names import NAME_RULE, canonical_name, checked_text
 from .address import DEFAULT, parse_address
-from .core import MOST_EVENTS, ClientCore, Phase
+from .core import ClientCore, Phase
 from .errors import (
     ClientError,
     NameRefused,
@@ -24,6 +24,7 @@ from .errors import (
     session_error,
 )
 from .events import Event, UserInfo
+from .inbox import MOST_EVENTS
 from .interrupts import Interrupts
 from .link import Link
 from .outbox import Outcome
@@ -191,7 +192,7 @@ class Client:
 
     def receive_many(self, timeout: float | None = None, most: int = 1000) -> list[Event]:
         """The events that are there, up to *most*; waits for the first as `receive` does."""
-        events = self._core.events
+        events = self._core.inbox.events
         taken: list[Event] = []
         was_full = False
 
@@ -199,7 +200,7 @@ class Client:
         def take() -> bool:
             nonlocal was_full
             was_full = len(events) >= MOST_EVENTS // 2
-            taken.extend([events.popleft() for _ in range(min(most, len(events)))])
+            taken.extend(self._core.inbox.take(most))
             return bool(taken)
 
         self._await(take, timeout, fail=False)
@@ -222,10 +223,15 @@ class Client:
         self._link.wake()
         patience = self.timeout if timeout is None else timeout
         core = self._core
-        self._await(
-            lambda: core.caught_up(ref) or len(core.events) >= MOST_EVENTS, patience, fail=False
-        )
-        return core.caught_up(ref)
+        caught_up = False
+
+        def over() -> bool:
+            nonlocal caught_up
+            caught_up = core.caught_up(ref)
+            return caught_up or len(core.inbox.events) >= MOST_EVENTS
+
+        self._await(over, patience, fail=False)
+        return caught_up
 
     def wait_listening(self, timeout: float | None = None) -> bool:
         """Waits until `listening`; False if that took longer than *timeout* seconds."""
@@ -250,7 +256,7 @@ class Client:
     @property
     def waiting_events(self) -> int:
         """How many events `receive` would give without waiting."""
-        return len(self._core.events)
+        return len(self._core.inbox.events)
 
     # --- the end --------------------------------------------------------------------------
 
@@ -275,6 +281,7 @@ class Client:
     def _run(self) -> None:
         core, link = self._core, self._link
         leave_by = 0.0
+        crash: BaseException | None = None
         try:
             while core.phase is not Phase.OVER:
                 now = time.monotonic()
@@ -287,10 +294,11 @@ class Client:
                     self._note_silence()
                     self._changed.notify_all()
         except BaseException as error:  # noqa: BLE001 - nobody else can tell the program
-            self._crash = error
+            crash = error
         finally:
             with self._changed:
                 core.outbox.abandon()
+                self._crash = crash
                 self._changed.notify_all()
             link.close()
 

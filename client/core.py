@@ -13,7 +13,7 @@ from typing import Any
 
 from ..wire.codec import FROM_BROKER, Decoder, Encoder, coalesce
 from ..wire.errors import Code, WireError
-from ..wire.limits import MAX_FRAME, VERSION
+from ..wire.limits import MAX_FRAME, MAX_MESSAGES, VERSION
 from ..wire.messages import (
     ECHO_LOG,
     PRESENCE_TOPIC,
@@ -38,24 +38,20 @@ from ..wire.messages import (
     topic_of,
 )
 from . import events
+from .inbox import Inbox
 from .outbox import Outbox, Ticket
-from .reader import Positioned, Reader
+from .reader import Reader
 
 PATIENCE = 2.0
 """Seconds after which a question (HELLO, INFO, FETCH) is asked again."""
+
+MOST_DOUBLINGS = 4
+"""How often that time is doubled for a HELLO."""
 
 SETTLE = (0.0, 0.05, 0.25, 1.0)
 """Seconds after PUB's greeting at which the client asks for the heads.  PUB greets a
 connection when it accepts it, and may take the subscription a moment later: what was said
 in between is noticed at once instead of at the next heartbeat."""
-
-MOST_EVENTS = 20_000
-"""Events kept for a program that does not take them.  Then reading pauses, and goes on from
-the log when there is room again."""
-
-MOST_HINTS = MOST_EVENTS + 5_000
-"""Presence and the state of the connection cannot be fetched again: they may exceed the
-former by this much."""
 
 
 class Phase(Enum):
@@ -103,18 +99,16 @@ class ClientCore:
         self.limits: Limits | None = None
         self.pub_port: int | None = None
         self.last_heard = 0.0
-        """When the last frame of the broker came in."""
+        """When the last frame came over the DEALER."""
         self.lease = 15.0
         """Seconds of silence after which broker and client take each other for lost."""
         self.refusal: Refused | None = None
         """Why the session is over, if the broker ended or refused it."""
-        self.events: deque[events.Event] = deque()
+        self.inbox = Inbox(readers)
         self._session = session
         self._exclusive = exclusive
         self._presence = presence
-        self._readers = {reader.log: reader for reader in readers}
         self._decode = Decoder(FROM_BROKER).decode
-        self._decode_published = Decoder(FROM_BROKER).decode
         self._encode = Encoder().encode
         self._epoch = b""
         self._heartbeat = 5.0
@@ -130,8 +124,10 @@ class ClientCore:
         self._was_online = False
         self._attempt = 0
         """HELLOs sent so far."""
-        self._welcomed = 0
-        """How many had been sent when the last WELCOME came."""
+        self._repeated = 0
+        """HELLOs sent over this connection without an answer."""
+        self._born = 0
+        """Which HELLO made the session, as the last WELCOME told."""
         self._bye_sent = False
         self._greet_again = False
         self._asked: list[Message] = []
@@ -141,15 +137,14 @@ class ClientCore:
     @property
     def topics(self) -> list[bytes]:
         """What to subscribe to; empty for a client that hears no broadcasts."""
-        topics = [topic_of(ECHO_LOG)] if ECHO_LOG in self._readers else []
+        topics = [topic_of(ECHO_LOG)] if ECHO_LOG in self.inbox.readers else []
         return [*topics, PRESENCE_TOPIC] if self._presence else topics
 
     def connected(self, now: float) -> None:
         """A connection stands; nobody at its other end knows this client yet."""
         if self.phase in (Phase.OFFLINE, Phase.GREETING, Phase.READY):
             self._go_offline("the connection was made anew")
-            self.phase = Phase.GREETING
-            self._hello_at = now
+            self._greet(now)
 
     def disconnected(self) -> None:
         """The connection is lost; the edge tries to make another."""
@@ -161,26 +156,26 @@ class ClientCore:
 
     def received(self, frame: bytes, now: float) -> None:
         """A frame came over the DEALER."""
-        self._take(self._decode, frame, now)
+        self.last_heard = now
+        self._take(frame, now)
 
     def published(self, frame: bytes, now: float) -> None:
-        """A frame came over the SUB."""
-        self._take(self._decode_published, frame, now)
+        """A frame came over the SUB.  It is no sign that the DEALER's end is alive."""
+        self._take(frame, now)
 
     def greeted(self, now: float) -> None:
         """PUB greeted the SUB: from here on it hears what is published."""
         self._greeted = True
         self._extra_pings = deque(sorted([*self._extra_pings, *(now + d for d in SETTLE)]))
 
-    def _take(self, decode: Callable[[bytes], list[Any]], frame: bytes, now: float) -> None:
+    def _take(self, frame: bytes, now: float) -> None:
         try:
-            messages = decode(frame)
+            messages = self._decode(frame)
         except WireError as bad:
             # A broker that speaks so does not keep its side; going on would guess.
             self._end(Refused(bad.code.value, f"the broker sent what is not the protocol: {bad}"))
             return
         self._heard += len(frame)
-        self.last_heard = now
         for message in messages:
             if self.phase is not Phase.OVER:
                 HANDLERS[type(message)](self, message, now)
@@ -208,7 +203,7 @@ class ClientCore:
 
     def caught_up(self, ref: int) -> bool:
         """Whether everything said before PING *ref* was answered has been handed on."""
-        return self._ponged >= ref and all(reader.caught_up for reader in self._readers.values())
+        return self._ponged >= ref and self.inbox.caught_up
 
     def leave(self) -> None:
         """Says goodbye; `phase` is OVER when the broker has answered."""
@@ -234,7 +229,10 @@ class ClientCore:
         """The frames to send now."""
         pieces: list[bytes] = []
         if self.phase is Phase.GREETING and self._hello_at is not None and now >= self._hello_at:
-            self._hello_at = now + PATIENCE
+            # Only the answer to the last one counts: on a slow way, one that is always
+            # repeated too early would never get it.
+            self._hello_at = now + PATIENCE * 2**self._repeated
+            self._repeated = min(self._repeated + 1, MOST_DOUBLINGS)
             pieces.append(self._encode(self._hello()))
         elif self.phase is Phase.READY:
             self._questions(now, pieces)
@@ -246,11 +244,11 @@ class ClientCore:
             if self._greet_again:
                 pieces.append(self._encode(self._hello()))
             pieces.append(self._encode(Bye()))
-        return coalesce(pieces, MAX_FRAME)
+        return coalesce(pieces, MAX_FRAME, MAX_MESSAGES)
 
     def _hello(self) -> Hello:
         self._attempt += 1
-        follows = tuple([reader.follow() for reader in self._readers.values()])
+        follows = tuple([reader.follow() for reader in self.inbox.readers.values()])
         return Hello(
             VERSION,
             self.name,
@@ -262,12 +260,9 @@ class ClientCore:
         )
 
     def _questions(self, now: float, pieces: list[bytes]) -> None:
-        if len(self.events) < MOST_EVENTS:
-            for reader in self._readers.values():
-                fetch = reader.next_fetch(now, self._ref + 1, PATIENCE)
-                if fetch is not None:
-                    self._next_ref()
-                    pieces.append(self._encode(fetch))
+        for fetch in self.inbox.fetches(now, self._ref + 1, PATIENCE):
+            self._ref = fetch.ref
+            pieces.append(self._encode(fetch))
         for query in self._queries.values():
             if now >= query.ask_again:
                 query.ask_again = now + PATIENCE
@@ -281,8 +276,7 @@ class ClientCore:
         if due:
             self._next_ping = now + self._heartbeat
             self._heard = 0
-            cursors = tuple([reader.cursor() for reader in self._readers.values()])
-            outbox = self.outbox
+            outbox, cursors = self.outbox, self.inbox.cursors()
             ping = Ping(self._next_ref(), outbox.sent, outbox.resolved, cursors)
             pieces.append(self._encode(ping))
 
@@ -295,23 +289,24 @@ class ClientCore:
             times.append(self._next_ping)
             times.extend(list(self._extra_pings)[:1])
             times.extend(query.ask_again for query in self._queries.values())
-            if any(not reader.caught_up for reader in self._readers.values()):
+            if not self.inbox.caught_up:
                 times.append(now + PATIENCE / 4)
         return max(min(times) - now, 0.0)
 
     # --- what the broker says -------------------------------------------------------------
 
     def _welcome(self, welcome: Welcome, now: float) -> None:
-        if self.phase is not Phase.GREETING:
-            return  # A second answer, to a HELLO that was repeated.
-        # Made after the last WELCOME that was heard: it is not the session that it was.
-        another = welcome.born > self._welcomed or welcome.epoch != self._epoch
+        # While another HELLO is on its way, what an earlier one found may not be what the next
+        # will find, and is no ground to send commands on.
+        if self.phase is not Phase.GREETING or welcome.attempt != self._attempt:
+            return
+        another = welcome.born != self._born or welcome.epoch != self._epoch
         if another and self._epoch:
-            self.outbox.restart(forgotten=welcome.epoch == self._epoch)
+            self.outbox.restart(welcome.cseq, forgotten=welcome.epoch == self._epoch)
         else:
             self.outbox.rewind()
         again, self._was_online = self._was_online, True
-        self._welcomed = self._attempt
+        self._born = welcome.born
         self.phase = Phase.READY
         self.name = welcome.name
         self.credential = welcome.credential
@@ -321,11 +316,8 @@ class ClientCore:
         self._heartbeat = max(welcome.heartbeat / 1000, 0.01)
         self.lease = max(welcome.lease / 1000, 0.02)
         self._next_ping = now if again else now + self._heartbeat
-        self._tell(events.Online(welcome.name, again))
-        for reading in welcome.readings:
-            reader = self._readers.get(reading.log)
-            if reader is not None and reader.welcome(reading):
-                self.events.append(events.Missed(reading.log, None))
+        self.inbox.tell(events.Online(welcome.name, again))
+        self.inbox.welcome(welcome.readings)
         for query in self._queries.values():
             query.ask_again = 0.0
 
@@ -338,42 +330,6 @@ class ClientCore:
             return  # Of a connection before this one, and perhaps of another session.
         if not self.outbox.acknowledge(ack):
             self._extra_pings.appendleft(now)
-
-    def _batch(self, batch: Batch, now: float) -> None:
-        reader = self._readers.get(batch.log)
-        if reader is None:
-            return
-        if not self._has_room():
-            reader.skip(batch)
-            return
-        self._hand_on(reader, reader.offer(batch, self._has_room))
-
-    def _has_room(self) -> bool:
-        return len(self.events) < MOST_EVENTS
-
-    def _hand_on(self, reader: Reader, news: Any) -> None:
-        append = self.events.append
-        item: Positioned
-        for item in news:
-            position, event = item
-            if event is None:
-                continue  # Of a type that a later version added.
-            time, sender, to, text = event
-            if to:
-                append(events.Direct(position, time, sender, to, text))
-            else:
-                append(events.Broadcast(position, time, sender, text))
-
-    def _missed(self, missed: Missed, now: float) -> None:
-        reader = self._readers.get(missed.log)
-        lost = reader.missed(missed) if reader is not None else 0
-        if lost:
-            self.events.append(events.Missed(missed.log, lost))
-
-    def _fetched(self, fetched: Fetched, now: float) -> None:
-        reader = self._readers.get(fetched.log)
-        if reader is not None:
-            reader.fetched(fetched)
 
     def _users(self, users: Users, now: float) -> None:
         query = self._queries.get(users.ref)
@@ -390,14 +346,11 @@ class ClientCore:
         if presence.name == self.name or not self._presence:
             return
         kind = events.Joined if presence.on else events.Left
-        self._tell(kind(presence.time, presence.name))
+        self.inbox.tell(kind(presence.time, presence.name))
 
     def _pong(self, pong: Pong, now: float) -> None:
         self._ponged = max(self._ponged, pong.ref)
-        for head in pong.heads:
-            reader = self._readers.get(head.log)
-            if reader is not None:
-                reader.learn_head(head)
+        self.inbox.heads(pong.heads)
 
     def _error(self, error: Error, now: float) -> None:
         if error.code == Code.OUT_OF_ORDER:
@@ -407,15 +360,15 @@ class ClientCore:
             # about a frame sent before HELLO, and HELLO is on its way.
             if self.phase is Phase.READY:
                 self._go_offline("the broker no longer knew this connection")
-                self.phase = Phase.GREETING
-                self._hello_at = now
+                self._greet(now)
             elif self.phase is Phase.LEAVING:
                 self.phase = Phase.OVER
         elif error.code == Code.NO_SUCH_LOG:
-            # A log that WELCOME offered is gone: say HELLO again, and learn what there is.
+            # A log that WELCOME offered is gone: say HELLO again, in no hurry, and learn what
+            # there is.
             if self.phase is Phase.READY:
-                self.phase = Phase.GREETING
-                self._hello_at = now
+                self._go_offline("the broker has another history")
+                self._greet(now + PATIENCE)
         else:
             self._end(Refused(error.code, error.words))
 
@@ -435,14 +388,14 @@ class ClientCore:
         self._ref += 1
         return self._ref
 
-    def _tell(self, event: events.Event) -> None:
-        """Adds an event that is in no log."""
-        if len(self.events) < MOST_HINTS:
-            self.events.append(event)
+    def _greet(self, when: float) -> None:
+        self.phase = Phase.GREETING
+        self._hello_at = when
+        self._repeated = 0
 
     def _go_offline(self, why: str) -> None:
         if self.phase is Phase.READY:
-            self._tell(events.Offline(why))
+            self.inbox.tell(events.Offline(why))
         self.outbox.rewind()
         self._extra_pings.clear()
 
@@ -456,9 +409,9 @@ HANDLERS: dict[type, Callable[[ClientCore, Any, float], None]] = {
     Welcome: ClientCore._welcome,
     Refused: ClientCore._refused,
     Ack: ClientCore._ack,
-    Batch: ClientCore._batch,
-    Missed: ClientCore._missed,
-    Fetched: ClientCore._fetched,
+    Batch: lambda core, batch, now: core.inbox.batch(batch),
+    Missed: lambda core, missed, now: core.inbox.missed(missed),
+    Fetched: lambda core, fetched, now: core.inbox.fetched(fetched),
     Users: ClientCore._users,
     Presence: ClientCore._on_presence,
     Pong: ClientCore._pong,

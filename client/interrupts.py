@@ -8,6 +8,7 @@ exception is raised where the program waits, or where it is exposed on purpose.
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -38,8 +39,8 @@ class Interrupts:
         self._wakers.append(wake)
 
     def check(self) -> None:
-        """Raises what a signal asked for."""
-        if self._pending is not None:
+        """Raises what a signal asked for, in the main thread; another has nobody to catch it."""
+        if self._pending is not None and threading.current_thread() is threading.main_thread():
             raise self._pending
 
     @contextmanager

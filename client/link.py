@@ -106,8 +106,12 @@ class Link:
 
     def step(self, longest: float) -> None:
         """Waits up to *longest* seconds for something to do, and does it."""
-        with self._lock:
-            pause = min(self._core.pause(time.monotonic()), longest)
+        pause = longest
+        # While the connection takes no more, nothing new is asked of the core: what is overdue
+        # there would have this spin.
+        if not self._unsent:
+            with self._lock:
+                pause = min(self._core.pause(time.monotonic()), longest)
         ready = dict(self._poller.poll(int(pause * 1000) + 1 if pause > 0 else 0))
         if self._wake_reader.fileno() in ready:
             self._wake_reader.recv(4096)

@@ -138,8 +138,8 @@ class Outbox:
         while len(self._flying) > keep:
             self._waiting.appendleft(self._flying.pop())
 
-    def restart(self, forgotten: bool) -> None:
-        """A new session: numbers begin at 1 again.
+    def restart(self, cseq: int, forgotten: bool) -> None:
+        """A new session, which has carried out numbers up to *cseq*: it goes on from there.
 
         *forgotten*: the broker is the same and no longer knows the session, so what was
         sent may be stored or not, and sending it again could double it.
@@ -147,7 +147,7 @@ class Outbox:
         self.rewind()
         while forgotten and self._waiting and self._waiting[0].sent:
             self._waiting.popleft().outcome = Outcome.UNKNOWN
-        self.resolved = self._ever_sent = 0
+        self.resolved = self._ever_sent = cseq
 
     def abandon(self) -> None:
         """Nothing more will be sent or heard: what is unresolved gets its final outcome."""

@@ -31,6 +31,9 @@ class Reader:
         """Empty until the first WELCOME."""
         self.position = 0
         """The cursor: the position of the last event that was handed on."""
+        self.shown = 0
+        """The position of the last event that the program took."""
+        self._shown_epoch = b""
         self._head = 0
         """The newest position known of."""
         self._ahead: deque[Batch] = deque()
@@ -49,14 +52,22 @@ class Reader:
         return Follow(self.log, b"", self._since.start, self._since.value)
 
     def cursor(self) -> Cursor:
-        return Cursor(self.log, self.epoch, self.position)
+        """How far the program has read, for PING: of an earlier epoch, as long as it has not
+        taken all of that."""
+        return Cursor(self.log, self._shown_epoch, self.shown)
+
+    def all_shown(self) -> None:
+        """The program has taken everything that was handed on."""
+        self.shown, self._shown_epoch = self.position, self.epoch
 
     def welcome(self, reading: Reading) -> bool:
         """Begins, or goes on.  True if the log is another one than before."""
-        another = self.epoch not in (b"", reading.epoch)
-        if another or not self.epoch:
+        first, another = not self.epoch, self.epoch not in (b"", reading.epoch)
+        if first or another:
             self.position = reading.start
         self.epoch = reading.epoch
+        if first:
+            self.all_shown()
         self._head = reading.head
         self._fetching = False
         self._ahead.clear()
@@ -70,12 +81,15 @@ class Reader:
     def offer(self, batch: Batch, room: Callable[[], bool] = lambda: True) -> Iterator[Positioned]:
         """Takes a batch; gives the events that are now next, in order.
 
-        Batches that were waiting behind a hole follow while there is *room*; the rest is
-        taken when the next batch comes, or fetched.
+        Without *room* it is only noted that they exist, and they are fetched later.  Batches
+        that were waiting behind a hole follow while there is room; the rest is taken when the
+        next batch comes, or fetched.
         """
         if batch.epoch != self.epoch:
             return  # Of another life of the log: pushed before the broker was restarted.
         self._head = max(self._head, last_position(batch))
+        if not room():
+            return
         if batch.prev > self.position:
             if len(self._ahead) < MOST_AHEAD:
                 self._ahead.append(batch)
@@ -89,15 +103,12 @@ class Reader:
         self.position = max(self.position, last_position(batch))
         yield from _numbered(first, events)
 
-    def skip(self, batch: Batch) -> None:
-        """There is no room for *batch* now: only note that it exists."""
-        if batch.epoch == self.epoch:
-            self._head = max(self._head, last_position(batch))
-
     def missed(self, missed: Missed) -> int:
         """The broker no longer keeps some of what was asked for; how many of them."""
         if missed.epoch != self.epoch or missed.upto <= self.position:
             return 0
+        if missed.after > self.position:
+            return 0  # What lies between is not told of.
         # The answer is to a FETCH from `after`; the cursor may have moved on since.
         seen = max(self.position - missed.after, 0)
         self.position = missed.upto

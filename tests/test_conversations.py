@@ -254,7 +254,7 @@ def test_whoever_does_not_read_catches_up_when_they_do(world, alice, bob):
         alice.echo(f"{n}")
     world.settle()
     assert outcomes(alice) == [Outcome.ACCEPTED] * 30_000
-    assert len(bob.core.events) < 22_000
+    assert len(bob.core.inbox.events) < 22_000
     bob.taking = True
     world.settle()
     assert bob.heard == [f"alice: {n}" for n in range(30_000)]
@@ -263,7 +263,7 @@ def test_whoever_does_not_read_catches_up_when_they_do(world, alice, bob):
 def test_a_hole_that_closes_late_does_not_flood_whoever_does_not_read(
     world, alice, bob, monkeypatch
 ):
-    monkeypatch.setattr("chatbroker.client.core.MOST_EVENTS", 500)
+    monkeypatch.setattr("chatbroker.client.inbox.MOST_EVENTS", 500)
     bob.taking = False
     bob.lose(Kind.BATCH, Kind.FETCH)
     for _ in range(100):
@@ -272,7 +272,7 @@ def test_a_hole_that_closes_late_does_not_flood_whoever_does_not_read(
         world.run(0.01)
     world.run(5.0)
     # The limit, and one frame of such small messages.
-    assert 500 <= len(bob.core.events) < 1500
+    assert 500 <= len(bob.core.inbox.events) < 1500
     bob.taking = True
     world.settle()
     assert bob.heard == ["alice: blah"] * 5000

@@ -111,7 +111,7 @@ SAMPLES: list[Any] = [
     Ping(1, 0, 0, (Cursor(ECHO_LOG, E8, 0),)),
     Bye(),
     Welcome(
-        1, "alice", E8, 1, 0, ID, 5556, 5000, 15000, Limits(1, 2, 3, 4),
+        1, "alice", E8, 1, 1, 0, ID, 5556, 5000, 15000, Limits(1, 2, 3, 4),
         (Reading(ECHO_LOG, E8, 0, 0),),
     ),
     Refused("name_taken", "words"),

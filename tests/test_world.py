@@ -58,6 +58,7 @@ MOST_AHEAD = 4
 TINY = {
     "WINDOW": WINDOW,
     "MAX_REFUSALS": 2,
+    "MAX_TEXTS": 3,
     "PUSH_WINDOW": 1500,
     "FRAME_TARGET": 150,
     "MAX_FETCH": 300,
@@ -359,7 +360,9 @@ def check_broker(world: World) -> None:
 def check_bounds(peer: Peer) -> None:
     core = peer.core
     demand(len(core.outbox._flying) <= WINDOW, f"{peer} has too many commands under way")
-    demand(len(core.events) <= MOST_HINTS + 20, f"{peer} keeps {len(core.events)} events")
+    demand(
+        len(core.inbox.events) <= MOST_HINTS + 20, f"{peer} keeps {len(core.inbox.events)} events"
+    )
     demand(len(core._extra_pings) <= 50, f"{peer} keeps {len(core._extra_pings)} pings")
     for reader in peer.readers.values():
         demand(len(reader._ahead) <= MOST_AHEAD, f"{peer} keeps batches")
@@ -656,7 +659,7 @@ def _count_the_missed_wrongly(patch: pytest.MonkeyPatch) -> None:
 
 def _send_again_what_may_be_stored(patch: pytest.MonkeyPatch) -> None:
     restart = Outbox.restart
-    patch.setattr(Outbox, "restart", lambda self, forgotten: restart(self, False))
+    patch.setattr(Outbox, "restart", lambda self, cseq, forgotten: restart(self, cseq, False))
 
 
 def _send_nothing_again(patch: pytest.MonkeyPatch) -> None:
@@ -717,7 +720,7 @@ def _let_anybody_be_the_owner(patch: pytest.MonkeyPatch) -> None:
 
 
 def _let_no_lease_run_out(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Door, "expire", lambda self, drained: None)
+    patch.setattr(Door, "expire", lambda self, all_heard: None)
 
 
 # With each, a seed at which it is known to show.  Should the scripts of the seeds change, those

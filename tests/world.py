@@ -434,8 +434,7 @@ class Peer:
 
     def _take(self) -> None:
         if self.taking:
-            self.taken += self.core.events
-            self.core.events.clear()
+            self.taken += self.core.inbox.take(len(self.core.inbox.events))
 
 
 class World:
@@ -462,6 +461,8 @@ class World:
         self._stalled_until = self.now
         self._turn_at = self.now
         self._connections: dict[bytes, Connection] = {}
+        self._unheard: set[bytes] = set()
+        """The connections that have had something to say since all were last heard."""
         self._count = 0
         self._start_broker()
 
@@ -526,6 +527,7 @@ class World:
             if peer.sub is not None:
                 peer.cut_broadcasts()
         self._connections.clear()
+        self._unheard.clear()
         self._start_broker()
         self.up_at = self._turn_at = self.now + down
 
@@ -644,9 +646,15 @@ class World:
             # In order within a connection, and in any order between two.
             conn = self._rng.choice(ready)
             broker.receive(conn.identity, conn.up.pop())
+            self._unheard.discard(conn.identity)
             if conn.up.due > self.now:
                 ready.remove(conn)
-        effects = broker.commit(drained=not ready)
+        waiting = {conn.identity for conn in ready}
+        self._unheard &= waiting
+        all_heard = not self._unheard
+        if all_heard:
+            self._unheard = waiting
+        effects = broker.commit(all_heard)
         life, sessions = self.life, broker._registry.sessions
         life.forgotten |= life.known - sessions.keys()
         life.known = set(sessions)

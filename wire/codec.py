@@ -55,6 +55,13 @@ def _start(value: object) -> Start:
     return Start(number)
 
 
+def _positive(value: object) -> int:
+    number = integer(value)
+    if number < 1:
+        raise BadFrame("a number from 1 on is wanted")
+    return number
+
+
 def _port(value: object) -> int:
     number = integer(value)
     if not 0 < number < 65536:
@@ -165,7 +172,7 @@ _hello_fields = _message(
     _name,
     _id,
     _id_or_none,
-    integer,
+    _positive,
     boolean,
     array(limits.MAX_FOLLOWS, record(Follow, _log, _epoch_or_none, _start, integer)),
 )
@@ -200,6 +207,7 @@ _BROKER_PARSERS: dict[int, _Parser] = {
         integer,
         _name,
         _epoch,
+        integer,
         integer,
         integer,
         _id_or_none,
@@ -286,12 +294,15 @@ class Decoder:
         try:
             for item in items:
                 kind = item[0]
-                # 3.0 and True would find 3 and 1 in the table.
-                if type(kind) is not int:
+                # 3.0 and True would find 3 and 1 in the table, and the first of some bytes too.
+                if type(kind) is not int or type(item) is not tuple:
                     raise TypeError
                 messages.append(kinds[kind](item))
         except (KeyError, TypeError, IndexError):
             raise self._reject(items[len(messages)]) from None
+        if len(messages) > 1 and Hello in map(type, messages[1:]):
+            # The dearest of all messages, and nobody needs two at a time.
+            raise BadFrame("HELLO is the first message of its frame")
         return messages
 
     def _several(self, frame: bytes) -> list[Any]:
@@ -337,8 +348,10 @@ class Encoder:
         return packed
 
 
-def coalesce(pieces: Iterable[bytes], most: int) -> list[bytes]:
-    """*pieces* joined, in order, into frames of at most *most* bytes.
+def coalesce(
+    pieces: Iterable[bytes], most: int, most_pieces: int = limits.MAX_FRAME
+) -> list[bytes]:
+    """*pieces* joined, in order, into frames of at most *most* bytes and *most_pieces* pieces.
 
     A piece that is longer by itself becomes a frame of its own.
     """
@@ -346,7 +359,7 @@ def coalesce(pieces: Iterable[bytes], most: int) -> list[bytes]:
     waiting: list[bytes] = []
     size = 0
     for piece in pieces:
-        if waiting and size + len(piece) > most:
+        if waiting and (size + len(piece) > most or len(waiting) == most_pieces):
             frames.append(b"".join(waiting))
             waiting, size = [], 0
         waiting.append(piece)

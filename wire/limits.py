@@ -37,9 +37,9 @@ MAX_USERS = 500
 MAX_REFUSALS = 100
 """Refusals in one ACK message; more take another ACK."""
 
-MAX_MESSAGES = 2048
-"""Messages in one frame of a client: twice the commands it may have unresolved.  64 KiB could
-hold 32,000 questions, and others would wait while they are answered."""
+MAX_MESSAGES = 256
+"""Messages in one frame of a client.  64 KiB could hold 32,000 questions, and others would wait
+while they are answered."""
 
 MAX_TEXTS = 256
 """Texts in one SEND or ECHO."""

@@ -7,7 +7,6 @@ docs/protocol.md describes each of them for people who write another client.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -198,9 +197,11 @@ class Welcome(NamedTuple):
     version: int
     name: str
     epoch: bytes
+    attempt: int
+    """That of the HELLO which this answers."""
     born: int
-    """The attempt of the HELLO that made the session.  If that is later than the last WELCOME,
-    the session is a new one, and commands count from 1."""
+    """The attempt of the HELLO that made the session.  If the last WELCOME told another one,
+    the session is not the one that it was."""
     cseq: int
     """The last command number that the session carried out or refused."""
     credential: bytes
@@ -338,8 +339,3 @@ KINDS: dict[type, Kind] = {
 def error(code: Code, words: str, ref: int = 0) -> Error:
     """An ERROR with its code as it travels."""
     return Error(code.value, words, ref)
-
-
-def cursors_by_log(cursors: Sequence[Cursor]) -> dict[str, Cursor]:
-    """The cursors of a PING or PONG, by the name of their log."""
-    return {cursor.log: cursor for cursor in cursors}

@@ -22,7 +22,7 @@ from chatbroker.broker.effects import Deliver, Effect, Note, Publish
 from chatbroker.broker.journal import MemoryJournal
 from chatbroker.broker.registry import Settings
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
-from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, VERSION
+from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, MAX_MESSAGES, VERSION
 from chatbroker.wire.messages import (
     Ack,
     Batch,
@@ -89,7 +89,7 @@ class Peer:
     # --- talking in frames ----------------------------------------------------------------
 
     def posts(self, *messages: Message | bytes) -> None:
-        """One frame of *messages*, to be read in the next turn."""
+        """*messages* in one frame, or in as few as may be, to be read in the next turn."""
         self.world.post(self.identity, messages)
 
     def says(self, *messages: Message | bytes) -> Heard:
@@ -204,13 +204,14 @@ class World:
 
     def post(self, identity: bytes, messages: Iterable[Message | bytes]) -> None:
         pieces = [m if type(m) is bytes else self._encode(m) for m in messages]
-        self._posted.append((identity, b"".join(pieces)))
+        for start in range(0, len(pieces), MAX_MESSAGES):
+            self._posted.append((identity, b"".join(pieces[start : start + MAX_MESSAGES])))
 
-    def turn(self, after: float = 0.01, drained: bool = True) -> None:
+    def turn(self, after: float = 0.01, all_heard: bool = True) -> None:
         """One turn of the broker, *after* seconds since the last one."""
         self.begin(after)
         self.receive()
-        self.perform(self.broker.commit(drained))
+        self.perform(self.broker.commit(all_heard))
 
     def begin(self, after: float = 0.01) -> None:
         self.now += after

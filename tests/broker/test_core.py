@@ -60,8 +60,8 @@ def watched(world_with):
 
 def test_when_nothing_is_said_nothing_is_done(watched):
     watched.joins("alice")
-    for drained in (True, False):
-        watched.turn(drained=drained)
+    for all_heard in (True, False):
+        watched.turn(all_heard=all_heard)
         assert watched.effects == []
     assert watched.journal.commits == []
 

@@ -422,9 +422,34 @@ def test_who_lapsed_and_came_back_is_on_since_then(office):
 
 def test_who_stops_to_follow_the_mailbox_is_off(office):
     office.joins("alice", session=7)
+    office.registry.take_changes()
     office.joins("alice", session=7, follows=())
-    assert office.registry.take_changes() == [Change(True, "alice"), Change(False, "alice")]
+    assert office.registry.take_changes() == [Change(False, "alice")]
     assert office.on() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "changes", "told"),
+    [
+        (False, [True], [True]),
+        (False, [True, False], []),
+        (False, [True, False, True], [True]),
+        (False, [True, False] * 3, []),
+        (True, [False], [False]),
+        (True, [False, True], [False, True]),
+        (True, [False, True] * 3, [False, True]),
+        (True, [False, True, False], [False]),
+    ],
+)
+def test_of_who_came_and_left_in_one_turn_nothing_is_told(office, before, changes, told):
+    def follow(on: bool) -> None:
+        office.joins("alice", session=7, follows=("direct",) if on else ())
+
+    follow(before)
+    office.registry.take_changes()
+    for on in changes:
+        follow(on)
+    assert office.registry.take_changes() == [Change(on, "alice") for on in told]
 
 
 def test_users_are_listed_in_the_order_of_their_names(office):

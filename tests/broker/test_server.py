@@ -168,7 +168,7 @@ BOTH = KEEPALIVE | {
 def test_the_router_is_set_as_reliability_needs(servers):
     router = servers()._router
     assert router.getsockopt(zmq.TYPE) == zmq.ROUTER
-    wanted = BOTH | {zmq.SNDHWM: 128, zmq.RCVHWM: 1000, zmq.MAXMSGSIZE: MAX_FRAME}
+    wanted = BOTH | {zmq.SNDHWM: 128, zmq.RCVHWM: 64, zmq.MAXMSGSIZE: MAX_FRAME}
     assert {option: router.getsockopt(option) for option in wanted} == wanted
 
 

@@ -102,13 +102,14 @@ class Talk:
         readings = tuple(
             [
                 Reading(log, LOG_EPOCHS[log], (heads or {}).get(log, 0), (heads or {}).get(log, 0))
-                for log in self.core._readers
+                for log in self.core.inbox.readers
             ]
         )
         welcome = Welcome(
             version=VERSION,
             name=self.core.name,
             epoch=EPOCH,
+            attempt=self.core._attempt,
             born=1,
             cseq=0,
             credential=b"c" * 16 if self.core.name else b"",
@@ -129,9 +130,7 @@ class Talk:
 
     def events(self) -> list:
         """What the program would receive; taken."""
-        taken = list(self.core.events)
-        self.core.events.clear()
-        return taken
+        return self.core.inbox.take(len(self.core.inbox.events))
 
     def texts(self) -> list[str]:
         return [event.text for event in self.events() if hasattr(event, "text")]
@@ -174,7 +173,8 @@ class Puppet:
             self.hellos += 1
             readings = tuple([Reading(f.log, LOG_EPOCHS[f.log], 0, 0) for f in message.follows])
             limits = Limits(65536, 16384, 1024, 1 << 20)
-            fields = (EPOCH, 1, 0, b"c" * 16 if message.name else b"", self.pub_port, 5000, 15000)
+            secret = b"c" * 16 if message.name else b""
+            fields = (EPOCH, message.attempt, 1, 0, secret, self.pub_port, 5000, 15000)
             welcome = Welcome(VERSION, message.name, *fields, limits, readings)
             self.tells(identity, welcome._replace(**changed))
 

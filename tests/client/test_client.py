@@ -30,7 +30,7 @@ from chatbroker.client import (
     UsageError,
 )
 from chatbroker.client import client as client_module
-from chatbroker.client import core as core_module
+from chatbroker.client import inbox as inbox_module
 from chatbroker.client.outbox import Outcome
 from chatbroker.client.pipeline import Receipt
 from chatbroker.testing.brokers import BrokerProcess
@@ -223,7 +223,7 @@ def test_sync_waits_for_what_was_said_before_it(connect):
 
 
 def test_a_full_queue_stops_reading_and_loses_nothing(connect, monkeypatch):
-    monkeypatch.setattr(core_module, "MOST_EVENTS", 100)
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", 100)
     monkeypatch.setattr(client_module, "MOST_EVENTS", 100)
     alice, bob = connect("alice"), connect("bob")
     said = [str(number) for number in range(3000)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.client import core as core_module
+from chatbroker.client import inbox as inbox_module
 from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
 from chatbroker.client.outbox import Outcome, Ticket
@@ -73,6 +74,10 @@ def test_hello_is_repeated_until_it_is_answered(talk_with):
     assert talk.passes(PATIENCE - 0.1) == []
     assert talk.core.pause(talk.now) == pytest.approx(0.1)
     assert len(talk.passes(0.1).of(Hello)) == 1
+    # Each time later: on a slow way, the answer to the last one would never come in time.
+    assert not talk.passes(PATIENCE).of(Hello)
+    assert len(talk.passes(PATIENCE).of(Hello)) == 1
+    assert not talk.passes(3 * PATIENCE).of(Hello)
     assert len(talk.passes(PATIENCE).of(Hello)) == 1
     talk.hears(talk.welcome())
     assert not talk.passes(PATIENCE).of(Hello)
@@ -251,6 +256,38 @@ def test_a_resumed_session_sends_again_what_is_unresolved(talk):
     assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 3
 
 
+def test_only_the_answer_to_the_last_hello_counts(talk_with):
+    """The session that an earlier one found may be gone when the later one comes, and then the
+    later one makes another."""
+    talk = talk_with()
+    (first,) = talk.connects()
+    (second,) = talk.passes(PATIENCE).of(Hello)
+    submit(talk, "hi")
+    assert talk.hears(talk.welcome(attempt=first.attempt)).of(Echo) == []
+    assert talk.core.phase is Phase.GREETING
+    assert talk.hears(talk.welcome(attempt=second.attempt)).of(Echo) == [Echo(1, ("hi",))]
+
+
+def test_a_session_that_an_old_hello_made_is_another(talk):
+    """It was left over from a connection before; the broker had forgotten the session by then."""
+    talk.core.disconnected()
+    talk.connects()
+    talk.hears(talk.welcome(born=2))
+    (sent,) = submit(talk, "hi")
+    talk.says()
+    talk.core.disconnected()
+    talk.connects()
+    talk.hears(talk.welcome(born=1))
+    assert sent.outcome is Outcome.UNKNOWN
+
+
+def test_commands_count_on_from_what_a_new_session_has_carried_out(talk):
+    talk.core.disconnected()
+    talk.connects()
+    submit(talk, "hi")
+    assert talk.hears(talk.welcome(born=2, cseq=7)).of(Echo) == [Echo(8, ("hi",))]
+
+
 def test_a_new_epoch_means_another_broker_so_commands_count_from_one(talk):
     tickets = submit(talk, "one", "two")
     talk.says()
@@ -385,6 +422,7 @@ def test_a_ping_every_heartbeat_states_what_the_client_has(talk, batch):
     submit(talk, "one", "two")
     talk.says()
     talk.hears(Ack(0, 1, ()), batch("direct", 1, "hi"))
+    talk.events()
     assert not talk.passes(HEARTBEAT - 0.1).of(Ping)
     (ping,) = talk.passes(0.1).of(Ping)
     assert (ping.sent, ping.resolved) == (2, 1)
@@ -402,6 +440,7 @@ def test_whoever_receives_much_gives_a_sign_sooner(talk, batch):
     for _ in range(40):
         texts = ["x" * 1000] * 10
         pings += talk.hears(batch("echo", position, *texts)).of(Ping)
+        talk.events()
         position += len(texts)
     assert len(pings) == 1  # 400 kB of a push window of 1 MiB, of which a quarter may pass.
     assert pings[0].cursors[0].position > 0
@@ -576,9 +615,11 @@ def test_no_session_while_greeting_repeats_nothing(talk_with):
 
 def test_a_log_that_is_gone_is_asked_for_again(talk):
     (fetch,) = talk.hears(Pong(0, (Cursor("echo", b"echo---1", 4),))).of(Fetch)
-    (hello,) = talk.hears(Error("no_such_log", "no such log", fetch.ref))
+    assert talk.hears(Error("no_such_log", "no such log", fetch.ref)) == []
+    (hello,) = talk.passes(PATIENCE)  # In no hurry: it could go on for ever.
     assert isinstance(hello, Hello)
     talk.hears(talk.welcome())
+    assert [type(event) for event in talk.events()] == [Offline, Online]
     assert talk.core.phase is Phase.READY
 
 
@@ -647,7 +688,7 @@ def test_a_log_that_is_not_followed_is_not_heard(talk_with, batch):
 def test_what_a_later_version_added_is_passed_over(talk, batch):
     event = batch("echo", 1, "after").events[0]
     body = (None, event)
-    talk.core._batch(batch("echo", 1, events=body), talk.now)
+    talk.core.inbox.batch(batch("echo", 1, events=body))
     assert [(event.seq, event.text) for event in talk.events()] == [(2, "after")]
 
 
@@ -676,8 +717,8 @@ def test_presence_is_told_only_to_those_who_asked(talk):
 @pytest.fixture
 def small(monkeypatch):
     """Room for ten events, and two more that cannot be fetched again."""
-    monkeypatch.setattr(core_module, "MOST_EVENTS", 10)
-    monkeypatch.setattr(core_module, "MOST_HINTS", 12)
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", 10)
+    monkeypatch.setattr(inbox_module, "MOST_HINTS", 12)
 
 
 @pytest.mark.usefixtures("small")
@@ -709,11 +750,17 @@ def test_a_full_queue_grows_by_nothing(talk_with, batch):
             batch("echo", 11 + number, "more"),
             batch("direct", 1 + number, "mail"),
         )
-    assert len(talk.core.events) <= 12
+    assert len(talk.core.inbox.events) <= 12
 
 
 @pytest.mark.usefixtures("small")
 def test_a_full_queue_still_gives_signs_of_life(talk, batch):
     talk.hears(batch("echo", 1, *"abcdefghij"), batch("echo", 11, "k"))
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    assert ping.cursors[0].position == 0  # The program has seen none of them.
+    talk.core.inbox.take(3)
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    assert ping.cursors[0].position == 3
+    talk.events()
     (ping,) = talk.passes(HEARTBEAT).of(Ping)
     assert ping.cursors[0].position == 10

@@ -111,7 +111,7 @@ def test_it_is_greeted_and_then_hears_what_is_published(links, puppets):
     frame = Encoder().encode(Presence(True, "bob", 1))
     steps(
         link,
-        lambda: Joined(1, "bob") in link.core.events,
+        lambda: Joined(1, "bob") in link.core.inbox.events,
         again=lambda: puppet.pub.send_multipart([b"presence\0", frame]),
     )
 
@@ -126,7 +126,7 @@ def test_a_topic_alone_or_of_somebody_else_is_passed_over(links, puppets):
         puppet.pub.send(b"presence\0")
         puppet.pub.send_multipart([b"presence\0", frame, b"of a later version"])
 
-    steps(link, lambda: Joined(1, "bob") in link.core.events, again=say)
+    steps(link, lambda: Joined(1, "bob") in link.core.inbox.events, again=say)
     assert link.core.phase is Phase.READY
 
 
@@ -166,7 +166,7 @@ def test_a_connection_that_is_cut_is_noticed_and_made_anew(links, puppets):
     steps(link, lambda: link.core.phase is Phase.OFFLINE)
     again = puppets(port=puppet.port)
     joins(link)
-    assert [type(event) for event in link.core.events] == [Online, Offline, Online]
+    assert [type(event) for event in link.core.inbox.events] == [Online, Offline, Online]
     assert [hello.attempt for hello in again.heard.of(Hello)] == [2]
 
 
@@ -183,7 +183,7 @@ def test_where_broadcasts_come_from_may_change(links, puppets):
 
     def heard():
         again.pub.send_multipart([b"presence\0", frame])
-        return Joined(1, "bob") in link.core.events
+        return Joined(1, "bob") in link.core.inbox.events
 
     steps(link, heard)
 
@@ -226,7 +226,7 @@ def test_many_frames_at_once_are_all_taken(links, puppets):
     link = links(puppets(script).port, _presence=True)
     joins(link)
     link.core.submit(Ticket(None, "go"))
-    steps(link, lambda: sum(isinstance(event, Joined) for event in link.core.events) == 900)
+    steps(link, lambda: sum(isinstance(event, Joined) for event in link.core.inbox.events) == 900)
 
 
 def test_garbage_ends_the_session_and_not_the_thread(links, puppets):

@@ -200,7 +200,7 @@ def test_a_new_session_counts_from_one(outbox):
     put(outbox, *"abc")
     sends(outbox)
     outbox.acknowledge(Ack(0, 1, ()))
-    outbox.restart(forgotten=False)
+    outbox.restart(0, forgotten=False)
     assert outbox.resolved == 0
     assert sends(outbox) == [(1, "b"), (2, "c")]
 
@@ -208,7 +208,7 @@ def test_a_new_session_counts_from_one(outbox):
 def test_a_forgotten_session_leaves_what_was_sent_unknown_and_sends_the_rest(outbox):
     tickets = put(outbox, *"abc")
     sends(outbox, window=2)
-    outbox.restart(forgotten=True)
+    outbox.restart(0, forgotten=True)
     assert outcomes(tickets) == [Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.PENDING]
     assert not outbox.uncertain
     assert sends(outbox) == [(1, "c")]
@@ -314,7 +314,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     def _new_session(self, forgotten):
         self.connection.clear()
-        self.outbox.restart(forgotten)
+        self.outbox.restart(0, forgotten)
         self.cseq = 0
         self.refused.clear()
 

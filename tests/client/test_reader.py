@@ -127,7 +127,7 @@ def test_no_more_batches_are_kept_ahead_than_bounded():
 
 def test_what_there_is_no_room_for_is_fetched_later():
     reader = welcomed()
-    reader.skip(batch(1, 3))
+    assert positions(reader.offer(batch(1, 3), lambda: False)) == []
     assert reader.position == 0
     assert fetch(reader).after == 0
 
@@ -135,7 +135,7 @@ def test_what_there_is_no_room_for_is_fetched_later():
 def test_another_life_of_the_log_is_not_heard():
     reader = welcomed()
     assert positions(reader.offer(batch(1, 3, epoch=OTHER))) == []
-    reader.skip(batch(1, 3, epoch=OTHER))
+    assert positions(reader.offer(batch(1, 3, epoch=OTHER), lambda: False)) == []
     reader.learn_head(Cursor("echo", OTHER, 9))
     reader.fetched(Fetched(1, "echo", OTHER, 9))
     assert reader.missed(Missed("echo", OTHER, 0, 9, 9)) == 0

@@ -13,7 +13,7 @@ import pytest
 
 from chatbroker.client import Client, receiving
 from chatbroker.client import client as client_module
-from chatbroker.client import core as core_module
+from chatbroker.client import inbox as inbox_module
 from chatbroker.client.errors import Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
 from chatbroker.client.options import Shared
@@ -347,7 +347,7 @@ def test_a_long_input_is_shown_to_its_last_line(
 ):
     """One's own broadcasts come back slower than the broker accepts them, and more of them
     than there is room for wait to be shown when the input ends."""
-    for module in (core_module, client_module):
+    for module in (inbox_module, client_module):
         monkeypatch.setattr(module, "MOST_EVENTS", 20)
     count = 10_000
     lines = b"".join(b"echo %d\n" % number for number in range(count))

@@ -42,8 +42,8 @@ def main(address: str, first: int, count: int) -> None:
         while not done():
             for core, link, events in zip(cores, links, heard, strict=True):
                 link.step(0)
-                while core.events:
-                    event = core.events.popleft()
+                while core.inbox.events:
+                    event = core.inbox.events.popleft()
                     if isinstance(event, Broadcast | Direct):
                         events.append(event)
 

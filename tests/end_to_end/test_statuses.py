@@ -47,6 +47,7 @@ def welcoming():
             version=VERSION,
             name=hello.name,
             epoch=epoch,
+            attempt=hello.attempt,
             born=hello.attempt,
             cseq=0,
             credential=b"",

@@ -33,7 +33,7 @@ MOST = limits.MAX_INT
 HELLO = (Kind.HELLO, limits.VERSION, "alice", ID, b"", 1, False, ())
 FOLLOW = ("echo", b"", 0, 0)
 WELCOME = (
-    *(Kind.WELCOME, limits.VERSION, "alice", EPOCH, 1, 0, ID, 5556, 5000, 15000),
+    *(Kind.WELCOME, limits.VERSION, "alice", EPOCH, 1, 1, 0, ID, 5556, 5000, 15000),
     (65536, 16384, 1024, 1048576),
     (),
 )
@@ -49,7 +49,7 @@ CLIENT_SAYS = {
     Kind.BYE: (Kind.BYE,),
 }
 BROKER_SAYS = {
-    Kind.WELCOME: (*WELCOME[:11], (("echo", EPOCH, 0, 0),)),
+    Kind.WELCOME: (*WELCOME[:12], (("echo", EPOCH, 0, 0),)),
     Kind.REFUSED: (Kind.REFUSED, "name_taken", "words"),
     Kind.ACK: (Kind.ACK, 0, 2, ((2, "no_such_user", "words"),)),
     Kind.BATCH: (Kind.BATCH, "echo", EPOCH, 0, 1, ((1, 0, "a", "x"), (2, 0, "a", "b", "x"))),
@@ -125,6 +125,21 @@ def test_a_frame_of_a_client_has_so_many_messages_and_no_more(from_client, raw, 
     with pytest.raises(BadFrame, match=f"at most {most} messages"):
         from_client.decode(b"".join(messages))
     assert from_client.decode(messages[0])  # The decoder is none the worse for it.
+
+
+def test_hello_is_the_first_message_of_its_frame(from_client, raw):
+    hello, info = raw(*HELLO), raw(Kind.INFO, 1, "")
+    assert len(from_client.decode(hello + info)) == 2
+    for frame in (info + hello, hello + hello, hello + info + hello):
+        with pytest.raises(BadFrame, match="HELLO is the first"):
+            from_client.decode(frame)
+
+
+@pytest.mark.parametrize("kind", [1, 3, 7])
+def test_bytes_are_no_message_although_they_begin_with_a_kind(from_client, kind):
+    for frame in (b"\xc4\x02" + bytes((kind, 5)), b"\xc4\x01" + bytes((kind,))):
+        with pytest.raises(BadFrame):
+            from_client.decode(frame)
 
 
 def test_a_frame_of_the_broker_has_as_many_messages_as_fit(from_broker, raw):
@@ -421,7 +436,7 @@ PLACES = {
     "ECHO": (1, lambda extra: (Kind.ECHO, 1, ("hi",), extra)),
     "PING": (1, lambda extra: (Kind.PING, 1, 0, 0, (), extra)),
     "a cursor": (3, lambda extra: (Kind.PING, 1, 0, 0, (("echo", EPOCH, 0, extra),))),
-    "the limits": (2, lambda extra: replaced(WELCOME, 10, (1, 1, 1, 1, extra))),
+    "the limits": (2, lambda extra: replaced(WELCOME, 11, (1, 1, 1, 1, extra))),
     "a user": (3, lambda extra: (Kind.USERS, 1, (("alice", 0, extra),), False)),
     "BATCH": (1, lambda extra: (Kind.BATCH, "echo", EPOCH, 0, 1, (), extra)),
     "an event": (3, lambda extra: (Kind.BATCH, "echo", EPOCH, 0, 1, ((1, 0, "a", "x", extra),))),
@@ -461,7 +476,7 @@ def test_the_deepest_nesting_that_a_frame_can_hold_is_refused(from_client, depth
         (2, "n" * limits.MAX_NAME),
         (4, b""),
         (4, ID),
-        (5, 0),
+        (5, 1),
         (5, MOST),
         (6, True),
         (7, (FOLLOW,)),
@@ -605,15 +620,15 @@ def test_what_is_no_message_is_refused_in_a_frame_of_many_too(from_client, raw, 
 
 @pytest.mark.parametrize("port", [0, 65536, -1, True])
 def test_a_port_is_from_1_to_65535(from_broker, raw, port):
-    assert from_broker.decode(raw(*replaced(WELCOME, 7, 1)))[0].pub_port == 1
-    assert from_broker.decode(raw(*replaced(WELCOME, 7, 65535)))[0].pub_port == 65535
+    assert from_broker.decode(raw(*replaced(WELCOME, 8, 1)))[0].pub_port == 1
+    assert from_broker.decode(raw(*replaced(WELCOME, 8, 65535)))[0].pub_port == 65535
     with pytest.raises(BadFrame):
-        from_broker.decode(raw(*replaced(WELCOME, 7, port)))
+        from_broker.decode(raw(*replaced(WELCOME, 8, port)))
 
 
 def test_the_limits_of_the_broker_are_all_there(from_broker, raw):
     with pytest.raises(BadFrame):
-        from_broker.decode(raw(*replaced(WELCOME, 10, (1, 2, 3))))
+        from_broker.decode(raw(*replaced(WELCOME, 11, (1, 2, 3))))
 
 
 @pytest.mark.parametrize(
@@ -622,7 +637,7 @@ def test_the_limits_of_the_broker_are_all_there(from_broker, raw):
         (limits.MAX_REFUSALS, lambda n: (Kind.ACK, 0, n, ((1, "left", ""),) * n)),
         (limits.MAX_USERS, lambda n: (Kind.USERS, 0, (("u", 0),) * n, False)),
         (limits.MAX_FOLLOWS, lambda n: (Kind.PONG, 0, (("echo", EPOCH, 0),) * n)),
-        (limits.MAX_FOLLOWS, lambda n: replaced(WELCOME, 11, (("echo", EPOCH, 0, 0),) * n)),
+        (limits.MAX_FOLLOWS, lambda n: replaced(WELCOME, 12, (("echo", EPOCH, 0, 0),) * n)),
         (limits.MAX_WORDS, lambda n: (Kind.ERROR, "left", "w" * n, 0)),
         (limits.MAX_WORDS, lambda n: (Kind.REFUSED, "left", "w" * n)),
         (limits.MAX_WORDS, lambda n: (Kind.FAREWELL, "left", "w" * n)),

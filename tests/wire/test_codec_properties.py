@@ -107,7 +107,7 @@ MESSAGES: dict[type, st.SearchStrategy] = {
         names,
         ids,
         st.just(b"") | ids,
-        integers,
+        numbers,
         st.booleans(),
         follows,
     ),
@@ -122,6 +122,7 @@ MESSAGES: dict[type, st.SearchStrategy] = {
         integers,
         names,
         epochs,
+        integers,
         integers,
         integers,
         st.just(b"") | ids,
@@ -174,6 +175,8 @@ def test_a_message_survives_the_wire(message, data):
 @given(data=st.data())
 def test_messages_in_one_frame_are_heard_in_order(kinds, data):
     said = data.draw(st.lists(said_in(kinds), min_size=1, max_size=8))
+    # HELLO may only be the first.
+    said = said[:1] + [message for message in said[1:] if type(message) is not Hello]
     encode, decode = Encoder().encode, Decoder(kinds).decode
     frames = coalesce(map(encode, said), limits.FRAME_TARGET)
     if all(len(frame) <= limits.MAX_FRAME for frame in frames):

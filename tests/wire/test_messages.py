@@ -13,11 +13,9 @@ from chatbroker.wire.messages import (
     PRESENCE_TOPIC,
     BrokerMessage,
     ClientMessage,
-    Cursor,
     Error,
     Kind,
     Start,
-    cursors_by_log,
     error,
     topic_of,
 )
@@ -100,9 +98,3 @@ def test_no_topic_is_the_beginning_of_another():
 def test_an_error_carries_the_word_of_its_code():
     assert error(Code.NO_SESSION, "say HELLO first") == Error("no_session", "say HELLO first", 0)
     assert type(error(Code.OUT_OF_ORDER, "", 7).code) is str
-
-
-def test_cursors_are_found_by_the_name_of_their_log():
-    echo, direct = Cursor("echo", bytes(8), 3), Cursor("direct", bytes(8), 1)
-    assert cursors_by_log([echo, direct]) == {"echo": echo, "direct": direct}
-    assert cursors_by_log([]) == {}

@@ -1,0 +1,108 @@
+"""What the program has not taken yet, and the readers of the logs that fill it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+from ..wire.messages import DIRECT_LOG, ECHO_LOG, Batch, Cursor, Fetch, Fetched, Missed, Reading
+from . import events
+from .reader import Positioned, Reader
+
+MOST_EVENTS = 20_000
+"""Events kept for a program that does not take them.  Then reading pauses, and goes on from
+the log when there is room again."""
+
+MOST_HINTS = MOST_EVENTS + 5_000
+"""Presence and the state of the connection cannot be fetched again: they may exceed the
+former by this much."""
+
+_LOG_OF = {events.Broadcast: ECHO_LOG, events.Direct: DIRECT_LOG}
+
+
+class Inbox:
+    """Events in the order in which they are to be seen."""
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self.readers = {reader.log: reader for reader in readers}
+        self.events: deque[events.Event] = deque()
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that is known to be said has been handed on."""
+        return all(reader.caught_up for reader in self.readers.values())
+
+    def _has_room(self) -> bool:
+        return len(self.events) < MOST_EVENTS
+
+    def take(self, most: int) -> list[events.Event]:
+        """The next events, at most *most*; the program has seen them then."""
+        popleft = self.events.popleft
+        taken = [popleft() for _ in range(min(most, len(self.events)))]
+        if self.events:
+            for event in taken:
+                if isinstance(event, events.Broadcast | events.Direct):
+                    self.readers[_LOG_OF[type(event)]].shown = event.seq
+        else:
+            for reader in self.readers.values():
+                reader.all_shown()
+        return taken
+
+    def tell(self, event: events.Event) -> None:
+        """Adds an event that is in no log."""
+        if len(self.events) < MOST_HINTS:
+            self.events.append(event)
+
+    def cursors(self) -> tuple[Cursor, ...]:
+        """How far the program has read, for PING."""
+        return tuple([reader.cursor() for reader in self.readers.values()])
+
+    def fetches(self, now: float, ref: int, patience: float) -> Iterator[Fetch]:
+        """What to ask for now, numbered from *ref* on; see `Reader.next_fetch`."""
+        if self._has_room():
+            for reader in self.readers.values():
+                fetch = reader.next_fetch(now, ref, patience)
+                if fetch is not None:
+                    ref += 1
+                    yield fetch
+
+    # --- what the broker says -------------------------------------------------------------
+
+    def welcome(self, readings: Iterable[Reading]) -> None:
+        for reading in readings:
+            reader = self.readers.get(reading.log)
+            if reader is not None and reader.welcome(reading):
+                self.events.append(events.Missed(reading.log, None))
+
+    def batch(self, batch: Batch) -> None:
+        reader = self.readers.get(batch.log)
+        if reader is not None:
+            self._hand_on(reader.offer(batch, self._has_room))
+
+    def _hand_on(self, news: Iterable[Positioned]) -> None:
+        append = self.events.append
+        for position, event in news:
+            if event is None:
+                continue  # Of a type that a later version added.
+            time, sender, to, text = event
+            if to:
+                append(events.Direct(position, time, sender, to, text))
+            else:
+                append(events.Broadcast(position, time, sender, text))
+
+    def missed(self, missed: Missed) -> None:
+        reader = self.readers.get(missed.log)
+        lost = reader.missed(missed) if reader is not None else 0
+        if lost:
+            self.events.append(events.Missed(missed.log, lost))
+
+    def fetched(self, fetched: Fetched) -> None:
+        reader = self.readers.get(fetched.log)
+        if reader is not None:
+            reader.fetched(fetched)
+
+    def heads(self, heads: Iterable[Cursor]) -> None:
+        for head in heads:
+            reader = self.readers.get(head.log)
+            if reader is not None:
+                reader.learn_head(head)
