@@ -7,6 +7,7 @@ arrives.  A line is reported by its number, counted from 1.
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,13 +16,16 @@ from typing import NamedTuple
 
 from ..wire.limits import MAX_TEXT
 from .client import Client
-from .errors import OutcomeUnknown, Refused, Unreachable
+from .errors import ClientError, OutcomeUnknown, Refused, Unreachable
 from .events import UserInfo
 from .input import BadLine
 from .outbox import Outcome
 from .pipeline import Pipeline, Receipt
 
 CHUNK = 64 * 1024
+
+LOOK_EVERY = 200
+"""Milliseconds of silence after which the reader looks whether it should go on waiting."""
 
 LONGEST = 64 * 1024
 """Of a line, so many bytes are kept: more than any text that can be sent."""
@@ -64,14 +68,15 @@ Handle = Callable[[str, Client, Pipeline], Receipt | Answer | Help | None]
 Raises BadLine, Refused, Quit, or what the client raises when it cannot go on."""
 
 
-def read_lines(descriptor: int) -> Iterator[bytes]:
+def read_lines(descriptor: int, more: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
     """The lines of a file descriptor as they come, without their ends.
 
     The last one counts without a newline.  Read with os.read, because a thread that waits in
-    a buffered reader cannot be left behind when the program ends.
+    a buffered reader cannot be left behind when the program ends.  *more* may wait until there
+    is something to read, or give False to make an end.  Raises ClientError.
     """
     rest = b""
-    while chunk := os.read(descriptor, CHUNK):
+    while more() and (chunk := _read(descriptor)):
         first, *others = chunk.split(b"\n")
         rest += first[: LONGEST - len(rest)]
         for line in others:
@@ -79,6 +84,13 @@ def read_lines(descriptor: int) -> Iterator[bytes]:
             rest = line[:LONGEST]
     if rest:
         yield rest.removesuffix(b"\r")
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, CHUNK)
+    except OSError as error:
+        raise ClientError(f"cannot read standard input: {error.strerror}") from None
 
 
 class Feed:
@@ -91,12 +103,27 @@ class Feed:
         self._entries: deque[Entry] = deque()
         self._room = threading.Condition()
         self._failure: BaseException | None = None
+        self.finishing = False
+        """Whether `finish` was called."""
         self.ended = False
         """Whether stdin has ended, or the client cannot go on."""
         self._thread = threading.Thread(target=self._run, name="stdin", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def finish(self) -> None:
+        """What is there to be read is read and carried out, and nothing more is waited for."""
+        self.finishing = True
+
+    def _wait_for_more(self) -> bool:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        while not self.finishing:
+            # Any event: reading tells an end or an error as well.
+            if poll.poll(LOOK_EVERY):
+                return True
+        return bool(poll.poll(0))
 
     @property
     def ready(self) -> bool:
@@ -141,7 +168,8 @@ class Feed:
         pipeline = self._client.pipeline(keep_refused=False)
         try:
             with suppress(Quit):
-                for number, raw in enumerate(read_lines(self._descriptor), 1):
+                lines = read_lines(self._descriptor, self._wait_for_more)
+                for number, raw in enumerate(lines, 1):
                     self._one(number, raw, pipeline)
         except BaseException as error:  # noqa: BLE001 - `take` raises it in the main thread
             self._failure = error

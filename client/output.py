@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..command.run import silence_stdout
 from .events import Event, UserInfo
 from .interrupts import Interrupts
 from .render import Renderer, event_json, json_line, text_line, users_json, users_line
@@ -33,11 +34,6 @@ class ReaderWatch:
         self.gone = True
         self._changed()
 
-    def check(self) -> None:
-        """Raises BrokenPipeError if the reader has gone, as a write would."""
-        if self.gone:
-            raise BrokenPipeError
-
 
 class Output:
     """Writes lines to stdout in one of the formats of docs/cli.md."""
@@ -51,6 +47,8 @@ class Output:
         interrupts: Interrupts | None = None,
     ) -> None:
         self.json = as_json
+        self.closed = False
+        """Whether nobody reads what is written any more; then nothing is."""
         self._render: Callable[[Event], str] = render or (event_json if as_json else text_line)
         self._end = end
         self._lines: list[str] = []
@@ -72,7 +70,13 @@ class Output:
         if self._lines:
             text = self._end.join(self._lines) + self._end
             self._lines.clear()
+            if self.closed:
+                return
             # A reader that does not read must not keep Ctrl-C from working.
-            with self._interrupts.exposed():
-                sys.stdout.write(text)
-                sys.stdout.flush()
+            try:
+                with self._interrupts.exposed():
+                    sys.stdout.write(text)
+                    sys.stdout.flush()
+            except BrokenPipeError:
+                self.closed = True
+                silence_stdout()

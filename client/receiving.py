@@ -141,7 +141,8 @@ def run_listen(
             if pause == 0:
                 return meter.status
             client.wait_until(something_new, pause)
-            reader.check()
+            if reader.gone or output.closed:
+                break
             if client.listening and not announced:
                 announced = True
                 complain("chat", "listening")
@@ -191,6 +192,7 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
         printer = Printer(output, meter)
         feed = Feed(client, _carry_out)
         feed.start()
+        reader = ReaderWatch(client.notify)
 
         def show_events(most: int | None = None) -> None:
             now = time.monotonic()
@@ -198,8 +200,14 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
                 printer.show(event, now)
             output.flush()
 
+        def something_new() -> bool:
+            gone = reader.gone and not feed.finishing
+            return feed.ready or client.waiting_events > 0 or gone
+
         while not feed.finished:
-            client.wait_until(lambda: feed.ready or client.waiting_events > 0)
+            client.wait_until(something_new)
+            if reader.gone or output.closed:
+                feed.finish()
             show_events()
             for entry in feed.take():
                 if isinstance(entry.result, Answer):
@@ -210,16 +218,16 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
                     refused |= report_entry(entry, output)
             output.flush()
         if stay:
-            reader = ReaderWatch(client.notify)
             meter.restart(time.monotonic())
             while not meter.reached:
                 pause = meter.pause(time.monotonic(), client.waiting_events)
                 if pause == 0:
                     return Status.REFUSED if refused else meter.status
                 client.wait_until(lambda: client.waiting_events > 0 or reader.gone, pause)
-                reader.check()
+                if reader.gone or output.closed:
+                    break
                 show_events(meter.left)
-        else:
+        elif not output.closed:
             # What was said up to the last line is shown, one's own messages included; in
             # turns, if there is more than fits.
             while not client.sync(reconnect):

@@ -118,6 +118,8 @@ def send_lines(shared: Shared, recipient: str | None, reconnect: float) -> int:
             for entry in feed.take():
                 refused |= report_entry(entry, output)
             output.flush()
+            if output.closed:
+                feed.finish()
     return Status.REFUSED if refused else Status.DONE
 
 

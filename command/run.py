@@ -49,14 +49,20 @@ def run_command(
             # Here and not at exit: a full or closed stdout is noticed while it can be told.
             sys.stdout.flush()
     except (StdoutClosed, BrokenPipeError):
-        # Nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return Status.DONE
     except OSError as error:
         complain(name, f"cannot write: {error.strerror or error}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence_stdout()
         return Status.FAILURE
     return status
+
+
+def silence_stdout() -> None:
+    """Nobody reads stdout any more: what is written to it goes nowhere, also at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _prepare_streams() -> None:

@@ -351,7 +351,8 @@ def test_page_names_what_a_broker_says_to_a_connection_in_a_turn() -> None:
 
 def test_page_names_how_many_frames_wait_for_a_connection() -> None:
     text = section("Security")
-    assert f"at most {ROUTER_OPTIONS[zmq.SNDHWM]} frames" in text
+    assert f"at most {ROUTER_OPTIONS[zmq.RCVHWM]} frames that came" in text
+    assert f"at most {ROUTER_OPTIONS[zmq.SNDHWM]} frames of" in text
     assert f"for each SUB at most {PUB_OPTIONS[zmq.SNDHWM]}," in text
 
 

@@ -159,6 +159,8 @@ class Life:
         """By the journal's key: the lives of that log, each from its first event on."""
         self.homes: dict[str, set[str]] = {}
         """The logs in which a text was stored, by the journal's keys."""
+        self.dropped: dict[str, int] = {}
+        """By the journal's key: the position of the newest event that is no longer kept."""
         self.breaches: list[str] = []
         self.forgotten: set[bytes] = set()
         """Sessions that the broker knew and forgot, BYE or not."""
@@ -190,6 +192,8 @@ class WitnessedJournal(MemoryJournal):
                 lives[-1] += events
             for event in events:
                 self._life.homes.setdefault(event.text, set()).add(row.log)
+        for key, kept in self._logs.items():
+            self._life.dropped[key] = kept.lost
 
 
 class Peer:

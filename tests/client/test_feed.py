@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbroker.client import feed as feed_module
-from chatbroker.client.errors import OutcomeUnknown, Refused, Unreachable
+from chatbroker.client.errors import ClientError, OutcomeUnknown, Refused, Unreachable
 from chatbroker.client.feed import Answer, Feed, Help, Quit, decode_line, read_lines
 from chatbroker.client.input import BadLine
 from chatbroker.client.outbox import Outcome
@@ -268,6 +268,21 @@ def test_a_failure_surfaces_also_if_reading_had_ended_before_anybody_looked(clie
         report(feed, client)
 
 
+def test_whoever_finishes_takes_what_is_there_and_does_not_wait_for_more(client, feed_of):
+    feed = feed_of(b"a\nb\nc", echoes, end=False)
+    feed.finish()
+    client.waits(lambda: feed.ended)
+    assert [receipt.text for receipt in client.receipts] == ["a", "b", "c"]
+
+
+def test_who_waits_for_more_can_be_asked_to_finish(client, feed_of):
+    feed = feed_of(b"a\n", echoes, end=False)
+    client.waits(lambda: client.receipts)
+    assert not feed.ended
+    feed.finish()
+    client.waits(lambda: feed.ended)
+
+
 def test_an_input_that_cannot_be_read_surfaces(client, tmp_path):
     import os
 
@@ -276,7 +291,7 @@ def test_an_input_that_cannot_be_read_surfaces(client, tmp_path):
         feed = Feed(client, echoes, descriptor)
         feed.start()
         feed._thread.join(WITHIN)
-        with pytest.raises(OSError, match="directory"):
+        with pytest.raises(ClientError, match="cannot read standard input: Is a directory"):
             report(feed, client)
     finally:
         os.close(descriptor)

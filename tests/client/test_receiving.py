@@ -156,12 +156,10 @@ def shared_with(house):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def silent_stdout(monkeypatch):
     """`ReaderWatch` wants a descriptor, which the captured stdout has not."""
-    monkeypatch.setattr(
-        receiving, "ReaderWatch", lambda told: SimpleNamespace(gone=False, check=lambda: None)
-    )
+    monkeypatch.setattr(receiving, "ReaderWatch", lambda told: SimpleNamespace(gone=False))
 
 
 LISTEN = (None, lambda event: getattr(event, "text", type(event).__name__), "\n")
@@ -177,14 +175,12 @@ def history(house):
     return Since.after(first.seq - 1), Since.now()
 
 
-@pytest.mark.usefixtures("silent_stdout")
 def test_listening_ends_with_its_count_and_prints_no_more(shared_with, history, capsys):
     status = run_listen(shared_with(), WITHIN, Bounds(3, WITHIN, None), history, *LISTEN)
     assert status == Status.DONE
     assert capsys.readouterr().out.splitlines() == ["told 0", "told 1", "told 2"]
 
 
-@pytest.mark.usefixtures("silent_stdout")
 def test_nothing_is_missed_once_it_says_that_it_listens(
     shared_with, house, capsys, monkeypatch, in_thread
 ):
@@ -211,20 +207,17 @@ def test_nothing_is_missed_once_it_says_that_it_listens(
     assert capsys.readouterr().out == "heard\n"
 
 
-@pytest.mark.usefixtures("silent_stdout")
 @pytest.mark.parametrize("bounds", [Bounds(None, 0.3, None), Bounds(None, None, 0.3)])
 def test_listening_for_a_time_is_done_when_it_is_over(shared_with, history, capsys, bounds):
     assert run_listen(shared_with(), WITHIN, bounds, history, *LISTEN) == Status.DONE
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
-@pytest.mark.usefixtures("silent_stdout")
 @pytest.mark.parametrize("bounds", [Bounds(99, 0.3, None), Bounds(99, None, 0.3)])
 def test_time_that_ends_before_the_count_is_told_from_success(shared_with, history, bounds):
     assert run_listen(shared_with(), WITHIN, bounds, history, *LISTEN) == Status.OUT_OF_TIME
 
 
-@pytest.mark.usefixtures("silent_stdout")
 def test_lines_may_be_json_and_end_with_nul(shared_with, history, capsys):
     bounds = Bounds(2, WITHIN, None)
     run_listen(shared_with(json=True), WITHIN, bounds, history, None, None, "\0")
@@ -254,7 +247,7 @@ def slow_stdout(monkeypatch):
     monkeypatch.setattr(receiving, "time", clock)
 
 
-@pytest.mark.usefixtures("silent_stdout", "slow_stdout")
+@pytest.mark.usefixtures("slow_stdout")
 def test_a_slow_reader_is_no_silence(shared_with, house, capsys, monkeypatch):
     """Thousands have come and wait to be printed: to leave now would lose them."""
 
@@ -357,7 +350,6 @@ def test_a_long_input_is_shown_to_its_last_line(
     assert shown(capsys)[0] == [f"alice: {number}" for number in range(count)]
 
 
-@pytest.mark.usefixtures("silent_stdout")
 def test_staying_goes_on_until_its_count(shared_with, house, stdin_pipe, capsys, in_thread):
     stdin_pipe(b"echo one\n")
     with house.client("bob") as bob:
@@ -378,14 +370,12 @@ def test_staying_goes_on_until_its_count(shared_with, house, stdin_pipe, capsys,
     assert len(lines) == 3  # The broadcast comes another way, and may come later.
 
 
-@pytest.mark.usefixtures("silent_stdout")
 def test_staying_tells_when_time_was_up_first(shared_with, stdin_pipe):
     stdin_pipe(b"")
     bounds = Bounds(3, 0.05, None)
     assert run_lines(shared_with(), "alice", WITHIN, bounds, stay=True) == Status.OUT_OF_TIME
 
 
-@pytest.mark.usefixtures("silent_stdout")
 def test_a_refusal_is_remembered_while_staying(shared_with, stdin_pipe):
     stdin_pipe(b"nonsense\n")
     bounds = Bounds(None, None, 0.05)
@@ -402,7 +392,7 @@ def test_a_person_is_let_in_and_out(shared_with, monkeypatch, capsys):
     assert "joined as alice" in capsys.readouterr().out
 
 
-def test_stdin_is_not_read_by_listening(shared_with, history, monkeypatch, silent_stdout):
+def test_stdin_is_not_read_by_listening(shared_with, history, monkeypatch):
     class Untouched:
         def __getattr__(self, name):
             raise AssertionError("stdin was touched")

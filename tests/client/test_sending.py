@@ -11,7 +11,7 @@ import click
 import pytest
 
 from chatbroker.client import sending
-from chatbroker.client.errors import NameRefused, Refused, Unreachable
+from chatbroker.client.errors import ClientError, NameRefused, Refused, Unreachable
 from chatbroker.client.events import Broadcast, Offline, Online
 from chatbroker.client.feed import Answer, Entry, Help
 from chatbroker.client.input import BadLine
@@ -255,7 +255,7 @@ def test_an_input_that_cannot_be_read_is_no_success(shared_with, monkeypatch):
         raise IsADirectoryError(21, "Is a directory")
 
     monkeypatch.setattr(sending.Feed._run.__globals__["os"], "read", fails)
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(ClientError, match="cannot read"):
         sending.send_lines(shared_with(), None, 15.0)
 
 

@@ -222,6 +222,41 @@ def test_head_is_0_also_when_nothing_more_comes(shell, broker):
         assert status == "0"
 
 
+@pytest.mark.parametrize(
+    "command", ["chat echo --lines --json --as one", "chat join two", "chat join three --json"]
+)
+def test_head_stops_no_line_from_being_sent(shell, broker, command):
+    """0 means that the broker has it all, whoever reads stdout and for how long."""
+    lines = "sed 's/^/echo /' |" if "join" in command else ""
+    ended = shell.script(
+        f"seq 5000 | {lines} {command} | head -n 1 >/dev/null; "
+        f"echo ${{PIPESTATUS[{2 if lines else 1}]}}; "
+        "chat listen --since all --idle 0.5 --format '{from} {text}'",
+        at=broker,
+    )
+    status, *heard = ended.out.splitlines()
+    assert status == "0"
+    stored = [line.split()[1] for line in heard if line.split()[0] in command.split()]
+    assert stored == [str(number) for number in range(1, 5001)]
+
+
+def test_head_hides_no_refusal(shell, broker):
+    ended = shell.script(
+        "printf 'echo hi\nsend nobody hi\n' | chat join carol --json | true; echo ${PIPESTATUS[1]}",
+        at=broker,
+    )
+    assert ended.out == "6\n"
+
+
+def test_head_ends_who_waits_for_more_input(shell, broker):
+    ended = shell.script(
+        "exec 3< <(echo 'echo hi'; exec sleep 60); typing=$!; "
+        "chat join carol <&3 | head -n 1; echo ${PIPESTATUS[0]}; kill $typing; chat info",
+        at=broker,
+    )
+    assert ended.out.endswith("carol: hi\n0\n")
+
+
 def test_head_is_0_while_much_comes(shell, broker):
     with broker.client("speaker") as client, client.pipeline() as speaker:
         for number in range(5000):
