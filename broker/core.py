@@ -241,6 +241,12 @@ class Broker:
                 session.refuse(range(first, session.cseq + 1), Code.NO_SUCH_USER)
                 return
         head, pack = route.head, self._pack_text
+        if len(texts) == 1 and texts[0] is not None:
+            # As below, at half the cost (bench: "direct, 1 a frame").
+            event = head + pack(texts[0])
+            for pending in route.pending:
+                pending.append(event)
+            return
         events = [head + pack(text) for text in texts if text is not None]
         if len(events) < len(texts):
             too_long = [number for number, text in enumerate(texts, first) if text is None]

@@ -96,8 +96,9 @@ def _send(item: tuple[Any, ...]) -> Send:
     _, cseq, to, texts = item
     if type(to) is not str:
         raise BadFrame("SEND wants a name")
-    # One bad command does not cost its sender the rest of the frame.
-    return _make(Send, (cseq, to if len(to) <= _MAX_NAME else "", _texts(cseq, texts)))
+    if len(to) > _MAX_NAME:
+        to = ""  # One bad command does not cost its sender the rest of the frame.
+    return _make(Send, (cseq, to, _texts(cseq, texts)))
 
 
 def _echo(item: tuple[Any, ...]) -> Echo:
@@ -116,13 +117,16 @@ def _texts(cseq: object, texts: object) -> tuple[str | None, ...]:
         raise BadFrame("an array of at least one text is wanted")
     if type(cseq) is not int or not 0 < cseq <= _MAX_INT - len(texts) + 1:
         raise BadFrame("a command number is from 1 to 2^63-1")
-    all_fit = True
     for text in texts:
         if type(text) is not str:
             raise BadFrame("a text is a string")
         if len(text) > SURELY_FITS:
-            all_fit = all_fit and fits(text)
-    return texts if all_fit else tuple([text if fits(text) else None for text in texts])
+            break
+    else:
+        return texts
+    if set(map(type, texts)) != {str}:
+        raise BadFrame("a text is a string")
+    return tuple([text if fits(text) else None for text in texts])
 
 
 def _hello(item: tuple[Any, ...]) -> Hello:

@@ -371,6 +371,35 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
     assert max(size for _, size in turns) < most + MAX_FETCH + 1000
 
 
+def test_all_were_heard_when_there_were_as_many_frames_as_connections(servers):
+    server = servers()
+    server._descriptors.used = 10
+    server._heard = 10
+    assert not server._all_heard(drained=False)
+    server._heard = 11
+    assert server._all_heard(drained=False)
+    assert not server._all_heard(drained=False)  # Another round begins.
+    assert server._all_heard(drained=True)
+
+
+def test_a_flood_does_not_keep_the_dead_alive(running, peers, monkeypatch):
+    """There is always another frame waiting; and yet each connection has its turn."""
+    monkeypatch.setattr(server_module, "MOST_FRAMES", 2)
+    server = running(lease=0.3, heartbeat=0.1)
+    alice, mallory = peers(server), peers(server)
+    alice.joins("alice")
+    mallory.joins("mallory")
+    ping = Encoder().encode(Ping(1, 0, 0, ()))
+    deadline = time.monotonic() + WITHIN
+    users = server._core._registry.users
+    while users["alice"].on:
+        assert time.monotonic() < deadline, "the dead still hold their names"
+        for _ in range(50):
+            mallory.socket.send(ping)
+        while mallory.socket.poll(0):
+            mallory.socket.recv()
+
+
 @pytest.mark.parametrize(
     "parts",
     [

@@ -9,6 +9,7 @@ from chatbroker.client import inbox as inbox_module
 from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
 from chatbroker.client.outbox import Outcome, Ticket
+from chatbroker.wire.codec import Encoder
 from chatbroker.wire.errors import Code
 from chatbroker.wire.messages import (
     Ack,
@@ -81,6 +82,15 @@ def test_hello_is_repeated_until_it_is_answered(talk_with):
     assert len(talk.passes(PATIENCE).of(Hello)) == 1
     talk.hears(talk.welcome())
     assert not talk.passes(PATIENCE).of(Hello)
+
+
+def test_broadcasts_are_no_sign_that_the_broker_answers(talk, batch):
+    talk.now += talk.core.lease + 0.1
+    talk.core.published(Encoder().encode(batch("echo", 1, "hi")), talk.now)
+    assert talk.texts() == ["hi"]
+    assert talk.core.silent(talk.now)
+    talk.hears(Pong(0, ()))
+    assert not talk.core.silent(talk.now)
 
 
 def test_attempts_are_counted_over_all_connections(talk_with):

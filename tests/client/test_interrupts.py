@@ -23,6 +23,25 @@ def test_a_signal_waits_for_a_safe_place(number, error):
             interrupts.check()
 
 
+def test_a_signal_is_for_the_main_thread():
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        failed = []
+
+        def checks():
+            try:
+                interrupts.check()
+            except KeyboardInterrupt:
+                failed.append(True)
+
+        other = threading.Thread(target=checks)
+        other.start()
+        other.join()
+        assert not failed
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+
+
 @pytest.mark.parametrize(("number", "error"), SIGNALS)
 def test_a_block_that_is_exposed_is_a_safe_place(number, error):
     with Interrupts() as interrupts:

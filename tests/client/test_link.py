@@ -216,6 +216,30 @@ def test_a_broker_that_does_not_read_holds_up_nothing_but_itself(links, puppets)
     assert heard() == list(range(1000))
 
 
+def test_a_full_connection_makes_nobody_busy(links, puppets, monkeypatch):
+    """A PING is overdue and cannot be sent: whoever asks again and again when it is due spins."""
+    reads = threading.Event()
+
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            reads.wait(15)
+
+    link = links(puppets(script).port)
+    joins(link)
+    for number in range(1000):
+        link.core.submit(Ticket(None, f"{number:016000}"))
+    steps(link, lambda: link._unsent)
+    link.core._next_ping = 0.0
+    waits = []
+    poll = link._poller.poll
+    monkeypatch.setattr(link._poller, "poll", lambda wait: waits.append(wait) or poll(wait))
+    for _ in range(5):
+        link.step(0.02)
+    assert all(wait > 0 for wait in waits)
+    reads.set()
+
+
 def test_many_frames_at_once_are_all_taken(links, puppets):
     def script(puppet, identity, message):
         puppet.welcomes(identity, message)

@@ -1,0 +1,102 @@
+"""What the program has not taken yet, and what it is said to have seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatbroker.client import inbox as inbox_module
+from chatbroker.client.events import Broadcast, Direct, Joined, Missed
+from chatbroker.client.inbox import Inbox
+from chatbroker.client.reader import Reader
+from chatbroker.client.starts import Since
+from chatbroker.wire.messages import Cursor, Fetched, Reading
+from chatbroker.wire.messages import Missed as NoLongerKept
+
+ECHO, DIRECT = b"echo---1", b"direct-1"
+
+
+@pytest.fixture
+def inbox():
+    inbox = Inbox([Reader("echo", Since.now()), Reader("direct", Since.unread())])
+    inbox.welcome([Reading("echo", ECHO, 0, 0), Reading("direct", DIRECT, 4, 4)])
+    return inbox
+
+
+def cursors(inbox):
+    return {cursor.log: (cursor.epoch, cursor.position) for cursor in inbox.cursors()}
+
+
+def fetches(inbox, now=0.0):
+    return [(fetch.ref, fetch.log, fetch.after) for fetch in inbox.fetches(now, 7, 2.0)]
+
+
+def test_events_are_taken_in_the_order_in_which_they_came(inbox, batch):
+    inbox.batch(batch("echo", 1, "a"))
+    inbox.tell(Joined(1, "bob"))
+    inbox.batch(batch("direct", 5, "b"))
+    assert [type(event) for event in inbox.take(2)] == [Broadcast, Joined]
+    assert [type(event) for event in inbox.take(2)] == [Direct]
+    assert inbox.take(2) == []
+
+
+def test_what_is_not_taken_is_not_read(inbox, batch):
+    inbox.batch(batch("echo", 1, "a", "b", "c"))
+    inbox.batch(batch("direct", 5, "d", "e"))
+    assert cursors(inbox) == {"echo": (ECHO, 0), "direct": (DIRECT, 4)}
+    inbox.take(2)
+    assert cursors(inbox) == {"echo": (ECHO, 2), "direct": (DIRECT, 4)}
+    inbox.take(2)
+    assert cursors(inbox) == {"echo": (ECHO, 3), "direct": (DIRECT, 5)}
+
+
+def test_who_has_taken_all_has_read_all_that_is_no_longer_kept_too(inbox):
+    inbox.heads([Cursor("echo", ECHO, 9)])
+    inbox.missed(NoLongerKept("echo", ECHO, 0, 9, 9))
+    assert cursors(inbox)["echo"] == (ECHO, 0)
+    assert inbox.take(10) == [Missed("echo", 9)]
+    assert cursors(inbox)["echo"] == (ECHO, 9)
+
+
+def test_of_another_life_of_a_log_nothing_is_read_until_what_was_before_is_taken(inbox, batch):
+    inbox.batch(batch("direct", 5, "old", "older"))
+    inbox.take(1)
+    inbox.welcome([Reading("direct", b"direct-2", 0, 1)])
+    inbox.batch(batch("direct", 1, "new", epoch=b"direct-2"))
+    assert cursors(inbox)["direct"] == (DIRECT, 5)
+    inbox.take(2)
+    assert cursors(inbox)["direct"][0] == DIRECT
+    inbox.take(5)
+    assert cursors(inbox)["direct"] == (b"direct-2", 1)
+
+
+def test_holes_are_asked_for_log_by_log(inbox):
+    inbox.heads([Cursor("echo", ECHO, 3), Cursor("direct", DIRECT, 6)])
+    assert not inbox.caught_up
+    assert fetches(inbox) == [(7, "echo", 0), (8, "direct", 4)]
+    assert fetches(inbox) == []  # They are under way.
+
+
+def test_without_room_nothing_is_asked_for_and_nothing_is_added(inbox, batch, monkeypatch):
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", 2)
+    monkeypatch.setattr(inbox_module, "MOST_HINTS", 3)
+    inbox.batch(batch("echo", 1, "a", "b"))
+    inbox.batch(batch("echo", 3, "c"))
+    for _ in range(3):
+        inbox.tell(Joined(1, "bob"))
+    assert len(inbox.events) == 3
+    assert fetches(inbox) == []
+    inbox.take(3)
+    assert fetches(inbox) == [(7, "echo", 2)]
+    inbox.fetched(Fetched(7, "echo", ECHO, 3))
+
+
+def test_what_is_said_of_a_log_that_is_not_followed_changes_nothing(batch):
+    inbox = Inbox([])
+    inbox.welcome([Reading("echo", ECHO, 0, 9)])
+    inbox.batch(batch("echo", 1, "a"))
+    inbox.missed(NoLongerKept("echo", ECHO, 0, 9, 9))
+    inbox.fetched(Fetched(1, "echo", ECHO, 9))
+    inbox.heads([Cursor("echo", ECHO, 9)])
+    assert inbox.caught_up
+    assert inbox.take(10) == []
+    assert inbox.cursors() == ()
