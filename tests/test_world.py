@@ -563,6 +563,7 @@ def play(script: Script) -> World:
 # --- the tests --------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(0)  # A long run is asked for.
 @given(scripts)
 @settings(
     max_examples=EXAMPLES,

@@ -275,9 +275,9 @@ def test_whoever_finishes_takes_what_is_there_and_does_not_wait_for_more(client,
     assert [receipt.text for receipt in client.receipts] == ["a", "b", "c"]
 
 
-def test_who_waits_for_more_can_be_asked_to_finish(client, feed_of):
+def test_who_waits_for_more_can_be_asked_to_finish(client, feed_of, until):
     feed = feed_of(b"a\n", echoes, end=False)
-    client.waits(lambda: client.receipts)
+    until(lambda: client.receipts)
     assert not feed.ended
     feed.finish()
     client.waits(lambda: feed.ended)
