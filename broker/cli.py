@@ -16,7 +16,11 @@ from ..command.status import Status
 from .config import Config, StartError
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="chatbroker")
 def chatbroker() -> None:
     """A self-hosted chat broker, for people and shell scripts.

@@ -28,6 +28,7 @@ from .options import SECONDS, Shared, parse_duration, shared_options, stronger
 
 @click.group(
     cls=CommandGroup,
+    no_args_is_help=False,  # A command line without a command is wrong, as any other is.
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @shared_options("broker", "port", "user", "timeout", "json")

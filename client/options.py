@@ -22,9 +22,12 @@ class _Seconds(click.FloatRange):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
+        try:
+            if math.isnan(float(value)):
+                raise ValueError
+        except ValueError:
             self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        seconds: float = super().convert(value, param, ctx)
         return seconds
 
 

@@ -90,11 +90,10 @@ def send_one(shared: Shared, recipient: str | None, message: str | None) -> int:
             else:
                 client.send(recipient, message)
         except Refused as refused:
-            if not shared.json:
-                raise
-            output.record(type="refused", line=1, code=refused.code, text=str(refused))
-            output.flush()
-            return Status.REFUSED
+            if shared.json:
+                output.record(type="refused", line=1, code=refused.code, text=str(refused))
+                output.flush()
+            raise
     if shared.json:
         output.record(type="accepted", line=1)
         output.flush()
@@ -157,8 +156,7 @@ def report_entry(entry: Entry, output: Output) -> bool:
         return False
     if output.json:
         output.record(type="refused", line=entry.line, code=code, text=words)
-    else:
-        complain("chat", f"line {entry.line}: {escape(words)}")
+    complain("chat", f"line {entry.line}: {escape(words)}")
     return True
 
 

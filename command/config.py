@@ -58,6 +58,8 @@ def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dic
     for key, value in table.items():
         if key in commands:
             defaults[key] = _defaults(path, f"{where}.{key}", commands[key], value)
+        elif isinstance(value, list | dict):
+            raise click.UsageError(f"{path}: [{where}] {key} must be a single value")
         elif options.get(key) is not None:
             defaults[str(options[key])] = value
         else:

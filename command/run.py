@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -20,10 +21,14 @@ class StdoutClosed(Exception):
 class CommandGroup(click.Group):
     """A command with subcommands, whose defaults may stand in the config file."""
 
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+    def make_context(
+        self, info_name: str | None, args: list[str], *more: Any, **extra: Any
+    ) -> click.Context:
         name_variables(self)
-        kwargs.setdefault("default_map", config_defaults(self))
-        return super().make_context(*args, **kwargs)
+        # Whoever asks what there is may have to mend the file.
+        if not {"--help", "-h", "--version"} & {*args}:
+            extra.setdefault("default_map", config_defaults(self))
+        return super().make_context(info_name, args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -110,4 +115,6 @@ def _run(
 
 def complain(name: str, words: str) -> None:
     """One line on stderr: what happened, to what, what to do next."""
-    print(f"{name}: {words}", file=sys.stderr, flush=True)
+    # If it cannot be said (a full disk, say), the status still tells.
+    with suppress(OSError):
+        print(f"{name}: {words}", file=sys.stderr, flush=True)

@@ -56,7 +56,8 @@ class BrokerProcess:
     @property
     def env(self) -> dict[str, str]:
         """This process's environment with CHAT_BROKER set, for a ``subprocess``."""
-        return os.environ | {"CHAT_BROKER": self.address}
+        here = {name: value for name, value in os.environ.items() if name != "CHAT_PORT"}
+        return here | {"CHAT_BROKER": self.address}
 
     def client(self, name: str | None = None, **options: Any) -> Client:
         """A connected client; closed with the broker.  *options* as for ``Client``."""

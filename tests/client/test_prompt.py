@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import io
-import readline
 import sys
 import threading
 from types import SimpleNamespace
 
 import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
 from chatbroker.client import prompt
 from chatbroker.client.errors import OutcomeUnknown, Refused, Unreachable, UsageError
 from chatbroker.client.events import Broadcast, Joined, Missed, Offline, Online, UserInfo
 from chatbroker.client.input import BadLine
 from chatbroker.client.interrupts import Interrupts
-from chatbroker.client.prompt import Screen, _carry_out, _line_of, converse
+from chatbroker.client.prompt import (
+    EditingKeyboard,
+    PlainKeyboard,
+    Screen,
+    _carry_out,
+    _line_of,
+    converse,
+)
 from chatbroker.command.status import Status
 
 
@@ -103,19 +112,62 @@ def types(monkeypatch):
 # --- the screen ---------------------------------------------------------------------------
 
 
-def test_what_arrives_stands_above_what_is_being_typed(terminal, monkeypatch):
-    stream = terminal()
-    monkeypatch.setattr(readline, "get_line_buffer", lambda: "send bob h")
-    screen = Screen()
-    screen.typing = True
-    screen.show("[12:00:00] bob: hi")
-    assert stream.getvalue() == "\r\x1b[J[12:00:00] bob: hi\n> send bob h"
-
-
-def test_nothing_is_put_back_when_nobody_types(terminal):
+def test_a_line_is_written_as_it_is(terminal):
     stream = terminal()
     Screen().show("line")
     assert stream.getvalue() == "line\n"
+
+
+def test_whoever_types_can_be_stopped_at_a_terminal_that_can_do_nothing(types):
+    types("one")
+    keyboard = PlainKeyboard()
+    assert keyboard.ask() == "one"
+    keyboard.stop()
+    with pytest.raises(EOFError):
+        keyboard.ask()
+
+
+@pytest.fixture
+def keyboard():
+    """Keys that a test presses, and a screen that nobody sees."""
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keyboard = EditingKeyboard()
+        keyboard.press = keys.send_text
+        yield keyboard
+
+
+def test_a_line_can_be_edited(keyboard):
+    keyboard.press("echo hello" + "\x1b[D" * 3 + "XY\r")
+    assert keyboard.ask() == "echo heXYllo"
+    keyboard.press("\x1b[A\r")
+    assert keyboard.ask() == "echo heXYllo"
+
+
+def test_the_end_of_input_and_ctrl_c_are_keys(keyboard):
+    keyboard.press("\x04")
+    with pytest.raises(EOFError):
+        keyboard.ask()
+    keyboard.press("half\x03")
+    with pytest.raises(KeyboardInterrupt):
+        keyboard.ask()
+
+
+def test_who_is_stopped_before_being_asked_is_not_asked(keyboard):
+    keyboard.stop()
+    with pytest.raises(EOFError):
+        keyboard.ask()
+
+
+def test_who_is_being_asked_can_be_stopped(keyboard, until):
+    def stop():
+        until(lambda: keyboard._session.app.is_running)
+        keyboard.stop()
+
+    other = threading.Thread(target=stop)
+    other.start()
+    with pytest.raises(EOFError):
+        keyboard.ask()
+    other.join()
 
 
 @pytest.mark.parametrize("term", ["dumb", ""])
@@ -124,9 +176,10 @@ def test_a_terminal_that_can_do_nothing_gets_plain_lines(terminal, monkeypatch, 
     if not term:
         monkeypatch.delenv("TERM")
     screen = Screen()
-    screen.typing = True
     screen.show(screen.bold("line"))
     assert stream.getvalue() == "line\n"
+    with screen.keyboard() as keyboard:
+        assert type(keyboard) is PlainKeyboard
 
 
 def test_colour_only_on_a_terminal_and_where_it_is_wanted(terminal):

@@ -309,7 +309,7 @@ def test_bad_lines_are_named_and_the_rest_goes_on(shared_with, stdin_pipe, capsy
     assert "alice -> alice: hi" in out
 
 
-def test_refusals_in_json_are_on_stdout_with_the_rest(shared_with, stdin_pipe, capsys):
+def test_refusals_in_json_are_on_stdout_too(shared_with, stdin_pipe, capsys):
     stdin_pipe(b"send nobody hi\ninfo\n")
     status = run_lines(shared_with(json=True), "alice", WITHIN, NO_BOUNDS, stay=False)
     assert status == Status.REFUSED
@@ -318,7 +318,7 @@ def test_refusals_in_json_are_on_stdout_with_the_rest(shared_with, stdin_pipe, c
     assert found["refused"]["code"] == "no_such_user"
     assert found["refused"]["line"] == 1
     assert [user["name"] for user in found["users"]["users"]] == ["alice"]
-    assert err == ""
+    assert err == "chat: line 1: no such user: nobody\n"
 
 
 def test_help_is_for_people_and_not_data(shared_with, stdin_pipe, capsys):

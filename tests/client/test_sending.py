@@ -190,7 +190,8 @@ def test_no_message_is_done_without_a_broker():
 def test_a_refused_message(shared_with, capsys):
     with pytest.raises(Refused, match="no such user: nobody"):
         sending.send_one(shared_with(), "nobody", "hi")
-    assert sending.send_one(shared_with(json=True), "nobody", "hi") == Status.REFUSED
+    with pytest.raises(Refused, match="no such user: nobody"):
+        sending.send_one(shared_with(json=True), "nobody", "hi")
     assert json.loads(capsys.readouterr().out) == {
         "type": "refused",
         "line": 1,
@@ -247,7 +248,7 @@ def test_lines_as_json(shared_with, stdin_pipe, capsys):
         ("refused", 2),
         ("accepted", 3),
     ]
-    assert err == ""
+    assert err.startswith("chat: line 2: not UTF-8")
 
 
 def test_an_input_that_cannot_be_read_is_no_success(shared_with, monkeypatch):
@@ -295,13 +296,13 @@ def test_a_refusal_is_one_safe_line_on_stderr(result, capsys):
     assert capsys.readouterr() == ("", "chat: line 7: evil \\x1b[2J words\n")
 
 
-def test_a_refusal_in_json_is_exact_and_on_stdout(capsys):
+def test_a_refusal_in_json_is_exact_and_on_stdout_too(capsys):
     output = Output(as_json=True)
     assert sending.report_entry(entry(Refused("code", "evil \x1b words")), output) is True
     output.flush()
     out, err = capsys.readouterr()
     assert json.loads(out)["text"] == "evil \x1b words"
-    assert err == ""
+    assert err == "chat: line 7: evil \\x1b words\n"
 
 
 def test_the_state_of_the_connection_is_told_on_stderr(capsys):

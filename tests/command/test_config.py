@@ -85,6 +85,8 @@ def test_other_commands_have_tables_of_their_own(config, talk):
         (b"[talk]\nprot = 1", r"\[talk\] has no option 'prot'"),
         (b"[talk.hear]\ndry_run = true", r"\[talk.hear\] has no option 'dry_run'"),
         (b"[talk]\nuser = 'bob'", r"\[talk\] has no option 'user'"),
+        (b"[talk]\nport = [1]", r"\[talk\] port must be a single value"),
+        (b"[talk.hear]\nport = {a = 1}", r"\[talk.hear\] port must be a single value"),
     ],
 )
 def test_what_nobody_could_use_is_refused_with_its_place(config, talk, text, words):

@@ -158,6 +158,19 @@ def test_a_reader_that_has_enough_is_no_failure(shell):
     assert (done.returncode, done.stdout, done.stderr) == (0, "x", "")
 
 
+def test_what_cannot_be_complained_of_keeps_its_status(shell):
+    done = shell("$TALK nonsense 2> /dev/full")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_help_is_given_whatever_the_config_file_is(shell, tmp_path):
+    (tmp_path / "none").write_text("[talk")
+    for line in ("$TALK --help", "$TALK say --help"):
+        assert shell(line).returncode == 0
+    done = shell("$TALK say")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 def test_a_full_disk_is_a_failure_in_words(shell):
     done = shell("$TALK say > /dev/full")
     assert (done.returncode, done.stdout) == (1, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_good_lines_are_done_whatever_the_others_are(shell, broker):
 
 def test_json_has_an_object_for_every_line_that_asks_for_something(shell, broker):
     said = shell.run("join", "alice", "--json", input=MIXED + b"\ninfo\n", at=broker)
-    assert (said.status, said.err) == (6, "")
+    assert said.status == 6
     told = records(said.out)
     outcomes = {r["line"]: r for r in told if r["type"] in ("accepted", "refused")}
     assert {line: r["type"] for line, r in outcomes.items()} == {
@@ -72,6 +73,11 @@ def test_json_has_an_object_for_every_line_that_asks_for_something(shell, broker
         14: "accepted",
         15: "accepted",
     }
+    # On stderr as well, as without --json.
+    reported = re.findall(r"^chat: line (\d+): ", said.err, re.M)
+    assert [int(line) for line in reported] == sorted(
+        line for line, r in outcomes.items() if r["type"] == "refused"
+    )
     assert outcomes[4] == {"type": "accepted", "line": 4}
     assert outcomes[6] == {
         "type": "refused",

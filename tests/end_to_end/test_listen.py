@@ -161,7 +161,7 @@ def test_a_one_shot_sender_tells_its_outcome_in_json(shell, broker):
         6,
         [{"type": "refused", "line": 1, "code": "no_such_user", "text": "no such user: nobody"}],
     )
-    assert refused.err == ""
+    assert refused.err == "chat: no such user: nobody\n"
 
 
 def test_since_says_where_to_begin(shell, chatbrokers):

@@ -7,63 +7,97 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import termios
 import time
+from pathlib import Path
 
+import pyte
 import pytest
 
 PATIENCE = 30.0
 
 
 class Terminal:
-    """Runs ``chat`` on a terminal of its own."""
+    """Runs ``chat`` on a terminal of its own, and sees what a person would."""
 
-    def __init__(self, shell, broker, *args, term="xterm"):
+    def __init__(self, shell, broker, *args, term="xterm", columns=80):
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.screen = ""
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        self.written = ""
         """All that was written to it."""
+        self._screen = pyte.Screen(columns, 24)
+        # What a terminal is asked, such as where its cursor is, it answers.
+        self._screen.write_process_input = self.type
+        self._stream = pyte.ByteStream(self._screen)
         # The session's own terminal: else Ctrl-C reaches nobody.
         self._program = shell.start(
             "setsid", "--ctty", "--wait", "sh", "-c", 'exec "$0" "$@" >&0 2>&0', "chat", *args,
-            at=broker, stdin=slave, env={"TERM": term, "INPUTRC": "/dev/null"},
+            at=broker, stdin=slave, env={"TERM": term},
         )  # fmt: skip
         os.close(slave)
+
+    @property
+    def lines(self):
+        """What is on the screen, but for the time of each message."""
+        lines = [re.sub(r"^\[..:..:..\] ", "", line.rstrip()) for line in self._screen.display]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
+
+    @property
+    def cursor(self):
+        """The column of the cursor, in the line where it is."""
+        return self._screen.cursor.x
 
     def type(self, keys):
         os.write(self._master, keys.encode())
 
-    def shows(self, pattern, times=1):
-        """Waits until the regular expression was written so many times."""
+    def until(self, condition):
+        """Waits until *condition* holds of the screen."""
         until = time.monotonic() + PATIENCE
-        while len(re.findall(pattern, self.screen)) < times:
-            assert select.select([self._master], [], [], max(0, until - time.monotonic()))[0], (
-                f"no {pattern!r} in {self.screen!r}"
-            )
-            assert self._read(), f"it ended before {pattern!r} in {self.screen!r}"
+        while not condition():
+            ready = select.select([self._master], [], [], max(0, until - time.monotonic()))[0]
+            assert ready, f"it did not come to that: {self.lines}"
+            assert self._read(), f"it ended before: {self.lines}"
+
+    def shows(self, *lines):
+        """Waits until the screen ends with *lines*."""
+        self.until(lambda: self.lines[-len(lines) :] == [*lines])
 
     def _read(self):
         try:
             data = os.read(self._master, 4096)
         except OSError:  # The other end is closed.
             data = b""
-        self.screen += data.decode(errors="replace")
+        self._stream.feed(data)
+        self.written += data.decode(errors="replace")
         return data
 
     def status(self, again=""):
         """Its exit status, when it has ended.  *again* is typed until it has: what is typed
-        between two prompts, when readline does not have the terminal, may be lost."""
+        between two prompts may be lost."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             if not select.select([self._master], [], [], 0.5)[0]:
                 self.type(again)
             elif not self._read():
                 return self._program.wait().status
-        raise AssertionError(f"it has not ended: {self.screen!r}")
+        raise AssertionError(f"it has not ended: {self.lines}")
+
+    def signal(self, number):
+        # The program is the child of what gave it the terminal.
+        pid = self._program.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        os.kill(int(child), number)
 
     def close(self):
         os.close(self._master)
+
+
+def joined_as(name, broker):
+    return f"joined as {name} on {broker.address}; 'help' lists the commands"
 
 
 @pytest.fixture
@@ -73,8 +107,7 @@ def join(shell, broker):
 
     def start(name, **options):
         terminals.append(Terminal(shell, broker, "join", name, **options))
-        terminals[-1].shows(f"joined as {name}")
-        terminals[-1].shows("> ")
+        terminals[-1].until(lambda: terminals[-1].lines[-1:] == [">"])
         return terminals[-1]
 
     yield start
@@ -84,41 +117,88 @@ def join(shell, broker):
 
 def test_what_arrives_is_shown_above_what_is_being_typed(join, broker):
     alice = join("alice")
+    assert alice.lines == [joined_as("alice", broker), ">"]
     with broker.client("bob") as bob:
         alice.type("echo half a se")
-        alice.shows("half a se$")
+        alice.shows("* bob joined", "> echo half a se")
         bob.send("alice", "excuse me")
-        # The line is put where the prompt was, and the prompt comes back with the text.
-        alice.shows(r"\r\x1b\[J\[..:..:..\] .*bob.* -> .*alice.*: excuse me\r?\n> echo half a se$")
-        alice.type("ntence\n")
-        alice.shows("alice.*: half a sentence")
+        alice.shows("bob -> alice: excuse me", "> echo half a se")
+        alice.type("ntence\r")
+        alice.shows("> echo half a sentence", "alice: half a sentence", ">")
         assert bob.sync()
         assert [e.text for e in bob.events(0) if hasattr(e, "text")][-1] == "half a sentence"
     alice.type("\x04")
     assert alice.status(again="\x04") == 0
 
 
+def test_the_cursor_stays_where_it_is_whatever_arrives(join, broker):
+    alice = join("alice")
+    with broker.client("bob", hear=False) as bob:
+        alice.type("echo hello" + "\x1b[D" * 3)
+        alice.until(lambda: alice.lines[-1] == "> echo hello" and alice.cursor == 9)
+        bob.echo("one")
+        alice.shows("bob: one", "> echo hello")
+        alice.until(lambda: alice.cursor == 9)
+        alice.type("XY\r")
+        alice.shows("> echo heXYllo", "alice: heXYllo", ">")
+
+
+def test_a_line_that_is_longer_than_the_terminal_is_wide_leaves_nothing_behind(join, broker):
+    alice = join("alice", columns=40)
+    with broker.client("bob", hear=False) as bob:
+        typed = "echo " + "0123456789" * 7
+        rows = ["> " + typed[:38], typed[38:]]
+        alice.type(typed)
+        alice.shows(*rows)
+        for text in ("one", "two", "three"):
+            bob.echo(text)
+        alice.shows("bob: one", "bob: two", "bob: three", *rows)
+
+
+def test_there_is_one_prompt_however_quickly_a_person_types(join):
+    alice = join("alice")
+    for number in range(15):
+        alice.type(f"echo {number}\r")
+    alice.until(lambda: "alice: 14" in alice.lines and alice.lines[-1] == ">")
+    assert not [line for line in alice.lines if line.count("> ") > 1]
+    assert [line for line in alice.lines if line.startswith("alice: ")][-3:] == [
+        "alice: 12",
+        "alice: 13",
+        "alice: 14",
+    ]
+
+
 def test_commands_are_answered_and_mistakes_are_told(join):
     alice = join("alice")
-    alice.type("info\n")
-    alice.shows(r"\* online: alice")
-    alice.type("send nobody hi\n")
-    alice.shows("! no such user: nobody")
-    alice.type("nonsense\n")
-    alice.shows("! unknown command: nonsense")
-    alice.type("help\n")
-    alice.shows("send USER MESSAGE")
-    alice.type("/quit\n")
+    alice.type("info\r")
+    alice.shows("* online: alice", ">")
+    alice.type("send nobody hi\r")
+    alice.shows("! no such user: nobody", ">")
+    alice.type("nonsense\r")
+    alice.until(lambda: alice.lines[-2].startswith("! unknown command: nonsense"))
+    alice.type("help\r")
+    alice.until(lambda: any(line.startswith("send USER MESSAGE") for line in alice.lines))
+    alice.type("/quit\r")
     assert alice.status() == 0
 
 
 def test_ctrl_c_ends_it_with_130(join, shell, broker):
     alice = join("alice")
     alice.type("half a line")
-    alice.shows("half a line$")
+    alice.shows("> half a line")
     alice.type("\x03")
     assert alice.status(again="\x03") == 130
-    assert "Traceback" not in alice.screen
+    assert "Traceback" not in alice.written
+    assert shell.run("info", at=broker).out == ""
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_and_the_name_is_free(join, shell, broker, number, status):
+    alice = join("alice")
+    assert shell.run("info", at=broker).out == "alice\n"
+    alice.signal(number)
+    assert alice.status() == status
+    assert "Traceback" not in alice.written
     assert shell.run("info", at=broker).out == ""
 
 
@@ -126,10 +206,10 @@ def test_a_plain_terminal_gets_no_control_sequences(join, broker):
     alice = join("alice", term="dumb")
     with broker.client("bob") as bob:
         bob.send("alice", "hello \x1b[2J there")
-        alice.shows(r"bob -> alice: hello \\x1b\[2J there\r?\n")
+        alice.until(lambda: "bob -> alice: hello \\x1b[2J there" in alice.written)
     alice.type("echo hi\n")
-    alice.shows(r"alice: hi\r?\n")
-    assert "\x1b" not in alice.screen
+    alice.until(lambda: "alice: hi" in alice.written)
+    assert "\x1b" not in alice.written
     alice.type("\x04")
     assert alice.status(again="\x04") == 0
 
@@ -139,8 +219,8 @@ def test_a_taken_name_is_refused_before_any_prompt(shell, broker):
         terminal = Terminal(shell, broker, "join", "alice")
         try:
             assert terminal.status() == 4
-            assert "name 'alice' is taken" in terminal.screen
-            assert "> " not in terminal.screen
+            assert "name 'alice' is taken" in terminal.written
+            assert "> " not in terminal.written
         finally:
             terminal.close()
 
@@ -149,14 +229,26 @@ def test_a_broker_that_goes_and_comes_back_is_told(shell, chatbrokers):
     first = chatbrokers.start()
     terminal = Terminal(shell, first, "join", "alice")
     try:
-        terminal.shows("> ")
+        terminal.shows(">")
         first.kill()
-        terminal.shows("reconnecting")
+        terminal.shows("* the connection is lost; reconnecting…", ">")
         chatbrokers.start(port=first.port, pub_port=first.pub_port)
-        terminal.shows("connected again")
-        terminal.type("echo still here\n")
-        terminal.shows("alice.*: still here")
+        terminal.until(lambda: "* connected again" in terminal.lines)
+        terminal.type("echo still here\r")
+        terminal.shows("alice: still here", ">")
         terminal.type("\x04")
         assert terminal.status(again="\x04") == 0
+    finally:
+        terminal.close()
+
+
+def test_a_broker_that_stays_away_ends_it_without_a_key(shell, chatbrokers):
+    first = chatbrokers.start()
+    terminal = Terminal(shell, first, "join", "alice", "--reconnect", "0.5")
+    try:
+        terminal.shows(">")
+        first.kill()
+        assert terminal.status() == 3
+        assert f"chat: no broker answers at {first.address}" in terminal.written
     finally:
         terminal.close()

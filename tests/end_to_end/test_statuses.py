@@ -210,6 +210,13 @@ def test_signals(shell, broker, number, statuses):
     assert shell.run("info", at=broker).out == ""
 
 
+def test_without_a_command_it_is_2_on_one_line(shell):
+    for command in ("chat", "chatbroker"):
+        ended = shell.script(command)
+        assert (ended.status, ended.out) == (2, "")
+        assert ended.err == f"{command}: Missing command; see '{command} --help'\n"
+
+
 def test_head_is_0_also_when_nothing_more_comes(shell, broker):
     with broker.client("speaker") as speaker:
         speaker.echo("first")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -36,6 +38,13 @@ def test_several_brokers_never_mix(chatbrokers):
     assert also_alice.sync()
     assert not list(messages(alice, 0))
     assert not list(messages(also_alice, 0))
+
+
+def test_a_program_finds_the_broker_whatever_is_set_around_the_test(chatbroker, monkeypatch):
+    monkeypatch.setenv("CHAT_PORT", "1")
+    monkeypatch.setenv("CHAT_BROKER", "tcp://127.0.0.1:2")
+    command = [sys.executable, "-m", "chatbroker.client", "echo", "hi"]
+    assert subprocess.run(command, env=chatbroker.env, timeout=20, check=False).returncode == 0
 
 
 def test_a_name_is_one_user_on_each(chatbroker):
