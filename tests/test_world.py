@@ -612,6 +612,24 @@ def test_nothing_is_left_of_those_who_came_and_went() -> None:
     assert many[1] < few[1] + 100
 
 
+def test_nothing_grows_with_what_those_who_stay_have_said() -> None:
+    world = World(events=20)
+    alice, bob = world.join("alice"), world.join("bob")
+    sizes: list[list[int]] = []
+    for times in (20, 120):
+        for number in range(times):
+            alice.echo(f"to all {number}")
+            alice.send("bob", f"to bob {number}")
+            alice.send("nobody", f"to nobody {number}")
+            bob.cut()
+            world.settle()
+        for peer in (alice, bob):
+            peer.said.clear()
+        sizes.append([size_of(thing) for thing in (world.broker, alice.core, bob.core)])
+    few, many = sizes
+    assert all(after < before + 100 for before, after in zip(few, many, strict=True))
+
+
 # --- could they fail? -------------------------------------------------------------------------
 #
 # Each of these spoils one rule.  Some script of the first few must then break a promise: else
@@ -713,26 +731,24 @@ def _send_past_the_window(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Outbox, "due", lambda self, window, size: due(self, 1000, size))
 
 
-def _carry_out_duplicates(patch: pytest.MonkeyPatch) -> None:
+def _expect(patch: pytest.MonkeyPatch, number: Callable[[int, int], int]) -> None:
+    """The broker expects *number* of the one that it should expect and the one that came."""
     say = Broker._say
 
     def spoilt(self: Broker, session: Session, message: Any) -> None:
-        session.cseq = min(session.cseq, message[0] - 1)
+        session.cseq = number(session.cseq + 1, message[0]) - 1
         say(self, session, message)
 
     patch.setattr(Broker, "_say", spoilt)
     patch.setitem(RULES, Send, RULES[Send]._replace(handle=spoilt))
+
+
+def _carry_out_duplicates(patch: pytest.MonkeyPatch) -> None:
+    _expect(patch, min)
 
 
 def _skip_a_gap(patch: pytest.MonkeyPatch) -> None:
-    say = Broker._say
-
-    def spoilt(self: Broker, session: Session, message: Any) -> None:
-        session.cseq = max(session.cseq, message[0] - 1)
-        say(self, session, message)
-
-    patch.setattr(Broker, "_say", spoilt)
-    patch.setitem(RULES, Send, RULES[Send]._replace(handle=spoilt))
+    _expect(patch, max)
 
 
 def _tell_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:

@@ -295,15 +295,14 @@ class Decoder:
             raise BadFrame(f"not msgpack within the limits: {type(error).__name__}") from None
         kinds = self._kinds
         messages = []
-        try:
-            for item in items:
-                kind = item[0]
-                # 3.0 and True would find 3 and 1 in the table, and the first of some bytes too.
-                if type(kind) is not int or type(item) is not tuple:
-                    raise TypeError
-                messages.append(kinds[kind](item))
-        except (KeyError, TypeError, IndexError):
-            raise self._reject(items[len(messages)]) from None
+        for item in items:
+            # 3.0 and True would find 3 and 1 in the table, and the first of some bytes too.
+            if type(item) is not tuple or not item or type(item[0]) is not int:
+                raise BadFrame("a message is an array that begins with its kind")
+            parse = kinds.get(item[0])
+            if parse is None:
+                raise UnknownKind(f"unknown kind of message: {item[0]}")
+            messages.append(parse(item))
         if len(messages) > 1 and Hello in map(type, messages[1:]):
             # The dearest of all messages, and nobody needs two at a time.
             raise BadFrame("HELLO is the first message of its frame")
@@ -325,11 +324,6 @@ class Decoder:
             self._renew()
             raise BadFrame("the last message is cut short")
         return items
-
-    def _reject(self, item: object) -> BadFrame | UnknownKind:
-        if type(item) is not tuple or not item or type(item[0]) is not int:
-            return BadFrame("a message is an array that begins with its kind")
-        return UnknownKind(f"unknown kind of message: {item[0]}")
 
 
 _NUMBERS = {kind: int(number) for kind, number in KINDS.items()}
