@@ -90,16 +90,20 @@ class Door:
         elif (
             isinstance(outcome, Contested)
             and not self._held(outcome.holders)
-            and self._may_wait(hello)
+            and self._may_wait(hello, outcome)
         ):
             self.waiting[identity] = _Waiting(hello, self._clock.turn)
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
             self._out.reply(identity, refused)
 
-    def _may_wait(self, hello: Hello) -> bool:
-        names = [waiting.hello.name for waiting in self.waiting.values()]
-        return len(names) < MOST_WAITING and names.count(hello.name) < MOST_WAITING_FOR_NAME
+    def _may_wait(self, hello: Hello, outcome: Contested) -> bool:
+        if len(self.waiting) >= MOST_WAITING:
+            return False
+        # An owner is answered in the next turn, however many strangers wait.
+        owner = outcome.refusal.code == Code.ALREADY_JOINED
+        names = [waiting.hello.name.lower() for waiting in self.waiting.values()]
+        return owner or names.count(hello.name.lower()) < MOST_WAITING_FOR_NAME
 
     def _stale(self, hello: Hello) -> bool:
         """Whether *hello* is left over from a former connection: the session has moved on."""

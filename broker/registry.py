@@ -8,6 +8,7 @@ sender holds its name without being on.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
 from typing import NamedTuple
@@ -90,10 +91,10 @@ class Registry:
         self._drop_log = drop_log
         self.users: dict[str, User] = {}
         self.sessions: dict[bytes, Session] = {}
-        self._lapsed: dict[bytes, float] = {}
+        self._lapsed: OrderedDict[bytes, float] = OrderedDict()
         """When each lapsed session is forgotten, the next one first."""
-        self._empty: dict[bytes, None] = {}
-        """Those of them that left neither outcomes nor mail."""
+        self._empty: OrderedDict[bytes, None] = OrderedDict()
+        """Those of them that left neither outcomes nor mail when they lapsed."""
         self._names: list[str] = []
         """Of the users who are on, sorted."""
         self._changes: list[Change] = []
@@ -162,11 +163,9 @@ class Registry:
     def _crowd_out(self, user: User) -> None:
         """Forgets a lapsed session of a user who has too many: looking at all of a user's
         sessions must stay cheap."""
-        if len(user.sessions) > MOST_OF_USER:
-            for id in self._lapsed:
-                if self.sessions[id].user is user:
-                    self._forget(self.sessions[id])
-                    return
+        lapsed = [session for session in user.sessions if session.id in self._lapsed]
+        if len(user.sessions) > MOST_OF_USER and lapsed:
+            self._forget(min(lapsed, key=lambda s: (self._lapsed[s.id], s.expires)))
 
     def _rivals(self, session: Session, hello: Hello) -> list[Session]:
         """The sessions of the same user beside which *session* cannot be exclusive."""
@@ -192,7 +191,7 @@ class Registry:
         for session in overdue:
             session.happen(Happening.EXPIRED)
             self._lapsed[session.id] = clock + self._settings.forget
-            if session.cseq == 0 and (session.user is None or session.user.mailbox.head == 0):
+            if session.left_nothing:
                 self._empty[session.id] = None
             self._settle(session.user, 0)
             if not session.worth_keeping:
@@ -203,7 +202,13 @@ class Registry:
                 if len(self._lapsed) <= self._settings.most_lapsed:
                     break
                 # A crowd of those who come and go does not push out what somebody left.
-                id = next(iter(self._empty), id)
+                while self._empty:
+                    empty, _ = self._empty.popitem(last=False)
+                    # Mail may have come since: into the mailbox of a user who was on elsewhere,
+                    # or in this very turn.
+                    if self.sessions[empty].left_nothing:
+                        id = empty
+                        break
             self._forget(self.sessions[id])
         return overdue
 

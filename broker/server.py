@@ -45,8 +45,8 @@ MOST_SECONDS = 0.05
 """Seconds after which no further frame is begun in a turn: a frame may hold thousands of tiny
 questions, and others wait for their answers."""
 
-PART_COST = 64
-"""What a discarded part counts towards MOST_BYTES, however small it is."""
+MOST_GONE = 10_000
+"""Connections remembered to be gone, whose last frames are not looked at."""
 
 MOST_FRAMES = 512
 """Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
@@ -131,6 +131,9 @@ class Server:
         self._skipped = 0
         self._discarding = False
         """Whether the next part belongs to a message that was refused."""
+        self._gone: dict[bytes, None] = {}
+        """The connections that were found to be gone last.  What they said before may still
+        come, frame by frame, and nobody would hear an answer."""
         self._heard = 0
         """Frames since every connection that had something to say was last heard."""
 
@@ -215,11 +218,12 @@ class Server:
         for _ in range(MOST_FRAMES):
             if size > MOST_BYTES or core.full or time.monotonic() > until:
                 break
-            if self._discarding:
-                # The rest of a message of several parts, of which there may be millions.
-                size += PART_COST
+            while self._discarding and time.monotonic() < until:
+                # The rest of a message of several parts.  There may be millions, and ROUTER
+                # gives nothing else before their end.
                 self._discarding = receive(0, False).more
-                continue
+            if self._discarding:
+                break
             try:
                 identity = receive(zmq.NOBLOCK)
             except zmq.Again:
@@ -231,6 +235,9 @@ class Server:
             size += len(frame)
             if part.more:
                 self._discarding = True
+            if identity in self._gone:
+                continue
+            if part.more:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
             elif len(identity) != 5 or identity[0]:
                 core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
@@ -252,7 +259,7 @@ class Server:
                 except zmq.ZMQError as error:
                     if error.errno != zmq.EHOSTUNREACH:
                         raise
-                    self._core.lost(effect.identity)
+                    self._lost(effect.identity)
             elif type(effect) is Publish:
                 publish(effect.topic, first)
                 publish(effect.frame, last)
@@ -260,6 +267,12 @@ class Server:
                 log.info(
                     "%s %s", effect.what, " ".join(f"{k}={v}" for k, v in effect.fields.items())
                 )
+
+    def _lost(self, identity: bytes) -> None:
+        self._core.lost(identity)
+        self._gone[identity] = None
+        if len(self._gone) > MOST_GONE:
+            del self._gone[next(iter(self._gone))]
 
     # --- stopping -------------------------------------------------------------------------
 

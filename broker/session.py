@@ -130,6 +130,12 @@ class Session:
         return self.cseq > 0 or DIRECT_LOG in self.follows
 
     @property
+    def left_nothing(self) -> bool:
+        """Whether there is nothing to be lost with it: no outcome, no mail of its user."""
+        mailbox = self.user.mailbox if self.user is not None else None
+        return self.cseq == 0 and (mailbox is None or not (mailbox.head or mailbox.pending))
+
+    @property
     def holding(self) -> bool:
         return self.state in HOLDING
 

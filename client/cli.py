@@ -187,9 +187,9 @@ def _one_shot(
         from .sending import send_lines
 
         return send_lines(shared, recipient, reconnect)
-    from .sending import message_from, send_one
+    from .sending import send_one
 
-    return send_one(shared, recipient, message_from(text, path))
+    return send_one(shared, recipient, text, path)
 
 
 @chat.command()

@@ -136,6 +136,11 @@ class Client:
         return self._closing
 
     @property
+    def patience(self) -> float:
+        """Seconds to wait for an answer, a lost connection included."""
+        return max(self.timeout, self.reconnect)
+
+    @property
     def listening(self) -> bool:
         """Whether everything that is said from now on will be received."""
         return self._core.listening

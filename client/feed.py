@@ -6,8 +6,11 @@ arrives.  A line is reported by its number, counted from 1.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+import sys
+import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -68,27 +71,29 @@ Handle = Callable[[str, Client, Pipeline], Receipt | Answer | Help | None]
 Raises BadLine, Refused, Quit, or what the client raises when it cannot go on."""
 
 
-def read_lines(descriptor: int, more: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
+def read_lines(descriptor: int, room: Callable[[], int] = lambda: CHUNK) -> Iterator[bytes]:
     """The lines of a file descriptor as they come, without their ends.
 
     The last one counts without a newline.  Read with os.read, because a thread that waits in
-    a buffered reader cannot be left behind when the program ends.  *more* may wait until there
-    is something to read, or give False to make an end.  Raises ClientError.
+    a buffered reader cannot be left behind when the program ends.  *room* may wait until there
+    is something to read; it tells how many bytes to read at most, 0 to make an end.  Then what
+    is no whole line yet does not count.  Raises ClientError.
     """
     rest = b""
-    while more() and (chunk := _read(descriptor)):
+    while chunk := _read(descriptor, room()):
         first, *others = chunk.split(b"\n")
         rest += first[: LONGEST - len(rest)]
         for line in others:
             yield rest.removesuffix(b"\r")
             rest = line[:LONGEST]
-    if rest:
+    if rest and chunk is not None:
         yield rest.removesuffix(b"\r")
 
 
-def _read(descriptor: int) -> bytes:
+def _read(descriptor: int, most: int) -> bytes | None:
+    """What is there, b"" at its end; None if *most* is 0."""
     try:
-        return os.read(descriptor, CHUNK)
+        return os.read(descriptor, most) if most else None
     except OSError as error:
         raise ClientError(f"cannot read standard input: {error.strerror}") from None
 
@@ -105,6 +110,8 @@ class Feed:
         self._failure: BaseException | None = None
         self.finishing = False
         """Whether `finish` was called."""
+        self._left: int | None = None
+        """How many bytes were there to be read when that was noticed."""
         self.ended = False
         """Whether stdin has ended, or the client cannot go on."""
         self._thread = threading.Thread(target=self._run, name="stdin", daemon=True)
@@ -116,14 +123,20 @@ class Feed:
         """What is there to be read is read and carried out, and nothing more is waited for."""
         self.finishing = True
 
-    def _wait_for_more(self) -> bool:
+    def _wait_for_more(self) -> int:
+        """Waits for more to read; how much of it to read."""
         poll = select.poll()
         poll.register(self._descriptor, select.POLLIN)
         while not self.finishing:
             # Any event: reading tells an end or an error as well.
             if poll.poll(LOOK_EVERY):
-                return True
-        return bool(poll.poll(0))
+                return CHUNK
+        # Whoever writes without end would be read without end.
+        if self._left is None:
+            self._left = _there_is(self._descriptor)
+        room = min(self._left, CHUNK)
+        self._left -= room
+        return room
 
     @property
     def ready(self) -> bool:
@@ -192,6 +205,15 @@ class Feed:
         self._entries.append(entry)
         if entry.done:  # Else the client tells when it is.
             self._client.notify()
+
+
+def _there_is(descriptor: int) -> int:
+    """How many bytes can be read without waiting; of a file, all that is left."""
+    try:
+        there = fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4))
+    except OSError:  # Nothing that could be read at all: reading it will say so.
+        return CHUNK
+    return int.from_bytes(there, sys.byteorder)
 
 
 def decode_line(raw: bytes) -> str:

@@ -16,23 +16,31 @@ from typing import Any, Self
 
 
 class Interrupts:
-    """While entered: SIGINT becomes KeyboardInterrupt, SIGTERM becomes SystemExit(*status*)."""
+    """While entered: SIGINT becomes KeyboardInterrupt, SIGTERM becomes SystemExit(*status*), and
+    so does SIGHUP (the terminal is gone) unless the caller had it ignored, with 129.
+
+    One that came and was not raised is raised at the end: what was interrupted is no success.
+    """
 
     def __init__(self, status: int = 128 + signal.SIGTERM) -> None:
         self._status = status
         self._pending: BaseException | None = None
+        self._raised = False
         self._exposed = False
         self._wakers: list[Callable[[], None]] = []
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: object, *exc: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        if kind is None and not self._raised:
+            self.check()
 
     def on_signal(self, wake: Callable[[], None]) -> None:
         """*wake* is called in the handler: it must take no lock, and end what waits."""
@@ -41,6 +49,7 @@ class Interrupts:
     def check(self) -> None:
         """Raises what a signal asked for, in the main thread; another has nobody to catch it."""
         if self._pending is not None and threading.current_thread() is threading.main_thread():
+            self._raised = True
             raise self._pending
 
     @contextmanager
@@ -58,9 +67,11 @@ class Interrupts:
         if number == signal.SIGINT:
             self._pending = KeyboardInterrupt()
         else:
-            self._pending = SystemExit(self._status)
+            hung_up = number == signal.SIGHUP
+            self._pending = SystemExit(128 + signal.SIGHUP if hung_up else self._status)
         for wake in self._wakers:
             wake()
         # Who asks twice does not want to wait for a safe place.
         if self._exposed or again:
+            self._raised = True
             raise self._pending

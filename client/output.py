@@ -14,27 +14,6 @@ from .interrupts import Interrupts
 from .render import Renderer, event_json, json_line, text_line, users_json, users_line
 
 
-class ReaderWatch:
-    """Notices that whoever read stdout has gone, even while there is nothing to write.
-
-    Without it `chat listen | head -1` would stay until the next message.
-    """
-
-    def __init__(self, changed: Callable[[], None]) -> None:
-        """*changed* is called, in another thread, when the reader has gone."""
-        self.gone = False
-        self._changed = changed
-        threading.Thread(target=self._watch, name="stdout", daemon=True).start()
-
-    def _watch(self) -> None:
-        poll = select.poll()
-        # No event is asked for: an error on the pipe is reported all the same.
-        poll.register(sys.stdout.fileno(), 0)
-        poll.poll()
-        self.gone = True
-        self._changed()
-
-
 class Output:
     """Writes lines to stdout in one of the formats of docs/cli.md."""
 
@@ -80,3 +59,21 @@ class Output:
             except BrokenPipeError:
                 self.closed = True
                 silence_stdout()
+
+
+def watch_reader(output: Output, changed: Callable[[], None]) -> None:
+    """Notices that whoever read stdout has gone, even while there is nothing to write.
+
+    Without it `chat listen | head -1` would stay until the next message.  *changed* is called,
+    in another thread, when *output* was closed for it.
+    """
+
+    def watch() -> None:
+        poll = select.poll()
+        # No event is asked for: an error on the pipe is reported all the same.
+        poll.register(sys.stdout.fileno(), 0)
+        poll.poll()
+        output.closed = True
+        changed()
+
+    threading.Thread(target=watch, name="stdout", daemon=True).start()

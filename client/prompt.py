@@ -6,10 +6,12 @@ prompt_toolkit keeps the line that is being typed, and is imported only here.
 from __future__ import annotations
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from typing import Protocol
 
 from ..command.status import Status
@@ -32,12 +34,17 @@ from .render import text_line, users_line
 
 PROMPT = "> "
 
+LOOK_EVERY = 200
+"""Milliseconds without a key after which a plain keyboard looks whether it was stopped."""
+
 
 class Keyboard(Protocol):
     """Where the person's lines come from."""
 
     def ask(self) -> str:
-        """The next line.  Raises EOFError at the end of input, and when `stop` was called."""
+        """The next line, or several if they were pasted together.
+
+        Raises EOFError at the end of input, and when `stop` was called."""
 
     def stop(self) -> None:
         """Ends an `ask` that waits, now or later.  May be called from any thread."""
@@ -46,16 +53,29 @@ class Keyboard(Protocol):
 class PlainKeyboard:
     """Lines as the terminal gives them, when there are no means to draw."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptor: int = 0) -> None:
+        self._descriptor = descriptor
+        self._typed = b""
         self._stopped = False
 
     def ask(self) -> str:
-        if self._stopped:
-            raise EOFError
-        return input(PROMPT)
+        sys.stdout.write(PROMPT)
+        sys.stdout.flush()
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        while b"\n" not in self._typed:
+            if self._stopped:
+                raise EOFError
+            if poll.poll(LOOK_EVERY):
+                # Not by a buffered reader, in whose buffer a second line would hide.
+                typed = os.read(self._descriptor, 4096)
+                if not typed:
+                    raise EOFError
+                self._typed += typed
+        line, _, self._typed = self._typed.partition(b"\n")
+        return line.decode(errors="replace")
 
     def stop(self) -> None:
-        # Nobody can take a read back; the next Enter ends it.
         self._stopped = True
 
 
@@ -66,7 +86,9 @@ class EditingKeyboard:
         from prompt_toolkit import PromptSession
         from prompt_toolkit.history import InMemoryHistory
 
-        self._session: PromptSession[str] = PromptSession(PROMPT, history=InMemoryHistory())
+        self._session: PromptSession[str] = PromptSession(
+            PROMPT, history=InMemoryHistory(), enable_suspend=True
+        )
         self._stopped = False
 
     def ask(self) -> str:
@@ -77,7 +99,8 @@ class EditingKeyboard:
         self._stopped = True
         loop = self._session.app.loop
         if loop is not None and self._session.app.is_running:
-            loop.call_soon_threadsafe(self._end_if_stopped)
+            with suppress(RuntimeError):  # It has ended by itself at this moment.
+                loop.call_soon_threadsafe(self._end_if_stopped)
 
     def _end_if_stopped(self) -> None:
         app = self._session.app
@@ -120,48 +143,78 @@ class Screen:
 
 
 def converse(client: Client, interrupts: Interrupts) -> int:
-    """Reads commands until quit or the end of input; returns the exit status."""
+    """Reads commands until quit or the end of input; returns the exit status.
+
+    They are carried out in their order by a thread of their own: while one waits for the
+    broker, the next can be typed.
+    """
     screen = Screen()
     failure: list[ClientError] = []
+    typed: SimpleQueue[str | None] = SimpleQueue()
     with screen.keyboard() as keyboard:
         screen.show(f"joined as {client.name} on {client.broker}; 'help' lists the commands")
-        receiving = threading.Thread(
-            target=_show_events,
-            args=(client, screen, keyboard, failure),
-            name="receiving",
-            daemon=True,
-        )
+
+        def until_it_fails(work: Callable[[], None]) -> Callable[[], None]:
+            def run() -> None:
+                try:
+                    work()
+                except ClientError as error:
+                    if not client.closed:
+                        failure.append(error)
+                finally:
+                    keyboard.stop()
+
+            return run
+
+        working, receiving = [
+            threading.Thread(target=until_it_fails(work), name=name, daemon=True)
+            for name, work in (
+                ("commands", lambda: _carry_out_all(typed, client, screen.show)),
+                ("receiving", lambda: _show_events(client, screen)),
+            )
+        ]
         receiving.start()
+        working.start()
         try:
-            while True:
-                try:
+            with suppress(EOFError):
+                while True:
                     with interrupts.exposed():
-                        line = keyboard.ask()
-                except EOFError:
-                    break
-                try:
-                    if not _carry_out(line, client, screen.show):
-                        break
-                except (BadLine, Refused) as refused:
-                    screen.show(f"! {escape(str(refused))}")
+                        typed.put(keyboard.ask())
+            typed.put(None)
+            while working.is_alive() and not failure:
+                working.join(0.05)
+                interrupts.check()
         finally:
             client.close()
-            receiving.join(timeout=1.0)
+            for thread in (working, receiving):
+                thread.join(timeout=1.0)
     if failure:
         raise failure[0]
     return Status.DONE
 
 
+def _carry_out_all(
+    typed: SimpleQueue[str | None], client: Client, show: Callable[[str], None]
+) -> None:
+    """Does what is typed, until the end or until a line asks to leave."""
+    while (lines := typed.get()) is not None:
+        for line in lines.split("\n"):
+            try:
+                if not _carry_out(line, client, show):
+                    return
+            except (BadLine, Refused) as refused:
+                show(f"! {escape(str(refused))}")
+
+
 def _carry_out(line: str, client: Client, show: Callable[[str], None]) -> bool:
-    """Does what *line* asks for; False to leave.  Waits until the broker has it, so that
-    what a person sees next is true."""
+    """Does what *line* asks for, and waits until the broker has it; False to leave."""
     match parse_line(line):
         case SendLine(to, text):
-            client.send(to, text, client.reconnect)
+            client.send(to, text, client.patience)
         case EchoLine(text):
-            client.echo(text, client.reconnect)
+            client.echo(text, client.patience)
         case InfoLine():
-            show(users_line(client.users(client.reconnect)))
+            show(users_line(client.users(client.patience)))
         case HelpLine():
             for text in help_lines():
                 show(text)
@@ -170,21 +223,12 @@ def _carry_out(line: str, client: Client, show: Callable[[str], None]) -> bool:
     return True
 
 
-def _show_events(
-    client: Client, screen: Screen, keyboard: Keyboard, failure: list[ClientError]
-) -> None:
-    try:
-        while True:
-            for event in client.receive_many():
-                line = _line_of(event, screen)
-                if line:
-                    screen.show(line)
-    except ClientError as error:
-        if not client.closed:
-            failure.append(error)
-            keyboard.stop()
-            if screen.plain:
-                screen.show(f"! {escape(str(error))}; press Enter to leave")
+def _show_events(client: Client, screen: Screen) -> None:
+    while True:
+        for event in client.receive_many():
+            line = _line_of(event, screen)
+            if line:
+                screen.show(line)
 
 
 def _line_of(event: Event, screen: Screen) -> str:

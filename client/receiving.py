@@ -14,7 +14,7 @@ from .feed import Answer, Feed, Help, Quit
 from .input import EchoLine, HelpLine, InfoLine, QuitLine, SendLine, help_lines, parse_line
 from .interrupts import Interrupts
 from .options import Shared
-from .output import Output, ReaderWatch
+from .output import Output, watch_reader
 from .pipeline import Pipeline, Receipt
 from .render import Renderer
 from .sending import report_change, report_entry
@@ -129,19 +129,19 @@ def run_listen(
         output = Output(render, as_json=shared.json, end=end, interrupts=interrupts)
         meter = Meter(bounds, time.monotonic())
         printer = Printer(output, meter, only)
-        reader = ReaderWatch(client.notify)
+        watch_reader(output, client.notify)
         announced = False
 
         def something_new() -> bool:
             news = client.waiting_events > 0 or (client.listening and not announced)
-            return news or reader.gone
+            return news or output.closed
 
         while not meter.reached:
             pause = meter.pause(time.monotonic(), client.waiting_events)
             if pause == 0:
                 return meter.status
             client.wait_until(something_new, pause)
-            if reader.gone or output.closed:
+            if output.closed:
                 break
             if client.listening and not announced:
                 announced = True
@@ -162,7 +162,7 @@ def _carry_out(line: str, client: Client, pipeline: Pipeline) -> Receipt | Answe
         case EchoLine(text):
             return pipeline.echo(text)
         case InfoLine():
-            return Answer(client.users(client.reconnect))
+            return Answer(client.users(client.patience))
         case HelpLine():
             return Help()
         case QuitLine():
@@ -192,7 +192,7 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
         printer = Printer(output, meter)
         feed = Feed(client, _carry_out)
         feed.start()
-        reader = ReaderWatch(client.notify)
+        watch_reader(output, client.notify)
 
         def show_events(most: int | None = None) -> None:
             now = time.monotonic()
@@ -201,12 +201,12 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
             output.flush()
 
         def something_new() -> bool:
-            gone = reader.gone and not feed.finishing
+            gone = output.closed and not feed.finishing
             return feed.ready or client.waiting_events > 0 or gone
 
         while not feed.finished:
             client.wait_until(something_new)
-            if reader.gone or output.closed:
+            if output.closed:
                 feed.finish()
             show_events()
             for entry in feed.take():
@@ -223,14 +223,14 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
                 pause = meter.pause(time.monotonic(), client.waiting_events)
                 if pause == 0:
                     return Status.REFUSED if refused else meter.status
-                client.wait_until(lambda: client.waiting_events > 0 or reader.gone, pause)
-                if reader.gone or output.closed:
+                client.wait_until(lambda: client.waiting_events > 0 or output.closed, pause)
+                if output.closed:
                     break
                 show_events(meter.left)
         elif not output.closed:
             # What was said up to the last line is shown, one's own messages included; in
             # turns, if there is more than fits.
-            while not client.sync(reconnect):
+            while not client.sync(client.patience):
                 if not client.waiting_events:
                     complain("chat", "left before all that was said could be shown")
                     break

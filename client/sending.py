@@ -78,22 +78,25 @@ def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
         raise Refused(bad.code, str(bad)) from None
 
 
-def send_one(shared: Shared, recipient: str | None, message: str | None) -> int:
-    """Sends one message and waits until the broker has it."""
-    if message is None:
-        return Status.DONE
+def send_one(
+    shared: Shared, recipient: str | None, text: tuple[str, ...], path: Path | None
+) -> int:
+    """Sends one message, from where `message_from` finds it, and waits until the broker has it."""
     output = Output(as_json=shared.json)
-    with Interrupts() as interrupts, _sender(shared, shared.timeout, interrupts) as client:
-        try:
+    try:
+        message = message_from(text, path)
+        if message is None:
+            return Status.DONE
+        with Interrupts() as interrupts, _sender(shared, shared.timeout, interrupts) as client:
             if recipient is None:
                 client.echo(message)
             else:
                 client.send(recipient, message)
-        except Refused as refused:
-            if shared.json:
-                output.record(type="refused", line=1, code=refused.code, text=str(refused))
-                output.flush()
-            raise
+    except Refused as refused:
+        if shared.json:
+            output.record(type="refused", line=1, code=refused.code, text=str(refused))
+            output.flush()
+        raise
     if shared.json:
         output.record(type="accepted", line=1)
         output.flush()

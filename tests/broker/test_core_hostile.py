@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker import door
+from chatbroker.broker import core, door
 from chatbroker.broker.core import ENOUGH_EVENTS
 from chatbroker.broker.door import MOST_WAITING_FOR_NAME, PROBE_HOLDS
 from chatbroker.broker.effects import Deliver
@@ -196,6 +196,51 @@ def test_a_frame_of_more_messages_than_may_be_is_refused_as_a_whole(world):
     alice = world.joins("alice")
     assert alice.says(encode(Echo(1, ("",))) + encode(Bye()) * MAX_MESSAGES).codes == ["bad_frame"]
     assert alice.says(encode(Echo(1, ("",)))).of(Ack) == [Ack(0, 1, ())]
+
+
+def test_a_turn_is_full_of_outcomes_that_are_to_be_told_again(world, monkeypatch):
+    alice = world.joins("alice")
+    alice.says(*[Send(1 + 256 * number, "nobody", ("",) * 256) for number in range(4)])
+    monkeypatch.setattr(core, "ENOUGH_REPLIES", 100_000)
+    asks = encode(Ping(1, 1024, 0, ()))
+    for _ in range(10):
+        world.broker.receive(alice.identity, asks)
+    assert world.broker.full
+
+
+def test_a_crowd_that_spells_a_name_in_many_ways_is_one_crowd(world):
+    alice = world.joins("alice")
+    world.loses(alice)
+    spellings = [
+        "alice",
+        "Alice",
+        "aLICE",
+        "ALice",
+        "alICE",
+        "ALICE",
+        "aliCE",
+        "AlIcE",
+        "alicE",
+        "ALIce",
+    ]
+    crowd = [world.connects() for _ in spellings]
+    for peer, name in zip(crowd, spellings, strict=True):
+        peer.posts(peer.hello(name))
+    world.turn()
+    refused = [peer for peer in crowd if peer.hears().codes == ["name_taken"]]
+    assert len(refused) == len(spellings) - MOST_WAITING_FOR_NAME
+
+
+def test_an_owner_is_not_refused_because_strangers_wait(world):
+    alice = world.joins("alice", exclusive=True)
+    alice.reachable = False
+    crowd, again = [world.connects() for _ in range(20)], world.connects()
+    for peer in crowd:
+        peer.posts(peer.hello("alice"))
+    again.posts(again.hello("alice", credential=alice.welcome.credential, exclusive=True))
+    world.turn()
+    world.turn()
+    assert again.hears().of(Welcome)
 
 
 def test_a_turn_is_full_when_a_frame_of_empty_texts_was_taken(world):

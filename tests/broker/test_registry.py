@@ -543,9 +543,46 @@ def test_a_user_has_no_more_sessions_than_can_be_looked_at():
     assert refused.code == "broker_full"
 
 
+def test_who_left_nothing_is_forgotten_before_who_left_something():
+    """Anybody can come and go ten thousand times; that must not cost others their mail."""
+    office = Office(most_lapsed=2)
+    spoke = office.joins("alice", expires=1.0)
+    has_mail = office.joins("bob", expires=1.0, spoke=False)
+    has_mail.user.mailbox.head = 3
+    crowd = [office.joins(f"guest{number}", expires=1.0, spoke=False) for number in range(5)]
+    office.registry.expire(2.0)
+    left = set(office.registry.sessions.values())
+    assert left == {spoke, has_mail}
+    assert not {guest.id for guest in crowd} & office.registry.sessions.keys()
+
+
+@pytest.mark.parametrize("mail", ["head", "pending"])
+def test_whose_mail_came_after_the_lapse_left_something(mail):
+    """Another session of the user was on; or it came in the turn in which the lease ran out."""
+    office = Office(most_lapsed=1)
+    alice = office.joins("alice", expires=1.0, spoke=False)
+    office.registry.expire(2.0)
+    if mail == "head":
+        alice.user.mailbox.head = 1
+    else:
+        alice.user.mailbox.pending.append(b"an event")
+    guest = office.joins("guest", expires=1.0, spoke=False)
+    office.registry.expire(3.0)
+    assert {*office.registry.sessions.values()} == {alice}
+    assert guest.id not in office.registry.sessions
+
+
+def test_if_all_left_something_the_oldest_goes():
+    office = Office(most_lapsed=2)
+    first, *others = [office.joins(name, expires=1.0) for name in ("alice", "bob", "carol")]
+    office.registry.expire(2.0)
+    assert set(office.registry.sessions.values()) == set(others)
+    assert first.id not in office.registry.sessions
+
+
 def test_of_too_many_lapsed_sessions_the_oldest_is_forgotten():
     office = Office()
-    first = office.joins("alice", expires=1.0)
+    first = office.joins("alice", expires=0.5)
     owner = first.user.credential
     for _ in range(MOST_OF_USER - 1):
         office.joins("alice", credential=owner, expires=1.0)

@@ -272,7 +272,29 @@ def test_whoever_finishes_takes_what_is_there_and_does_not_wait_for_more(client,
     feed = feed_of(b"a\nb\nc", echoes, end=False)
     feed.finish()
     client.waits(lambda: feed.ended)
-    assert [receipt.text for receipt in client.receipts] == ["a", "b", "c"]
+    # The last one is not whole, and whoever writes it has not ended.
+    assert [receipt.text for receipt in client.receipts] == ["a", "b"]
+
+
+def test_whoever_finishes_does_not_read_without_end(client, pipe):
+    descriptor, write, _ = pipe
+    feed = Feed(client, echoes, descriptor)
+    feed.finish()
+    write(b"a\n" * 1000)
+    there = feed._wait_for_more()
+    write(b"b\n" * 1000)
+    assert there == 2000
+    assert feed._wait_for_more() == 0
+
+
+def test_whoever_finishes_takes_a_file_to_its_end(client, tmp_path):
+    (tmp_path / "lines").write_bytes(b"0123456789abcdef\n" * 9_000)
+    with (tmp_path / "lines").open("rb") as file:
+        feed = Feed(client, echoes, file.fileno())
+        feed.finish()
+        feed.start()
+        feed._thread.join(WITHIN)
+    assert len(client.receipts) == 9_000
 
 
 def test_who_waits_for_more_can_be_asked_to_finish(client, feed_of, until):

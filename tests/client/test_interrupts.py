@@ -23,6 +23,33 @@ def test_a_signal_waits_for_a_safe_place(number, error):
             interrupts.check()
 
 
+@pytest.mark.parametrize(("number", "error"), SIGNALS)
+def test_what_was_interrupted_at_its_very_end_is_no_success(number, error):
+    with pytest.raises(error), Interrupts():
+        signal.raise_signal(number)
+
+
+def test_what_failed_while_it_was_interrupted_fails_with_its_own_reason():
+    with pytest.raises(ValueError, match="reason"), Interrupts():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("reason")
+
+
+def test_a_terminal_that_is_gone_ends_it(monkeypatch):
+    with pytest.raises(SystemExit) as caught, Interrupts(0):
+        signal.raise_signal(signal.SIGHUP)
+    assert caught.value.code == 128 + signal.SIGHUP
+
+
+def test_who_is_to_outlive_the_terminal_does():
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As nohup does.
+    try:
+        with Interrupts():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
 def test_a_signal_is_for_the_main_thread():
     with Interrupts() as interrupts:
         signal.raise_signal(signal.SIGINT)
@@ -108,6 +135,8 @@ def test_whatever_waits_is_woken():
         interrupts.on_signal(lambda: woken.append("other"))
         signal.raise_signal(signal.SIGINT)
         assert woken == ["one", "other"]
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
 
 
 @pytest.mark.parametrize(("number", "error"), SIGNALS)

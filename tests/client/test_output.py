@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from chatbroker.client.events import Broadcast, Joined, UserInfo
-from chatbroker.client.output import Output, ReaderWatch
+from chatbroker.client.output import Output, watch_reader
 
 EVENT = Broadcast(1, 0, "bob", "hi")
 
@@ -101,11 +101,12 @@ def test_json_is_one_object_a_line(capsys):
 def test_a_reader_that_has_gone_is_noticed_without_a_write(piped, until):
     reader = piped()
     told = []
-    watch = ReaderWatch(lambda: told.append(True))
-    assert not watch.gone
+    output = Output()
+    watch_reader(output, lambda: told.append(True))
+    assert not output.closed
     reader.goes()
     until(lambda: told)
-    assert watch.gone
+    assert output.closed
 
 
 def test_when_the_reader_has_gone_nothing_is_written_and_nothing_fails(piped):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 from types import SimpleNamespace
@@ -54,7 +55,7 @@ def terminal(monkeypatch):
 class People:
     """A client whose broker does what the test says."""
 
-    name, broker, reconnect = "alice", "tcp://127.0.0.1:5555", 30.0
+    name, broker, patience = "alice", "tcp://127.0.0.1:5555", 30.0
 
     def __init__(self, events=(), failure=None):
         self.said = []
@@ -96,7 +97,7 @@ def types(monkeypatch):
     def put(*lines):
         waiting = list(lines)
 
-        def typed(prompt_):
+        def ask(self):
             if not waiting:
                 raise EOFError
             line = waiting.pop(0)
@@ -104,7 +105,7 @@ def types(monkeypatch):
                 raise line
             return line
 
-        monkeypatch.setattr("builtins.input", typed)
+        monkeypatch.setattr(PlainKeyboard, "ask", ask)
 
     return put
 
@@ -118,13 +119,34 @@ def test_a_line_is_written_as_it_is(terminal):
     assert stream.getvalue() == "line\n"
 
 
-def test_whoever_types_can_be_stopped_at_a_terminal_that_can_do_nothing(types):
-    types("one")
-    keyboard = PlainKeyboard()
-    assert keyboard.ask() == "one"
-    keyboard.stop()
+@pytest.fixture
+def plain():
+    """A keyboard without means, and what presses its keys."""
+    reader, writer = os.pipe()
+    keyboard = PlainKeyboard(reader)
+    keyboard.press = lambda keys: os.write(writer, keys)
+    keyboard.end = lambda: os.close(writer)
+    yield keyboard
+    os.close(reader)
+
+
+def test_a_plain_keyboard_gives_lines_one_by_one(plain):
+    plain.press(b"one\ntwo\nth")
+    assert (plain.ask(), plain.ask()) == ("one", "two")
+    plain.press(b"ree \xff\n")
+    assert plain.ask() == "three \ufffd"
+    plain.end()
     with pytest.raises(EOFError):
-        keyboard.ask()
+        plain.ask()
+
+
+def test_a_plain_keyboard_that_waits_can_be_stopped(plain):
+    stops = threading.Timer(0.01, plain.stop)
+    stops.start()
+    with pytest.raises(EOFError):
+        plain.ask()
+    stops.join()
+    plain.end()
 
 
 @pytest.fixture
@@ -276,20 +298,46 @@ def test_an_interrupt_says_goodbye(types):
     assert client.closed
 
 
-def test_a_lost_broker_is_told_while_nobody_types(types, capsys, until):
+def test_a_lost_broker_ends_it_while_nobody_types(monkeypatch):
+    stopped = threading.Event()
+
+    def ask(self):
+        assert stopped.wait(15)
+        raise EOFError
+
+    monkeypatch.setattr(PlainKeyboard, "ask", ask)
+    monkeypatch.setattr(PlainKeyboard, "stop", lambda self: stopped.set())
+
     class Gone(People):
         def receive_many(self):
             raise Unreachable("no broker answers")
 
-    def wait_for_the_words(prompt_):
-        until(lambda: "press Enter" in capsys.readouterr().out)
-        return ""
+    with pytest.raises(Unreachable):
+        converse(Gone(), Interrupts())
 
-    types()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("builtins.input", wait_for_the_words)
-        with pytest.raises(Unreachable):
-            converse(Gone(), Interrupts())
+
+def test_what_is_typed_while_another_waits_is_carried_out_after_it(types):
+    client = People()
+    send, went_on = client.echo, threading.Event()
+
+    def slow(text, timeout):
+        if text == "first":
+            assert went_on.wait(15)
+        send(text, timeout)
+
+    client.echo = slow
+    types("echo first", "echo second", "echo third")
+    threading.Timer(0.01, went_on.set).start()
+    assert converse(client, Interrupts()) == Status.DONE
+    assert [text for _, text, _ in client.said] == ["first", "second", "third"]
+
+
+def test_lines_that_are_pasted_together_are_lines(types, capsys):
+    types("send bob hi\nnonsense\r\n\nsend carol secret")
+    client = People()
+    assert converse(client, Interrupts()) == Status.DONE
+    assert [(to, text) for to, text, _ in client.said] == [("bob", "hi"), ("carol", "secret")]
+    assert "! unknown command: nonsense" in capsys.readouterr().out
 
 
 def test_the_prompt_is_documented_as_it_is():

@@ -158,8 +158,8 @@ def shared_with(house):
 
 @pytest.fixture(autouse=True)
 def silent_stdout(monkeypatch):
-    """`ReaderWatch` wants a descriptor, which the captured stdout has not."""
-    monkeypatch.setattr(receiving, "ReaderWatch", lambda told: SimpleNamespace(gone=False))
+    """`watch_reader` wants a descriptor, which the captured stdout has not."""
+    monkeypatch.setattr(receiving, "watch_reader", lambda output, changed: None)
 
 
 LISTEN = (None, lambda event: getattr(event, "text", type(event).__name__), "\n")

@@ -106,7 +106,7 @@ def names(monkeypatch, *free):
 def test_a_free_name_that_is_taken_is_followed_by_another(house, shared_with, monkeypatch):
     with house.client("taken-1"), house.client("taken-2"):
         waiting = names(monkeypatch, "taken-1", "taken-2", "free-3")
-        assert sending.send_one(shared_with(), None, "hi") == Status.DONE
+        assert sending.send_one(shared_with(), None, ("hi",), None) == Status.DONE
         assert waiting == []
 
 
@@ -114,12 +114,12 @@ def test_it_gives_up_when_every_free_name_is_taken(house, shared_with, monkeypat
     with house.client("taken"):
         names(monkeypatch, *["taken"] * sending.ATTEMPTS)
         with pytest.raises(NameRefused):
-            sending.send_one(shared_with(), None, "hi")
+            sending.send_one(shared_with(), None, ("hi",), None)
 
 
 def test_a_name_that_was_asked_for_is_not_replaced(house, shared_with):
     with house.client("alice"), pytest.raises(NameRefused):
-        sending.send_one(shared_with("alice"), None, "hi")
+        sending.send_one(shared_with("alice"), None, ("hi",), None)
 
 
 # --- the message --------------------------------------------------------------------------
@@ -173,25 +173,33 @@ def test_what_is_not_utf_8_is_refused_as_the_client_refuses(stdin):
 
 def test_one_message_to_one_user(house, shared_with, capsys):
     with house.client("bob") as bob:
-        assert sending.send_one(shared_with("alice"), "bob", "hi") == Status.DONE
+        assert sending.send_one(shared_with("alice"), "bob", ("hi",), None) == Status.DONE
         assert heard(bob, 1)[0][2:] == ("alice", "bob", "hi")
     assert capsys.readouterr() == ("", "")
 
 
 def test_one_message_to_everyone_as_json(house, shared_with, capsys):
-    assert sending.send_one(shared_with(json=True), None, "hi") == Status.DONE
+    assert sending.send_one(shared_with(json=True), None, ("hi",), None) == Status.DONE
     assert json.loads(capsys.readouterr().out) == {"type": "accepted", "line": 1}
 
 
-def test_no_message_is_done_without_a_broker():
-    assert sending.send_one(Shared("tcp://127.0.0.1:1", None, 0.1, False), None, None) == 0
+def test_no_message_is_done_without_a_broker(monkeypatch):
+    monkeypatch.setattr(sending, "message_from", lambda text, path: None)
+    assert sending.send_one(Shared("tcp://127.0.0.1:1", None, 0.1, False), None, ("-",), None) == 0
+
+
+def test_what_cannot_be_read_as_a_text_is_refused_in_json_too(shared_with, capsys, tmp_path):
+    (tmp_path / "text").write_bytes(b"\xff")
+    with pytest.raises(Refused, match="not UTF-8"):
+        sending.send_one(shared_with(json=True), None, (), tmp_path / "text")
+    assert json.loads(capsys.readouterr().out)["code"] == "bad_text"
 
 
 def test_a_refused_message(shared_with, capsys):
     with pytest.raises(Refused, match="no such user: nobody"):
-        sending.send_one(shared_with(), "nobody", "hi")
+        sending.send_one(shared_with(), "nobody", ("hi",), None)
     with pytest.raises(Refused, match="no such user: nobody"):
-        sending.send_one(shared_with(json=True), "nobody", "hi")
+        sending.send_one(shared_with(json=True), "nobody", ("hi",), None)
     assert json.loads(capsys.readouterr().out) == {
         "type": "refused",
         "line": 1,
@@ -202,7 +210,7 @@ def test_a_refused_message(shared_with, capsys):
 
 def test_nobody_there():
     with pytest.raises(Unreachable):
-        sending.send_one(Shared("tcp://127.0.0.1:1", None, 0.1, False), None, "hi")
+        sending.send_one(Shared("tcp://127.0.0.1:1", None, 0.1, False), None, ("hi",), None)
 
 
 # --- many lines ---------------------------------------------------------------------------
