@@ -252,3 +252,33 @@ def test_a_broker_that_stays_away_ends_it_without_a_key(shell, chatbrokers):
         assert f"chat: no broker answers at {first.address}" in terminal.written
     finally:
         terminal.close()
+
+
+def test_lines_that_are_pasted_are_as_many_commands(join, broker):
+    alice = join("alice")
+    with broker.client("bob") as bob, broker.client("carol") as carol:
+        alice.type("\x1b[200~send bob hi\nsend carol secret\n\x1b[201~\r")
+        alice.until(lambda: "alice -> carol: secret" in alice.lines)
+        for client, text in ((bob, "hi"), (carol, "secret")):
+            assert client.sync()
+            assert [e.text for e in client.receive_many(0) if hasattr(e, "text")] == [text]
+
+
+def test_what_is_typed_while_the_broker_is_away_is_carried_out_when_it_is_back(shell, chatbrokers):
+    first = chatbrokers.start()
+    terminal = Terminal(shell, first, "join", "alice")
+    try:
+        terminal.shows(">")
+        first.kill()
+        terminal.shows("* the connection is lost; reconnecting…", ">")
+        terminal.type("echo one\recho two\rech")
+        terminal.until(lambda: terminal.lines[-1] == "> ech")
+        chatbrokers.start(port=first.port, pub_port=first.pub_port)
+        terminal.until(lambda: "alice: two" in terminal.lines)
+        assert [line for line in terminal.lines if line.startswith("alice:")] == [
+            "alice: one",
+            "alice: two",
+        ]
+        assert terminal.lines[-1] == "> ech"
+    finally:
+        terminal.close()

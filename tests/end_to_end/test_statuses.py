@@ -247,6 +247,26 @@ def test_head_stops_no_line_from_being_sent(shell, broker, command):
     assert stored == [str(number) for number in range(1, 5001)]
 
 
+@pytest.mark.parametrize("command", ["chat echo --lines --json", "chat join zoe"])
+def test_head_ends_who_reads_an_input_without_end(shell, broker, command):
+    ended = shell.script(
+        f"yes 'echo hi' | timeout 20 {command} | head -n 1 >/dev/null; echo ${{PIPESTATUS[*]}}",
+        at=broker,
+    )
+    assert ended.out == "141 0 0\n"
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_is_interrupted_when_the_input_ends_is_no_success(shell, broker, number, status):
+    """Ctrl-C ends the whole pipeline: the producer is gone at the same moment."""
+    sender = shell.chat("echo", "--lines", "--json", at=broker)
+    sender.type("a")
+    sender.shows("accepted")
+    sender.signal(number)
+    sender.end_input()
+    assert sender.wait().status == status
+
+
 def test_head_hides_no_refusal(shell, broker):
     ended = shell.script(
         "printf 'echo hi\nsend nobody hi\n' | chat join carol --json | true; echo ${PIPESTATUS[1]}",
