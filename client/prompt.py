@@ -149,7 +149,7 @@ def converse(client: Client, interrupts: Interrupts) -> int:
     broker, the next can be typed.
     """
     screen = Screen()
-    failure: list[ClientError] = []
+    failure: list[Exception] = []
     typed: SimpleQueue[str | None] = SimpleQueue()
     with screen.keyboard() as keyboard:
         screen.show(f"joined as {client.name} on {client.broker}; 'help' lists the commands")
@@ -158,8 +158,8 @@ def converse(client: Client, interrupts: Interrupts) -> int:
             def run() -> None:
                 try:
                     work()
-                except ClientError as error:
-                    if not client.closed:
+                except Exception as error:  # noqa: BLE001 - raised below, where it is seen
+                    if not (client.closed and isinstance(error, ClientError)):
                         failure.append(error)
                 finally:
                     keyboard.stop()

@@ -281,7 +281,9 @@ def test_the_end_of_input_is_the_end(types):
     assert client.closed
 
 
-@pytest.mark.parametrize("error", [OutcomeUnknown("perhaps"), Unreachable("gone")])
+@pytest.mark.parametrize(
+    "error", [OutcomeUnknown("perhaps"), Unreachable("gone"), ZeroDivisionError("a bug")]
+)
 def test_what_cannot_go_on_ends_with_its_reason(types, error):
     types("echo one", "echo two")
     client = People(failure=error)
