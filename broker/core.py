@@ -238,6 +238,7 @@ class Broker:
             if route is None:
                 session.refuse(range(first, session.cseq + 1), Code.NO_SUCH_USER)
                 return
+        self._said.events += len(texts)
         head = route.head
         if len(texts) == 1 and texts[0] is not None:
             # As below, at half the cost (bench: "direct, 1 a frame").
@@ -249,7 +250,6 @@ class Broker:
         if len(events) < len(texts):
             too_long = [number for number, text in enumerate(texts, first) if text is None]
             session.refuse(too_long, Code.TOO_LONG)
-        self._said.events += len(events)
         for pending in route.pending:
             pending += events
 

@@ -239,7 +239,7 @@ class Server:
                 continue
             if part.more:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
-            elif len(identity) != 5 or identity[0]:
+            elif _is_own(identity):
                 core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
             else:
                 core.receive(identity, frame)
@@ -270,7 +270,8 @@ class Server:
 
     def _lost(self, identity: bytes) -> None:
         self._core.lost(identity)
-        self._gone[identity] = None
+        if not _is_own(identity):
+            self._gone[identity] = None  # Such an id does not come again.
         if len(self._gone) > MOST_GONE:
             del self._gone[next(iter(self._gone))]
 
@@ -341,6 +342,11 @@ class Server:
             signal.set_wakeup_fd(previous)
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+
+
+def _is_own(identity: bytes) -> bool:
+    """Whether a client chose its routing id itself: ZeroMQ's are a NUL and four bytes."""
+    return len(identity) != 5 or identity[0] != 0
 
 
 def _resolve(host: str) -> str:

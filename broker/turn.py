@@ -31,7 +31,7 @@ class Turn:
         self.routes: dict[tuple[User, str | None], Route] = {}
         """By sender and the recipient's name as it was typed; None for everyone."""
         self.events = 0
-        """How many were said."""
+        """How many were said, those that are too long included."""
 
     def route(self, sender: User, to: str | None, recipient: User | None, time: int) -> Route:
         """Finds the way of an event and keeps it for those after it.

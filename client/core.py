@@ -26,7 +26,6 @@ from ..wire.messages import (
     Hello,
     Info,
     Limits,
-    Message,
     Missed,
     Ping,
     Pong,
@@ -130,7 +129,6 @@ class ClientCore:
         """Which HELLO made the session, as the last WELCOME told."""
         self._bye_sent = False
         self._greet_again = False
-        self._asked: list[Message] = []
 
     # --- what the edge reports ------------------------------------------------------------
 

@@ -371,6 +371,40 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
     assert max(size for _, size in turns) < most + MAX_FETCH + 1000
 
 
+def until(condition):
+    end = time.monotonic() + WITHIN
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.002)
+
+
+def test_what_a_connection_left_behind_is_not_looked_at(servers, peers, monkeypatch):
+    """It comes frame by frame when its sender has gone; nobody would hear an answer."""
+    server = servers()
+    alice = peers(server)
+    looked_at = []
+    monkeypatch.setattr(server._core, "receive", lambda identity, frame: looked_at.append(identity))
+    alice.says(Info(1, ""), Info(2, ""))
+    until(lambda: server._drain() and looked_at)
+    server._lost(looked_at[0])
+    alice.says(Info(3, ""))
+    bob = peers(server)
+    bob.says(Info(1, ""))
+    until(lambda: server._drain() and len({*looked_at}) == 2)
+    for _ in range(20):
+        server._drain()
+    assert looked_at.count(looked_at[0]) == 1
+
+
+def test_so_many_that_are_gone_are_remembered_and_none_with_an_id_of_its_own(servers, monkeypatch):
+    monkeypatch.setattr(server_module, "MOST_GONE", 3)
+    server = servers()
+    for number in range(10):
+        server._lost(b"\0abc" + bytes([number]))
+        server._lost(b"own-%d" % number)  # The next one of that name is answered again.
+    assert [*server._gone] == [b"\0abc" + bytes([number]) for number in (7, 8, 9)]
+
+
 def test_all_were_heard_when_there_were_as_many_frames_as_connections(servers):
     server = servers()
     server._descriptors.used = 10

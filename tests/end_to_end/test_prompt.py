@@ -105,8 +105,8 @@ def join(shell, broker):
     """Joins at a terminal and waits for the prompt."""
     terminals = []
 
-    def start(name, **options):
-        terminals.append(Terminal(shell, broker, "join", name, **options))
+    def start(name, *options, at=broker, **terminal):
+        terminals.append(Terminal(shell, at, "join", name, *options, **terminal))
         terminals[-1].until(lambda: terminals[-1].lines[-1:] == [">"])
         return terminals[-1]
 
@@ -225,33 +225,29 @@ def test_a_taken_name_is_refused_before_any_prompt(shell, broker):
             terminal.close()
 
 
-def test_a_broker_that_goes_and_comes_back_is_told(shell, chatbrokers):
+def test_a_broker_that_goes_and_comes_back_is_told(join, chatbrokers):
     first = chatbrokers.start()
-    terminal = Terminal(shell, first, "join", "alice")
-    try:
-        terminal.shows(">")
-        first.kill()
-        terminal.shows("* the connection is lost; reconnecting…", ">")
-        chatbrokers.start(port=first.port, pub_port=first.pub_port)
-        terminal.until(lambda: "* connected again" in terminal.lines)
-        terminal.type("echo still here\r")
-        terminal.shows("alice: still here", ">")
-        terminal.type("\x04")
-        assert terminal.status(again="\x04") == 0
-    finally:
-        terminal.close()
+    alice = join("alice", at=first)
+    first.kill()
+    alice.shows("* the connection is lost; reconnecting…", ">")
+    # What is typed meanwhile is carried out afterwards, and what is being typed stays.
+    alice.type("echo one\recho two\rech")
+    alice.until(lambda: alice.lines[-1] == "> ech")
+    chatbrokers.start(port=first.port, pub_port=first.pub_port)
+    alice.until(lambda: "* connected again" in alice.lines)
+    alice.shows("alice: one", "alice: two", "> ech")
+    alice.type("o still here\r")
+    alice.shows("alice: still here", ">")
+    alice.type("\x04")
+    assert alice.status(again="\x04") == 0
 
 
-def test_a_broker_that_stays_away_ends_it_without_a_key(shell, chatbrokers):
+def test_a_broker_that_stays_away_ends_it_without_a_key(join, chatbrokers):
     first = chatbrokers.start()
-    terminal = Terminal(shell, first, "join", "alice", "--reconnect", "0.5")
-    try:
-        terminal.shows(">")
-        first.kill()
-        assert terminal.status() == 3
-        assert f"chat: no broker answers at {first.address}" in terminal.written
-    finally:
-        terminal.close()
+    alice = join("alice", "--reconnect", "0.5", at=first)
+    first.kill()
+    assert alice.status() == 3
+    assert f"chat: no broker answers at {first.address}" in alice.written
 
 
 def test_lines_that_are_pasted_are_as_many_commands(join, broker):
@@ -262,18 +258,3 @@ def test_lines_that_are_pasted_are_as_many_commands(join, broker):
         for client, text in ((bob, "hi"), (carol, "secret")):
             assert client.sync()
             assert [e.text for e in client.receive_many(0) if hasattr(e, "text")] == [text]
-
-
-def test_what_is_typed_while_the_broker_is_away_is_carried_out_when_it_is_back(shell, chatbrokers):
-    first = chatbrokers.start()
-    terminal = Terminal(shell, first, "join", "alice")
-    try:
-        terminal.shows(">")
-        first.kill()
-        terminal.shows("* the connection is lost; reconnecting…", ">")
-        terminal.type("echo one\recho two\rech")
-        terminal.until(lambda: terminal.lines[-1] == "> ech")
-        chatbrokers.start(port=first.port, pub_port=first.pub_port)
-        terminal.shows("alice: one", "alice: two", "> ech")
-    finally:
-        terminal.close()
