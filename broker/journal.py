@@ -1,17 +1,27 @@
-"""The journal: where logs are kept.  Here the port, and a journal in memory.
+"""The journal: where logs, users and sessions are kept.  The port, and what passes through it.
 
-The broker appends the rows of a turn, commits once, and only then tells anyone.  ``fetch``
-gives back what was committed, byte for byte.
+The broker hands over what a turn changed, all at once, and only then tells anyone.  ``fetch``
+gives back what was committed, byte for byte.  ``memory_journal`` keeps it in memory,
+``sqlite_journal`` on disk::
+
+    JournalError            the journal cannot be used
+     └─ CannotStore         it cannot store now (disk full, say); the same may be tried again
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from .log import Row
+
+
+class JournalError(Exception):
+    """The journal cannot be used: the words say why and what to do, on one line."""
+
+
+class CannotStore(JournalError):
+    """Nothing of the commit was stored.  The same commit may be tried again."""
 
 
 class Page(NamedTuple):
@@ -24,139 +34,96 @@ class Page(NamedTuple):
     rows: Sequence[Row]
 
 
-class Journal(Protocol):
-    """What the broker wants of a place to keep logs."""
+class UserRecord(NamedTuple):
+    """A user as stored.  Times are milliseconds since 1970-01-01 UTC."""
 
-    def commit(self, rows: Sequence[Row]) -> None:
-        """Stores the rows of one turn, all or none."""
+    name: str
+    proof: bytes
+    """The SHA-256 of the credential: who reads the journal cannot pose as its users."""
+    epoch: bytes
+    """Of the mailbox."""
+    log: str
+    """The mailbox's key in the journal."""
+    claimed: bool
+    """Whether the name stays the user's while they are away."""
+    read: int
+    """The position in the mailbox up to which the user confirmed to have read."""
+    created: int
+    seen: int
+    """When the name was last held, as far as is stored."""
+
+
+class SessionRecord(NamedTuple):
+    """A session of a user as stored."""
+
+    id: bytes
+    user: str
+    """The user's name."""
+    born: int
+    """The attempt of the HELLO that made it."""
+    cseq: int
+    """The last command number that was accepted or refused."""
+    outcomes: bytes
+    """What is to be told of the last commands; only ``session`` reads it."""
+    exclusive: bool
+    hears: bool
+    """Whether it follows the mailbox."""
+    holding: bool
+    """Whether it keeps the name from others; else it has lapsed."""
+
+
+class Commit(NamedTuple):
+    """What one turn changed.  All of it is stored, or none; in the order of these fields."""
+
+    ended: Sequence[bytes] = ()
+    """Ids of sessions that are over.  Some may never have been stored."""
+    gone: Sequence[str] = ()
+    """Names of users who are gone for good, with all their sessions.  Some may never have
+    been stored."""
+    dropped: Sequence[str] = ()
+    """Keys of logs to forget, which are never used again.  Some may never have been stored."""
+    users: Sequence[UserRecord] = ()
+    """New ones, and those that replace what is stored under their name."""
+    sessions: Sequence[SessionRecord] = ()
+    """New ones, and those that replace what is stored under their id."""
+    rows: Sequence[Row] = ()
+    """Those of a log adjoin each other and what is stored of it."""
+
+
+class Kept(NamedTuple):
+    """What a journal holds when a broker starts on it."""
+
+    epoch: bytes
+    """Of these data, for as long as they live."""
+    time: int
+    """No earlier than any time in it, in milliseconds since 1970; 0 if there is none."""
+    heads: Mapping[str, int]
+    """The position of the newest event of each log, by its key."""
+    users: Sequence[UserRecord]
+    sessions: Sequence[SessionRecord]
+
+
+class Journal(Protocol):
+    """What the broker wants of a place to keep things."""
+
+    def load(self, fresh: bytes) -> Kept:
+        """What is kept, called once before all else.  *fresh*: the epoch to take, if these
+        data are new.  Raises JournalError."""
+
+    def commit(self, commit: Commit) -> None:
+        """Stores what one turn changed, all or none.  Raises CannotStore, JournalError."""
 
     def fetch(self, log: str, after: int, budget: int) -> Page:
         """The rows with events after *after*: at least one if there is any, about *budget*
-        bytes at most."""
+        bytes at most.  Raises JournalError."""
 
     def position_at(self, log: str, time: int) -> int:
         """The position before the first row with an event at or after *time*
-        (milliseconds since 1970)."""
+        (milliseconds since 1970).  Raises JournalError."""
 
-    def drop(self, log: str) -> None:
-        """Forgets a log: its owner is gone for good."""
+    def tidy(self, time: int) -> bool:
+        """Does one small step of what retention asks for at *time* (milliseconds since 1970);
+        whether there is more to do.  Raises JournalError; CannotStore, if it can wait."""
 
-
-_first = attrgetter("first")
-_time = attrgetter("time")
-_size = attrgetter("size")
-
-
-_DROPPED = Row("", 0, 0, 0, 0, b"")
-"""In the place of a row that was dropped, until its list is cut."""
-
-
-class _Kept:
-    """The rows of one log; ``rows[start:]`` are kept."""
-
-    __slots__ = ("lost", "rows", "size", "start")
-
-    def __init__(self) -> None:
-        self.rows: list[Row] = []
-        self.start = 0
-        self.size = 0
-        """Of the kept rows, with what they cost beside their events."""
-        self.lost = 0
-        """The position of the newest event that was dropped."""
-
-    def add(self, row: Row) -> None:
-        self.rows.append(row)
-        self.size += len(row.body) + ROW_COST
-
-    def drop_oldest(self) -> Row:
-        row = self.rows[self.start]
-        self.rows[self.start] = _DROPPED
-        self.start += 1
-        self.size -= len(row.body) + ROW_COST
-        self.lost = row.last
-        # A list that is cut at its front one by one costs its length each time.
-        if self.start > 64 and self.start * 2 > len(self.rows):
-            del self.rows[: self.start]
-            self.start = 0
-        return row
-
-
-# What a row costs beside its events: the tuple, its integers, the bytes object's head and its
-# place in a list (sys.getsizeof; measured 280 for a row of one event).
-ROW_COST = 300
-
-
-class MemoryJournal:
-    """Keeps the newest events in memory: at most *events*, in at most *size* bytes.
-
-    What is over goes from the largest logs, the oldest first: public chatter does not push
-    out unread mail, nor one user's flood the mail of another.
-    """
-
-    SLACK = 64
-    """When room is made, it is a SLACK-th of all: looking for the largest logs looks at all."""
-
-    def __init__(self, events: int = 1_000_000, size: int = 256 * 1024 * 1024) -> None:
-        self._most_events = events
-        self._most_size = size
-        self._logs: dict[str, _Kept] = {}
-        self.events = 0
-        self.size = 0
-
-    def commit(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            kept = self._logs.get(row.log)
-            if kept is None:
-                kept = self._logs[row.log] = _Kept()
-            kept.add(row)
-            self.events += row.events
-            self.size += len(row.body) + ROW_COST
-        if self.events > self._most_events or self.size > self._most_size:
-            self._make_room()
-
-    def _make_room(self) -> None:
-        events = self._most_events - self._most_events // self.SLACK
-        size = self._most_size - self._most_size // self.SLACK
-        while self.events > events or self.size > size:
-            for kept in sorted(self._logs.values(), key=_size, reverse=True):
-                # Down to half at most, lest one of many that are equally large pays for all.
-                half = kept.size // 2
-                while kept.size > half and (self.events > events or self.size > size):
-                    self._count_out(kept.drop_oldest())
-
-    def _count_out(self, row: Row) -> None:
-        self.events -= row.events
-        self.size -= len(row.body) + ROW_COST
-
-    def fetch(self, log: str, after: int, budget: int) -> Page:
-        kept = self._logs.get(log)
-        if kept is None:
-            return Page(0, 0, ())
-        missed_upto = kept.lost if kept.lost > after else 0
-        # The row that holds after + 1 is the last one that begins at or before it.
-        index = bisect_right(kept.rows, after + 1, lo=kept.start, key=_first) - 1
-        index = max(index, kept.start)
-        if index < len(kept.rows) and kept.rows[index].last <= after:
-            index += 1
-        rows: list[Row] = []
-        while index < len(kept.rows) and (not rows or len(kept.rows[index].body) <= budget):
-            rows.append(kept.rows[index])
-            budget -= len(kept.rows[index].body)
-            index += 1
-        return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
-
-    def position_at(self, log: str, time: int) -> int:
-        kept = self._logs.get(log)
-        if kept is None:
-            return 0
-        index = bisect_left(kept.rows, time, lo=kept.start, key=_time)
-        if index < len(kept.rows):
-            return kept.rows[index].prev
-        return kept.rows[-1].last if len(kept.rows) > kept.start else kept.lost
-
-    def drop(self, log: str) -> None:
-        kept = self._logs.pop(log, None)
-        if kept is None:
-            return
-        for row in kept.rows[kept.start :]:
-            self._count_out(row)
+    def close(self) -> None:
+        """Ends the use of it.  What was committed stays committed without it."""

@@ -1,0 +1,140 @@
+"""A journal in memory: what is said is gone with the process."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from operator import attrgetter
+
+from .journal import Commit, Kept, Page
+from .log import Row
+
+_first = attrgetter("first")
+_time = attrgetter("time")
+_size = attrgetter("size")
+
+
+_DROPPED = Row("", 0, 0, 0, 0, b"")
+"""In the place of a row that was dropped, until its list is cut."""
+
+
+class _Kept:
+    """The rows of one log; ``rows[start:]`` are kept."""
+
+    __slots__ = ("lost", "rows", "size", "start")
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.start = 0
+        self.size = 0
+        """Of the kept rows, with what they cost beside their events."""
+        self.lost = 0
+        """The position of the newest event that was dropped."""
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        self.size += len(row.body) + ROW_COST
+
+    def drop_oldest(self) -> Row:
+        row = self.rows[self.start]
+        self.rows[self.start] = _DROPPED
+        self.start += 1
+        self.size -= len(row.body) + ROW_COST
+        self.lost = row.last
+        # A list that is cut at its front one by one costs its length each time.
+        if self.start > 64 and self.start * 2 > len(self.rows):
+            del self.rows[: self.start]
+            self.start = 0
+        return row
+
+
+# What a row costs beside its events: the tuple, its integers, the bytes object's head and its
+# place in a list (sys.getsizeof; measured 280 for a row of one event).
+ROW_COST = 300
+
+
+class MemoryJournal:
+    """Keeps the newest events in memory: at most *events*, in at most *size* bytes.
+
+    What is over goes from the largest logs, the oldest first: public chatter does not push
+    out unread mail, nor one user's flood the mail of another.
+    """
+
+    SLACK = 64
+    """When room is made, it is a SLACK-th of all: looking for the largest logs looks at all."""
+
+    def __init__(self, events: int = 1_000_000, size: int = 256 * 1024 * 1024) -> None:
+        self._most_events = events
+        self._most_size = size
+        self._logs: dict[str, _Kept] = {}
+        self.events = 0
+        self.size = 0
+
+    def load(self, fresh: bytes) -> Kept:
+        return Kept(fresh, 0, {}, (), ())
+
+    def commit(self, commit: Commit) -> None:
+        for log in commit.dropped:
+            self._drop(log)
+        for row in commit.rows:
+            kept = self._logs.get(row.log)
+            if kept is None:
+                kept = self._logs[row.log] = _Kept()
+            kept.add(row)
+            self.events += row.events
+            self.size += len(row.body) + ROW_COST
+        if self.events > self._most_events or self.size > self._most_size:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        events = self._most_events - self._most_events // self.SLACK
+        size = self._most_size - self._most_size // self.SLACK
+        while self.events > events or self.size > size:
+            for kept in sorted(self._logs.values(), key=_size, reverse=True):
+                # Down to half at most, lest one of many that are equally large pays for all.
+                half = kept.size // 2
+                while kept.size > half and (self.events > events or self.size > size):
+                    self._count_out(kept.drop_oldest())
+
+    def _count_out(self, row: Row) -> None:
+        self.events -= row.events
+        self.size -= len(row.body) + ROW_COST
+
+    def fetch(self, log: str, after: int, budget: int) -> Page:
+        kept = self._logs.get(log)
+        if kept is None:
+            return Page(0, 0, ())
+        missed_upto = kept.lost if kept.lost > after else 0
+        # The row that holds after + 1 is the last one that begins at or before it.
+        index = bisect_right(kept.rows, after + 1, lo=kept.start, key=_first) - 1
+        index = max(index, kept.start)
+        if index < len(kept.rows) and kept.rows[index].last <= after:
+            index += 1
+        rows: list[Row] = []
+        while index < len(kept.rows) and (not rows or len(kept.rows[index].body) <= budget):
+            rows.append(kept.rows[index])
+            budget -= len(kept.rows[index].body)
+            index += 1
+        return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
+
+    def position_at(self, log: str, time: int) -> int:
+        kept = self._logs.get(log)
+        if kept is None:
+            return 0
+        index = bisect_left(kept.rows, time, lo=kept.start, key=_time)
+        if index < len(kept.rows):
+            return kept.rows[index].prev
+        return kept.rows[-1].last if len(kept.rows) > kept.start else kept.lost
+
+    def _drop(self, log: str) -> None:
+        kept = self._logs.pop(log, None)
+        if kept is None:
+            return
+        for row in kept.rows[kept.start :]:
+            self._count_out(row)
+
+    def tidy(self, time: int) -> bool:
+        return False
+
+    def close(self) -> None:
+        self._logs.clear()
