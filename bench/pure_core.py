@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from chatbroker.broker.core import Broker
-from chatbroker.broker.journal import MemoryJournal
-from chatbroker.broker.registry import Settings
+from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import FROM_CLIENT, Decoder, Encoder
 from chatbroker.wire.messages import DIRECT_LOG, Ping
 

@@ -43,6 +43,8 @@ def hello(name: str, follow: str = "") -> Hello:
         credential=b"",
         attempt=1,
         exclusive=False,
+        claim=False,
+        replaces=b"",
         follows=(Follow(follow, b"", Start.NOW, 0),) if follow else (),
     )
 

@@ -103,11 +103,11 @@ def run(
         format="%(asctime)s %(levelname)s %(message)s",
     )
     # Here, so that --help does not wait for ZeroMQ to load.
-    from .journal import MemoryJournal
+    from .memory_journal import MemoryJournal
     from .server import Server
 
     config = Config(host.strip("[]"), port, pub_port, heartbeat, lease, grace)
-    server = Server(config, MemoryJournal())
+    server = Server(config, lambda port: MemoryJournal())
 
     def forget_ready() -> None:
         if ready_file is not None:

@@ -10,14 +10,17 @@ has not listened, so its clients were not silent."""
 class TurnClock:
     """The time of the current turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, time: int = 0) -> None:
+        """*time*: no earlier than any stamp there is, in milliseconds since 1970."""
         self._now: float | None = None
         self.turn = 0
         """The number of the current turn."""
         self.attended = 0.0
         """Seconds that the broker has listened.  Leases run on it."""
-        self.time = 0
+        self.time = time
         """Milliseconds since 1970-01-01 UTC; never falls."""
+        self.behind = 0
+        """Milliseconds by which the wall clock is behind that."""
 
     def begin(self, now: float, time: int) -> float:
         """Starts a turn.  *now* is a monotonic clock in seconds; *time* is the wall clock in
@@ -30,5 +33,6 @@ class TurnClock:
         self.attended += counted
         self._now = now
         self.time = max(self.time, time)
+        self.behind = self.time - time
         self.turn += 1
         return passed - counted

@@ -20,6 +20,8 @@ class Config(NamedTuple):
     heartbeat: float = 5.0
     lease: float = 15.0
     grace: float = 3.0
+    claim_ttl: float = 30 * 86400.0
+    """A claim of a name lapses when nobody held it for so long."""
 
     def pub_port_for(self, port: int) -> int:
         """The port to publish on when listening on *port*.  Raises StartError."""

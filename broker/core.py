@@ -31,6 +31,7 @@ from ..wire.messages import (
     Hello,
     Info,
     Missed,
+    Notice,
     Ping,
     Pong,
     Presence,
@@ -42,14 +43,15 @@ from ..wire.messages import (
 from ..wire.names import canonical_name
 from .clock import TurnClock
 from .door import Door
-from .effects import Effect
-from .journal import Journal
+from .effects import Deliver, Effect, Note
+from .journal import CannotStore, Commit, Journal
 from .log import Log, Row
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
-from .registry import FreshBytes, Registry, Settings, User
+from .registry import FreshBytes, Registry
 from .session import Session, State
 from .turn import Route, Turn
+from .user import Settings, User
 
 ENOUGH_EVENTS = 60_000
 """Commands after which no further frame is begun in a turn: a frame holds 60,000 of empty
@@ -58,6 +60,13 @@ texts."""
 ENOUGH_REPLIES = 4 * 1024 * 1024
 """Bytes of replies after which no further frame is begun in a turn: three hundred observers
 that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes on."""
+
+
+RETRY = 0.5
+"""Seconds between two attempts to store what could not be stored."""
+
+REMIND = 4.0
+"""Seconds between two notices that the broker cannot store: they are its only sign of life."""
 
 
 class Needs(IntEnum):
@@ -74,18 +83,30 @@ class Rule(NamedTuple):
     """Takes the broker, the connection or the session, and the message."""
 
 
+class _Unstored(NamedTuple):
+    """A turn that the journal does not have yet."""
+
+    commit: Commit
+    said: list[tuple[Log, User | None, list[Row]]]
+
+
 class Broker:
-    """The whole broker but for its sockets."""
+    """The whole broker but for its sockets.  Raises JournalError when made."""
 
     def __init__(self, settings: Settings, journal: Journal, fresh: FreshBytes) -> None:
-        self.epoch = fresh(EPOCH_LENGTH)
+        kept = journal.load(fresh(EPOCH_LENGTH))
+        self.epoch = kept.epoch
         self._journal = journal
         self._decoder = Decoder(FROM_CLIENT)
-        self._echo = Log(ECHO_LOG, self.epoch)
-        self._registry = Registry(settings, fresh, journal.drop)
-        self._readers = Readers(self._echo, journal)
+        self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
+        self._registry = Registry(settings, fresh, kept)
+        self._readers = Readers(self._echo, journal, self._registry)
         self._out = Outgoing()
-        self._clock = TurnClock()
+        self._clock = TurnClock(kept.time)
+        self._unstored: _Unstored | None = None
+        self._held_because = ""
+        self._remind_at = 0.0
+        self._untidy = False
         self._door = Door(
             settings, self._registry, self._readers, self._out, self._clock, self.epoch
         )
@@ -143,30 +164,77 @@ class Broker:
     def commit(self, all_heard: bool = True) -> list[Effect]:
         """Ends the turn: stores what was said, and returns what to tell whom.
 
-        Raises what the journal raises; then nothing of the turn was told, and this broker is
-        not to be used again: its numbers are ahead of what is stored.
+        If the journal cannot store now, the turn is *held*: nothing of it is told, and nothing
+        may be received, until another turn's commit has stored it.
+
+        Raises JournalError; then nothing of the turn was told, and this broker is not to be
+        used again: its numbers are ahead of what is stored.
 
         *all_heard*: every connection that had something to say was heard since it was last
         so.  Only then does silence mean anything.
         """
-        self._door.expire(all_heard)
-        self._door.admit_waiting()
-        self._apply(self._said.take(self._clock.time))
-        return self._out.take()
-
-    def _apply(self, appended: list[tuple[Log, User | None, list[Row]]]) -> None:
-        """Stores, then pushes, then acknowledges."""
-        if appended:
+        if self._unstored is None:
+            self._door.expire(all_heard)
+            self._door.admit_waiting()
+            said = self._said.take(self._clock.time)
+            rows = [row for _, _, rows in said for row in rows]
+            commit = self._registry.take_commit(rows, self._journal.durable)
+            self._unstored = _Unstored(commit, said)
+        commit, said = self._unstored
+        if any(commit):
             try:
-                self._journal.commit([row for _, _, rows in appended for row in rows])
-            except BaseException:
-                # What is not stored is never acknowledged, also not by a last turn.
-                self._acks.clear()
-                raise
+                self._journal.commit(commit)
+            except CannotStore as error:
+                return self._hold(str(error))
+        self._unstored = None
+        resumed = self._resume() if self._held_because else []
+        self._apply(said)
+        return resumed + self._out.take()
+
+    @property
+    def held(self) -> bool:
+        """Whether the last turn could not be stored yet, so that nothing may be received."""
+        return self._unstored is not None
+
+    def _hold(self, why: str) -> list[Effect]:
+        """Says to everyone that they wait, and why: at first and now and then, lest they take
+        the broker for dead."""
+        effects: list[Effect] = []
+        if why != self._held_because:
+            self._held_because = why
+            self._remind_at = self._clock.attended
+            effects.append(Note("cannot_store", {"because": why}))
+        if self._clock.attended >= self._remind_at:
+            self._remind_at = self._clock.attended + REMIND
+            words = f"the broker cannot store messages ({why}); what is sent waits"
+            effects += self._tell_all(Notice(Code.CANNOT_STORE.value, words))
+        return effects
+
+    def _resume(self) -> list[Effect]:
+        self._held_because = ""
+        words = "the broker can store messages again"
+        return [Note("storing_again", {}), *self._tell_all(Notice(Code.STORING.value, words))]
+
+    def _tell_all(self, notice: Notice) -> list[Effect]:
+        frame = self._out.pack(notice)
+        return [Deliver(session.identity, frame) for session in self._registry.live()]
+
+    def tidy(self) -> None:
+        """Does one small step of what retention asks for.  Raises JournalError."""
+        if self.held:
+            return
+        try:
+            self._untidy = self._journal.tidy(self._clock.time)
+        except CannotStore as error:
+            self._untidy = False
+            self._out.note("cannot_tidy", because=str(error))
+
+    def _apply(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
+        """Pushes, then acknowledges what is stored."""
         for on, name in self._registry.take_changes():
             self._out.publish(PRESENCE_TOPIC, Presence(on, name, self._clock.time))
             self._out.note("joined" if on else "left", user=name)
-        for log, user, rows in appended:
+        for log, user, rows in said:
             if user is not None:
                 self._push(user, rows)
                 continue
@@ -186,16 +254,33 @@ class Broker:
         self._gaps.clear()
 
     def shutdown(self) -> list[Effect]:
-        """Commits what is pending and says goodbye to everyone."""
+        """Commits what is pending, if that can be, and says goodbye to everyone."""
         effects = self.commit(all_heard=False)
+        if self.held:
+            self._out.take()  # Nothing of it is stored, so nothing is told.
         goodbye = Farewell(Code.SHUTTING_DOWN.value, "the broker is shutting down")
         for session in self._registry.live():
             self._out.reply(session.identity, goodbye)
         return effects + self._out.take()
 
     @property
+    def clock_behind(self) -> int:
+        """Milliseconds by which the wall clock is behind the stamps of messages."""
+        return self._clock.behind
+
+    def release(self, name: str) -> bool:
+        """Frees *name*, at an operator's word; whether it was anybody's.  The mailbox goes with
+        it, and the sessions of who had it end."""
+        self._said.forget_routes()
+        return self._door.release(name)
+
+    @property
     def pause(self) -> float:
         """Seconds that may pass until the next turn, if nothing comes in."""
+        if self.held:
+            return RETRY
+        if self._untidy:
+            return 0.0
         return 0.02 if self._door.waiting else 0.5
 
     @property
@@ -230,16 +315,19 @@ class Broker:
             if not texts:
                 return
         self._acks[session] = None
+        self._registry.said(session)
         first = session.cseq + 1
         session.cseq += len(texts)
         route = self._said.routes.get((session.user, to))  # type: ignore[arg-type]  # Needs.USER
         if route is None:
             route = self._find_route(session.user, to)  # type: ignore[arg-type]
             if route is None:
-                session.refuse(range(first, session.cseq + 1), Code.NO_SUCH_USER)
+                session.refuse(first, session.cseq, Code.NO_SUCH_USER)
                 return
         self._said.events += len(texts)
         head = route.head
+        if None in texts or route.away:
+            self._note_outcomes(session, first, texts, route.away)
         if len(texts) == 1 and texts[0] is not None:
             # As below, at half the cost (bench: "direct, 1 a frame").
             event = head + pack_text(texts[0])
@@ -247,11 +335,17 @@ class Broker:
                 pending.append(event)
             return
         events = [head + pack_text(text) for text in texts if text is not None]
-        if len(events) < len(texts):
-            too_long = [number for number, text in enumerate(texts, first) if text is None]
-            session.refuse(too_long, Code.TOO_LONG)
         for pending in route.pending:
             pending += events
+
+    def _note_outcomes(
+        self, session: Session, first: int, texts: tuple[str | None, ...], away: bool
+    ) -> None:
+        for number, text in enumerate(texts, first):
+            if text is None:
+                session.refuse(number, number, Code.TOO_LONG)
+            elif away:
+                session.note_away(number, number)
 
     def _unheard(
         self, session: Session, cseq: int, texts: tuple[str | None, ...]
@@ -273,7 +367,7 @@ class Broker:
 
     def _find_route(self, sender: User, to: str | None) -> Route | None:
         recipient = None if to is None else self._find_user(to)
-        if to is not None and (recipient is None or not recipient.on):
+        if to is not None and (recipient is None or not (recipient.on or recipient.claimed)):
             return None
         return self._said.route(sender, to, recipient, self._clock.time)
 

@@ -18,8 +18,9 @@ from ..wire.messages import (
 from .clock import TurnClock
 from .outgoing import Outgoing
 from .readers import Readers
-from .registry import Contested, Registry, Settings
+from .registry import Contested, Registry
 from .session import Session, State
+from .user import Settings
 
 MOST_WAITING = 1000
 """HELLOs that may wait to see whether a name's holder is still there."""
@@ -84,7 +85,7 @@ class Door:
             words = "the broker has no descriptors left for another session"
             self._out.reply(identity, Refused(Code.BROKER_FULL.value, words))
             return
-        outcome = self._registry.admit(hello, self._clock.time)
+        outcome = self._admit(hello)
         if isinstance(outcome, Session):
             self._welcome(identity, hello, outcome)
         elif (
@@ -96,6 +97,26 @@ class Door:
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
             self._out.reply(identity, refused)
+
+    def _admit(self, hello: Hello) -> Session | Refused | Contested:
+        dead = self._registry.sessions.get(hello.replaces)
+        outcome = self._registry.admit(hello, self._clock.time)
+        if dead is not None:
+            self._unbind([dead], "the user's next client took this one for dead")
+        return outcome
+
+    def _unbind(self, sessions: list[Session], words: str) -> None:
+        """Says goodbye to the connections of those of *sessions* that are over."""
+        for session in sessions:
+            if session.state is State.ENDED and self.bound.get(session.identity) is session:
+                del self.bound[session.identity]
+                self._out.reply(session.identity, Farewell(Code.REPLACED.value, words))
+
+    def release(self, name: str) -> bool:
+        """Frees *name*, at an operator's word; whether it was anybody's."""
+        known, ended = self._registry.release(name)
+        self._unbind(ended, f"the name {name!r} was released by the broker's operator")
+        return known
 
     def _may_wait(self, hello: Hello, outcome: Contested) -> bool:
         if len(self.waiting) >= MOST_WAITING:
@@ -139,7 +160,7 @@ class Door:
             if self._stale(hello):
                 del self.waiting[identity]
                 continue
-            outcome = self._registry.admit(hello, self._clock.time)
+            outcome = self._admit(hello)
             if isinstance(outcome, Contested):
                 if not self._held(outcome.holders):
                     continue
@@ -199,7 +220,7 @@ class Door:
     def end(self, session: Session) -> None:
         """Ends a LIVE session."""
         del self.bound[session.identity]
-        self._registry.leave(session)
+        self._registry.leave(session, self._clock.time)
 
     def lost(self, identity: bytes) -> None:
         """The connection is known to be gone."""
@@ -218,6 +239,6 @@ class Door:
         for identity in self.waiting:
             # Whoever gave up meanwhile is found out, and does not get the name.
             self._out.reply(identity, Pong(0, ()))
-        for session in self._registry.expire(self._clock.attended):
+        for session in self._registry.expire(self._clock.attended, self._clock.time):
             if self.bound.get(session.identity) is session:
                 del self.bound[session.identity]

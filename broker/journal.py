@@ -106,6 +106,9 @@ class Kept(NamedTuple):
 class Journal(Protocol):
     """What the broker wants of a place to keep things."""
 
+    durable: bool
+    """Whether users and sessions are kept too, for the next start."""
+
     def load(self, fresh: bytes) -> Kept:
         """What is kept, called once before all else.  *fresh*: the epoch to take, if these
         data are new.  Raises JournalError."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
 from operator import attrgetter
 
 from .journal import Commit, Kept, Page
@@ -59,6 +58,8 @@ class MemoryJournal:
     What is over goes from the largest logs, the oldest first: public chatter does not push
     out unread mail, nor one user's flood the mail of another.
     """
+
+    durable = False
 
     SLACK = 64
     """When room is made, it is a SLACK-th of all: looking for the largest logs looks at all."""

@@ -37,6 +37,10 @@ class Outgoing:
         self.replies = 0
         """Bytes of all replies of this turn."""
 
+    def pack(self, message: Message) -> bytes:
+        """The bytes of a message that is told apart from the turn."""
+        return self._encode(message)
+
     def reply(self, identity: bytes, message: Message) -> None:
         self.put(identity, self._encode(message))
 

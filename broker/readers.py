@@ -9,6 +9,7 @@ from ..wire.limits import FRAME_TARGET, MAX_FETCH
 from ..wire.messages import DIRECT_LOG, ECHO_LOG, Cursor, Fetch, Follow, Start
 from .journal import Journal, Page
 from .log import Log, Row
+from .registry import Registry
 from .session import Session
 
 
@@ -16,9 +17,10 @@ class Readers:
     """What sessions see of the public log and of their own mailbox, under the names that
     they have on the wire.  Nobody can name another's mailbox."""
 
-    def __init__(self, echo: Log, journal: Journal) -> None:
+    def __init__(self, echo: Log, journal: Journal, registry: Registry) -> None:
         self._echo = echo
         self._journal = journal
+        self._registry = registry
 
     def find(self, session: Session, name: str) -> Log | None:
         """The log that *session* calls *name*."""
@@ -54,7 +56,7 @@ class Readers:
         mailbox = user.mailbox
         for cursor in cursors:
             if cursor.log == DIRECT_LOG and cursor.epoch == mailbox.epoch:
-                user.read = max(user.read, min(cursor.position, mailbox.head))
+                self._registry.read(user, min(cursor.position, mailbox.head))
 
     def fetch(self, log: Log, message: Fetch) -> Page:
         return self._journal.fetch(log.key, message.after, min(message.budget, MAX_FETCH))

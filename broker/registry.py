@@ -1,8 +1,12 @@
 """Users and their sessions: who may have a name, who is on.
 
 A *user* is a name and a credential.  A user is *on* while a session of theirs that follows
-their mailbox holds the name: then ``info`` lists them and messages reach them.  A one-shot
-sender holds its name without being on.
+their mailbox holds the name: then ``info`` lists them.  A one-shot sender holds its name
+without being on.
+
+A name is *claimed*, if a client asked for it: then it stays its user's, and what is said to
+them is kept for them, while no session holds it.  Else it is borrowed: the user is gone with
+the last session.
 """
 
 from __future__ import annotations
@@ -10,7 +14,6 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from hmac import compare_digest
 from typing import NamedTuple
 
 from ..wire.errors import BadName, Code
@@ -18,8 +21,10 @@ from ..wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS
 from ..wire.messages import DIRECT_LOG, Hello, Refused
 from ..wire.messages import User as Listed
 from ..wire.names import canonical_name
-from .log import Log
+from .journal import Commit, Kept
+from .log import Log, Row
 from .session import Happening, Session, State
+from .user import Settings, User, proof_of
 
 FreshBytes = Callable[[int], bytes]
 """Gives that many unpredictable bytes."""
@@ -27,43 +32,6 @@ FreshBytes = Callable[[int], bytes]
 
 MOST_OF_USER = 64
 """Sessions of one user, lapsed ones included."""
-
-
-class Settings(NamedTuple):
-    """What an operator or a test may set.  Times are seconds."""
-
-    pub_port: int
-    heartbeat: float = 5.0
-    """Between two PINGs of a client."""
-    lease: float = 15.0
-    """A session that is silent for so long lapses."""
-    grace: float = 3.0
-    """A name waits so long for a client whose connection is known to be lost.  Longer than
-    ZeroMQ's interval between two attempts to reconnect (client/link.py)."""
-    forget: float = 3600.0
-    """A lapsed session's outcomes are kept so long."""
-    most_lapsed: int = 10_000
-    most_sessions: int = 100_000
-
-
-class User:
-    """A name and who owns it."""
-
-    __slots__ = ("credential", "mailbox", "name", "on", "read", "sessions", "since")
-
-    def __init__(self, name: str, credential: bytes, mailbox: Log) -> None:
-        self.name = name
-        self.credential = credential
-        self.mailbox = mailbox
-        self.sessions: set[Session] = set()
-        self.on = False
-        self.since = 0
-        """When the user came on, in milliseconds since 1970."""
-        self.read = 0
-        """The position in the mailbox up to which the user confirmed to have read."""
-
-    def holders(self) -> list[Session]:
-        return [session for session in self.sessions if session.holding]
 
 
 class Contested(NamedTuple):
@@ -81,36 +49,67 @@ class Change(NamedTuple):
 
 
 class Registry:
-    """Finds, admits and forgets users and sessions.  Times are on the lease clock."""
+    """Finds, admits and forgets users and sessions.
 
-    def __init__(
-        self, settings: Settings, fresh: FreshBytes, drop_log: Callable[[str], None]
-    ) -> None:
+    *clock* in its methods is the lease clock in seconds; *time* is now, in milliseconds since
+    1970.
+    """
+
+    def __init__(self, settings: Settings, fresh: FreshBytes, kept: Kept) -> None:
         self._settings = settings
         self._fresh = fresh
-        self._drop_log = drop_log
         self.users: dict[str, User] = {}
         self.sessions: dict[bytes, Session] = {}
         self._lapsed: OrderedDict[bytes, float] = OrderedDict()
         """When each lapsed session is forgotten, the next one first."""
         self._empty: OrderedDict[bytes, None] = OrderedDict()
         """Those of them that left neither outcomes nor mail when they lapsed."""
+        self._absent: OrderedDict[User, None] = OrderedDict()
+        """The claimed users whose names nobody holds, who left first first."""
         self._names: list[str] = []
         """Of the users who are on, sorted."""
         self._changes: list[Change] = []
+        # What is to be stored:
+        self._new_users: dict[User, None] = {}
+        self._new_sessions: dict[Session, None] = {}
+        self._ended: list[bytes] = []
+        self._gone: list[str] = []
+        self._dropped: list[str] = []
+        self._restore(kept)
+
+    def _restore(self, kept: Kept) -> None:
+        """Takes up what an earlier process left.  Whoever held a name has a lease to return:
+        nobody is taken to have left because the broker was started again."""
+        for stored in sorted(kept.users, key=lambda record: record.seen):
+            mailbox = Log(stored.log, stored.epoch, kept.heads.get(stored.log, 0))
+            user = User(stored.name, stored.proof, mailbox, stored.created)
+            user.claimed, user.read, user.seen = stored.claimed, stored.read, stored.seen
+            self.users[user.name] = user
+        for record in kept.sessions:
+            session = Session.restored(record, self.users[record.user])
+            self.sessions[session.id] = session
+            self.users[record.user].sessions.add(session)
+            if session.holding:
+                session.expires = self._settings.lease
+            else:
+                self._lapsed[session.id] = self._settings.forget
+        for user in self.users.values():
+            if user.claimed and not user.holders():
+                self._absent[user] = None
+            self._settle(user, kept.time)
+        self._changes.clear()
+        self._new_users.clear()
 
     # --- coming ---------------------------------------------------------------------------
 
     def admit(self, hello: Hello, time: int) -> Session | Refused | Contested:
-        """The session that *hello* asks for, found or made, or why not.
-
-        *time* is when the user comes on, in milliseconds since 1970.
-        """
+        """The session that *hello* asks for, found or made, or why not."""
         try:
             name = canonical_name(hello.name) if hello.name else ""
         except BadName as error:
             return Refused(error.code.value, str(error))
         session = self.sessions.get(hello.session)
+        dead = None
         if session is not None:
             if (session.user.name if session.user else "") != name:
                 return Refused(Code.NOT_ALLOWED.value, "the session belongs to another name")
@@ -123,49 +122,86 @@ class Registry:
         else:
             if len(self.sessions) - len(self._lapsed) >= self._settings.most_sessions:
                 return Refused(Code.BROKER_FULL.value, "the broker cannot take more sessions")
-            user = self._claim(name, hello) if name else None
-            if isinstance(user, Contested):
+            user = self._find_or_make(name, hello, time) if name else None
+            if isinstance(user, Contested | Refused):
                 return user
             if user is not None and len(user.holders()) >= MOST_OF_USER:
                 return Refused(Code.BROKER_FULL.value, f"{name!r} has too many sessions")
             session = Session(hello.session, user, hello.attempt)
             self.sessions[hello.session] = session
             if user is not None:
+                dead = self._replaced(user, hello)
                 user.sessions.add(session)
                 self._crowd_out(user)
         session.exclusive = hello.exclusive
         session.follows = {follow.log: follow for follow in hello.follows}
+        if session.user is not None:
+            self._own(session.user, hello)
+            self._new_sessions[session] = None
+        if dead is not None:
+            dead.happen(Happening.REPLACED)
+            self._take_out(dead)
+            self._remove(dead, time)
         self._settle(session.user, time)
         return session
 
-    def _claim(self, name: str, hello: Hello) -> User | Contested:
+    def _own(self, user: User, hello: Hello) -> None:
+        """Notes what a session of *user* says about the ownership of the name."""
+        if not user.credential and not user.prove(hello.credential):
+            # Since the broker was started nobody presented it; this client never learned it, as
+            # the WELCOME that told it was lost.
+            user.credential = self._fresh(ID_LENGTH)
+            user.proof = proof_of(user.credential)
+            self._new_users[user] = None
+        if hello.claim and not user.claimed:
+            user.claimed = True
+            self._new_users[user] = None
+
+    def _find_or_make(self, name: str, hello: Hello, time: int) -> User | Contested | Refused:
         user = self.users.get(name)
         if user is not None:
             holders = user.holders()
-            if compare_digest(user.credential, hello.credential):
+            if user.prove(hello.credential):
                 # Whoever proves to be the user need not wait for sessions of their own that
                 # are known to be gone.
-                rivals = [s for s in holders if hello.exclusive and _bars(s)]
+                dead = self._replaced(user, hello)
+                rivals = [s for s in holders if hello.exclusive and s is not dead and _bars(s)]
                 return Contested(rivals, _already_joined(name)) if rivals else user
+            if user.claimed:
+                code, words = (
+                    (Code.NAME_TAKEN, f"name {name!r} is taken")
+                    if holders
+                    else (Code.NAME_CLAIMED, f"name {name!r} is claimed by somebody who is away")
+                )
+                return Refused(code.value, words)
             if holders:
                 words = f"name {name!r} is taken"
                 return Contested(holders, Refused(Code.NAME_TAKEN.value, words))
-            # Nobody holds the name: its last owner has lapsed and makes room.
-            for session in list(user.sessions):
-                self._forget(session)
+            # Nobody holds the name: who borrowed it has lapsed and makes room.
+            self._drop(user)
+        if len(self.users) >= self._settings.most_users:
+            return Refused(Code.BROKER_FULL.value, "the broker cannot take more names")
         credential = hello.credential or self._fresh(ID_LENGTH)
         epoch = self._fresh(EPOCH_LENGTH)
         # The key holds the epoch: what a former owner of the name left is never found under it.
-        user = User(name, credential, Log(f"@{name}:{epoch.hex()}", epoch))
+        mailbox = Log(f"@{name}:{epoch.hex()}", epoch)
+        user = User(name, proof_of(credential), mailbox, time)
+        user.credential = credential
         self.users[name] = user
+        self._new_users[user] = None
         return user
+
+    def _replaced(self, user: User, hello: Hello) -> Session | None:
+        """The session of *user* that *hello* vouches to be dead."""
+        dead = self.sessions.get(hello.replaces)
+        return dead if dead is not None and dead.user is user else None
 
     def _crowd_out(self, user: User) -> None:
         """Forgets a lapsed session of a user who has too many: looking at all of a user's
         sessions must stay cheap."""
         lapsed = [session for session in user.sessions if session.id in self._lapsed]
         if len(user.sessions) > MOST_OF_USER and lapsed:
-            self._forget(min(lapsed, key=lambda s: (self._lapsed[s.id], s.expires)))
+            self._forget(min(lapsed, key=lambda s: (self._lapsed[s.id], s.expires)), 0)
 
     def _rivals(self, session: Session, hello: Hello) -> list[Session]:
         """The sessions of the same user beside which *session* cannot be exclusive."""
@@ -180,12 +216,22 @@ class Registry:
         session.happen(Happening.LOST)
         session.expires = min(session.expires, clock + self._settings.grace)
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: Session, time: int) -> None:
         """The client said BYE."""
         session.happen(Happening.BYE)
-        self._remove(session)
+        self._remove(session, time)
 
-    def expire(self, clock: float) -> list[Session]:
+    def release(self, name: str) -> tuple[bool, list[Session]]:
+        """Frees *name*, at an operator's word: whether it was anybody's, and the sessions that
+        ended with it."""
+        user = self.users.get(name)
+        if user is None:
+            return False, []
+        ended = list(user.sessions)
+        self._drop(user)
+        return True, ended
+
+    def expire(self, clock: float, time: int) -> list[Session]:
         """Lets lapse what is overdue, forgets what lapsed long ago; returns the former."""
         overdue = [s for s in self.sessions.values() if s.holding and s.expires <= clock]
         for session in overdue:
@@ -193,9 +239,11 @@ class Registry:
             self._lapsed[session.id] = clock + self._settings.forget
             if session.left_nothing:
                 self._empty[session.id] = None
-            self._settle(session.user, 0)
+            if session.user is not None:
+                self._new_sessions[session] = None
+            self._settle(session.user, time)
             if not session.worth_keeping:
-                self._forget(session)
+                self._forget(session, time)
         while self._lapsed:
             id, when = next(iter(self._lapsed.items()))
             if when > clock:
@@ -209,29 +257,54 @@ class Registry:
                     if self.sessions[empty].left_nothing:
                         id = empty
                         break
-            self._forget(self.sessions[id])
+            self._forget(self.sessions[id], time)
+        oldest = time - round(self._settings.claim_ttl * 1000)
+        while self._absent:
+            user = next(iter(self._absent))
+            if user.seen > oldest:
+                break
+            self._drop(user)
         return overdue
 
-    def _forget(self, session: Session) -> None:
+    def _forget(self, session: Session, time: int) -> None:
         session.happen(Happening.FORGOTTEN)
         self._take_out(session)
-        self._remove(session)
+        self._remove(session, time)
 
     def _take_out(self, session: Session) -> None:
         """The session is no longer one that lapsed."""
         self._lapsed.pop(session.id, None)
         self._empty.pop(session.id, None)
 
-    def _remove(self, session: Session) -> None:
+    def _remove(self, session: Session, time: int) -> None:
         del self.sessions[session.id]
+        self._new_sessions.pop(session, None)
         user = session.user
         if user is None:
             return
+        self._ended.append(session.id)
         user.sessions.discard(session)
+        self._settle(user, time)
+        if not user.sessions and not user.claimed:
+            self._drop(user)
+
+    def _drop(self, user: User) -> None:
+        """The user is gone for good, with mailbox and sessions."""
+        if user.gone:
+            return
+        user.gone = True
+        for session in list(user.sessions):
+            del self.sessions[session.id]
+            self._take_out(session)
+            self._new_sessions.pop(session, None)
+            session.happen(Happening.REPLACED)
+        user.sessions.clear()
         self._settle(user, 0)
-        if not user.sessions:
-            del self.users[user.name]
-            self._drop_log(user.mailbox.key)
+        self._absent.pop(user, None)
+        self._new_users.pop(user, None)
+        del self.users[user.name]
+        self._gone.append(user.name)
+        self._dropped.append(user.mailbox.key)
 
     # --- who is on ------------------------------------------------------------------------
 
@@ -239,7 +312,14 @@ class Registry:
         """Notes it if *user* came on or left by what just happened to a session."""
         if user is None:
             return
-        on = any(DIRECT_LOG in session.follows for session in user.holders())
+        holders = user.holders()
+        if holders:
+            self._absent.pop(user, None)
+        elif user.claimed and user not in self._absent and not user.gone:
+            self._absent[user] = None
+            user.seen = max(user.seen, time)
+            self._new_users[user] = None
+        on = any(DIRECT_LOG in session.follows for session in holders)
         if on == user.on:
             return
         user.on = on
@@ -274,6 +354,34 @@ class Registry:
 
     def live(self) -> Iterator[Session]:
         return (s for s in self.sessions.values() if s.state is State.LIVE)
+
+    # --- what is to be stored -------------------------------------------------------------
+
+    def read(self, user: User, position: int) -> None:
+        """The user confirmed to have read the mailbox up to *position*."""
+        if position > user.read:
+            user.read = position
+            self._new_users[user] = None
+
+    def said(self, session: Session) -> None:
+        """The session gave commands that had not been heard before."""
+        self._new_sessions[session] = None
+
+    def take_commit(self, rows: list[Row], durable: bool) -> Commit:
+        """What changed since the last call, with *rows*; of users and sessions only if the
+        journal keeps them (*durable*)."""
+        commit = Commit(
+            self._ended if durable else (),
+            self._gone if durable else (),
+            self._dropped,
+            [user.record() for user in self._new_users] if durable else (),
+            [session.record() for session in self._new_sessions] if durable else (),
+            rows,
+        )
+        self._new_users.clear()
+        self._new_sessions.clear()
+        self._ended, self._gone, self._dropped = [], [], []
+        return commit
 
 
 def _bars(session: Session) -> bool:

@@ -30,7 +30,7 @@ from .core import Broker
 from .descriptors import Descriptors
 from .effects import Deliver, Effect, Note, Publish
 from .journal import Journal
-from .registry import Settings
+from .user import Settings
 
 log = logging.getLogger("chatbroker")
 
@@ -53,6 +53,9 @@ MOST_FRAMES = 512
 
 STALL = 1.0
 """Seconds lost in a turn that are worth a warning; less is a busy machine."""
+
+BEHIND = 2000
+"""Milliseconds by which the wall clock may be behind the stamps of messages without a word."""
 
 STOP_WITHIN = 1.6
 """Seconds after which a stop that peers hold up is cut short."""
@@ -100,9 +103,13 @@ def _seed_routing_ids() -> None:
 
 
 class Server:
-    """One broker on its two sockets.  Binds when made; raises StartError if it cannot."""
+    """One broker on its two sockets.
 
-    def __init__(self, config: Config, journal: Journal) -> None:
+    Binds when made, then opens its journal: *open_journal* gets the port, by which brokers keep
+    their data apart.  Raises StartError or JournalError if it cannot.
+    """
+
+    def __init__(self, config: Config, open_journal: Callable[[int], Journal]) -> None:
         _seed_routing_ids()
         self._descriptors = Descriptors()
         self._context = zmq.Context()
@@ -112,6 +119,7 @@ class Server:
             self._pub = self._bind(
                 zmq.PUB, PUB_OPTIONS, config.host, config.pub_port_for(self.port)
             )
+            self._journal = open_journal(self.port)
         except BaseException:
             self._context.destroy(linger=0)
             raise
@@ -122,8 +130,14 @@ class Server:
             heartbeat=config.heartbeat,
             lease=config.lease,
             grace=config.grace,
+            claim_ttl=config.claim_ttl,
         )
-        self._core = Broker(settings, journal, os.urandom)
+        try:
+            self._core = Broker(settings, self._journal, os.urandom)
+        except BaseException:
+            self._journal.close()
+            self._context.destroy(linger=0)
+            raise
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -136,6 +150,7 @@ class Server:
         come, frame by frame, and nobody would hear an answer."""
         self._heard = 0
         """Frames since every connection that had something to say was last heard."""
+        self._clock_is_behind = False
 
     def _bind(self, kind: int, options: dict[int, int], host: str, port: int) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
@@ -172,16 +187,27 @@ class Server:
         gc.collect()
         gc.freeze()
         core = self._core
-        drained = True
+        drained, held = True, False
         while not self._stopping:
             ready = poller.poll(max(0, math.ceil(core.pause * 1000)) if drained else 0)
             if any(sock == self._wake_reader.fileno() for sock, _ in ready):
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
-            self._begin()
-            drained = self._drain()
-            self._perform(core.commit(self._all_heard(drained)))
+            drained = self._turn()
+            if core.held != held:
+                # While nothing can be stored nothing is taken, and TCP holds the senders back.
+                held = core.held
+                poller.modify(self._router, 0 if held else zmq.POLLIN)
+            core.tidy()
             core.accept_sessions(self._descriptors.enough())
         self._stop()
+
+    def _turn(self) -> bool:
+        """One turn; True if nothing is left to be drained that may be."""
+        core = self._core
+        self._begin()
+        drained = core.held or self._drain()
+        self._perform(core.commit(not core.held and self._all_heard(drained)))
+        return drained
 
     def stop(self, why: str = "asked") -> None:
         """Makes `run` return soon.  May be called from any thread and from signal handlers."""
@@ -198,6 +224,14 @@ class Server:
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)
+        behind = self._core.clock_behind
+        if (behind > BEHIND) != self._clock_is_behind:
+            self._clock_is_behind = behind > BEHIND
+            if behind > BEHIND:
+                words = "the system's clock stepped back; messages keep the newest time there is"
+                log.warning("clock behind=%.0f s: %s until it catches up", behind / 1000, words)
+            else:
+                log.warning("clock behind=0 s: messages get the system's time again")
 
     def _all_heard(self, drained: bool) -> bool:
         """Whether each connection has been heard since this was last so.
@@ -287,9 +321,8 @@ class Server:
         until = time.monotonic() + LAST_TURNS
         more = True
         while more and time.monotonic() < until:
-            self._begin()
-            self._perform(self._core.commit(self._all_heard(self._drain())))
-            more = self._router.poll(IN_FLIGHT) != 0
+            self._turn()
+            more = not self._core.held and self._router.poll(IN_FLIGHT) != 0
         self._begin()
         goodbyes = self._core.shutdown()
         self._perform(goodbyes)
@@ -301,9 +334,11 @@ class Server:
         log.info("stopped")
 
     def close(self) -> None:
-        """Closes the sockets; what is queued for peers gets LINGER to leave.  Again: nothing."""
+        """Closes the journal and the sockets; what is queued for peers gets LINGER to leave.
+        Again: nothing."""
         if self._context.closed:
             return
+        self._journal.close()
         self._router.close()
         self._pub.close()
         self._wake_reader.close()

@@ -9,22 +9,26 @@ A session outlives its connections.  Its life, as states and what moves them::
                     │ └────────────────HELLO────────────────┘ │                  │
                     ├────────────────EXPIRED──────────────────┘                  │
                     └──────────────────────────────BYE───────────────────────────┘
+
+REPLACED moves all but ENDED to ENDED: the user's next client knows that this one is dead.
 """
 
 from __future__ import annotations
 
+import struct
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from ..wire.errors import Code
-from ..wire.limits import MAX_REFUSALS, MAX_TEXT, WINDOW
-from ..wire.messages import DIRECT_LOG, Ack, Follow, Refusal
+from ..wire.limits import MAX_RUNS, MAX_TEXT, WINDOW
+from ..wire.messages import DIRECT_LOG, Ack, Follow, Refusal, Run, Start
+from .journal import SessionRecord
 
 if TYPE_CHECKING:
-    from .registry import User
+    from .user import User
 
 
 class State(Enum):
@@ -43,6 +47,7 @@ class Happening(Enum):
     LOST = auto()
     EXPIRED = auto()
     BYE = auto()
+    REPLACED = auto()
     FORGOTTEN = auto()
 
 
@@ -54,6 +59,9 @@ TRANSITIONS: dict[tuple[State, Happening], State] = {
     (State.LIVE, Happening.EXPIRED): State.LAPSED,
     (State.GONE, Happening.EXPIRED): State.LAPSED,
     (State.LIVE, Happening.BYE): State.ENDED,
+    (State.LIVE, Happening.REPLACED): State.ENDED,
+    (State.GONE, Happening.REPLACED): State.ENDED,
+    (State.LAPSED, Happening.REPLACED): State.ENDED,
     (State.LAPSED, Happening.FORGOTTEN): State.ENDED,
 }
 
@@ -63,11 +71,15 @@ WORDS = {
 }
 """What is said beside the code of a refused command.  No more: who gave it knows the name."""
 
-_REASONS = tuple([(code.value, words) for code, words in WORDS.items()])
-_PLACES = {code: bytes((place,)) for place, code in enumerate(WORDS)}
+# What is noted of a command, as a number that is stored: WORDS may grow only at its end.
+_AWAY = 0
+_PLACES = {code: place for place, code in enumerate(WORDS, 1)}
+_REASONS = (("", ""), *[(code.value, words) for code, words in WORDS.items()])
 
-REFUSAL_SIZE = 32
-"""Bytes that a refusal takes in an ACK, about."""
+RUN_SIZE = 32
+"""Bytes that a run of refusals takes in an ACK, about."""
+
+_STORED_RUN = struct.Struct("<QQB")
 
 HOLDING = frozenset({State.LIVE, State.GONE})
 """The states in which a session keeps its user's name from others."""
@@ -77,8 +89,9 @@ class Session:
     """What the broker remembers of one client."""
 
     __slots__ = (
-        "_reasons",
-        "_refused",
+        "_firsts",
+        "_kinds",
+        "_lasts",
         "attempt",
         "born",
         "cseq",
@@ -112,11 +125,12 @@ class Session:
         """The last command number that was accepted or refused."""
         self.told = 0
         """Up to where an ACK was last sent; the next one begins there."""
-        self._refused = array("Q")
-        """Of the last WINDOW commands, those that were refused; packed, because ten thousand
-        sessions keep theirs when they have lapsed."""
-        self._reasons = bytearray()
-        """Why each of them: its place among the WORDS."""
+        # Of the last WINDOW commands, what is to be said of them beside that they are stored,
+        # as runs: packed, because ten thousand sessions keep theirs when they have lapsed.
+        self._firsts = array("Q")
+        self._lasts = array("Q")
+        self._kinds = bytearray()
+        """For each run why it was refused, as a place among the _REASONS, or _AWAY."""
         self.unconfirmed = 0
         """Bytes pushed since the last sign that the client reads."""
 
@@ -132,8 +146,9 @@ class Session:
     @property
     def left_nothing(self) -> bool:
         """Whether there is nothing to be lost with it: no outcome, no mail of its user."""
-        mailbox = self.user.mailbox if self.user is not None else None
-        return self.cseq == 0 and (mailbox is None or not (mailbox.head or mailbox.pending))
+        user = self.user
+        keeps = user is None or user.claimed or not (user.mailbox.head or user.mailbox.pending)
+        return self.cseq == 0 and keeps
 
     @property
     def holding(self) -> bool:
@@ -143,12 +158,23 @@ class Session:
         """Moves along TRANSITIONS; KeyError is a bug of the broker's."""
         self.state = TRANSITIONS[self.state, what]
 
-    def refuse(self, cseqs: Iterable[int], code: Code) -> None:
-        """Stores that the commands with these numbers, none above `cseq`, were refused."""
-        self._refused.extend(cseqs)
-        self._reasons += _PLACES[code] * (len(self._refused) - len(self._reasons))
-        old = bisect_right(self._refused, self.cseq - WINDOW)
-        del self._refused[:old], self._reasons[:old]
+    def refuse(self, first: int, last: int, code: Code) -> None:
+        """Notes that the commands *first* to *last*, which is at most `cseq`, were refused."""
+        self._remark(first, last, _PLACES[code])
+
+    def note_away(self, first: int, last: int) -> None:
+        """Notes that the commands *first* to *last* are stored for somebody who is away."""
+        self._remark(first, last, _AWAY)
+
+    def _remark(self, first: int, last: int, kind: int) -> None:
+        if self._kinds and self._kinds[-1] == kind and self._lasts[-1] == first - 1:
+            self._lasts[-1] = last
+        else:
+            self._firsts.append(first)
+            self._lasts.append(last)
+            self._kinds.append(kind)
+        old = bisect_left(self._lasts, self.cseq - WINDOW + 1)
+        del self._firsts[:old], self._lasts[:old], self._kinds[:old]
 
     def repeat_from(self, resolved: int) -> bool:
         """The client knows the outcomes up to *resolved*: what follows is to be told again.
@@ -162,7 +188,7 @@ class Session:
     @property
     def outcomes_size(self) -> int:
         """Bytes that all the outcomes take in ACKs, at most and about."""
-        return REFUSAL_SIZE * (1 + len(self._refused))
+        return RUN_SIZE * (1 + len(self._kinds))
 
     def acks(self) -> Iterator[Ack]:
         """What the client is still to be told, as a chain of ACKs; taken to be told now.
@@ -172,12 +198,54 @@ class Session:
         """
         # Of what is older than the window, nobody knows any more whether it was refused.
         self.told = max(self.told, self.cseq - WINDOW)
-        new = bisect_right(self._refused, self.told)
-        numbers = zip(self._refused[new:], self._reasons[new:], strict=True)
-        refused = [Refusal(cseq, *_REASONS[reason]) for cseq, reason in numbers]
-        while len(refused) > MAX_REFUSALS:
-            part, refused = refused[:MAX_REFUSALS], refused[MAX_REFUSALS:]
-            yield Ack(self.told, part[-1].cseq, tuple(part))
-            self.told = part[-1].cseq
-        yield Ack(self.told, self.cseq, tuple(refused))
-        self.told = self.cseq
+        new = bisect_left(self._lasts, self.told + 1)
+        while new < len(self._kinds):
+            part = slice(new, new + MAX_RUNS)
+            new += MAX_RUNS
+            lasts = self._lasts[part]
+            upto = lasts[-1] if new < len(self._kinds) else self.cseq
+            refused, away = [], []
+            for first, last, kind in zip(self._firsts[part], lasts, self._kinds[part], strict=True):
+                first = max(first, self.told + 1)
+                if kind == _AWAY:
+                    away.append(Run(first, last))
+                else:
+                    refused.append(Refusal(first, last, *_REASONS[kind]))
+            yield Ack(self.told, upto, tuple(refused), tuple(away))
+            self.told = upto
+        if self.told < self.cseq:
+            yield Ack(self.told, self.cseq, (), ())
+            self.told = self.cseq
+
+    # --- over a restart -------------------------------------------------------------------
+
+    def record(self) -> SessionRecord:
+        """The session as stored.  Only that of a user is."""
+        assert self.user is not None
+        runs = zip(self._firsts, self._lasts, self._kinds, strict=True)
+        return SessionRecord(
+            self.id,
+            self.user.name,
+            self.born,
+            self.cseq,
+            b"".join([_STORED_RUN.pack(*run) for run in runs]),
+            self.exclusive,
+            DIRECT_LOG in self.follows,
+            self.holding,
+        )
+
+    @classmethod
+    def restored(cls, record: SessionRecord, user: User) -> Session:
+        """The session of *record*: GONE, as its connection went with the former process."""
+        session = cls(record.id, user, record.born)
+        session.state = State.GONE if record.holding else State.LAPSED
+        session.cseq = session.told = record.cseq
+        session.exclusive = record.exclusive
+        if record.hears:
+            # Where it reads on, its next HELLO tells.
+            session.follows[DIRECT_LOG] = Follow(DIRECT_LOG, b"", Start.NOW, 0)
+        for first, last, kind in _STORED_RUN.iter_unpack(record.outcomes):
+            session._firsts.append(first)
+            session._lasts.append(last)
+            session._kinds.append(kind)
+        return session

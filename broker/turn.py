@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ..wire.batch import event_head
 from .log import Log, Row
-from .registry import User
+from .user import User
 
 
 class Route(NamedTuple):
@@ -20,6 +20,8 @@ class Route(NamedTuple):
     """All of the packed event but its text."""
     pending: tuple[list[bytes], ...]
     """Of each log that the event belongs in: what waits for the end of the turn."""
+    away: bool
+    """Whether the recipient is not on, and will get it later."""
 
 
 class Turn:
@@ -46,7 +48,8 @@ class Turn:
             logs = {recipient.mailbox: recipient, sender.mailbox: sender}
         self._dirty.update(logs)
         head = event_head(time, sender.name, recipient.name if recipient else "")
-        route = Route(head, tuple([log.pending for log in logs]))
+        away = recipient is not None and not recipient.on
+        route = Route(head, tuple([log.pending for log in logs]), away)
         self.routes[sender, to] = route
         return route
 
@@ -60,7 +63,7 @@ class Turn:
             (log, owner, log.take(time))
             for log, owner in self._dirty.items()
             # The mailbox of one who has left for good would outlive its owner.
-            if owner is None or owner.sessions
+            if owner is None or not owner.gone
         ]
         self._dirty.clear()
         self.routes.clear()

@@ -24,7 +24,18 @@ from .errors import (
     Unreachable,
     UsageError,
 )
-from .events import Broadcast, Direct, Event, Joined, Left, Missed, Offline, Online, UserInfo
+from .events import (
+    Broadcast,
+    Direct,
+    Event,
+    Joined,
+    Left,
+    Missed,
+    Notice,
+    Offline,
+    Online,
+    UserInfo,
+)
 from .starts import Since
 
 if TYPE_CHECKING:
@@ -42,6 +53,7 @@ __all__ = [
     "Missed",
     "NameRefused",
     "NotAuthorised",
+    "Notice",
     "Offline",
     "Online",
     "OutcomeUnknown",

@@ -147,8 +147,10 @@ class Client:
 
     # --- sending --------------------------------------------------------------------------
 
-    def send(self, to: str, text: str, timeout: float | None = None) -> None:
+    def send(self, to: str, text: str, timeout: float | None = None) -> Receipt:
         """Sends *text* to the user *to*; returns when the broker has it.
+
+        The receipt tells in ``away`` whether *to* is not on now, and will get it later.
 
         *text*: at most 16384 bytes of UTF-8, any characters.  *timeout* in seconds; None:
         the client's.  Raises Refused (no such user, too long), OutcomeUnknown, Unreachable
@@ -157,12 +159,14 @@ class Client:
         receipt = Receipt(self, self._checked_to(to), text)
         self._submit(receipt)
         self._settle(receipt, self.timeout if timeout is None else timeout)
+        return receipt
 
-    def echo(self, text: str, timeout: float | None = None) -> None:
+    def echo(self, text: str, timeout: float | None = None) -> Receipt:
         """Sends *text* to everyone; otherwise as `send`."""
         receipt = Receipt(self, None, text)
         self._submit(receipt)
         self._settle(receipt, self.timeout if timeout is None else timeout)
+        return receipt
 
     def pipeline(self, keep_refused: bool = True) -> Pipeline:
         """For many messages: each is sent without waiting for the one before it.

@@ -27,6 +27,7 @@ from ..wire.messages import (
     Info,
     Limits,
     Missed,
+    Notice,
     Ping,
     Pong,
     Presence,
@@ -90,6 +91,8 @@ class ClientCore:
         credential: bytes = b"",
         exclusive: bool = False,
         presence: bool = False,
+        claim: bool = False,
+        replaces: bytes = b"",
     ) -> None:
         self.name = name
         self.credential = credential
@@ -107,6 +110,8 @@ class ClientCore:
         self._session = session
         self._exclusive = exclusive
         self._presence = presence
+        self._claim = claim
+        self._replaces = replaces
         self._decode = Decoder(FROM_BROKER).decode
         self._encode = Encoder().encode
         self._epoch = b""
@@ -254,6 +259,8 @@ class ClientCore:
             self.credential,
             self._attempt,
             self._exclusive,
+            self._claim,
+            self._replaces,
             follows,
         )
 
@@ -415,4 +422,5 @@ HANDLERS: dict[type, Callable[[ClientCore, Any, float], None]] = {
     Pong: ClientCore._pong,
     Error: ClientCore._error,
     Farewell: ClientCore._farewell,
+    Notice: lambda core, notice, now: core.inbox.tell(events.Notice(notice.code, notice.words)),
 }

@@ -63,7 +63,7 @@ def session_error(code: str, words: str, broker: str) -> ClientError:
     match code:
         case Code.BAD_NAME:
             return NameRefused(code, words)
-        case Code.NAME_TAKEN | Code.ALREADY_JOINED:
+        case Code.NAME_TAKEN | Code.NAME_CLAIMED | Code.ALREADY_JOINED:
             return NameRefused(code, where)
         case Code.NOT_ALLOWED:
             return NotAuthorised(where)

@@ -79,6 +79,15 @@ class Offline(NamedTuple):
     why: str
 
 
+class Notice(NamedTuple):
+    """What the broker has to say of itself: that it cannot store messages now, say.
+
+    ``code`` is a word of docs/protocol.md, "Codes"."""
+
+    code: str
+    words: str
+
+
 class UserInfo(NamedTuple):
     """A user who is on.  ``since`` is milliseconds since 1970-01-01 UTC."""
 
@@ -91,4 +100,4 @@ class UserInfo(NamedTuple):
 
 
 Message = Broadcast | Direct
-Event = Broadcast | Direct | Joined | Left | Missed | Online | Offline
+Event = Broadcast | Direct | Joined | Left | Missed | Online | Offline | Notice

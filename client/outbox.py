@@ -34,7 +34,7 @@ class Outcome(Enum):
 class Ticket:
     """One command and what became of it."""
 
-    __slots__ = ("code", "outcome", "sent", "text", "to", "words")
+    __slots__ = ("away", "code", "outcome", "sent", "text", "to", "words")
 
     def __init__(self, to: str | None, text: str) -> None:
         self.to = to
@@ -43,6 +43,8 @@ class Ticket:
         self.sent = False
         """Whether it was ever sent, to this broker or to one before it."""
         self.outcome = Outcome.PENDING
+        self.away = False
+        """Whether it was accepted for somebody who was not on, and will get it later."""
         self.code = ""
         self.words = ""
 
@@ -116,13 +118,19 @@ class Outbox:
         """Resolves what *ack* covers.  False if it leaves a hole: ask with a PING."""
         if ack.after > self.resolved:
             return False
-        refused = {refusal.cseq: refusal for refusal in ack.refused}
+        refused = {
+            cseq: refusal
+            for refusal in ack.refused
+            for cseq in self._numbers(refusal.first, refusal.last)
+        }
+        away = {cseq for first, last in ack.away for cseq in self._numbers(first, last)}
         # Past what was ever sent, an ACK makes no sense.  Past what was sent over *this*
         # connection it does: the broker had it before the connection was lost.
         for cseq in range(self.resolved + 1, min(ack.upto, self._ever_sent) + 1):
             ticket = self._flying.popleft() if self._flying else self._waiting.popleft()
             refusal = refused.get(cseq) if refused else None
             if refusal is None:
+                ticket.away = cseq in away
                 ticket.outcome = Outcome.ACCEPTED
             else:
                 ticket.code, ticket.words = refusal.code, refusal.words
@@ -131,6 +139,10 @@ class Outbox:
                 ticket.outcome = Outcome.REFUSED
             self.resolved = cseq
         return True
+
+    def _numbers(self, first: int, last: int) -> range:
+        """Of the commands *first* to *last*, those that wait for an outcome."""
+        return range(max(first, self.resolved + 1), min(last, self._ever_sent) + 1)
 
     def rewind(self, expected: int = 0) -> None:
         """Everything from number *expected* on is to be sent again; 0: all unresolved."""

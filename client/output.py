@@ -30,6 +30,8 @@ class Output:
         """Whether nobody reads what is written any more; then nothing is."""
         self._render: Callable[[Event], str] = render or (event_json if as_json else text_line)
         self._end = end
+        self.told_away: set[str | None] = set()
+        """Of whom it was said that they are away, and will get what is sent."""
         self._lines: list[str] = []
         self._interrupts = interrupts or Interrupts()
 

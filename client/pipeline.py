@@ -31,6 +31,11 @@ class Receipt(Ticket):
         self._client._settle(self, timeout)
 
 
+def away_words(receipt: Receipt) -> str:
+    """What to tell the sender of a message to somebody who is not on."""
+    return f"{receipt.to} is away; he will get it"
+
+
 class Pipeline:
     """Many messages under way at once, from `Client.pipeline`.
 

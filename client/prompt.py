@@ -18,7 +18,7 @@ from ..command.status import Status
 from .client import Client
 from .errors import ClientError, Refused
 from .escape import escape
-from .events import Event, Joined, Left, Missed, Offline, Online
+from .events import Event, Joined, Left, Missed, Notice, Offline, Online
 from .input import (
     BadLine,
     EchoLine,
@@ -30,6 +30,7 @@ from .input import (
     parse_line,
 )
 from .interrupts import Interrupts
+from .pipeline import away_words
 from .render import text_line, users_line
 
 PROMPT = "> "
@@ -210,7 +211,9 @@ def _carry_out(line: str, client: Client, show: Callable[[str], None]) -> bool:
     """Does what *line* asks for, and waits until the broker has it; False to leave."""
     match parse_line(line):
         case SendLine(to, text):
-            client.send(to, text, client.patience)
+            receipt = client.send(to, text, client.patience)
+            if receipt.away:
+                show(f"* {escape(away_words(receipt))}")
         case EchoLine(text):
             client.echo(text, client.patience)
         case InfoLine():
@@ -237,6 +240,8 @@ def _line_of(event: Event, screen: Screen) -> str:
             return screen.dim(f"* {escape(why)}; reconnecting…")
         case Online(again=again):
             return screen.dim("* connected again") if again else ""
+        case Notice():
+            return screen.dim(f"* {escape(event.words)}")
         case Missed():
             return screen.bold(text_line(event))
     line = text_line(event, screen.bold)

@@ -15,14 +15,14 @@ from ..command.status import Status
 from .client import Client
 from .errors import NameRefused, Refused
 from .escape import escape
-from .events import Offline, Online
+from .events import Notice, Offline, Online
 from .feed import LONGEST, Entry, Feed, decode_line
 from .input import BadLine
 from .interrupts import Interrupts
 from .options import Shared
 from .outbox import Outcome
 from .output import Output
-from .pipeline import Pipeline, Receipt
+from .pipeline import Pipeline, Receipt, away_words
 
 ATTEMPTS = 5
 """Free names that are tried before giving up."""
@@ -88,19 +88,23 @@ def send_one(
         if message is None:
             return Status.DONE
         with Interrupts() as interrupts, _sender(shared, shared.timeout, interrupts) as client:
-            if recipient is None:
-                client.echo(message)
-            else:
-                client.send(recipient, message)
+            one = client.echo(message) if recipient is None else client.send(recipient, message)
     except Refused as refused:
         if shared.json:
             output.record(type="refused", line=1, code=refused.code, text=str(refused))
             output.flush()
         raise
     if shared.json:
-        output.record(type="accepted", line=1)
+        output.record(type="accepted", line=1, **_away(one))
         output.flush()
+    elif one.away:
+        complain("chat", escape(away_words(one)))
     return Status.DONE
+
+
+def _away(receipt: Receipt) -> dict[str, bool]:
+    """What JSON says of an accepted message beside that."""
+    return {"away": True} if receipt.away else {}
 
 
 def send_lines(shared: Shared, recipient: str | None, reconnect: float) -> int:
@@ -133,12 +137,15 @@ def report_connection(client: Client) -> None:
 
 
 def report_change(event: object) -> bool:
-    """Says on stderr that the connection went or came; False if *event* is about neither."""
+    """Says on stderr that the connection went or came, or what the broker says of itself; False
+    if *event* is about something else."""
     if isinstance(event, Offline):
         complain("chat", escape(f"{event.why}; reconnecting"))
     elif isinstance(event, Online):
         if event.again:
             complain("chat", "connected again")
+    elif isinstance(event, Notice):
+        complain("chat", escape(event.words))
     else:
         return False
     return True
@@ -149,7 +156,13 @@ def report_entry(entry: Entry, output: Output) -> bool:
     result = entry.result
     if isinstance(result, Receipt) and result.outcome is Outcome.ACCEPTED:
         if output.json:
-            output.record(type="accepted", line=entry.line)
+            output.record(type="accepted", line=entry.line, **_away(result))
+        elif result.away and result.to not in output.told_away:
+            # Once is enough: of a thousand lines to one user, a thousand would be noise.
+            output.told_away.add(result.to)
+            complain("chat", f"line {entry.line}: {escape(away_words(result))}")
+        elif not result.away:
+            output.told_away.discard(result.to)
         return False
     if isinstance(result, Receipt):
         code, words = result.code, result.words

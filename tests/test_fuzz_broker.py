@@ -132,7 +132,19 @@ def polite(broker):
 
 def hello(name, version=VERSION):
     follows = (Follow("echo", b"", Start.NOW, 0), Follow("direct", b"", Start.AFTER, 0))
-    return encode(Hello(version, name, os.urandom(16), b"", 1, True, follows))
+    return encode(
+        Hello(
+            version,
+            name,
+            os.urandom(16),
+            b"",
+            1,
+            True,
+            dice.random() < 0.5,
+            dice.choice([b"", bytes(16)]),
+            follows,
+        )
+    )
 
 
 def valid_frames(dice):

@@ -20,11 +20,11 @@ import zmq
 from chatbroker.broker.core import RULES, Broker, Needs
 from chatbroker.broker.door import MOST_WAITING
 from chatbroker.broker.effects import Deliver, Publish
-from chatbroker.broker.journal import MemoryJournal
+from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.outgoing import MOST_REPLIES
-from chatbroker.broker.registry import Settings
 from chatbroker.broker.server import PUB_OPTIONS, ROUTER_OPTIONS
 from chatbroker.broker.session import HOLDING, TRANSITIONS, State
+from chatbroker.broker.user import Settings
 from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.wire import limits
 from chatbroker.wire.codec import FROM_BROKER, FROM_CLIENT, Decoder, Encoder
@@ -103,7 +103,7 @@ def cells(line: str) -> list[str]:
 
 E8, ID = b"epoch678", b"sixteen bytes id"
 SAMPLES: list[Any] = [
-    Hello(1, "alice", ID, b"", 1, True, (Follow(ECHO_LOG, b"", Start.NOW, 0),)),
+    Hello(1, "alice", ID, b"", 1, True, False, b"", (Follow(ECHO_LOG, b"", Start.NOW, 0),)),
     Send(1, "bob", ("hi",)),
     Echo(1, ("hi",)),
     Info(1, ""),
@@ -115,7 +115,7 @@ SAMPLES: list[Any] = [
         (Reading(ECHO_LOG, E8, 0, 0),),
     ),
     Refused("name_taken", "words"),
-    Ack(0, 1, (Refusal(1, "no_such_user", "words"),)),
+    Ack(0, 1, (Refusal(1, 1, "no_such_user", "words"),)),
     Batch(ECHO_LOG, E8, 0, 1, (Event(1, "alice", "", "hi"), Event(1, "alice", "bob", "hi"))),
     Fetched(1, ECHO_LOG, E8, 0),
     Missed(ECHO_LOG, E8, 0, 1, 1),

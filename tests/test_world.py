@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 from chatbroker.broker.core import RULES, Broker
 from chatbroker.broker.door import Door
-from chatbroker.broker.journal import MemoryJournal, Page
+from chatbroker.broker.journal import Page
 from chatbroker.broker.log import Log, Row
+from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.session import Session, State
 from chatbroker.client import events
 from chatbroker.client import reader as client_reader
@@ -59,7 +60,7 @@ MOST_AHEAD = 4
 # With the real ones, a test would have to say a million things to meet any of them.
 TINY = {
     "WINDOW": WINDOW,
-    "MAX_REFUSALS": 2,
+    "MAX_RUNS": 2,
     "MAX_TEXTS": 3,
     "PUSH_WINDOW": 1500,
     "FRAME_TARGET": 150,

@@ -17,9 +17,9 @@ import msgpack
 
 from chatbroker.broker.core import Broker
 from chatbroker.broker.effects import Deliver, Effect, Publish
-from chatbroker.broker.journal import MemoryJournal
 from chatbroker.broker.log import Row
-from chatbroker.broker.registry import Settings
+from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.user import Settings
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Broadcast, Direct, Missed
 from chatbroker.client.events import Event as Told

@@ -32,12 +32,14 @@ from .messages import (
     Limits,
     Message,
     Missed,
+    Notice,
     Ping,
     Pong,
     Presence,
     Reading,
     Refusal,
     Refused,
+    Run,
     Send,
     Start,
     User,
@@ -132,7 +134,7 @@ def _texts(cseq: object, texts: object) -> tuple[str | None, ...]:
 def _hello(item: tuple[Any, ...]) -> Hello:
     # The version comes first and is looked at alone: the rest may differ in another one.
     if len(item) < 2:
-        raise BadFrame("HELLO has 7 fields")
+        raise BadFrame("HELLO has 9 fields")
     version = integer(item[1])
     if version != limits.VERSION:
         older, newer = ("your client", "the broker")[:: 1 if version < limits.VERSION else -1]
@@ -178,6 +180,8 @@ _hello_fields = _message(
     _id_or_none,
     _positive,
     boolean,
+    boolean,
+    _id_or_none,
     array(limits.MAX_FOLLOWS, record(Follow, _log, _epoch_or_none, _start, integer)),
 )
 
@@ -223,7 +227,11 @@ _BROKER_PARSERS: dict[int, _Parser] = {
     ),
     Kind.REFUSED: _message(Refused, _code, _words),
     Kind.ACK: _message(
-        Ack, integer, integer, array(limits.MAX_REFUSALS, record(Refusal, integer, _code, _words))
+        Ack,
+        integer,
+        integer,
+        array(limits.MAX_RUNS, record(Refusal, _positive, _positive, _code, _words)),
+        array(limits.MAX_RUNS, record(Run, _positive, _positive)),
     ),
     Kind.BATCH: _batch,
     Kind.FETCHED: _message(Fetched, integer, _log, _epoch, integer),
@@ -235,6 +243,7 @@ _BROKER_PARSERS: dict[int, _Parser] = {
     Kind.PONG: _message(Pong, integer, _cursors),
     Kind.ERROR: _message(Error, _code, _words, integer),
     Kind.FAREWELL: _message(Farewell, _code, _words),
+    Kind.NOTICE: _message(Notice, _code, _words),
 }
 
 FROM_CLIENT = Direction(_CLIENT_PARSERS, limits.MAX_ELEMENTS, limits.MAX_MESSAGES)

@@ -37,7 +37,9 @@ class Code(StrEnum):
     BAD_NAME = "bad_name"
     """Not a valid user name."""
     NAME_TAKEN = "name_taken"
-    """The name belongs to another user."""
+    """Another user has the name, and is here."""
+    NAME_CLAIMED = "name_claimed"
+    """The name belongs to another user, who is away."""
     ALREADY_JOINED = "already_joined"
     """The same user is joined elsewhere and this session wants to be the only one."""
     NO_SESSION = "no_session"
@@ -49,7 +51,7 @@ class Code(StrEnum):
 
     # What you asked for.
     NO_SUCH_USER = "no_such_user"
-    """Nobody of that name is on."""
+    """Nobody of that name is on or known."""
     NO_SUCH_LOG = "no_such_log"
     """There is no log of that name for this session, or it has another epoch now."""
     TOO_LONG = "too_long"
@@ -63,7 +65,13 @@ class Code(StrEnum):
     SHUTTING_DOWN = "shutting_down"
     """The broker is stopping."""
     REPLACED = "replaced"
-    """The session goes on over another connection."""
+    """The session goes on over another connection, or its client vouched that it is dead."""
+
+    # What the broker says of itself.
+    CANNOT_STORE = "cannot_store"
+    """The broker cannot store now: what is sent waits."""
+    STORING = "storing"
+    """The broker can store again."""
 
 
 class WireError(Exception):

@@ -34,8 +34,8 @@ MAX_FOLLOWS = 16
 MAX_USERS = 500
 """Users in one USERS message; more take another INFO."""
 
-MAX_REFUSALS = 100
-"""Refusals in one ACK message; more take another ACK."""
+MAX_RUNS = 100
+"""Elements of each list in one ACK message; more take another ACK."""
 
 MAX_MESSAGES = 256
 """Messages in one frame of a client.  64 KiB could hold 32,000 questions, and others would wait

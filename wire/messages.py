@@ -49,6 +49,7 @@ class Kind(IntEnum):
     PONG = 24
     ERROR = 25
     FAREWELL = 26
+    NOTICE = 27
 
 
 class Start(IntEnum):
@@ -91,11 +92,19 @@ class Reading(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A command that was not carried out."""
+    """Commands ``first`` to ``last`` were not carried out."""
 
-    cseq: int
+    first: int
+    last: int
     code: str
     words: str
+
+
+class Run(NamedTuple):
+    """Commands ``first`` to ``last``."""
+
+    first: int
+    last: int
 
 
 class Limits(NamedTuple):
@@ -128,11 +137,16 @@ class Hello(NamedTuple):
     """Empty for an observer, who reads the public log and sends nothing."""
     session: bytes
     credential: bytes
-    """What WELCOME gave earlier, or empty."""
+    """The client's own secret, or what WELCOME gave earlier, or empty."""
     attempt: int
     """1, 2, 3 … over all HELLOs of this session, on whatever connection."""
     exclusive: bool
     """Refuse, if the user has another exclusive session (a person's ``join``)."""
+    claim: bool
+    """Keep the name, and what is said to it, while the user is away.  For a client that keeps
+    its credential."""
+    replaces: bytes
+    """A session of the same user that the client knows to be dead, or empty: it is over."""
     follows: tuple[Follow, ...]
 
 
@@ -227,6 +241,8 @@ class Ack(NamedTuple):
     after: int
     upto: int
     refused: tuple[Refusal, ...]
+    away: tuple[Run, ...] = ()
+    """Those that were stored for somebody who was not on."""
 
 
 class Batch(NamedTuple):
@@ -308,9 +324,27 @@ class Farewell(NamedTuple):
     words: str
 
 
+class Notice(NamedTuple):
+    """What the broker has to say of itself; nothing follows from it."""
+
+    code: str
+    words: str
+
+
 ClientMessage = Hello | Send | Echo | Info | Fetch | Ping | Bye
 BrokerMessage = (
-    Welcome | Refused | Ack | Batch | Fetched | Missed | Users | Presence | Pong | Error | Farewell
+    Welcome
+    | Refused
+    | Ack
+    | Batch
+    | Fetched
+    | Missed
+    | Users
+    | Presence
+    | Pong
+    | Error
+    | Farewell
+    | Notice
 )
 Message = ClientMessage | BrokerMessage
 
@@ -333,6 +367,7 @@ KINDS: dict[type, Kind] = {
     Pong: Kind.PONG,
     Error: Kind.ERROR,
     Farewell: Kind.FAREWELL,
+    Notice: Kind.NOTICE,
 }
 
 

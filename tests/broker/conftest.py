@@ -19,8 +19,8 @@ from hypothesis import settings
 
 from chatbroker.broker.core import Broker
 from chatbroker.broker.effects import Deliver, Effect, Note, Publish
-from chatbroker.broker.journal import MemoryJournal
-from chatbroker.broker.registry import Settings
+from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, MAX_MESSAGES, VERSION
 from chatbroker.wire.messages import (
@@ -124,6 +124,8 @@ class Peer:
         credential: bytes = b"",
         attempt: int | None = None,
         exclusive: bool = False,
+        claim: bool = False,
+        replaces: bytes = b"",
         follows: Iterable[str | Follow] | None = None,
     ) -> Hello:
         """A HELLO of this peer's.  It follows both logs from now on, unless told otherwise."""
@@ -134,7 +136,15 @@ class Peer:
         wanted = [Follow(f, b"", Start.NOW, 0) if type(f) is str else f for f in follows]
         self.attempt = self.world.attempt(self.session) if attempt is None else attempt
         return Hello(
-            VERSION, self.name, self.session, credential, self.attempt, exclusive, tuple(wanted)
+            VERSION,
+            self.name,
+            self.session,
+            credential,
+            self.attempt,
+            exclusive,
+            claim,
+            replaces,
+            tuple(wanted),
         )
 
     def joins(self, name: str | None = None, **how: object) -> Heard:

@@ -7,13 +7,12 @@ other in test_core_hostile.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pytest
 
 from chatbroker.broker.effects import Deliver, Note, Publish
-from chatbroker.broker.journal import MemoryJournal
+from chatbroker.broker.journal import CannotStore, Commit, JournalError
 from chatbroker.broker.log import Row
+from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import MAX_FRAME, VERSION
@@ -25,6 +24,7 @@ from chatbroker.wire.messages import (
     Error,
     Farewell,
     Info,
+    Notice,
     Ping,
     Pong,
     Presence,
@@ -40,13 +40,13 @@ class WatchedJournal(MemoryJournal):
     def __init__(self) -> None:
         super().__init__()
         self.commits: list[list[Row]] = []
-        self.broken = False
+        self.broken: Exception | None = None
 
-    def commit(self, rows: Sequence[Row]) -> None:
+    def commit(self, commit: Commit) -> None:
         if self.broken:
-            raise OSError("no space left on device")
-        self.commits.append(list(rows))
-        super().commit(rows)
+            raise self.broken
+        self.commits.append(list(commit.rows))
+        super().commit(commit)
 
 
 @pytest.fixture
@@ -92,25 +92,84 @@ def test_a_turn_is_committed_once_however_many_speak(watched):
 def test_if_the_journal_fails_nobody_hears_of_what_was_said(watched):
     alice, bob = watched.joins("alice"), watched.joins("bob")
     watched.hears(b"presence\0")
-    watched.journal.broken = True
+    watched.journal.broken = JournalError("corrupt")
     alice.posts(alice.send("bob", "lost"), alice.echo("lost as well"))
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(JournalError, match="corrupt"):
         watched.turn()
     assert alice.hears() == []
     assert bob.hears() == []
     assert watched.published == []
 
 
-@pytest.mark.parametrize("goes_on", ["turn", "shuts_down"])
-def test_what_the_journal_did_not_take_is_not_acknowledged_later_either(watched, goes_on):
+def full(watched):
+    watched.journal.broken = CannotStore("disk full")
+
+
+def test_what_cannot_be_stored_is_told_to_nobody_until_it_is(watched):
+    alice, bob = watched.joins("alice"), watched.joins("bob")
+    full(watched)
+    alice.posts(alice.send("bob", "later"), alice.echo("later as well"), Info(1, ""))
+    watched.turn()
+    assert watched.broker.held
+    assert alice.hears().codes == bob.hears().codes == ["cannot_store"]
+    assert watched.published == []
+    watched.journal.broken = None
+    watched.turn()
+    assert not watched.broker.held
+    heard = alice.hears()
+    assert heard.of(Ack) == [Ack(0, 2)]
+    assert heard.of(Users)
+    assert heard.codes == ["storing"]
+    assert bob.hears().texts == ["later"]
+    assert watched.hears(b"echo\0").texts == ["later as well"]
+    assert [len(rows) for rows in watched.journal.commits] == [3]
+
+
+def test_while_nothing_can_be_stored_everyone_is_told_now_and_then(watched):
     alice = watched.joins("alice")
-    watched.journal.broken = True
+    full(watched)
+    alice.posts(alice.echo("later"))
+    watched.turn()
+    told = alice.hears().of(Notice)
+    for _ in range(40):
+        watched.turn(after=0.5)
+    told += alice.hears().of(Notice)
+    assert 4 <= len(told) <= 7
+    assert {notice.words for notice in told} == {
+        "the broker cannot store messages (disk full); what is sent waits"
+    }
+
+
+def test_nobody_lapses_while_nothing_can_be_stored(watched):
+    alice = watched.joins("alice")
+    full(watched)
+    alice.posts(alice.echo("later"))
+    for _ in range(100):
+        watched.turn(after=1.0)
+    watched.journal.broken = None
+    watched.turn()
+    assert Ack(0, 1) in alice.hears()
+
+
+def test_a_broker_that_stops_while_nothing_can_be_stored_acknowledges_nothing(watched):
+    alice = watched.joins("alice")
+    full(watched)
     alice.posts(alice.echo("lost"))
-    with pytest.raises(OSError, match="no space left"):
+    watched.turn()
+    alice.hears()
+    watched.shuts_down()
+    heard = alice.hears()
+    assert heard.of(Ack) == []
+    assert heard.of(Farewell)
+
+
+def test_a_journal_that_is_broken_ends_the_turn(watched):
+    alice = watched.joins("alice")
+    watched.journal.broken = JournalError("corrupt")
+    alice.posts(alice.echo("lost"))
+    with pytest.raises(JournalError, match="corrupt"):
         watched.turn()
-    watched.journal.broken = False
-    getattr(watched, goes_on)()
-    assert alice.hears().of(Ack) == []
+    assert alice.hears() == []
 
 
 def test_both_mailboxes_of_a_message_are_in_one_commit(watched):
@@ -130,7 +189,7 @@ def test_everyone_hears_before_the_speaker_is_told_that_they_do(world):
 
 def test_a_refused_command_needs_no_journal(watched):
     alice = watched.joins("alice")
-    watched.journal.broken = True
+    watched.journal.broken = JournalError("corrupt")
     assert alice.sends("nobody", "hello").codes == ["no_such_user"]
 
 
@@ -296,8 +355,8 @@ def test_if_the_journal_fails_at_the_end_nobody_is_acknowledged(watched):
     alice.posts(alice.echo("lost"))
     watched.begin()
     watched.receive()
-    watched.journal.broken = True
-    with pytest.raises(OSError, match="no space left"):
+    watched.journal.broken = JournalError("corrupt")
+    with pytest.raises(JournalError, match="corrupt"):
         watched.broker.shutdown()
     assert alice.hears() == []
 

@@ -10,7 +10,8 @@ from chatbroker.broker import core, door
 from chatbroker.broker.core import ENOUGH_EVENTS
 from chatbroker.broker.door import MOST_WAITING_FOR_NAME, PROBE_HOLDS
 from chatbroker.broker.effects import Deliver
-from chatbroker.broker.registry import Registry, Settings
+from chatbroker.broker.registry import Registry
+from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.limits import (
     MAX_FETCH,
@@ -72,6 +73,8 @@ anything = st.one_of(
         st.sampled_from([b"", b"a guess of alice"]),
         st.integers(1, 3),
         st.booleans(),
+        st.booleans(),
+        st.just(b"") | sessions,
         st.lists(
             st.builds(Follow, logs, st.just(b"") | epochs, st.sampled_from(Start), numbers),
             max_size=3,
@@ -200,8 +203,9 @@ def test_a_frame_of_more_messages_than_may_be_is_refused_as_a_whole(world):
 
 def test_a_turn_is_full_of_outcomes_that_are_to_be_told_again(world, monkeypatch):
     alice = world.joins("alice")
-    alice.says(*[Send(1 + 256 * number, "nobody", ("",) * 256) for number in range(4)])
-    monkeypatch.setattr(core, "ENOUGH_REPLIES", 100_000)
+    # Refused and accepted in turns, so that no two refusals share a run.
+    alice.says(*[alice.send("nobody", "") if n % 2 else alice.echo("") for n in range(1024)])
+    monkeypatch.setattr(core, "ENOUGH_REPLIES", 50_000)
     asks = encode(Ping(1, 1024, 0, ()))
     for _ in range(10):
         world.broker.receive(alice.identity, asks)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker.journal import MemoryJournal
+from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.wire.batch import event_head
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, PUSH_WINDOW
 from chatbroker.wire.messages import (

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from chatbroker.broker.journal import MemoryJournal, Page
+from chatbroker.broker.journal import Commit, Kept, Page
 from chatbroker.broker.log import Log, Row
+from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.readers import Readers, pack_batches
-from chatbroker.broker.registry import User
+from chatbroker.broker.registry import Registry
 from chatbroker.broker.session import Session
+from chatbroker.broker.user import Settings, User, proof_of
 from chatbroker.wire.batch import pack_event
 from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_INT
@@ -22,15 +24,17 @@ class Library:
         self.journal = MemoryJournal()
         self.echo = Log("echo", ECHO_EPOCH)
         self.mailbox = Log("@alice", MAIL_EPOCH)
-        self.readers = Readers(self.echo, self.journal)
-        self.alice = Session(b"alice's session.", User("alice", b"secret", self.mailbox))
+        registry = Registry(Settings(5556), bytes, Kept(b"", 0, {}, (), ()))
+        self.readers = Readers(self.echo, self.journal, registry)
+        self.user = User("alice", proof_of(b"secret"), self.mailbox)
+        self.alice = Session(b"alice's session.", self.user)
         self.observer = Session(b"nobody's session", None)
 
     def write(self, log: Log, count: int, time: int = 1000, text: str = "hello") -> list[Row]:
         """*count* events, in one turn."""
         log.pending.extend([pack_event(Event(time, "bob", "", text))] * count)
         rows = log.take(time)
-        self.journal.commit(rows)
+        self.journal.commit(Commit(rows=rows))
         return rows
 
     def start(self, log: Log, start: Start, value: int = 0, epoch: bytes = b"") -> int:

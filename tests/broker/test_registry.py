@@ -6,14 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker.registry import (
-    MOST_OF_USER,
-    Change,
-    Contested,
-    Registry,
-    Settings,
-)
+from chatbroker.broker.journal import Kept
+from chatbroker.broker.registry import MOST_OF_USER, Change, Contested, Registry
 from chatbroker.broker.session import Session, State
+from chatbroker.broker.user import Settings
 from chatbroker.wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS, VERSION
 from chatbroker.wire.messages import Follow, Hello, Refused, Start, User
 
@@ -24,15 +20,21 @@ class Office:
     """A registry, and what it did to the logs."""
 
     def __init__(self, **chosen: float) -> None:
-        self.dropped: list[str] = []
+        self._dropped: list[str] = []
         self.given: list[bytes] = []
         self._asked = 0
         settings = SETTINGS._replace(**chosen)
-        self.registry = Registry(settings, self._fresh, self.dropped.append)
+        self.registry = Registry(settings, self._fresh, Kept(b"", 0, {}, (), ()))
 
     def _fresh(self, length: int) -> bytes:
         self.given.append(len(self.given).to_bytes(length, "big"))
         return self.given[-1]
+
+    @property
+    def dropped(self) -> list[str]:
+        """The logs that were to be forgotten so far."""
+        self._dropped += self.registry.take_commit([], durable=True).dropped
+        return self._dropped
 
     def asks(
         self,
@@ -40,6 +42,8 @@ class Office:
         session: int | None = None,
         credential: bytes = b"",
         exclusive: bool = False,
+        claim: bool = False,
+        replaces: int = 0,
         follows: Iterable[str] = ("direct",),
         time: int = 0,
         attempt: int = 1,
@@ -56,6 +60,8 @@ class Office:
             credential,
             attempt,
             exclusive,
+            claim,
+            replaces.to_bytes(ID_LENGTH, "big") if replaces else b"",
             logs,
         )
         return self.registry.admit(hello, time)
@@ -154,7 +160,7 @@ def test_an_exclusive_session_bears_others_that_are_not(office):
     alice = office.joins("alice", exclusive=True)
     key = alice.user.credential
     office.joins("alice", credential=key)
-    office.registry.leave(alice)
+    office.registry.leave(alice, 0)
     office.joins("alice", credential=key, exclusive=True)
 
 
@@ -182,14 +188,14 @@ def test_there_are_so_many_sessions_and_no_more(office_with):
     office.joins("", session=2)
     assert office.asks("bob").code == "broker_full"
     assert office.joins("alice", session=1) is alice
-    office.registry.leave(alice)
+    office.registry.leave(alice, 0)
     office.joins("bob")
 
 
 def test_a_lapsed_session_takes_no_place(office_with):
     office = office_with(most_sessions=1)
     office.joins("alice", expires=15.0)
-    office.registry.expire(15.0)
+    office.registry.expire(15.0, 0)
     office.joins("bob")
 
 
@@ -198,7 +204,7 @@ def test_a_lapsed_session_takes_no_place(office_with):
 
 def test_who_says_goodbye_frees_the_name_at_once(office):
     alice = office.joins("alice")
-    office.registry.leave(alice)
+    office.registry.leave(alice, 0)
     assert alice.state is State.ENDED
     assert office.on() == []
     assert office.joins("alice").user is not alice.user
@@ -207,25 +213,25 @@ def test_who_says_goodbye_frees_the_name_at_once(office):
 def test_the_mailbox_goes_with_the_last_session(office):
     alice = office.joins("alice")
     second = office.joins("alice", credential=alice.user.credential)
-    office.registry.leave(second)
+    office.registry.leave(second, 0)
     assert office.dropped == []
-    office.registry.leave(alice)
+    office.registry.leave(alice, 0)
     assert office.dropped == [alice.user.mailbox.key]
     assert office.registry.users == {}
 
 
 def test_an_observer_goes_without_a_trace(office):
-    office.registry.leave(office.joins(""))
+    office.registry.leave(office.joins(""), 0)
     assert office.registry.sessions == {}
     assert office.dropped == []
 
 
 def test_a_silent_session_lapses_when_its_lease_is_over(office):
     alice = office.joins("alice", expires=15.0)
-    assert office.registry.expire(14.9) == []
-    assert office.registry.expire(15.0) == [alice]
+    assert office.registry.expire(14.9, 0) == []
+    assert office.registry.expire(15.0, 0) == [alice]
     assert alice.state is State.LAPSED
-    assert office.registry.expire(16.0) == []
+    assert office.registry.expire(16.0, 0) == []
 
 
 def test_a_lost_session_keeps_its_name_for_the_grace(office):
@@ -233,8 +239,8 @@ def test_a_lost_session_keeps_its_name_for_the_grace(office):
     office.registry.lost(alice, clock=100.0)
     assert alice.state is State.GONE
     assert type(office.asks("alice")) is Contested
-    assert office.registry.expire(102.9) == []
-    assert office.registry.expire(103.0) == [alice]
+    assert office.registry.expire(102.9, 0) == []
+    assert office.registry.expire(103.0, 0) == [alice]
     assert type(office.asks("alice")) is Session
 
 
@@ -247,19 +253,19 @@ def test_being_lost_never_prolongs_a_lease(office):
 def test_a_lapsed_session_comes_back(office):
     alice = office.joins("alice", session=7, expires=15.0)
     alice.cseq = 5
-    office.registry.expire(15.0)
+    office.registry.expire(15.0, 0)
     again = office.joins("alice", session=7, expires=35.0)
     assert again is alice
     assert (again.state, again.cseq) == (State.LIVE, 5)
-    assert office.registry.expire(20.0) == []
+    assert office.registry.expire(20.0, 0) == []
 
 
 def test_a_lapsed_session_is_forgotten_after_an_hour(office):
     alice = office.joins("alice", session=7, expires=15.0)
-    office.registry.expire(15.0)
-    office.registry.expire(15.0 + 3599.0)
+    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0 + 3599.0, 0)
     assert alice.state is State.LAPSED
-    office.registry.expire(15.0 + 3600.0)
+    office.registry.expire(15.0 + 3600.0, 0)
     assert alice.state is State.ENDED
     assert office.registry.sessions == {}
     assert office.dropped == [alice.user.mailbox.key]
@@ -268,12 +274,12 @@ def test_a_lapsed_session_is_forgotten_after_an_hour(office):
 
 def test_who_came_back_is_not_forgotten_on_the_former_date(office):
     alice = office.joins("alice", session=7, expires=15.0)
-    office.registry.expire(15.0)
+    office.registry.expire(15.0, 0)
     office.joins("alice", session=7, expires=5000.0)
-    office.registry.expire(4000.0)
+    office.registry.expire(4000.0, 0)
     assert alice.state is State.LIVE
-    office.registry.expire(5000.0)
-    office.registry.expire(5000.0 + 3599.0)
+    office.registry.expire(5000.0, 0)
+    office.registry.expire(5000.0 + 3599.0, 0)
     assert alice.state is State.LAPSED
 
 
@@ -281,14 +287,14 @@ def test_so_many_lapsed_sessions_are_kept_and_the_oldest_go_first(office_with):
     office = office_with(most_lapsed=2)
     people = [office.joins(name, expires=when) for name, when in (("a", 1), ("b", 2), ("c", 3))]
     for clock in (1.0, 2.0, 3.0):
-        office.registry.expire(clock)
+        office.registry.expire(clock, 0)
     assert [session.state for session in people] == [State.ENDED, State.LAPSED, State.LAPSED]
 
 
 def test_the_name_of_a_lapsed_user_goes_to_the_next_who_asks(office):
     alice = office.joins("alice", session=7, expires=15.0)
     second = office.joins("alice", credential=alice.user.credential, expires=15.0)
-    office.registry.expire(15.0)
+    office.registry.expire(15.0, 0)
     successor = office.joins("alice", credential=b"x" * ID_LENGTH)
     assert successor.user is not alice.user
     assert successor.user.mailbox.epoch != alice.user.mailbox.epoch
@@ -301,7 +307,7 @@ def test_the_name_of_a_lapsed_user_goes_to_the_next_who_asks(office):
 
 def test_the_owner_of_a_lapsed_name_gets_it_back_with_the_mailbox(office):
     alice = office.joins("alice", expires=15.0)
-    office.registry.expire(15.0)
+    office.registry.expire(15.0, 0)
     again = office.joins("alice", credential=alice.user.credential)
     assert again.user is alice.user
     assert office.dropped == []
@@ -310,7 +316,7 @@ def test_the_owner_of_a_lapsed_name_gets_it_back_with_the_mailbox(office):
 def test_who_never_spoke_and_has_no_mailbox_is_forgotten_at_once(office):
     alice = office.joins("alice", spoke=False, follows=("echo",))
     observer = office.joins("", spoke=False, follows=("echo",))
-    assert set(office.registry.expire(15.0)) == {alice, observer}
+    assert set(office.registry.expire(15.0, 0)) == {alice, observer}
     assert alice.state is observer.state is State.ENDED
     assert office.registry.sessions == {}
     assert office.dropped == [alice.user.mailbox.key]
@@ -319,7 +325,7 @@ def test_who_never_spoke_and_has_no_mailbox_is_forgotten_at_once(office):
 def test_who_spoke_or_has_a_mailbox_is_kept(office):
     alice = office.joins("alice", spoke=False, follows=("direct",))
     bob = office.joins("bob", spoke=True, follows=())
-    office.registry.expire(15.0)
+    office.registry.expire(15.0, 0)
     assert alice.state is bob.state is State.LAPSED
 
 
@@ -328,7 +334,7 @@ def test_who_spoke_or_has_a_mailbox_is_kept(office):
 
 def test_a_known_session_does_not_come_back_beside_an_exclusive_one(office):
     alice = office.joins("alice", session=7, exclusive=True)
-    office.registry.expire(15.0)
+    office.registry.expire(15.0, 0)
     key = alice.user.credential
     second = office.joins("alice", credential=key, exclusive=True, expires=99.0)
     contested = office.asks("alice", session=7, exclusive=True)
@@ -349,7 +355,7 @@ def test_a_session_does_not_become_exclusive_beside_another(office):
     key = alice.user.credential
     office.joins("alice", session=8, credential=key)
     assert type(office.asks("alice", session=8, credential=key, exclusive=True)) is Contested
-    office.registry.leave(alice)
+    office.registry.leave(alice, 0)
     office.joins("alice", session=8, credential=key, exclusive=True)
 
 
@@ -361,7 +367,7 @@ def test_a_session_that_is_gone_bars_its_own_user_from_nothing(office):
     assert second.user is alice.user
     assert type(office.asks("alice", session=7, exclusive=True)) is Contested
     # But it still bars everybody else.
-    office.registry.leave(second)
+    office.registry.leave(second, 0)
     assert type(office.asks("alice")) is Contested
 
 
@@ -379,9 +385,9 @@ def test_who_follows_their_mailbox_is_on(office):
 def test_a_user_with_two_sessions_comes_and_leaves_once(office):
     alice = office.joins("alice")
     second = office.joins("alice", credential=alice.user.credential)
-    office.registry.leave(alice)
+    office.registry.leave(alice, 0)
     assert office.registry.take_changes() == [Change(True, "alice")]
-    office.registry.leave(second)
+    office.registry.leave(second, 0)
     assert office.registry.take_changes() == [Change(False, "alice")]
     assert office.registry.take_changes() == []
 
@@ -389,7 +395,7 @@ def test_a_user_with_two_sessions_comes_and_leaves_once(office):
 def test_a_one_shot_session_announces_nobody(office):
     alice = office.joins("alice")
     office.registry.take_changes()
-    office.registry.leave(office.joins("alice", credential=alice.user.credential, follows=()))
+    office.registry.leave(office.joins("alice", credential=alice.user.credential, follows=()), 0)
     assert office.registry.take_changes() == []
     assert office.on() == ["alice"]
 
@@ -398,7 +404,7 @@ def test_who_waits_for_the_grace_is_still_on(office):
     alice = office.joins("alice", expires=15.0)
     office.registry.lost(alice, clock=0.0)
     assert office.on() == ["alice"]
-    office.registry.expire(3.0)
+    office.registry.expire(3.0, 0)
     assert office.on() == []
 
 
@@ -408,14 +414,14 @@ def test_the_time_of_coming_stays_until_the_user_left(office):
     office.joins("alice", credential=alice.user.credential, time=300)
     assert office.registry.page("") == ([User("alice", 100)], False)
     for session in list(alice.user.sessions):
-        office.registry.leave(session)
+        office.registry.leave(session, 0)
     office.joins("alice", time=400)
     assert office.registry.page("") == ([User("alice", 400)], False)
 
 
 def test_who_lapsed_and_came_back_is_on_since_then(office):
     office.joins("alice", session=7, time=100)
-    office.registry.expire(15.0)
+    office.registry.expire(15.0, 0)
     office.joins("alice", session=7, time=200)
     assert office.registry.page("") == ([User("alice", 200)], False)
 
@@ -511,10 +517,10 @@ def test_whatever_happens_the_list_is_who_holds_a_name_and_follows_a_mailbox(ste
             case "lose" if session is not None and session.state is State.LIVE:
                 registry.lost(session, clock)
             case "leave" if session is not None and session.state is State.LIVE:
-                registry.leave(session)
+                registry.leave(session, 0)
             case "wait":
                 clock += number * 10.0
-                registry.expire(clock)
+                registry.expire(clock, 0)
         for on, changed in registry.take_changes():
             assert (changed in announced) is not on
             announced ^= {changed}
@@ -550,7 +556,7 @@ def test_who_left_nothing_is_forgotten_before_who_left_something():
     has_mail = office.joins("bob", expires=1.0, spoke=False)
     has_mail.user.mailbox.head = 3
     crowd = [office.joins(f"guest{number}", expires=1.0, spoke=False) for number in range(5)]
-    office.registry.expire(2.0)
+    office.registry.expire(2.0, 0)
     left = set(office.registry.sessions.values())
     assert left == {spoke, has_mail}
     assert not {guest.id for guest in crowd} & office.registry.sessions.keys()
@@ -561,13 +567,13 @@ def test_whose_mail_came_after_the_lapse_left_something(mail):
     """Another session of the user was on; or it came in the turn in which the lease ran out."""
     office = Office(most_lapsed=1)
     alice = office.joins("alice", expires=1.0, spoke=False)
-    office.registry.expire(2.0)
+    office.registry.expire(2.0, 0)
     if mail == "head":
         alice.user.mailbox.head = 1
     else:
         alice.user.mailbox.pending.append(b"an event")
     guest = office.joins("guest", expires=1.0, spoke=False)
-    office.registry.expire(3.0)
+    office.registry.expire(3.0, 0)
     assert {*office.registry.sessions.values()} == {alice}
     assert guest.id not in office.registry.sessions
 
@@ -575,7 +581,7 @@ def test_whose_mail_came_after_the_lapse_left_something(mail):
 def test_if_all_left_something_the_oldest_goes():
     office = Office(most_lapsed=2)
     first, *others = [office.joins(name, expires=1.0) for name in ("alice", "bob", "carol")]
-    office.registry.expire(2.0)
+    office.registry.expire(2.0, 0)
     assert set(office.registry.sessions.values()) == set(others)
     assert first.id not in office.registry.sessions
 
@@ -586,7 +592,7 @@ def test_of_too_many_lapsed_sessions_the_oldest_is_forgotten():
     owner = first.user.credential
     for _ in range(MOST_OF_USER - 1):
         office.joins("alice", credential=owner, expires=1.0)
-    office.registry.expire(2.0)
+    office.registry.expire(2.0, 0)
     assert len(first.user.sessions) == MOST_OF_USER
     office.joins("alice", credential=owner)
     assert len(first.user.sessions) == MOST_OF_USER

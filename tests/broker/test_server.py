@@ -16,7 +16,7 @@ from chatbroker.broker import core as core_module
 from chatbroker.broker import outgoing
 from chatbroker.broker import server as server_module
 from chatbroker.broker.config import Config, StartError
-from chatbroker.broker.journal import MemoryJournal
+from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import MOST_FRAMES, Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
@@ -83,7 +83,7 @@ class Peer:
     def joins(self, name, follows=("direct",)):
         wanted = tuple([Follow(log, b"", Start.AFTER, 0) for log in follows])
         session = name.encode().ljust(16, b"-") if name else os.urandom(16)
-        self.hello = Hello(VERSION, name, session, b"", 1, False, wanted)
+        self.hello = Hello(VERSION, name, session, b"", 1, False, False, b"", wanted)
         self.says(self.hello)
         return self.hears(Welcome)
 
@@ -106,7 +106,7 @@ def servers(monkeypatch):
     made = []
 
     def make(**config):
-        server = Server(Config(**({"port": 0} | config)), MemoryJournal())
+        server = Server(Config(**({"port": 0} | config)), lambda port: MemoryJournal())
         server.thread = None
         made.append(server)
         return server
@@ -528,7 +528,7 @@ def test_a_peer_that_is_gone_is_noticed_by_whoever_wants_its_name(running, peers
     end = time.monotonic() + WITHIN
     while True:
         assert time.monotonic() < end, "the name was not given"
-        alice.says(Hello(VERSION, "alice", b"another session.", b"", 1, False, ()))
+        alice.says(Hello(VERSION, "alice", b"another session.", b"", 1, False, False, b"", ()))
         try:
             alice.hears(Welcome, within=0.2)
             break
@@ -542,7 +542,7 @@ def test_no_new_sessions_when_descriptors_run_out(running, peers, monkeypatch):
     alice.joins("alice")
     monkeypatch.setattr(server._descriptors, "enough", lambda: False)
     assert alice.serves()  # A turn went by.
-    bob.says(Hello(VERSION, "bob", b"session of bob..", b"", 1, False, ()))
+    bob.says(Hello(VERSION, "bob", b"session of bob..", b"", 1, False, False, b"", ()))
     assert bob.hears(Refused).code == "broker_full"
     assert alice.serves()
 

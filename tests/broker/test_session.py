@@ -1,15 +1,26 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker.session import HOLDING, TRANSITIONS, WORDS, Happening, Session, State
+from chatbroker.broker.log import Log
+from chatbroker.broker.session import (
+    HOLDING,
+    RUN_SIZE,
+    TRANSITIONS,
+    WORDS,
+    Happening,
+    Session,
+    State,
+)
+from chatbroker.broker.user import User
 from chatbroker.wire.errors import Code
-from chatbroker.wire.limits import MAX_REFUSALS, MAX_TEXT, WINDOW
-from chatbroker.wire.messages import Ack, Follow, Refusal, Start
+from chatbroker.wire.limits import MAX_RUNS, MAX_TEXT, WINDOW
+from chatbroker.wire.messages import Ack, Follow, Refusal, Run, Start
 
 
 @pytest.fixture
@@ -19,15 +30,20 @@ def session() -> Session:
 
 def refuse(session: Session) -> None:
     session.cseq += 1
-    session.refuse([session.cseq], Code.NO_SUCH_USER)
+    session.refuse(session.cseq, session.cseq, Code.NO_SUCH_USER)
 
 
 def accept(session: Session, count: int = 1) -> None:
     session.cseq += count
 
 
-def refused(cseq: int) -> Refusal:
-    return Refusal(cseq, "no_such_user", "no such user")
+def refused(first: int, last: int | None = None) -> Refusal:
+    return Refusal(first, last or first, "no_such_user", "no such user")
+
+
+def numbers(runs: Iterable[Refusal | Run]) -> list[int]:
+    """The commands in *runs*, one by one."""
+    return [cseq for run in runs for cseq in range(run.first, run.last + 1)]
 
 
 def told(session: Session) -> list[Ack]:
@@ -117,18 +133,20 @@ def test_what_was_refused_is_named_in_the_ack(session):
 
 def test_several_may_be_refused_at_once(session):
     accept(session, 5)
-    session.refuse([2, 4, 5], Code.TOO_LONG)
+    session.refuse(2, 2, Code.TOO_LONG)
+    session.refuse(4, 4, Code.TOO_LONG)
+    session.refuse(5, 5, Code.TOO_LONG)
     (ack,) = told(session)
-    assert [refusal.cseq for refusal in ack.refused] == [2, 4, 5]
+    assert [refusal[:2] for refusal in ack.refused] == [(2, 2), (4, 5)]
     assert {refusal.code for refusal in ack.refused} == {"too_long"}
 
 
 @pytest.mark.parametrize("code", WORDS)
 def test_the_words_of_a_refusal_are_those_of_its_code(session, code):
     session.cseq += 1
-    session.refuse([1], code)
+    session.refuse(1, 1, code)
     (ack,) = told(session)
-    assert ack.refused == (Refusal(1, code.value, WORDS[code]),)
+    assert ack.refused == (Refusal(1, 1, code.value, WORDS[code]),)
 
 
 def test_a_text_that_is_too_long_is_told_how_long_it_may_be():
@@ -163,7 +181,7 @@ def test_who_knows_a_part_is_told_the_rest(session):
         refuse(session)
     told(session)
     assert session.repeat_from(2)
-    assert told(session) == [Ack(2, 4, (refused(3), refused(4)))]
+    assert told(session) == [Ack(2, 4, (refused(3, 4),))]
 
 
 def test_who_claims_to_know_too_much_is_still_told_what_it_was_not(session):
@@ -172,52 +190,115 @@ def test_who_claims_to_know_too_much_is_still_told_what_it_was_not(session):
     assert told(session) == [Ack(0, 3, ())]
 
 
-@pytest.mark.parametrize("count", [MAX_REFUSALS, MAX_REFUSALS + 1, 3 * MAX_REFUSALS, WINDOW])
+def refuse_in_turns(session: Session, count: int) -> None:
+    """*count* refusals, no two of which make a run."""
+    for number in range(count):
+        session.cseq += 1
+        code = (Code.NO_SUCH_USER, Code.TOO_LONG)[number % 2]
+        session.refuse(session.cseq, session.cseq, code)
+
+
+@pytest.mark.parametrize("count", [MAX_RUNS, MAX_RUNS + 1, 3 * MAX_RUNS, WINDOW])
 def test_many_refusals_are_told_in_a_chain_of_acks(session, count):
-    for _ in range(count):
-        refuse(session)
+    refuse_in_turns(session, count)
     chain = told(session)
-    assert len(chain) == -(-count // MAX_REFUSALS)
+    assert len(chain) == -(-count // MAX_RUNS)
     assert [ack.after for ack in chain] == [0, *[ack.upto for ack in chain[:-1]]]
     assert chain[-1].upto == count
-    assert [refusal.cseq for ack in chain for refusal in ack.refused] == [*range(1, count + 1)]
+    assert [n for ack in chain for n in numbers(ack.refused)] == [*range(1, count + 1)]
     for ack in chain:
-        assert len(ack.refused) <= MAX_REFUSALS
-        assert all(ack.after < refusal.cseq <= ack.upto for refusal in ack.refused)
+        assert len(ack.refused) <= MAX_RUNS
+        assert all(ack.after < number <= ack.upto for number in numbers(ack.refused))
 
 
 def test_what_follows_the_last_refusal_is_in_the_last_ack_of_the_chain(session):
-    for _ in range(MAX_REFUSALS + 1):
-        refuse(session)
+    refuse_in_turns(session, MAX_RUNS + 1)
     accept(session, 50)
     first, last = told(session)
-    assert (first.after, first.upto) == (0, MAX_REFUSALS)
-    assert (last.after, last.upto) == (MAX_REFUSALS, MAX_REFUSALS + 51)
+    assert (first.after, first.upto) == (0, MAX_RUNS)
+    assert (last.after, last.upto) == (MAX_RUNS, MAX_RUNS + 51)
+
+
+def test_refusals_for_one_reason_are_one_run(session):
+    for _ in range(500):
+        refuse(session)
+    assert told(session) == [Ack(0, 500, (refused(1, 500),))]
+
+
+def test_a_run_is_told_from_where_the_client_does_not_know_it(session):
+    for _ in range(10):
+        refuse(session)
+    told(session)
+    session.repeat_from(4)
+    assert told(session) == [Ack(4, 10, (refused(5, 10),))]
+
+
+def test_what_waits_for_somebody_who_is_away_is_told_apart(session):
+    accept(session)
+    session.cseq += 3
+    session.note_away(2, 3)
+    session.refuse(4, 4, Code.TOO_LONG)
+    (ack,) = told(session)
+    assert (ack.after, ack.upto, ack.away) == (0, 4, (Run(2, 3),))
+    assert numbers(ack.refused) == [4]
 
 
 def test_outcomes_are_kept_for_a_window_of_commands(session):
-    for _ in range(3 * WINDOW):
-        refuse(session)
+    for _ in range(3):
+        refuse_in_turns(session, WINDOW)
         told(session)
     session.repeat_from(0)
     chain = told(session)
     assert chain[0].after == 2 * WINDOW
-    assert sum(len(ack.refused) for ack in chain) == WINDOW
+    assert sum(len(numbers(ack.refused)) for ack in chain) == WINDOW
 
 
-def test_no_more_than_a_window_of_refusals_is_remembered(session):
-    for _ in range(2 * WINDOW):
-        refuse(session)
-    assert sum(len(ack.refused) for ack in told(session)) <= WINDOW
+def test_no_more_than_a_window_of_outcomes_is_remembered(session):
+    refuse_in_turns(session, 2 * WINDOW)
+    assert session.outcomes_size <= RUN_SIZE * (WINDOW + 1)
+    assert sum(len(numbers(ack.refused)) for ack in told(session)) <= WINDOW
 
 
-def test_who_overruns_the_window_is_never_told_that_a_refused_command_was_stored(session):
-    for _ in range(WINDOW + 10):
-        refuse(session)
+@pytest.mark.parametrize("refuse_many", [refuse_in_turns, None])
+def test_who_overruns_the_window_is_never_told_that_a_refused_command_was_stored(
+    session, refuse_many
+):
+    if refuse_many is not None:
+        refuse_many(session, WINDOW + 10)
+    else:
+        for _ in range(WINDOW + 10):
+            refuse(session)
     chain = told(session)
-    named = {refusal.cseq for ack in chain for refusal in ack.refused}
+    named = {number for ack in chain for number in numbers(ack.refused)}
     resolved = {cseq for ack in chain for cseq in range(ack.after + 1, ack.upto + 1)}
     assert resolved <= named
+
+
+# --- over a restart -----------------------------------------------------------------------
+
+
+def test_a_session_comes_back_with_its_outcomes():
+    user = User("alice", b"", Log("@alice", b"mail-000"))
+    session = Session(b"0123456789abcdef", user, born=7)
+    session.exclusive = True
+    session.follows = {"direct": Follow("direct", b"", Start.NOW, 0)}
+    accept(session, 2)
+    refuse(session)
+    session.cseq += 1
+    session.note_away(4, 4)
+    again = Session.restored(session.record(), user)
+    assert (again.id, again.born, again.cseq, again.exclusive) == (session.id, 7, 4, True)
+    assert again.state is State.GONE
+    assert list(again.follows) == ["direct"]
+    again.repeat_from(0)
+    assert told(again) == told(session)
+
+
+def test_a_session_that_lapsed_comes_back_lapsed():
+    user = User("alice", b"", Log("@alice", b"mail-000"))
+    session = Session(b"0123456789abcdef", user)
+    session.happen(Happening.EXPIRED)
+    assert Session.restored(session.record(), user).state is State.LAPSED
 
 
 @given(
@@ -237,7 +318,7 @@ def test_a_client_that_keeps_to_the_window_learns_every_outcome(steps):
         for ack in session.acks():
             if ack.after > resolved:
                 continue  # A hole: to be asked for.
-            bad = {refusal.cseq for refusal in ack.refused}
+            bad = numbers(ack.refused)
             for cseq in range(resolved + 1, ack.upto + 1):
                 known[cseq] = cseq not in bad
             resolved = max(resolved, ack.upto)

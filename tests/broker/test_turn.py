@@ -4,9 +4,8 @@ import msgpack
 import pytest
 
 from chatbroker.broker.log import Log
-from chatbroker.broker.registry import User
-from chatbroker.broker.session import Session
 from chatbroker.broker.turn import Route, Turn
+from chatbroker.broker.user import User, proof_of
 from chatbroker.wire.batch import parse_event
 from chatbroker.wire.messages import Event
 
@@ -24,9 +23,7 @@ def turn(echo) -> Turn:
 
 
 def person(name: str) -> User:
-    user = User(name, b"secret", Log(f"@{name}", b"mail-000"))
-    user.sessions.add(Session(b"a session of 16.", user))
-    return user
+    return User(name, proof_of(b"secret"), Log(f"@{name}", b"mail-000"))
 
 
 def say(route: Route, text: str) -> None:
@@ -117,5 +114,5 @@ def test_a_turn_leaves_nothing_to_the_next(turn):
 def test_the_mailbox_of_one_who_left_for_good_is_not_stored(turn):
     alice, bob = person("alice"), person("bob")
     say(turn.route(alice, "bob", bob, NOW), "goodbye")
-    alice.sessions.clear()
+    alice.gone = True
     assert [owner.name for _, owner, _ in turn.take(NOW)] == ["bob"]

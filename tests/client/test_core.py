@@ -563,7 +563,7 @@ def test_commands_are_numbered_and_resolved(talk):
     talk.core.submit(to_bob)
     talk.core.submit(to_all)
     assert talk.says() == [Send(1, "bob", ("hi",)), Echo(2, ("hello",))]
-    talk.hears(Ack(0, 2, (Refusal(1, "no_such_user", "no such user"),)))
+    talk.hears(Ack(0, 2, (Refusal(1, 1, "no_such_user", "no such user"),)))
     assert (to_bob.outcome, to_bob.code) == (Outcome.REFUSED, "no_such_user")
     assert to_bob.words == "no such user: bob"
     assert to_all.outcome is Outcome.ACCEPTED

@@ -110,9 +110,9 @@ def test_acks_chain(outbox):
 def test_an_ack_after_a_hole_resolves_nothing(outbox):
     tickets = put(outbox, *"abc")
     sends(outbox)
-    assert not outbox.acknowledge(Ack(1, 3, (Refusal(2, "no_such_user", "no"),)))
+    assert not outbox.acknowledge(Ack(1, 3, (Refusal(2, 2, "no_such_user", "no"),)))
     assert outcomes(tickets) == [Outcome.PENDING] * 3
-    assert outbox.acknowledge(Ack(0, 3, (Refusal(2, "no_such_user", "no"),)))
+    assert outbox.acknowledge(Ack(0, 3, (Refusal(2, 2, "no_such_user", "no"),)))
     assert outcomes(tickets) == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED]
 
 
@@ -120,7 +120,7 @@ def test_a_repeated_ack_counts_once(outbox):
     tickets = put(outbox, *"abc")
     sends(outbox)
     outbox.acknowledge(Ack(0, 2, ()))
-    assert outbox.acknowledge(Ack(0, 2, (Refusal(1, "no_such_user", "no"),)))
+    assert outbox.acknowledge(Ack(0, 2, (Refusal(1, 1, "no_such_user", "no"),)))
     assert outbox.acknowledge(Ack(0, 1, ()))
     assert outcomes(tickets) == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.PENDING]
     assert outbox.resolved == 2
@@ -129,7 +129,7 @@ def test_a_repeated_ack_counts_once(outbox):
 def test_refusals_keep_their_reason(outbox):
     (ticket,) = put(outbox, "a")
     sends(outbox)
-    outbox.acknowledge(Ack(0, 1, (Refusal(1, "too_long", "too long: 5 bytes"),)))
+    outbox.acknowledge(Ack(0, 1, (Refusal(1, 1, "too_long", "too long: 5 bytes"),)))
     assert (ticket.outcome, ticket.code, ticket.words) == (
         Outcome.REFUSED,
         "too_long",
@@ -144,7 +144,7 @@ def test_who_was_not_there_is_named_in_the_words(outbox):
         outbox.put(ticket)
     sends(outbox)
     nobody = ("no_such_user", "no such user")
-    refusals = (Refusal(1, *nobody), Refusal(2, *nobody), Refusal(3, "too_long", "too long"))
+    refusals = (Refusal(1, 2, *nobody), Refusal(3, 3, "too_long", "too long"))
     outbox.acknowledge(Ack(0, 3, refusals))
     assert [ticket.words for ticket in tickets] == [
         "no such user: bob",
@@ -156,7 +156,7 @@ def test_who_was_not_there_is_named_in_the_words(outbox):
 def test_a_refused_broadcast_names_nobody(outbox):
     (ticket,) = put(outbox, "a")
     sends(outbox)
-    outbox.acknowledge(Ack(0, 1, (Refusal(1, "no_such_user", "odd"),)))
+    outbox.acknowledge(Ack(0, 1, (Refusal(1, 1, "no_such_user", "odd"),)))
     assert ticket.words == "odd"
 
 
@@ -303,7 +303,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def broker_acknowledges(self, data):
         after = data.draw(st.integers(0, self.cseq))
         upto = data.draw(st.integers(after, self.cseq))
-        refusals = [Refusal(c, "code", "words") for c in self.refused if after < c <= upto]
+        refusals = [Refusal(c, c, "code", "words") for c in self.refused if after < c <= upto]
         hole = after > self.outbox.resolved
         assert self.outbox.acknowledge(Ack(after, upto, tuple(refusals))) is not hole
 
@@ -370,7 +370,7 @@ class OutboxMachine(RuleBasedStateMachine):
         for _ in range(len(self.tickets) + 1):
             self.connection += sends(self.outbox, self.window)
             self.broker_reads(most=len(self.connection))
-            refusals = [Refusal(c, "code", "words") for c in self.refused]
+            refusals = [Refusal(c, c, "code", "words") for c in self.refused]
             self.outbox.acknowledge(Ack(0, self.cseq, tuple(refusals)))
         assert all(ticket.done for ticket in self.tickets)
         self.what_is_resolved_is_what_the_broker_did()

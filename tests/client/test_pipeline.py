@@ -296,7 +296,7 @@ class Slow:
             refused = getattr(command, "to", None) == "nobody"
             first, last = command.cseq, command.cseq + len(command.texts) - 1
             numbers = range(first, last + 1) if refused else ()
-            refusals = [Refusal(number, "no_such_user", "no such user") for number in numbers]
+            refusals = [Refusal(n, n, "no_such_user", "no such user") for n in numbers]
             puppet.tells(identity, Ack(first - 1, last, tuple(refusals)))
 
 

@@ -634,7 +634,7 @@ def test_the_limits_of_the_broker_are_all_there(from_broker, raw):
 @pytest.mark.parametrize(
     ("most", "make"),
     [
-        (limits.MAX_REFUSALS, lambda n: (Kind.ACK, 0, n, ((1, "left", ""),) * n)),
+        (limits.MAX_RUNS, lambda n: (Kind.ACK, 0, n, ((1, "left", ""),) * n)),
         (limits.MAX_USERS, lambda n: (Kind.USERS, 0, (("u", 0),) * n, False)),
         (limits.MAX_FOLLOWS, lambda n: (Kind.PONG, 0, (("echo", EPOCH, 0),) * n)),
         (limits.MAX_FOLLOWS, lambda n: replaced(WELCOME, 12, (("echo", EPOCH, 0, 0),) * n)),

@@ -18,6 +18,7 @@ from chatbroker.wire.messages import (
     Ping,
     Reading,
     Refusal,
+    Run,
     Send,
     Start,
     User,
@@ -47,6 +48,8 @@ def logs() -> list[str]:
             ID,
             MOST,
             True,
+            True,
+            ID,
             tuple(Follow(log, EPOCH, Start.AGE, MOST) for log in logs()),
         ),
         Send(MOST, NAME, (TEXT,)),
@@ -77,9 +80,10 @@ def test_the_largest_message_of_a_client_fits_a_frame(message):
             tuple(Reading(log, EPOCH, MOST, MOST) for log in logs()),
         ),
         Ack(
-            MOST - limits.MAX_REFUSALS,
+            MOST - limits.MAX_RUNS,
             MOST,
-            (Refusal(MOST, "no_such_user", max(WORDS.values(), key=len)),) * limits.MAX_REFUSALS,
+            (Refusal(MOST, MOST, "no_such_user", max(WORDS.values(), key=len)),) * limits.MAX_RUNS,
+            (Run(MOST, MOST),) * limits.MAX_RUNS,
         ),
         Users(MOST, tuple(User(NAME, MOST) for _ in range(limits.MAX_USERS)), True),
         Batch(logs()[0], EPOCH, MOST - 3, MOST - 2, (Event(MOST, NAME, NAME, TEXT),)),
@@ -93,7 +97,7 @@ def test_the_largest_message_of_the_broker_fits_a_frame_beside_what_waits_in_it(
 
 
 def test_a_window_of_refusals_is_told_in_a_handful_of_acks():
-    assert limits.WINDOW / limits.MAX_REFUSALS < 16
+    assert limits.WINDOW / limits.MAX_RUNS < 16
 
 
 def test_a_full_frame_of_the_shortest_messages_is_one_batch():
@@ -103,7 +107,7 @@ def test_a_full_frame_of_the_shortest_messages_is_one_batch():
 
 def test_the_lists_of_a_message_are_no_longer_than_an_array_may_be():
     assert limits.MAX_FOLLOWS <= limits.MAX_ELEMENTS
-    assert max(limits.MAX_USERS, limits.MAX_REFUSALS) <= limits.MAX_EVENTS
+    assert max(limits.MAX_USERS, limits.MAX_RUNS) <= limits.MAX_EVENTS
 
 
 def test_a_fetch_gives_no_more_than_may_be_pushed():

@@ -9,11 +9,23 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from chatbroker.broker.journal import ROW_COST, MemoryJournal, Page
+from chatbroker.broker import memory_journal
+from chatbroker.broker.journal import Commit, Page
 from chatbroker.broker.log import Row
+from chatbroker.broker.memory_journal import ROW_COST
 
 PLENTY = 1_000_000
 COST = ROW_COST
+
+
+class MemoryJournal(memory_journal.MemoryJournal):
+    """With commits of one kind each."""
+
+    def store(self, rows: list[Row]) -> None:
+        self.commit(Commit(rows=rows))
+
+    def drop(self, log: str) -> None:
+        self.commit(Commit(dropped=[log]))
 
 
 @pytest.fixture
@@ -63,32 +75,32 @@ def test_a_log_that_nobody_wrote_is_empty(journal):
 
 def test_what_was_committed_comes_back_byte_for_byte(journal):
     kept = rows("echo", 3)
-    journal.commit(kept)
+    journal.store(kept)
     assert journal.fetch("echo", 0, PLENTY) == Page(0, 0, kept)
 
 
 def test_logs_do_not_mix(journal):
-    journal.commit([row("echo", 1), row("@alice", 1, body=b"secret"), row("echo", 2)])
+    journal.store([row("echo", 1), row("@alice", 1, body=b"secret"), row("echo", 2)])
     assert told(journal.fetch("echo", 0, PLENTY)) == [1, 2]
     assert [found.body for found in journal.fetch("@alice", 0, PLENTY).rows] == [b"secret"]
 
 
 def test_a_fetch_begins_after_the_cursor(journal):
-    journal.commit(rows("echo", 5))
+    journal.store(rows("echo", 5))
     assert told(journal.fetch("echo", 3, PLENTY)) == [4, 5]
     assert told(journal.fetch("echo", 5, PLENTY)) == []
     assert told(journal.fetch("echo", 500, PLENTY)) == []
 
 
 def test_a_cursor_within_a_row_gets_the_whole_row(journal):
-    journal.commit(rows("echo", 3, events=10))
+    journal.store(rows("echo", 3, events=10))
     assert told(journal.fetch("echo", 10, PLENTY)) == [11, 21]
     assert told(journal.fetch("echo", 19, PLENTY)) == [11, 21]
     assert told(journal.fetch("echo", 20, PLENTY)) == [21]
 
 
 def test_a_fetch_gives_about_its_budget_and_at_least_one_row(journal):
-    journal.commit(rows("echo", 5, body=b"x" * 100))
+    journal.store(rows("echo", 5, body=b"x" * 100))
     assert told(journal.fetch("echo", 0, 0)) == [1]
     assert told(journal.fetch("echo", 0, 199)) == [1]
     assert told(journal.fetch("echo", 0, 200)) == [1, 2]
@@ -96,7 +108,7 @@ def test_a_fetch_gives_about_its_budget_and_at_least_one_row(journal):
 
 
 def test_fetching_on_from_the_last_row_reads_the_whole_log(journal):
-    journal.commit(rows("echo", 50, events=3))
+    journal.store(rows("echo", 50, events=3))
     cursor, read = 0, []
     while page := journal.fetch("echo", cursor, 12).rows:
         read += page
@@ -105,7 +117,7 @@ def test_fetching_on_from_the_last_row_reads_the_whole_log(journal):
 
 
 def test_an_age_is_found_by_the_time_of_rows(journal):
-    journal.commit(
+    journal.store(
         [row("echo", 1, 2, time=10), row("echo", 3, 1, time=20), row("echo", 4, 3, time=20)]
     )
     assert journal.position_at("echo", -(2**62)) == 0
@@ -121,7 +133,7 @@ def test_an_age_is_found_by_the_time_of_rows(journal):
 def test_the_oldest_go_when_there_are_too_many_events():
     journal = MemoryJournal(events=3)
     for one in rows("echo", 5):
-        journal.commit([one])
+        journal.store([one])
     assert journal.events == 3
     assert journal.fetch("echo", 0, PLENTY) == Page(2, 2, rows("echo", 5)[2:])
 
@@ -129,21 +141,21 @@ def test_the_oldest_go_when_there_are_too_many_events():
 def test_the_oldest_go_when_they_are_too_large():
     journal = MemoryJournal(size=3 * (COST + 5))
     for one in rows("echo", 5):
-        journal.commit([one])
+        journal.store([one])
     assert journal.size == 3 * (COST + 5)
     assert told(journal.fetch("echo", 0, PLENTY)) == [3, 4, 5]
 
 
 def test_the_oldest_of_the_largest_log_go_first():
     journal = MemoryJournal(events=5)
-    journal.commit([row("@alice", 1), *rows("echo", 3), row("@bob", 1), row("echo", 4)])
+    journal.store([row("@alice", 1), *rows("echo", 3), row("@bob", 1), row("echo", 4)])
     assert (kept(journal, "@alice"), kept(journal, "@bob")) == ([1], [1])
     assert kept(journal, "echo") == [2, 3, 4]
 
 
 def test_the_largest_log_is_the_one_of_most_bytes():
     journal = MemoryJournal(size=10 * COST)
-    journal.commit([*rows("@alice", 2, body=bytes(3 * COST)), *rows("echo", 3, body=b"")])
+    journal.store([*rows("@alice", 2, body=bytes(3 * COST)), *rows("echo", 3, body=b"")])
     assert kept(journal, "@alice") == [2]
     assert kept(journal, "echo") == [1, 2, 3]
 
@@ -152,9 +164,9 @@ def test_public_chatter_does_not_push_out_mail():
     journal = MemoryJournal(size=1000 * COST)
     users = [f"@user{number}" for number in range(50)]
     for user in users:
-        journal.commit(rows(user, 3, body=bytes(100)))
+        journal.store(rows(user, 3, body=bytes(100)))
     for position in range(1, 10_001):
-        journal.commit([row("echo", position, body=bytes(100))])
+        journal.store([row("echo", position, body=bytes(100))])
     assert journal.size > 900 * COST
     assert [kept(journal, user) for user in users] == [[1, 2, 3]] * len(users)
     assert kept(journal, "echo")[-1] == 10_000
@@ -162,9 +174,9 @@ def test_public_chatter_does_not_push_out_mail():
 
 def test_a_flood_of_one_user_does_not_push_out_the_mail_of_another():
     journal = MemoryJournal(events=1000)
-    journal.commit(rows("@alice", 10))
+    journal.store(rows("@alice", 10))
     for one in rows("@mallory", 10_000):
-        journal.commit([one])
+        journal.store([one])
     assert kept(journal, "@alice") == [*range(1, 11)]
 
 
@@ -173,15 +185,15 @@ def test_one_of_many_logs_that_are_equally_large_does_not_pay_for_all():
     users = [f"@user{number}" for number in range(64)]
     journal = MemoryJournal(size=64 * 10 * (COST + 5))
     for user in users:
-        journal.commit(rows(user, 10))
+        journal.store(rows(user, 10))
     assert journal.events == 640
-    journal.commit([row(users[7], 11)])
+    journal.store([row(users[7], 11)])
     assert journal.events < 640
     assert min(len(kept(journal, user)) for user in users) == 5
     # And so it goes on: each keeps its newest, and about as much as the others.
     for position in range(12, 200):
         for user in users:
-            journal.commit([row(user, position)])
+            journal.store([row(user, position)])
     for user in users:
         there = kept(journal, user)
         assert there == [*range(200 - len(there), 200)]
@@ -190,23 +202,23 @@ def test_one_of_many_logs_that_are_equally_large_does_not_pay_for_all():
 
 def test_a_log_that_is_too_large_is_cut_to_half_before_the_next_one_is():
     journal = MemoryJournal(size=100 * COST)
-    journal.commit([*rows("echo", 60, body=b""), *rows("@alice", 40, body=b"")])
-    journal.commit(rows("@bob", 30, body=b""))
+    journal.store([*rows("echo", 60, body=b""), *rows("@alice", 40, body=b"")])
+    journal.store(rows("@bob", 30, body=b""))
     assert (len(kept(journal, "echo")), len(kept(journal, "@alice"))) == (30, 38)
 
 
 def test_when_room_is_made_there_is_room_for_a_while():
     """To find the largest log takes a look at all of them: not for each message."""
     journal = MemoryJournal(events=6400)
-    journal.commit(rows("echo", 6400))
+    journal.store(rows("echo", 6400))
     assert journal.events == 6400
-    journal.commit([row("echo", 6401)])
+    journal.store([row("echo", 6401)])
     assert journal.events == 6300
 
 
 def test_a_reader_is_told_how_many_events_it_missed():
     journal = MemoryJournal(events=30)
-    journal.commit(rows("echo", 5, events=10))
+    journal.store(rows("echo", 5, events=10))
     assert journal.fetch("echo", 0, 0)[:2] == (20, 20)
     assert journal.fetch("echo", 5, 0)[:2] == (20, 15)
     assert journal.fetch("echo", 19, 0)[:2] == (20, 1)
@@ -215,7 +227,7 @@ def test_a_reader_is_told_how_many_events_it_missed():
 
 def test_a_log_of_which_nothing_is_left_still_tells_what_was_missed():
     journal = MemoryJournal(events=2)
-    journal.commit([row("@alice", 1, events=2, body=bytes(1000)), row("echo", 1), row("echo", 2)])
+    journal.store([row("@alice", 1, events=2, body=bytes(1000)), row("echo", 1), row("echo", 2)])
     assert journal.fetch("@alice", 0, PLENTY) == Page(2, 2, [])
     assert journal.fetch("@alice", 2, PLENTY) == Page(0, 0, [])
     assert journal.position_at("@alice", 0) == 2
@@ -224,23 +236,23 @@ def test_a_log_of_which_nothing_is_left_still_tells_what_was_missed():
 
 def test_an_age_before_all_that_is_kept_begins_at_the_oldest_kept():
     journal = MemoryJournal(events=2)
-    journal.commit(rows("echo", 5))
+    journal.store(rows("echo", 5))
     assert journal.position_at("echo", 0) == 3
 
 
 def test_a_row_larger_than_all_bounds_leaves_an_empty_journal():
     journal = MemoryJournal(events=2)
-    journal.commit([row("echo", 1, events=3)])
+    journal.store([row("echo", 1, events=3)])
     assert (journal.events, journal.size) == (0, 0)
     assert journal.fetch("echo", 0, PLENTY) == Page(3, 3, [])
-    journal.commit([row("echo", 4)])
+    journal.store([row("echo", 4)])
     assert told(journal.fetch("echo", 3, PLENTY)) == [4]
 
 
 def test_a_log_that_is_read_while_its_oldest_go_stays_in_order():
     journal = MemoryJournal(events=100)
     for one in rows("echo", 1000):
-        journal.commit([one])
+        journal.store([one])
         last = one.last
         assert told(journal.fetch("echo", last - 3, PLENTY)) == [*range(max(1, last - 2), last + 1)]
     assert told(journal.fetch("echo", 0, PLENTY)) == [*range(901, 1001)]
@@ -252,7 +264,7 @@ def test_what_was_dropped_is_not_held_any_longer():
         journal = MemoryJournal(size=size)
         # In each log fewer rows than make it worth to shorten its list.
         for log in range(20):
-            journal.commit([row(f"@user{log}", n + 1, body=bytes(10_000)) for n in range(60)])
+            journal.store([row(f"@user{log}", n + 1, body=bytes(10_000)) for n in range(60)])
     assert journal.size <= size
     assert held[0] < 2 * size
 
@@ -261,7 +273,7 @@ def test_a_row_costs_about_what_is_accounted():
     with measured() as held:
         journal = MemoryJournal()
         for position in range(1, 2001):
-            journal.commit([row("echo", position, body=bytes(50))])
+            journal.store([row("echo", position, body=bytes(50))])
     assert 0.5 < held[0] / journal.size < 1.5
 
 
@@ -269,7 +281,7 @@ def test_a_row_costs_about_what_is_accounted():
 
 
 def test_a_dropped_log_is_gone_and_the_others_are_not(journal):
-    journal.commit([row("@alice", 1), row("echo", 1), row("@alice", 2)])
+    journal.store([row("@alice", 1), row("echo", 1), row("@alice", 2)])
     journal.drop("@alice")
     assert journal.fetch("@alice", 0, PLENTY) == Page(0, 0, ())
     assert told(journal.fetch("echo", 0, PLENTY)) == [1]
@@ -278,30 +290,30 @@ def test_a_dropped_log_is_gone_and_the_others_are_not(journal):
 
 def test_the_next_log_of_a_name_knows_nothing_of_the_former():
     journal = MemoryJournal(events=2)
-    journal.commit(rows("@alice", 5))
+    journal.store(rows("@alice", 5))
     journal.drop("@alice")
-    journal.commit([row("@alice", 1, time=9, body=b"new")])
+    journal.store([row("@alice", 1, time=9, body=b"new")])
     assert journal.fetch("@alice", 0, PLENTY) == Page(0, 0, [row("@alice", 1, time=9, body=b"new")])
     assert journal.position_at("@alice", 0) == 0
 
 
 def test_dropping_a_log_makes_room_for_others():
     journal = MemoryJournal(events=4)
-    journal.commit([*rows("@alice", 3), row("echo", 1)])
+    journal.store([*rows("@alice", 3), row("echo", 1)])
     journal.drop("@alice")
-    journal.commit([row("echo", position) for position in range(2, 5)])
+    journal.store([row("echo", position) for position in range(2, 5)])
     assert told(journal.fetch("echo", 0, PLENTY)) == [1, 2, 3, 4]
-    journal.commit([row("echo", 5)])
+    journal.store([row("echo", 5)])
     assert told(journal.fetch("echo", 0, PLENTY)) == [2, 3, 4, 5]
 
 
 def test_users_who_come_and_go_leave_nothing_behind():
     with measured() as held:
         journal = MemoryJournal()
-        journal.commit([row("echo", 1)])
+        journal.store([row("echo", 1)])
         for visit in range(10_000):
             name = f"@visitor{visit}"
-            journal.commit([row(name, 1), row(name, 2)])
+            journal.store([row(name, 1), row(name, 2)])
             journal.drop(name)
     assert (journal.events, journal.size) == (1, COST + 5)
     assert told(journal.fetch("echo", 0, PLENTY)) == [1]
@@ -341,7 +353,7 @@ class Model:
             events, size = events - events // spare, size - size // spare
         return self.events > events or self.size > size
 
-    def commit(self, rows: list[Row]) -> None:
+    def store(self, rows: list[Row]) -> None:
         for row in rows:
             self.rows.setdefault(row.log, []).append(row)
         if self.over(0):
@@ -405,8 +417,8 @@ class JournalMachine(RuleBasedStateMachine):
                 head = self.heads[log]
                 appended.append(Row(log, head, head + 1, events, self.time, bytes(size)))
                 self.heads[log] = head + events
-            self.journal.commit(appended)
-            self.model.commit(appended)
+            self.journal.store(appended)
+            self.model.store(appended)
 
     @rule(log=st.sampled_from(LOGS))
     def drop(self, log: str) -> None:
