@@ -23,10 +23,12 @@ from hypothesis import strategies as st
 
 from chatbroker.broker.core import RULES, Broker
 from chatbroker.broker.door import Door
-from chatbroker.broker.journal import Page
+from chatbroker.broker.journal import Commit, Page
 from chatbroker.broker.log import Log, Row
 from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.readers import Readers
 from chatbroker.broker.session import Session, State
+from chatbroker.broker.user import User
 from chatbroker.client import events
 from chatbroker.client import reader as client_reader
 from chatbroker.client.core import HANDLERS, ClientCore, Phase
@@ -47,7 +49,7 @@ from chatbroker.wire.messages import (
     Send,
     Welcome,
 )
-from world import QUIET, Life, Noise, Peer, Said, World
+from world import QUIET, Life, Noise, Peer, Said, WitnessedJournal, World
 
 EXAMPLES = int(os.environ.get("CHATBROKER_EXAMPLES", "300"))
 
@@ -144,6 +146,7 @@ class Stage:
             grace=(3.0, 1.5)[script.seed % 2],
             forget=(2.0, 0.3)[script.seed // 2 % 2],
             most_lapsed=3,
+            claim_ttl=(20.0, 3.0)[script.seed // 4 % 2],
         )
         self.count = 0
         for name in ("alice", "bob", ""):
@@ -192,9 +195,12 @@ def _start(stage: Stage, a: int, b: int) -> None:
         return
     name = (*NAMES, "")[a % 4]
     former = [peer for peer in world.peers if peer.core.name == name and peer.core.credential]
+    proves = bool(former) and bool(b & 1)
     world.start(
         name,
-        credential=former[-1].core.credential if former and b & 1 else b"",
+        credential=former[-1].core.credential if proves else b"",
+        claim=(a + b) % 3 == 0,
+        replaces=former[-1].session if proves and not former[-1].alive else b"",
         exclusive=not b & 2,
         hear=b != 7,
         presence=bool(b & 4),
@@ -239,8 +245,9 @@ def _to_world(name: str, values: Sequence[object]) -> Callable[[Stage, int, int]
 
 
 def _restart(stage: Stage, a: int, b: int) -> None:
-    if len(stage.world.lives) < 6:
-        stage.world.restart(clean=bool(a & 1), down=(0.0, 0.5, 3.0, 8.0)[b % 4])
+    keep = bool(a & 2)
+    if keep or len(stage.world.lives) < 6:
+        stage.world.restart(clean=bool(a & 1), down=(0.0, 0.5, 3.0, 8.0)[b % 4], keep=keep)
 
 
 ACTIONS: dict[str, Callable[[Stage, int, int], None]] = {
@@ -263,6 +270,7 @@ ACTIONS: dict[str, Callable[[Stage, int, int], None]] = {
     "ask users": _to_peer(_ask_users),
     "withdraw": _to_peer(_withdraw),
     "restart": _restart,
+    "disk": lambda stage, a, b: setattr(stage.world.journal, "full", bool(a & 1)),
     "stall": lambda stage, a, b: stage.world.stall(WAITS[a]),
     "noise": _to_world("noise", NOISES),
     "capacity": _to_world("capacity", (1000, 1, 3)),
@@ -346,9 +354,12 @@ def check_broker(world: World) -> None:
     demand(all(n <= 1 for n in joined.values()), f"joined twice: {joined}")
     demand(all(n <= 1 for n in founders.values()), f"held by two strangers: {founders}")
     said, out = broker._said, broker._out
-    of_the_turn = (said._dirty, said.routes, broker._acks, broker._gaps)
-    demand(not any(of_the_turn), "a turn left something behind")
-    demand(not out._delivered and not out._published, "a turn left something to say")
+    if not broker.held:
+        of_the_turn = (said._dirty, said.routes, broker._acks, broker._gaps)
+        demand(not any(of_the_turn), "a turn left something behind")
+        demand(not out._delivered and not out._published, "a turn left something to say")
+    for user in registry.users.values():
+        check_read(world, user)
     demand(len(broker._door.waiting) <= 20, "HELLOs pile up")
     demand(len(broker._door.bound) <= len(registry.sessions), "connections pile up")
     journal = world.journal
@@ -356,8 +367,19 @@ def check_broker(world: World) -> None:
     keys = {user.mailbox.key for user in registry.users.values()} | {ECHO_LOG}
     demand(journal._logs.keys() <= keys, f"mailboxes of nobody: {journal._logs.keys() - keys}")
     for session in registry.sessions.values():
-        demand(len(session._refused) <= WINDOW, f"{session} keeps too many refusals")
+        demand(len(session._kinds) <= WINDOW, f"{session} keeps too many refusals")
     demand(not world.life.breaches, f"the journal was given {world.life.breaches}")
+
+
+def check_read(world: World, user: User) -> None:
+    """Nothing counts as read that no program of the user's took."""
+    readers = [
+        peer.readers[DIRECT_LOG]
+        for peer in world.peers
+        if peer.core.name == user.name and DIRECT_LOG in peer.readers
+    ]
+    taken = [reader.shown for reader in readers if reader._shown_epoch == user.mailbox.epoch]
+    demand(user.read <= max(taken, default=0), f"{user} has read up to {user.read}: {taken}")
 
 
 def check_bounds(peer: Peer) -> None:
@@ -416,6 +438,7 @@ def check_syncs(peer: Peer) -> None:
 def heal(world: World) -> None:
     """Ends all trouble; then everybody gets what is theirs, and soon."""
     world.noise, world.capacity, world.most_frames = QUIET, 1000, 512
+    world.journal.full = False
     world.stall(0.0)
     for peer in world.peers:
         peer.losing.clear()
@@ -473,7 +496,7 @@ def check_end_of(peer: Peer) -> None:
     """Nobody is sent away but for a name that somebody else has."""
     refusal = peer.core.refusal
     if refusal is not None:
-        taken = refusal.code in (Code.NAME_TAKEN, Code.ALREADY_JOINED)
+        taken = refusal.code in (Code.NAME_TAKEN, Code.NAME_CLAIMED, Code.ALREADY_JOINED)
         rivals = [p for p in peer.world.peers if p.core.name == peer.core.name and p is not peer]
         demand(taken and rivals, f"{peer} was sent away: {refusal}")
 
@@ -647,7 +670,7 @@ def _never_repeat_an_outcome(patch: pytest.MonkeyPatch) -> None:
 
 
 def _keep_no_refusals(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Session, "refuse", lambda self, cseqs, code: None)
+    patch.setattr(Session, "refuse", lambda self, first, last, code: None)
 
 
 def _show_what_is_past_a_hole(patch: pytest.MonkeyPatch) -> None:
@@ -753,14 +776,56 @@ def _skip_a_gap(patch: pytest.MonkeyPatch) -> None:
 
 
 def _tell_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
-    apply = Broker._apply
-    held: dict[Broker, list] = {}
+    commit = WitnessedJournal.commit
+    late: dict[WitnessedJournal, Commit] = {}
 
-    def spoilt(self: Broker, appended: list) -> None:
-        apply(self, held.get(self, []))
-        held[self] = appended
+    def spoilt(self: WitnessedJournal, turn: Commit) -> None:
+        commit(self, late.get(self, Commit()))
+        late[self] = turn
 
-    patch.setattr(Broker, "_apply", spoilt)
+    patch.setattr(WitnessedJournal, "commit", spoilt)
+
+
+def _tell_although_the_disk_is_full(patch: pytest.MonkeyPatch) -> None:
+    commit = WitnessedJournal.commit
+
+    def spoilt(self: WitnessedJournal, turn: Commit) -> None:
+        if not self.full:
+            commit(self, turn)
+
+    patch.setattr(WitnessedJournal, "commit", spoilt)
+
+
+def _store_no_sessions(patch: pytest.MonkeyPatch) -> None:
+    commit = WitnessedJournal.commit
+    patch.setattr(
+        WitnessedJournal, "commit", lambda self, turn: commit(self, turn._replace(sessions=()))
+    )
+
+
+def _store_one_number_too_few(patch: pytest.MonkeyPatch) -> None:
+    commit = WitnessedJournal.commit
+
+    def spoilt(self: WitnessedJournal, turn: Commit) -> None:
+        sessions = [record._replace(cseq=max(record.cseq - 1, 0)) for record in turn.sessions]
+        commit(self, turn._replace(sessions=sessions))
+
+    patch.setattr(WitnessedJournal, "commit", spoilt)
+
+
+def _forget_where_the_logs_ended(patch: pytest.MonkeyPatch) -> None:
+    load = WitnessedJournal.load
+    patch.setattr(
+        WitnessedJournal, "load", lambda self, fresh: load(self, fresh)._replace(heads={})
+    )
+
+
+def _take_for_read_what_was_said(patch: pytest.MonkeyPatch) -> None:
+    def spoilt(self: Readers, session: Session, cursors: object) -> None:
+        if session.user is not None:
+            self._registry.read(session.user, session.user.mailbox.head)
+
+    patch.setattr(Readers, "confirm", spoilt)
 
 
 def _number_from_the_beginning(patch: pytest.MonkeyPatch) -> None:
@@ -775,7 +840,7 @@ def _number_from_the_beginning(patch: pytest.MonkeyPatch) -> None:
 
 
 def _let_anybody_be_the_owner(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("chatbroker.broker.registry.compare_digest", lambda a, b: True)
+    patch.setattr(User, "prove", lambda self, credential: True)
 
 
 def _let_no_lease_run_out(patch: pytest.MonkeyPatch) -> None:
@@ -798,12 +863,17 @@ def _let_no_lease_run_out(patch: pytest.MonkeyPatch) -> None:
         (_report_one_too_many, 6),
         (_heed_the_answer_to_any_hello, 1902),
         (_take_another_session_for_the_same, 3),
-        (_send_again_what_may_be_stored, 190),
+        (_send_again_what_may_be_stored, 169),
         (_send_nothing_again, 4),
         (_send_past_the_window, 1),
         (_carry_out_duplicates, 25),
         (_skip_a_gap, 20),
         (_tell_before_it_is_stored, 0),
+        (_tell_although_the_disk_is_full, 0),
+        (_store_no_sessions, 0),
+        (_store_one_number_too_few, 0),
+        (_forget_where_the_logs_ended, 0),
+        (_take_for_read_what_was_said, 0),
         (_number_from_the_beginning, 0),
         (_let_anybody_be_the_owner, 0),
         (_let_no_lease_run_out, 9),

@@ -17,8 +17,10 @@ import msgpack
 
 from chatbroker.broker.core import Broker
 from chatbroker.broker.effects import Deliver, Effect, Publish
+from chatbroker.broker.journal import CannotStore, Commit, Kept, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.registry import Registry
 from chatbroker.broker.user import Settings
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Broadcast, Direct, Missed
@@ -152,7 +154,7 @@ class Said(Ticket):
 
 
 class Life:
-    """One life of the broker, and what its journal was given."""
+    """One life of the broker's data, and what the journal was given."""
 
     def __init__(self) -> None:
         self.logs: dict[str, list[list[Event]]] = {}
@@ -168,16 +170,47 @@ class Life:
 
 
 class WitnessedJournal(MemoryJournal):
-    """A journal in memory that notes down what it is given, and that no row is out of line."""
+    """A journal that outlives its broker, notes down what it is given, and that no row is out
+    of line."""
+
+    durable = True
 
     def __init__(self, life: Life, events: int) -> None:
         super().__init__(events)
         self._life = life
         self.limit = events
+        self.full = False
+        self.epoch = b""
+        self.time = 0
+        self.heads: dict[str, int] = {}
+        self.users: dict[str, UserRecord] = {}
+        self.sessions: dict[bytes, SessionRecord] = {}
 
-    def commit(self, rows: Sequence[Row]) -> None:
-        super().commit(rows)
+    def load(self, fresh: bytes) -> Kept:
+        self.epoch = self.epoch or fresh
+        users, sessions = list(self.users.values()), list(self.sessions.values())
+        return Kept(self.epoch, self.time, dict(self.heads), users, sessions)
+
+    def commit(self, commit: Commit) -> None:
+        if self.full:
+            raise CannotStore("disk full")
+        super().commit(commit)
+        for id in commit.ended:
+            self.sessions.pop(id, None)
+        for name in commit.gone:
+            self.users.pop(name, None)
+            for id in [id for id, record in self.sessions.items() if record.user == name]:
+                del self.sessions[id]
+        for log in commit.dropped:
+            self.heads.pop(log, None)
+        self.users.update((user.name, user) for user in commit.users)
+        self.sessions.update((session.id, session) for session in commit.sessions)
+        self._witness(commit.rows)
+
+    def _witness(self, rows: Sequence[Row]) -> None:
         for row in rows:
+            self.heads[row.log] = row.last
+            self.time = max(self.time, row.time)
             unpacker = msgpack.Unpacker(use_list=False)
             unpacker.feed(row.body)
             events = [parse_event(item) for item in unpacker]
@@ -205,6 +238,8 @@ class Peer:
         name: str,
         *,
         credential: bytes = b"",
+        claim: bool = False,
+        replaces: bytes = b"",
         exclusive: bool = True,
         hear: bool = True,
         presence: bool = False,
@@ -228,6 +263,8 @@ class Peer:
             credential=credential,
             exclusive=exclusive and hear and bool(name),
             presence=presence,
+            claim=claim,
+            replaces=replaces,
         )
         self.alive = True
         self.killed = False
@@ -520,9 +557,17 @@ class World:
         self.broker = Broker(self.settings, self.journal, self.fresh)
         self.epochs[self.broker.epoch] = life
 
-    def restart(self, *, clean: bool = False, down: float = 0.0) -> None:
-        """Stops the broker, by SIGTERM if *clean*, else by kill -9, and starts another one with
-        an empty journal *down* seconds later."""
+    def _start_again(self) -> None:
+        """Starts a broker on the journal of the one before."""
+        before, held = self.broker._registry, self.broker.held
+        self.broker = Broker(self.settings, self.journal, self.fresh)
+        after = self.broker._registry
+        if not held and (_stored(before) != _stored(after)):
+            self.life.breaches.append(f"a restart made {_stored(after)} of {_stored(before)}")
+
+    def restart(self, *, clean: bool = False, down: float = 0.0, keep: bool = False) -> None:
+        """Stops the broker, by SIGTERM if *clean*, else by kill -9, and starts another one *down*
+        seconds later: on its journal, if *keep*, or with an empty one."""
         if clean:
             self.broker.begin(self.now, self.wall)
             self._perform(self.broker.shutdown())
@@ -532,7 +577,10 @@ class World:
                 peer.cut_broadcasts()
         self._connections.clear()
         self._unheard.clear()
-        self._start_broker()
+        if keep:
+            self._start_again()
+        else:
+            self._start_broker()
         self.up_at = self._turn_at = self.now + down
 
     def stall(self, seconds: float) -> None:
@@ -601,6 +649,8 @@ class World:
     @property
     def quiet(self) -> bool:
         """Whether all who can be are welcomed, have nothing under way, and lack nothing."""
+        if self.broker.held:
+            return False
         return all(not conn.up and not conn.down for conn in self._connections.values()) and all(
             self._rests(peer) for peer in self.peers if peer.alive
         )
@@ -627,14 +677,14 @@ class World:
 
     def _next(self) -> float:
         broker = max(self._turn_at, self.up_at)
-        if self._connections:
+        if self._connections and not self.broker.held:
             broker = min(broker, min([conn.up.due for conn in self._connections.values()]))
         return min([max(broker, self._stalled_until), *[peer.due for peer in self.peers]])
 
     def _step(self) -> None:
         if self.now >= self._stalled_until and self.now >= self.up_at:
             ready = [conn for conn in self._connections.values() if conn.up.due <= self.now]
-            if ready or self.now >= self._turn_at:
+            if (ready and not self.broker.held) or self.now >= self._turn_at:
                 self._turn(ready)
         for peer in self.peers:
             peer.step()
@@ -644,7 +694,8 @@ class World:
         """One turn of the broker's loop."""
         broker = self.broker
         broker.begin(self.now, self.wall)
-        for _ in range(self.most_frames):
+        held = broker.held
+        for _ in range(0 if held else self.most_frames):
             if not ready:
                 break
             # In order within a connection, and in any order between two.
@@ -658,12 +709,12 @@ class World:
         all_heard = not self._unheard
         if all_heard:
             self._unheard = waiting
-        effects = broker.commit(all_heard)
+        effects = broker.commit(all_heard and not held)
         life, sessions = self.life, broker._registry.sessions
         life.forgotten |= life.known - sessions.keys()
         life.known = set(sessions)
         self._perform(effects)
-        self._turn_at = self.now + (broker.pause if not ready else 0.0)
+        self._turn_at = self.now + (broker.pause if broker.held or not ready else 0.0)
         for identity, conn in list(self._connections.items()):
             if conn.gone_at <= self.now and not conn.up:
                 del self._connections[identity]
@@ -686,3 +737,11 @@ class World:
                         and len(sub.pipe) < self.capacity
                     ):
                         self.carry(peer, sub.pipe, effect.frame)
+
+
+def _stored(registry: Registry) -> dict[str, object]:
+    """What of *registry* is stored between two turns: all but observers."""
+    return {
+        "sessions": {s.id.hex(): s.cseq for s in registry.sessions.values() if s.user is not None},
+        "users": {name: (user.mailbox.head, user.read) for name, user in registry.users.items()},
+    }

@@ -240,7 +240,7 @@ class Ack(NamedTuple):
 
     after: int
     upto: int
-    refused: tuple[Refusal, ...]
+    refused: tuple[Refusal, ...] = ()
     away: tuple[Run, ...] = ()
     """Those that were stored for somebody who was not on."""
 

@@ -107,6 +107,7 @@ def full(watched):
 
 def test_what_cannot_be_stored_is_told_to_nobody_until_it_is(watched):
     alice, bob = watched.joins("alice"), watched.joins("bob")
+    watched.published.clear()
     full(watched)
     alice.posts(alice.send("bob", "later"), alice.echo("later as well"), Info(1, ""))
     watched.turn()
