@@ -19,6 +19,10 @@ SENDERS = [f"sender{number}" for number in range(8)]
 READERS = [f"reader{number}" for number in range(8)]
 """Each hears one of the senders."""
 
+MANY_SENDERS = [f"sender{number:02}" for number in range(50)]
+MANY_READERS = [f"reader{number:02}" for number in range(50)]
+"""As many as there may be in a team, so that a turn of the broker has many mailboxes."""
+
 MOST_SECONDS = 30.0
 """After which a run that should have lasted one or two is given up."""
 

@@ -31,13 +31,19 @@ def sessions(server: Server, names: Sequence[str], follow: str = "") -> Iterator
         yield opened
 
 
-def direct_run(server: Server, messages: int, a_frame: int) -> Run:
+def direct_run(
+    server: Server,
+    messages: int,
+    a_frame: int,
+    senders_names: Sequence[str] = SENDERS,
+    readers_names: Sequence[str] = READERS,
+) -> Run:
     """*messages* from each sender to its reader."""
-    loads = [for_broker(name, messages // a_frame, a_frame) for name in READERS]
-    size = event_size(SENDERS[0], READERS[0])
+    loads = [for_broker(name, messages // a_frame, a_frame) for name in readers_names]
+    size = event_size(senders_names[0], readers_names[0])
     with (
-        sessions(server, READERS, DIRECT_LOG) as reading,
-        sessions(server, SENDERS) as sending,
+        sessions(server, readers_names, DIRECT_LOG) as reading,
+        sessions(server, senders_names) as sending,
     ):
         readers = [MailboxReader(session, size) for session in reading]
         senders = [Acknowledged(*pair) for pair in zip(sending, loads, strict=True)]

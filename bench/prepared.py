@@ -40,7 +40,7 @@ def commands(to: str, frames: int, a_frame: int) -> list[bytes]:
     return made
 
 
-@lru_cache(maxsize=16)  # The rounds send the same: eight senders, 1 and 100 a frame.
+@lru_cache(maxsize=128)  # The rounds send the same: fifty senders, 1 and 100 a frame.
 def for_broker(to: str, frames: int, a_frame: int) -> Prepared:
     """`commands` for the broker."""
     return _prepared([zmtp.frame(body) for body in commands(to, frames, a_frame)], a_frame)

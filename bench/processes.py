@@ -80,13 +80,25 @@ def _serving(command: Sequence[str], ready_file: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def running_broker() -> Iterator[Server]:
-    """The broker, with its journal in memory."""
+def running_broker(*options: str) -> Iterator[Server]:
+    """The broker, by default with its journal in memory."""
     with tempfile.TemporaryDirectory() as folder:
         ready_file = Path(folder, "ready")
-        command = [sys.executable, "-m", "chatbroker.broker", "run", "--port", "0", "--memory"]
+        command = [sys.executable, "-m", "chatbroker.broker", "run", "--port", "0"]
+        command += options or ["--memory"]
         with _serving([*command, "--ready-file", str(ready_file)], ready_file) as server:
             yield server
+
+
+@contextmanager
+def durable_broker(*options: str) -> Iterator[Server]:
+    """The broker, with its journal in a folder of its own on disk."""
+    # Not where temporary files go: that may be memory.
+    with (
+        tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        running_broker("--data-dir", folder, "--keep-bytes", "unlimited", *options) as server,
+    ):
+        yield server
 
 
 @contextmanager

@@ -67,6 +67,7 @@ class People:
         if to == "nobody":
             raise Refused("no_such_user", "no such user: nobody")
         self.said.append((to, text, timeout))
+        return SimpleNamespace(to=to, away=to == "carol")
 
     def echo(self, text, timeout):
         if self.failure is not None:
@@ -254,6 +255,12 @@ def test_commands_are_carried_out_with_patience():
     assert shown[0] == "* online: alice, bob"
     assert any("send USER MESSAGE" in line for line in shown)
     assert not _carry_out("quit", client, shown.append)
+
+
+def test_a_person_is_told_that_somebody_will_get_it_later():
+    shown = []
+    assert _carry_out("send carol hi", People(), shown.append)
+    assert shown == ["* carol is away; he will get it"]
 
 
 def test_what_is_no_command_is_the_persons_mistake():

@@ -1,0 +1,150 @@
+"""What an operator asks of a running broker, and what it answers.
+
+A request and its answer are JSON objects of one line each, over a socket in the data folder
+that only the folder's owner can open.  ``server`` has the broker's end of it, `ask` the other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .config import StartError
+
+log = logging.getLogger("chatbroker")
+
+SOCKET = "control"
+"""Its name in the data folder."""
+
+MOST_BYTES = 64 * 1024
+"""Of one request or answer."""
+
+PATIENCE = 10.0
+"""Seconds that a broker may take to answer."""
+
+
+MOST_VISITORS = 16
+"""Connections at a time."""
+
+
+class Desk:
+    """The broker's end: hears requests within a turn, answers when the turn is stored.
+
+    *watch* and *forget* are told of sockets that want to be heard.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        watch: Callable[[socket.socket], None],
+        forget: Callable[[socket.socket], None],
+    ) -> None:
+        self._path = folder / SOCKET
+        self._watch = watch
+        self._forget = forget
+        self._heard: dict[socket.socket, bytes] = {}
+        """Who is here, and what they said so far."""
+        self._answers: list[tuple[socket.socket, bytes]] = []
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.setblocking(False)
+        try:
+            # What is there is of a broker that was killed: the folder's lock is ours.
+            self._path.unlink(missing_ok=True)
+            before = os.umask(0o177)
+            try:
+                self._listener.bind(str(self._path))
+            finally:
+                os.umask(before)
+            self._listener.listen(MOST_VISITORS)
+        except OSError as error:
+            # Its path may be longer than a socket's may be.  The broker serves all the same.
+            log.warning("control path=%s cannot be opened: %s", self._path, error)
+            self._listener.close()
+            return
+        self._watch(self._listener)
+
+    def hear(self, carry_out: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        """Takes what has come; has *carry_out* answer each whole request."""
+        if self._listener.fileno() < 0:
+            return
+        while len(self._heard) < MOST_VISITORS:
+            try:
+                visitor, _ = self._listener.accept()
+            except BlockingIOError:
+                break
+            visitor.setblocking(False)
+            self._heard[visitor] = b""
+            self._watch(visitor)
+        for visitor in list(self._heard):
+            self._hear_one(visitor, carry_out)
+
+    def _hear_one(
+        self, visitor: socket.socket, carry_out: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        try:
+            some = visitor.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            some = b""  # Gone, in whatever way.
+        self._heard[visitor] += some
+        line = self._heard[visitor]
+        if some and not line.endswith(b"\n") and len(line) <= MOST_BYTES:
+            return
+        self._forget(visitor)
+        del self._heard[visitor]
+        if not line.endswith(b"\n"):
+            visitor.close()
+            return
+        try:
+            request = json.loads(line)
+        except ValueError:
+            request = None
+        if isinstance(request, dict):
+            answer = carry_out(request)
+        else:
+            answer = {"ok": False, "words": "a request is a JSON object"}
+        self._answers.append((visitor, json.dumps(answer).encode() + b"\n"))
+
+    def tell(self) -> None:
+        """Gives the answers: what was asked for is stored."""
+        for visitor, answer in self._answers:
+            try:
+                visitor.sendall(answer)
+            except OSError as error:  # Gone, or does not read: that is the visitor's affair.
+                log.info("control answer was not taken: %s", error)
+            visitor.close()
+        self._answers.clear()
+
+    def close(self) -> None:
+        """Closes all sockets."""
+        for sock in (*self._heard, *[visitor for visitor, _ in self._answers]):
+            sock.close()
+        if self._listener.fileno() >= 0:
+            self._listener.close()
+            self._path.unlink(missing_ok=True)
+
+
+def ask(folder: Path, **request: str) -> dict[str, Any]:
+    """Puts *request* to the broker that serves from *folder*; its answer.
+
+    Raises StartError if no broker answers there.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PATIENCE)
+        try:
+            sock.connect(str(folder / SOCKET))
+            sock.sendall(json.dumps(request).encode() + b"\n")
+            answer = b""
+            while not answer.endswith(b"\n") and (some := sock.recv(4096)):
+                answer += some
+            answered: dict[str, Any] = json.loads(answer)
+        except (OSError, ValueError) as error:
+            words = getattr(error, "strerror", None) or str(error)
+            raise StartError(f"the broker of {folder} does not answer: {words}") from None
+        return answered
