@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import (
     ClientError,
+    IdentityError,
     NameRefused,
     NotAuthorised,
     OutcomeUnknown,
@@ -40,6 +41,7 @@ from .starts import Since
 
 if TYPE_CHECKING:
     from .client import Client
+    from .identity import Identity
     from .pipeline import Pipeline, Receipt
 
 __all__ = [
@@ -48,6 +50,8 @@ __all__ = [
     "ClientError",
     "Direct",
     "Event",
+    "Identity",
+    "IdentityError",
     "Joined",
     "Left",
     "Missed",
@@ -75,6 +79,10 @@ def __getattr__(name: str) -> Any:
         from .client import Client
 
         return Client
+    if name == "Identity":
+        from .identity import Identity
+
+        return Identity
     if name in ("Pipeline", "Receipt"):
         from . import pipeline
 

@@ -96,12 +96,14 @@ def _formats(function: Any) -> Any:
 
 @chat.command()
 @click.argument("name")
+@click.option("--attach", is_flag=True, help="Join beside another session of the same user.")
 @click.option("--stay", is_flag=True, help="Go on receiving when the input has ended.")
 @_bounds
 @_reconnect
 @shared_options("broker", "port", "timeout", "json")
 def join(
     name: str,
+    attach: bool,
     stay: bool,
     count: int | None,
     total: float | None,
@@ -116,15 +118,16 @@ def join(
 
     Example: printf 'send bob hi\\necho hello\\n' | chat join alice
     """
-    from .receiving import Bounds, run_interactive, run_lines
+    from .receiving import Bounds, Joining, run_interactive, run_lines
 
     shared = Shared.given()
     bounds = Bounds(count, total, quiet)
     # What bounds line mode asks for it; and a prompt has no place in a file or a pipe.
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    joining = Joining(name, attach, reconnect)
     if terminal and not (shared.json or stay or bounds.given):
-        return run_interactive(shared, name, reconnect)
-    return run_lines(shared, name, reconnect, bounds, stay or bounds.given)
+        return run_interactive(shared, joining)
+    return run_lines(shared, joining, bounds, stay or bounds.given)
 
 
 def _sources(function: Any) -> Any:
@@ -279,6 +282,11 @@ def _explain(error: Exception) -> tuple[Status, str] | None:
         case NameRefused(code="name_taken"):
             words += "; choose another, or see who is on with 'chat info'"
             return Status.NAME_REFUSED, words
+        case NameRefused(code="name_claimed"):
+            words += "; choose another, or have its owner or an operator release it"
+            return Status.NAME_REFUSED, words
+        case NameRefused(code="already_joined"):
+            return Status.NAME_REFUSED, f"{words}; --attach shares it"
         case NameRefused():
             return Status.NAME_REFUSED, words
         case UsageError():

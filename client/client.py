@@ -24,6 +24,7 @@ from .errors import (
     session_error,
 )
 from .events import Event, UserInfo
+from .identity import Identity
 from .inbox import MOST_EVENTS
 from .interrupts import Interrupts
 from .link import Link
@@ -53,6 +54,9 @@ class Client:
     OutcomeUnknown if something was sent and not acknowledged.
     *credential*: what `credential` of an earlier client of the same user gave.  With it and
     *exclusive* false, several clients are one user.
+    *identity*: who the user is, as kept in a file, instead of *credential*.  The name is then
+    claimed: it stays the user's while they are away, and mail waits for them.  With a locked
+    one, an exclusive client takes over from a session that died; one client at a time.
     *interrupts*: has waiting calls raise what a signal asks for; for programs of one thread
     that are ended by signals, such as the command ``chat``.
 
@@ -76,14 +80,28 @@ class Client:
         reconnect: float = 30.0,
         credential: bytes = b"",
         exclusive: bool = True,
+        identity: Identity | None = None,
         interrupts: Interrupts | None = None,
     ) -> None:
         host, port = parse_address(broker)
+        session, replaces = os.urandom(ID_LENGTH), b""
+        exclusive = exclusive and name is not None and hear
         if name is not None:
             try:
                 name = canonical_name(name)
             except BadName as error:
                 raise NameRefused(error.code.value, str(error)) from None
+        if identity is not None:
+            if credential or (identity.name, parse_address(identity.broker)) != (
+                name,
+                (host, port),
+            ):
+                raise UsageError("an identity is of one name at one broker; it has the credential")
+            credential = identity.credential
+            if exclusive and identity.locked:
+                # Before HELLO goes out: if this process is killed, the next must know of it.
+                identity.remember(session)
+                replaces = identity.previous
         readers = []
         if hear:
             readers.append(Reader(ECHO_LOG, since or Since.now()))
@@ -94,11 +112,13 @@ class Client:
         self.reconnect = reconnect
         self._core = ClientCore(
             name or "",
-            os.urandom(ID_LENGTH),
+            session,
             readers,
             credential=credential,
-            exclusive=exclusive and name is not None and hear,
+            exclusive=exclusive,
             presence=hear if presence is None else presence,
+            claim=identity is not None,
+            replaces=replaces,
         )
         self._changed = threading.Condition(threading.Lock())
         self._closing = False
@@ -116,6 +136,8 @@ class Client:
             self._opened = True
         except BaseException:
             self.close()
+            if identity is not None and replaces and self._core.unknown_to_broker:
+                identity.remember(replaces)  # Still the one to be replaced.
             raise
 
     # --- what there is to know ------------------------------------------------------------
@@ -203,18 +225,19 @@ class Client:
         """The events that are there, up to *most*; waits for the first as `receive` does."""
         events = self._core.inbox.events
         taken: list[Event] = []
-        was_full = False
+        was_full = to_send = False
 
         # Taken where it is looked for: another thread may be waiting for the same event.
         def take() -> bool:
-            nonlocal was_full
+            nonlocal was_full, to_send
             was_full = len(events) >= MOST_EVENTS // 2
             taken.extend(self._core.inbox.take(most))
+            to_send = self._core.taken(time.monotonic())
             return bool(taken)
 
         self._await(take, timeout, fail=False)
-        if was_full and len(events) < MOST_EVENTS // 2:
-            self._link.wake()  # There is room again to go on reading.
+        if to_send or (was_full and len(events) < MOST_EVENTS // 2):
+            self._link.wake()  # There is room again to go on reading, or mail to confirm.
         return taken
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:

@@ -15,11 +15,13 @@ from ..wire.codec import FROM_BROKER, Decoder, Encoder, coalesce
 from ..wire.errors import Code, WireError
 from ..wire.limits import MAX_FRAME, MAX_MESSAGES, VERSION
 from ..wire.messages import (
+    DIRECT_LOG,
     ECHO_LOG,
     PRESENCE_TOPIC,
     Ack,
     Batch,
     Bye,
+    Cursor,
     Error,
     Farewell,
     Fetched,
@@ -52,6 +54,11 @@ SETTLE = (0.0, 0.05, 0.25, 1.0)
 """Seconds after PUB's greeting at which the client asks for the heads.  PUB greets a
 connection when it accepts it, and may take the subscription a moment later: what was said
 in between is noticed at once instead of at the next heartbeat."""
+
+
+CONFIRM_WITHIN = 0.5
+"""Seconds after which the broker hears that the program took mail.  Of a reader that is
+killed, the next shows again what it took since."""
 
 
 class Phase(Enum):
@@ -111,7 +118,9 @@ class ClientCore:
         self._exclusive = exclusive
         self._presence = presence
         self._claim = claim
+        """Whether the broker is to keep the name while the user is away."""
         self._replaces = replaces
+        """An earlier session of the user's that is known to be dead."""
         self._decode = Decoder(FROM_BROKER).decode
         self._encode = Encoder().encode
         self._epoch = b""
@@ -122,6 +131,10 @@ class ClientCore:
         self._hello_at: float | None = None
         self._next_ping = 0.0
         self._extra_pings: deque[float] = deque()
+        self._confirmed: Cursor | None = None
+        """How far in the mailbox the program has read, as the last PING told."""
+        self._confirming = False
+        """Whether a PING is due soon to tell more."""
         self._heard = 0
         """Bytes received since the last PING."""
         self._greeted = False
@@ -208,6 +221,15 @@ class ClientCore:
         """Whether everything said before PING *ref* was answered has been handed on."""
         return self._ponged >= ref and self.inbox.caught_up
 
+    def taken(self, now: float) -> bool:
+        """The program took events; whether there is now something to send soon."""
+        mailbox = self.inbox.readers.get(DIRECT_LOG)
+        if self._confirming or mailbox is None or mailbox.cursor() == self._confirmed:
+            return False
+        self._confirming = True
+        self._next_ping = min(self._next_ping, now + CONFIRM_WITHIN)
+        return True
+
     def leave(self) -> None:
         """Says goodbye; `phase` is OVER when the broker has answered."""
         # While GREETING the session may stand, here or over the former connection, and would
@@ -215,6 +237,12 @@ class ClientCore:
         self._greet_again = self.phase is Phase.GREETING
         there = self.phase in (Phase.GREETING, Phase.READY)
         self.phase = Phase.LEAVING if there else Phase.OVER
+
+    @property
+    def unknown_to_broker(self) -> bool:
+        """Whether no broker ever made this session, for certain."""
+        refused = self.refusal is not None and not self._was_online
+        return self._attempt == 0 or refused
 
     def silent(self, now: float) -> bool:
         """Whether nobody can be said to be at the other end: not welcomed, or not heard of
@@ -246,6 +274,8 @@ class ClientCore:
             self._bye_sent = True
             if self._greet_again:
                 pieces.append(self._encode(self._hello()))
+            elif self.inbox.cursors():
+                pieces.append(self._ping())  # What was shown is not unread the next time.
             pieces.append(self._encode(Bye()))
         return coalesce(pieces, MAX_FRAME, MAX_MESSAGES)
 
@@ -280,10 +310,15 @@ class ClientCore:
             due = True
         if due:
             self._next_ping = now + self._heartbeat
-            self._heard = 0
-            outbox, cursors = self.outbox, self.inbox.cursors()
-            ping = Ping(self._next_ref(), outbox.sent, outbox.resolved, cursors)
-            pieces.append(self._encode(ping))
+            pieces.append(self._ping())
+
+    def _ping(self) -> bytes:
+        self._heard = 0
+        self._confirming = False
+        mailbox = self.inbox.readers.get(DIRECT_LOG)
+        self._confirmed = mailbox.cursor() if mailbox is not None else None
+        outbox, cursors = self.outbox, self.inbox.cursors()
+        return self._encode(Ping(self._next_ref(), outbox.sent, outbox.resolved, cursors))
 
     def pause(self, now: float) -> float:
         """Seconds until `outgoing` may have something to send although nothing happened."""

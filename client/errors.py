@@ -7,6 +7,7 @@
      ├─ NotAuthorised       the broker does not let this user do that
      ├─ Refused             a command was refused: ``code`` and words say why
      ├─ OutcomeUnknown      sent, but not acknowledged in time: it may be stored or not
+     ├─ IdentityError       the file that proves who one is cannot be used
      └─ ProtocolError       broker and client do not understand each other
 
 No exception of ZeroMQ or msgpack reaches the user of a client.
@@ -53,6 +54,10 @@ class OutcomeUnknown(ClientError):
     """Sent, but not acknowledged in time: it may be stored or not."""
 
 
+class IdentityError(ClientError):
+    """The file that proves who one is cannot be read, written or locked."""
+
+
 class ProtocolError(ClientError):
     """Broker and client do not understand each other, such as two versions of the protocol."""
 
@@ -69,4 +74,5 @@ def session_error(code: str, words: str, broker: str) -> ClientError:
             return NotAuthorised(where)
         case Code.BROKER_FULL:
             return Unreachable(where)
-    return ProtocolError(where)
+    # Whatever else a broker has against a name (it is claimed, say), another name may do.
+    return NameRefused(code, where) if code.startswith("name_") else ProtocolError(where)

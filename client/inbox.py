@@ -55,7 +55,8 @@ class Inbox:
 
     def cursors(self) -> tuple[Cursor, ...]:
         """How far the program has read, for PING."""
-        return tuple([reader.cursor() for reader in self.readers.values()])
+        cursors = [reader.cursor() for reader in self.readers.values()]
+        return tuple([cursor for cursor in cursors if cursor is not None])
 
     def fetches(self, now: float, ref: int, patience: float) -> Iterator[Fetch]:
         """What to ask for now, numbered from *ref* on; see `Reader.next_fetch`."""

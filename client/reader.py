@@ -34,7 +34,9 @@ class Reader:
         self.shown = 0
         """The position of the last event that the program took."""
         self._shown_epoch = b""
-        self._head = 0
+        self.start = 0
+        """Where reading began in this epoch."""
+        self.head = 0
         """The newest position known of."""
         self._ahead: deque[Batch] = deque()
         self._fetch_again = 0.0
@@ -43,7 +45,7 @@ class Reader:
 
     @property
     def caught_up(self) -> bool:
-        return self.position >= self._head
+        return self.position >= self.head
 
     def follow(self) -> Follow:
         """What HELLO asks for."""
@@ -51,9 +53,14 @@ class Reader:
             return Follow(self.log, self.epoch, Start.AFTER, self.position)
         return Follow(self.log, b"", self._since.start, self._since.value)
 
-    def cursor(self) -> Cursor:
+    def cursor(self) -> Cursor | None:
         """How far the program has read, for PING: of an earlier epoch, as long as it has not
-        taken all of that."""
+        taken all of that.
+
+        None as long as it has taken nothing: whoever begins late in a log has not read what
+        is before."""
+        if self.shown == self.start and self._shown_epoch == self.epoch:
+            return None
         return Cursor(self.log, self._shown_epoch, self.shown)
 
     def all_shown(self) -> None:
@@ -64,11 +71,11 @@ class Reader:
         """Begins, or goes on.  True if the log is another one than before."""
         first, another = not self.epoch, self.epoch not in (b"", reading.epoch)
         if first or another:
-            self.position = reading.start
+            self.position = self.start = reading.start
         self.epoch = reading.epoch
         if first:
             self.all_shown()
-        self._head = reading.head
+        self.head = reading.head
         self._fetching = False
         self._ahead.clear()
         return another
@@ -76,7 +83,7 @@ class Reader:
     def learn_head(self, head: Cursor) -> None:
         """A PONG told where the log's head is."""
         if head.epoch == self.epoch:
-            self._head = max(self._head, head.position)
+            self.head = max(self.head, head.position)
 
     def offer(self, batch: Batch, room: Callable[[], bool] = lambda: True) -> Iterator[Positioned]:
         """Takes a batch; gives the events that are now next, in order.
@@ -87,7 +94,7 @@ class Reader:
         """
         if batch.epoch != self.epoch:
             return  # Of another life of the log: pushed before the broker was restarted.
-        self._head = max(self._head, last_position(batch))
+        self.head = max(self.head, last_position(batch))
         if not room():
             return
         if batch.prev > self.position:
@@ -118,7 +125,7 @@ class Reader:
         """The answer to a FETCH is complete."""
         if fetched.epoch == self.epoch:
             self._fetching = False
-            self._head = max(self._head, fetched.head)
+            self.head = max(self.head, fetched.head)
 
     def next_fetch(self, now: float, ref: int, patience: float) -> Fetch | None:
         """The FETCH to send now, if there is a hole and none is under way; one that is not

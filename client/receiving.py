@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..command.run import complain
 from ..command.status import Status
+from ..wire.errors import Code
 from .client import Client
+from .errors import NameRefused
 from .events import Broadcast, Direct, Event, Joined, Left, Missed
 from .feed import Answer, Feed, Help, Quit
+from .identity import Identity
 from .input import EchoLine, HelpLine, InfoLine, QuitLine, SendLine, help_lines, parse_line
 from .interrupts import Interrupts
 from .options import Shared
 from .output import Output, watch_reader
 from .pipeline import Pipeline, Receipt
 from .render import Renderer
-from .sending import report_change, report_entry
+from .sending import named, report_change, report_entry
 from .starts import Since
 
 
@@ -123,6 +128,8 @@ def run_listen(
             presence=shared.user is not None or only == "presence",
             timeout=shared.timeout,
             reconnect=reconnect,
+            exclusive=False,
+            identity=named(shared),
             interrupts=interrupts,
         ) as client,
     ):
@@ -170,23 +177,42 @@ def _carry_out(line: str, client: Client, pipeline: Pipeline) -> Receipt | Answe
     return None
 
 
-def _joined(shared: Shared, name: str, reconnect: float, interrupts: Interrupts) -> Client:
-    return Client(
-        name,
-        shared.broker,
-        timeout=shared.timeout,
-        reconnect=reconnect,
-        interrupts=interrupts,
-    )
+class Joining(NamedTuple):
+    """Who joins, and how."""
+
+    name: str
+    attach: bool
+    """Beside another session of the same user."""
+    reconnect: float
+    """Seconds to go on trying when the broker is gone."""
 
 
-def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay: bool) -> int:
+@contextmanager
+def _joined(shared: Shared, joining: Joining, interrupts: Interrupts) -> Iterator[Client]:
+    name, attach, reconnect = joining
+    identity = Identity.of(shared.broker, name)
+    if not attach and not identity.lock():
+        words = f"{identity.name!r} is already joined on {shared.broker}"
+        raise NameRefused(Code.ALREADY_JOINED.value, words)
+    try:
+        with Client(
+            name,
+            shared.broker,
+            timeout=shared.timeout,
+            reconnect=reconnect,
+            exclusive=not attach,
+            identity=identity,
+            interrupts=interrupts,
+        ) as client:
+            yield client
+    finally:
+        identity.unlock()
+
+
+def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> int:
     """Line mode: each line of stdin is a command."""
     refused = False
-    with (
-        Interrupts() as interrupts,
-        _joined(shared, name, reconnect, interrupts) as client,
-    ):
+    with Interrupts() as interrupts, _joined(shared, joining, interrupts) as client:
         output = Output(as_json=shared.json, interrupts=interrupts)
         meter = Meter(bounds, time.monotonic())
         printer = Printer(output, meter)
@@ -240,13 +266,10 @@ def run_lines(shared: Shared, name: str, reconnect: float, bounds: Bounds, stay:
     return Status.REFUSED if refused else Status.DONE
 
 
-def run_interactive(shared: Shared, name: str, reconnect: float) -> int:
+def run_interactive(shared: Shared, joining: Joining) -> int:
     """A person at a terminal."""
     from .prompt import converse
 
-    with (
-        Interrupts() as interrupts,
-        _joined(shared, name, reconnect, interrupts) as client,
-    ):
+    with Interrupts() as interrupts, _joined(shared, joining, interrupts) as client:
         client.wait_listening(1.0)  # So that who comes and goes from now on is shown.
         return converse(client, interrupts)

@@ -17,6 +17,7 @@ from .errors import NameRefused, Refused
 from .escape import escape
 from .events import Notice, Offline, Online
 from .feed import LONGEST, Entry, Feed, decode_line
+from .identity import Identity
 from .input import BadLine
 from .interrupts import Interrupts
 from .options import Shared
@@ -38,8 +39,14 @@ def free_name() -> str:
     return f"{base}-{os.urandom(2).hex()}"
 
 
+def named(shared: Shared) -> Identity | None:
+    """Who the user is that ``--as`` names; None without it."""
+    return None if shared.user is None else Identity.of(shared.broker, shared.user)
+
+
 def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
     """A client that follows nothing: it costs the broker nothing to push to."""
+    identity = named(shared)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return Client(
@@ -48,6 +55,7 @@ def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
                 hear=False,
                 timeout=shared.timeout,
                 reconnect=reconnect,
+                identity=identity,
                 interrupts=interrupts,
             )
         except NameRefused as error:

@@ -55,9 +55,13 @@ class BrokerProcess:
 
     @property
     def env(self) -> dict[str, str]:
-        """This process's environment with CHAT_BROKER set, for a ``subprocess``."""
+        """This process's environment with CHAT_BROKER set, for a ``subprocess``; and with
+        CHATBROKER_DATA, so that the identities of its users are gone with the broker."""
         here = {name: value for name, value in os.environ.items() if name != "CHAT_PORT"}
-        return here | {"CHAT_BROKER": self.address}
+        return here | {
+            "CHAT_BROKER": self.address,
+            "CHATBROKER_DATA": str(Path(self._folder.name) / "data"),
+        }
 
     def client(self, name: str | None = None, **options: Any) -> Client:
         """A connected client; closed with the broker.  *options* as for ``Client``."""

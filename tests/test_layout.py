@@ -63,7 +63,7 @@ IMPURE = {"socket", "time", "random", "secrets", "threading", "os", "logging", "
 MEETS_THE_SYSTEM = {
     "broker": {"server", "descriptors", "cli"},
     "client": {
-        *("link", "client", "interrupts"),
+        *("link", "client", "interrupts", "identity"),
         *("cli", "feed", "output", "prompt", "receiving", "sending"),
     },
 }

@@ -251,6 +251,20 @@ def test_a_taken_name_says_what_to_do():
     )
 
 
+def test_a_claimed_name_says_what_to_do():
+    status, words = _explain(NameRefused("name_claimed", "name 'alice' is claimed on tcp://host:1"))
+    assert status == Status.NAME_REFUSED
+    assert words.startswith("name 'alice' is claimed on tcp://host:1; choose another, or ")
+
+
+def test_who_is_joined_already_can_be_joined():
+    status, words = _explain(
+        NameRefused("already_joined", "'alice' is already joined on tcp://h:1")
+    )
+    assert status == Status.NAME_REFUSED
+    assert words == "'alice' is already joined on tcp://h:1; --attach shares it"
+
+
 def test_what_a_broker_says_is_escaped_before_it_is_shown():
     assert _explain(Refused("code", "evil \x1b[2J\n"))[1] == "evil \\x1b[2J\\n"
 

@@ -16,6 +16,7 @@ from chatbroker.client import (
     Client,
     ClientError,
     Direct,
+    Identity,
     Joined,
     Left,
     Missed,
@@ -35,6 +36,7 @@ from chatbroker.client.outbox import Outcome
 from chatbroker.client.pipeline import Receipt
 from chatbroker.testing.brokers import BrokerProcess
 from chatbroker.wire.messages import Echo, Error, Farewell, Hello
+from chatbroker.wire.messages import Refused as HelloRefused
 
 WITHIN = 15.0
 """Seconds; more than anything here takes on a busy machine."""
@@ -733,3 +735,74 @@ gc.collect()
     command = [sys.executable, "-W", "always::ResourceWarning", "-c", program, address]
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# --- identities ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alice_at():
+    """Alice's identity at a broker; the lock is given back after the test."""
+    made = []
+
+    def make(broker):
+        made.append(Identity.of(broker.address, "alice"))
+        return made[-1]
+
+    yield make
+    for identity in made:
+        identity.unlock()
+
+
+def test_an_identity_is_one_user_however_many_clients(chatbroker, alice_at):
+    identity = alice_at(chatbroker)
+    with (
+        chatbroker.client("alice", identity=identity, exclusive=False) as one,
+        chatbroker.client("Alice", identity=alice_at(chatbroker), exclusive=False) as other,
+    ):
+        assert one.credential == other.credential == identity.credential
+        with pytest.raises(NameRefused):
+            chatbroker.client("alice")
+
+
+def test_an_identity_is_of_one_name_at_one_broker(chatbroker, alice_at):
+    identity = alice_at(chatbroker)
+    for name, options in (("bob", {}), (None, {}), ("alice", {"credential": b"c" * 16})):
+        with pytest.raises(UsageError):
+            chatbroker.client(name, identity=identity, **options)
+    with pytest.raises(UsageError):
+        Client("alice", "tcp://127.0.0.1:1", identity=identity, timeout=0)
+
+
+def test_a_locked_identity_remembers_who_joined(chatbroker, alice_at):
+    first, attached = alice_at(chatbroker), alice_at(chatbroker)
+    assert first.lock()
+    with chatbroker.client("alice", identity=first) as client:
+        session = client._core._session
+        assert (client._core._claim, client._core._replaces) == (True, b"")
+        chatbroker.client("alice", identity=attached, exclusive=False)
+        assert alice_at(chatbroker).previous == session
+    first.unlock()
+    assert attached.lock()
+    with chatbroker.client("alice", identity=attached) as client:
+        assert client._core._replaces == session
+
+
+def test_who_never_joined_is_not_remembered(puppets, alice_at):
+    def refuses(puppet, identity, message):
+        if isinstance(message, Hello):
+            puppet.tells(identity, HelloRefused("already_joined", "'alice' is already joined"))
+
+    puppet = puppets(refuses)
+    before = alice_at(puppet)
+    assert before.lock()
+    before.remember(b"session-of-alice")
+    before.unlock()
+    identity = alice_at(puppet)
+    assert identity.lock()
+    with pytest.raises(NameRefused):
+        Client("alice", puppet.address, identity=identity)
+    puppet.close()
+    with pytest.raises(Unreachable):
+        Client("alice", puppet.address, identity=identity, timeout=0.05)
+    assert alice_at(puppet).previous == b"session-of-alice"

@@ -6,7 +6,7 @@ import pytest
 
 from chatbroker.client import core as core_module
 from chatbroker.client import inbox as inbox_module
-from chatbroker.client.core import PATIENCE, Phase
+from chatbroker.client.core import CONFIRM_WITHIN, PATIENCE, Phase
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
 from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.wire.codec import Encoder
@@ -172,6 +172,15 @@ def test_leaving_says_goodbye_once(talk):
     talk.hears(Farewell(Code.LEFT.value, "goodbye"))
     assert talk.core.phase is Phase.OVER
     assert talk.core.refusal is None
+
+
+def test_leaving_tells_what_was_shown_before_goodbye(talk, batch):
+    talk.hears(batch("direct", 1, "hi", "there"))
+    talk.core.inbox.take(1)
+    talk.core.leave()
+    ping, bye = talk.says()
+    assert ping.cursors == (Cursor("direct", b"direct-1", 1),)
+    assert bye == Bye()
 
 
 def test_leaving_before_anybody_knows_of_one_needs_no_goodbye(talk_with):
@@ -425,6 +434,21 @@ def test_a_question_outlives_the_connection(talk):
     assert talk.hears(talk.welcome()).of(Info) == [Info(query.ref, "ann")]
 
 
+def test_a_session_that_no_broker_let_in_is_known_to_be_none(talk_with):
+    talk = talk_with()
+    assert talk.core.unknown_to_broker
+    talk.connects()
+    assert not talk.core.unknown_to_broker  # Who knows whether HELLO arrived?
+    talk.hears(Refused("name_taken", "name 'alice' is taken"))
+    assert talk.core.unknown_to_broker
+
+
+def test_a_session_that_was_let_in_is_known_whatever_ended_it(talk):
+    talk.hears(Farewell("replaced", "elsewhere"))
+    assert talk.core.phase is Phase.OVER
+    assert not talk.core.unknown_to_broker
+
+
 # --- signs of life ------------------------------------------------------------------------
 
 
@@ -436,12 +460,40 @@ def test_a_ping_every_heartbeat_states_what_the_client_has(talk, batch):
     assert not talk.passes(HEARTBEAT - 0.1).of(Ping)
     (ping,) = talk.passes(0.1).of(Ping)
     assert (ping.sent, ping.resolved) == (2, 1)
-    assert ping.cursors == (
-        Cursor("echo", b"echo---1", 0),
-        Cursor("direct", b"direct-1", 1),
-    )
+    assert ping.cursors == (Cursor("direct", b"direct-1", 1),)
     assert not talk.passes(HEARTBEAT - 0.1).of(Ping)
     assert len(talk.passes(0.1).of(Ping)) == 1
+
+
+def test_that_mail_was_taken_is_told_soon_and_once(talk, batch):
+    talk.hears(batch("direct", 1, "hi", "there"))
+    assert not talk.core.taken(talk.now)  # Nothing was.
+    talk.core.inbox.take(1)
+    assert talk.core.taken(talk.now)
+    assert talk.core.pause(talk.now) == pytest.approx(CONFIRM_WITHIN)
+    talk.core.inbox.take(1)
+    assert not talk.core.taken(talk.now)  # It goes with the other.
+    (ping,) = talk.passes(CONFIRM_WITHIN).of(Ping)
+    assert ping.cursors == (Cursor("direct", b"direct-1", 2),)
+    assert not talk.core.taken(talk.now)
+    assert not talk.passes(CONFIRM_WITHIN).of(Ping)
+
+
+def test_that_broadcasts_were_taken_can_wait(talk, batch):
+    talk.hears(batch("echo", 1, "hi"))
+    talk.events()
+    assert not talk.core.taken(talk.now)
+    assert not talk.passes(CONFIRM_WITHIN).of(Ping)
+
+
+def test_what_could_not_be_told_is_told_after_coming_back(talk, batch):
+    talk.hears(batch("direct", 1, "hi"))
+    talk.core.disconnected()
+    talk.events()
+    assert talk.core.taken(talk.now)
+    talk.connects()
+    (ping,) = talk.hears(talk.welcome({"direct": 1})).of(Ping)
+    assert ping.cursors == (Cursor("direct", b"direct-1", 1),)
 
 
 def test_whoever_receives_much_gives_a_sign_sooner(talk, batch):
@@ -767,7 +819,7 @@ def test_a_full_queue_grows_by_nothing(talk_with, batch):
 def test_a_full_queue_still_gives_signs_of_life(talk, batch):
     talk.hears(batch("echo", 1, *"abcdefghij"), batch("echo", 11, "k"))
     (ping,) = talk.passes(HEARTBEAT).of(Ping)
-    assert ping.cursors[0].position == 0  # The program has seen none of them.
+    assert ping.cursors == ()  # The program has seen none of them.
     talk.core.inbox.take(3)
     (ping,) = talk.passes(HEARTBEAT).of(Ping)
     assert ping.cursors[0].position == 3

@@ -49,6 +49,13 @@ def test_a_code_of_a_later_version_becomes_one_too():
     assert isinstance(session_error("quota", "words", BROKER), ClientError)
 
 
+def test_whatever_a_broker_has_against_a_name_is_about_the_name():
+    for code in ("name_claimed", "name_of_a_later_version"):
+        error = session_error(code, "name 'alice' is claimed", BROKER)
+        assert type(error) is NameRefused
+        assert str(error) == f"name 'alice' is claimed on {BROKER}"
+
+
 def test_a_taken_name_says_where():
     error = session_error("name_taken", "name 'alice' is taken", BROKER)
     assert str(error) == f"name 'alice' is taken on {BROKER}"

@@ -42,17 +42,24 @@ def test_events_are_taken_in_the_order_in_which_they_came(inbox, batch):
 def test_what_is_not_taken_is_not_read(inbox, batch):
     inbox.batch(batch("echo", 1, "a", "b", "c"))
     inbox.batch(batch("direct", 5, "d", "e"))
-    assert cursors(inbox) == {"echo": (ECHO, 0), "direct": (DIRECT, 4)}
+    assert cursors(inbox) == {}
     inbox.take(2)
-    assert cursors(inbox) == {"echo": (ECHO, 2), "direct": (DIRECT, 4)}
+    assert cursors(inbox) == {"echo": (ECHO, 2)}
     inbox.take(2)
     assert cursors(inbox) == {"echo": (ECHO, 3), "direct": (DIRECT, 5)}
+
+
+def test_what_was_said_before_reading_began_is_not_read(inbox):
+    """Who begins at the newest event has not seen those before it."""
+    inbox.tell(Joined(1, "bob"))
+    assert len(inbox.take(1)) == 1
+    assert cursors(inbox) == {}
 
 
 def test_who_has_taken_all_has_read_all_that_is_no_longer_kept_too(inbox):
     inbox.heads([Cursor("echo", ECHO, 9)])
     inbox.missed(NoLongerKept("echo", ECHO, 0, 9, 9))
-    assert cursors(inbox)["echo"] == (ECHO, 0)
+    assert cursors(inbox) == {}
     assert inbox.take(10) == [Missed("echo", 9)]
     assert cursors(inbox)["echo"] == (ECHO, 9)
 

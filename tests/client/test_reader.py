@@ -47,7 +47,9 @@ def test_it_asks_for_what_it_was_told_to_until_it_knows_the_log():
     assert reader.follow()[1:] == (b"", Start.AGE, 60_000)
     reader.welcome(Reading("echo", EPOCH, 5, 5))
     assert reader.follow()[1:] == (EPOCH, Start.AFTER, 5)
-    assert reader.cursor() == Cursor("echo", EPOCH, 5)
+    assert reader.cursor() is None
+    reader.shown = 6
+    assert reader.cursor() == Cursor("echo", EPOCH, 6)
 
 
 def test_a_batch_at_the_cursor_is_handed_on():

@@ -20,6 +20,7 @@ from chatbroker.client.options import Shared
 from chatbroker.client.output import Output
 from chatbroker.client.receiving import (
     Bounds,
+    Joining,
     Meter,
     Printer,
     run_lines,
@@ -30,6 +31,7 @@ from chatbroker.command.status import Status
 from chatbroker.testing.brokers import BrokerProcess
 
 WITHIN = 15.0
+ALICE = Joining("alice", False, WITHIN)
 NO_BOUNDS = Bounds(None, None, None)
 EVENTS = [
     Broadcast(1, 0, "bob", "to all"),
@@ -292,7 +294,7 @@ def test_lines_are_carried_out_and_what_arrives_is_shown(shared_with, house, std
     with house.client("bob") as bob:
         assert bob.wait_listening()
         stdin_pipe(b"send bob hi\n\n/echo hello\ninfo")
-        assert run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False) == Status.DONE
+        assert run_lines(shared_with(), ALICE, NO_BOUNDS, stay=False) == Status.DONE
         assert bob.sync(WITHIN)
         assert {e.text for e in bob.receive_many(0) if hasattr(e, "text")} == {"hi", "hello"}
     out, err = shown(capsys)
@@ -302,7 +304,7 @@ def test_lines_are_carried_out_and_what_arrives_is_shown(shared_with, house, std
 
 def test_bad_lines_are_named_and_the_rest_goes_on(shared_with, stdin_pipe, capsys):
     stdin_pipe(b"nonsense\nsend nobody hi\necho fine\n\xff\nsend alice hi\n")
-    assert run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False) == Status.REFUSED
+    assert run_lines(shared_with(), ALICE, NO_BOUNDS, stay=False) == Status.REFUSED
     out, err = shown(capsys)
     assert [line.split(": ")[1] for line in err] == ["line 1", "line 2", "line 4"]
     assert "alice: fine" in out
@@ -311,7 +313,7 @@ def test_bad_lines_are_named_and_the_rest_goes_on(shared_with, stdin_pipe, capsy
 
 def test_refusals_in_json_are_on_stdout_too(shared_with, stdin_pipe, capsys):
     stdin_pipe(b"send nobody hi\ninfo\n")
-    status = run_lines(shared_with(json=True), "alice", WITHIN, NO_BOUNDS, stay=False)
+    status = run_lines(shared_with(json=True), ALICE, NO_BOUNDS, stay=False)
     assert status == Status.REFUSED
     out, err = capsys.readouterr()
     found = {item["type"]: item for item in map(json.loads, out.splitlines())}
@@ -323,7 +325,7 @@ def test_refusals_in_json_are_on_stdout_too(shared_with, stdin_pipe, capsys):
 
 def test_help_is_for_people_and_not_data(shared_with, stdin_pipe, capsys):
     stdin_pipe(b"help\n")
-    run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False)
+    run_lines(shared_with(), ALICE, NO_BOUNDS, stay=False)
     out, err = shown(capsys)
     assert out == []
     assert any("send USER MESSAGE" in line for line in err)
@@ -331,7 +333,7 @@ def test_help_is_for_people_and_not_data(shared_with, stdin_pipe, capsys):
 
 def test_nothing_after_quit_is_carried_out(shared_with, stdin_pipe, capsys):
     stdin_pipe(b"echo one\nquit\necho two\n", end=False)
-    assert run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False) == Status.DONE
+    assert run_lines(shared_with(), ALICE, NO_BOUNDS, stay=False) == Status.DONE
     assert shown(capsys)[0] == ["alice: one"]
 
 
@@ -345,7 +347,7 @@ def test_a_long_input_is_shown_to_its_last_line(
     count = 10_000
     lines = b"".join(b"echo %d\n" % number for number in range(count))
     writing = in_thread(lambda: stdin_pipe(lines))
-    assert run_lines(shared_with(), "alice", WITHIN, NO_BOUNDS, stay=False) == Status.DONE
+    assert run_lines(shared_with(), ALICE, NO_BOUNDS, stay=False) == Status.DONE
     writing.result()
     assert shown(capsys)[0] == [f"alice: {number}" for number in range(count)]
 
@@ -362,7 +364,7 @@ def test_staying_goes_on_until_its_count(shared_with, house, stdin_pipe, capsys,
                     bob.send("alice", text)
 
         answering = in_thread(answers)
-        status = run_lines(shared_with(), "alice", WITHIN, Bounds(3, WITHIN, None), stay=True)
+        status = run_lines(shared_with(), ALICE, Bounds(3, WITHIN, None), stay=True)
         answering.result()
     assert status == Status.DONE
     lines = [line for line in shown(capsys)[0] if not line.startswith("*")]
@@ -373,13 +375,13 @@ def test_staying_goes_on_until_its_count(shared_with, house, stdin_pipe, capsys,
 def test_staying_tells_when_time_was_up_first(shared_with, stdin_pipe):
     stdin_pipe(b"")
     bounds = Bounds(3, 0.05, None)
-    assert run_lines(shared_with(), "alice", WITHIN, bounds, stay=True) == Status.OUT_OF_TIME
+    assert run_lines(shared_with(), ALICE, bounds, stay=True) == Status.OUT_OF_TIME
 
 
 def test_a_refusal_is_remembered_while_staying(shared_with, stdin_pipe):
     stdin_pipe(b"nonsense\n")
     bounds = Bounds(None, None, 0.05)
-    assert run_lines(shared_with(), "alice", WITHIN, bounds, stay=True) == Status.REFUSED
+    assert run_lines(shared_with(), ALICE, bounds, stay=True) == Status.REFUSED
 
 
 # --- at a terminal ------------------------------------------------------------------------
@@ -388,7 +390,7 @@ def test_a_refusal_is_remembered_while_staying(shared_with, stdin_pipe):
 def test_a_person_is_let_in_and_out(shared_with, monkeypatch, capsys):
     typed = iter(["echo hi", "quit"])
     monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    assert receiving.run_interactive(shared_with(), "alice", WITHIN) == Status.DONE
+    assert receiving.run_interactive(shared_with(), ALICE) == Status.DONE
     assert "joined as alice" in capsys.readouterr().out
 
 

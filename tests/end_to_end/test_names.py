@@ -4,6 +4,14 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
+
+@pytest.fixture
+def stranger(tmp_path):
+    """The environment of somebody else, who has other credentials."""
+    return {"CHATBROKER_DATA": str(tmp_path / "stranger")}
+
 
 def test_of_two_at_the_same_instant_exactly_one_gets_in(shell, broker, eventually):
     both = [shell.chat("join", "alice", at=broker) for _ in "12"]
@@ -15,7 +23,7 @@ def test_of_two_at_the_same_instant_exactly_one_gets_in(shell, broker, eventuall
     assert joined.finish().status == 0
 
 
-def test_a_second_alice_is_refused_in_words(shell, broker):
+def test_a_second_alice_is_refused_in_words(shell, broker, stranger):
     first = shell.chat("join", "alice", at=broker)
     first.type("info")
     first.shows("online: alice")
@@ -23,17 +31,66 @@ def test_a_second_alice_is_refused_in_words(shell, broker):
         f"chat: name 'alice' is taken on {broker.address}; "
         "choose another, or see who is on with 'chat info'\n"
     )
-    others = shell.run_all(
-        ["join", "alice"],
-        ["join", "ALICE"],
-        ["echo", "hi", "--as", "alice"],
-        ["listen", "--as", "alice"],
-        at=broker,
-    )
+    others = [
+        shell.run(*command, at=broker, env=stranger)
+        for command in (
+            ["join", "alice"],
+            ["join", "ALICE"],
+            ["echo", "hi", "--as", "alice"],
+            ["listen", "--as", "alice"],
+        )
+    ]
     assert others == [(4, "", taken)] * 4
     first.type("echo still here")
     first.shows("still here")
     assert first.finish().status == 0
+
+
+def test_alice_is_alice_in_every_terminal(shell, broker):
+    first = shell.chat("join", "alice", at=broker)
+    first.type("info")
+    first.shows("online: alice")
+    again = shell.run("join", "Alice", at=broker)
+    words = f"chat: 'alice' is already joined on {broker.address}; --attach shares it\n"
+    assert again == (4, "", words)
+    beside = shell.chat("join", "alice", "--attach", at=broker)
+    beside.type("info")
+    beside.shows("online: alice")
+    listener = shell.chat("listen", "--as", "alice", "--count", "1", at=broker)
+    listener.says("listening")
+    assert shell.run("send", "alice", "a note", "--as", "alice", at=broker).status == 0
+    for alice in (first, beside):
+        alice.shows("alice -> alice: a note")
+        assert alice.finish().status == 0
+    assert "alice -> alice: a note" in listener.wait().out
+
+
+def test_who_is_at_another_broker_is_not_joined_at_this_one(shell, broker, chatbrokers):
+    first = shell.chat("join", "alice", at=broker)
+    first.type("info")
+    first.shows("online: alice")
+    assert shell.run("join", "alice", at=chatbrokers.start()).status == 0
+    assert first.finish().status == 0
+
+
+def test_a_killed_join_leaves_no_lock(shell, broker):
+    first = shell.chat("join", "alice", at=broker)
+    first.type("info")
+    first.shows("online: alice")
+    first.kill()
+    assert shell.run("join", "alice", input="echo again\n", at=broker).status == 0
+
+
+def test_a_home_that_cannot_be_written_is_told_of(shell, broker, tmp_path):
+    (tmp_path / "file").write_text("")
+    variables = {"CHATBROKER_DATA": str(tmp_path / "file")}
+    refused = shell.run("join", "alice", at=broker, env=variables)
+    assert (refused.status, refused.out) == (1, "")
+    assert refused.err.startswith(f"chat: cannot keep the identity in {tmp_path / 'file'}/")
+    assert "set CHATBROKER_DATA to a folder" in refused.err
+    # Who needs no name of their own needs no folder.
+    assert shell.run("echo", "hi", at=broker, env=variables).status == 0
+    assert shell.run("info", at=broker, env=variables).status == 0
 
 
 def test_the_name_of_someone_who_left_is_free_at_once(shell, chatbrokers):
@@ -51,19 +108,19 @@ def test_the_name_of_someone_who_was_killed_is_free_after_the_grace(shell, broke
     assert (again.status, again.out, again.err) == (0, "* online: alice\n", "")
 
 
-def test_a_stopped_owner_that_lost_the_name_is_told_so(shell, broker):
+def test_a_stopped_owner_that_lost_the_name_is_told_so(shell, broker, stranger):
     first = shell.chat("join", "alice", at=broker)
     first.type("echo hello")
     first.shows("hello")
     first.signal(signal.SIGSTOP)
     second = None
     for _ in range(100):
-        second = shell.chat("join", "alice", at=broker)
+        second = shell.chat("join", "alice", at=broker, env=stranger)
         second.type("info")
         second.end_input()
         if second.wait().status == 0:
             break
-    holder = shell.chat("join", "alice", at=broker)
+    holder = shell.chat("join", "alice", at=broker, env=stranger)
     holder.type("info")
     holder.shows("online: alice")
     first.signal(signal.SIGCONT)

@@ -1,0 +1,212 @@
+"""Who a user is at one broker: the credential that proves it, in a file of one's own.
+
+    …/chatbroker/identities/127.0.0.1_5555/alice        {"credential": …, "session": …}
+    …/chatbroker/identities/127.0.0.1_5555/.alice.lock  held while alice is joined
+
+The file is written whole or not at all, and one that is there is never written over by a new
+credential: who loses the credential loses the name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from ..command.folders import data_folder
+from ..wire.errors import BadName
+from ..wire.limits import ID_LENGTH
+from ..wire.names import canonical_name
+from .address import parse_address
+from .errors import IdentityError, NameRefused, UsageError
+
+
+class _Kept(NamedTuple):
+    """What the file says."""
+
+    credential: bytes
+    session: bytes
+    """Empty, if nobody has joined yet."""
+
+
+class Identity:
+    """A user at a broker, from `Identity.of`.  For `Client(…, identity=…)`."""
+
+    def __init__(self, broker: str, name: str, path: Path, kept: _Kept) -> None:
+        self.broker = broker
+        self.name = name
+        self.path = path
+        self.credential = kept.credential
+        """What proves that one is this user.  Keep it secret."""
+        self.previous = kept.session
+        """The id of the session that was joined last, or empty.  When `lock` gave True, that
+        session is dead for certain."""
+        self._lock: int | None = None
+
+    @classmethod
+    def of(cls, broker: str, name: str) -> Identity:
+        """The identity that is kept for *name* at *broker*; a new one, if there is none.
+
+        Several processes that ask at once get the same.  Raises UsageError for an address
+        that is none, NameRefused for a name that is none, IdentityError.
+        """
+        host, port = parse_address(broker)
+        try:
+            name = canonical_name(name)
+        except BadName as error:
+            raise NameRefused(error.code.value, str(error)) from None
+        path = data_folder() / "identities" / f"{_plain(host)}_{port}" / name
+        return cls(broker, name, path, _read(path) or _create(path))
+
+    @property
+    def locked(self) -> bool:
+        """Whether this process is the one that has joined, as `lock` found."""
+        return self._lock is not None
+
+    def lock(self) -> bool:
+        """Takes the identity for this process, until it ends or calls `unlock`; False if
+        another process has it.  Raises IdentityError."""
+        if self._lock is not None:
+            return True
+        # A file of its own: the other one is replaced by `remember`, and a lock on what was
+        # replaced keeps nobody out.  No name begins with a dot.
+        path = self.path.with_name(f".{self.path.name}.lock")
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise _cannot("lock", path, error) from None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Whoever had the lock until now may have joined since the file was read.
+            kept = _read(self.path) or _create(self.path)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        except OSError as error:
+            os.close(descriptor)
+            raise _cannot("lock", path, error) from None
+        except IdentityError:
+            os.close(descriptor)
+            raise
+        self.credential, self.previous = kept
+        self._lock = descriptor
+        return True
+
+    def unlock(self) -> None:
+        """Lets others lock it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def remember(self, session: bytes) -> None:
+        """Notes the session that now joins, for the process after this one.
+
+        `previous` stays what it was.  Raises IdentityError; UsageError without the lock."""
+        if self._lock is None:
+            raise UsageError("an identity must be locked before a session is remembered")
+        beside = _write_beside(self.path, _Kept(self.credential, session))
+        try:
+            beside.replace(self.path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise _cannot("keep", self.path, error) from None
+
+
+def _plain(host: str) -> str:
+    """*host* as part of a file's name: one for all spellings that surely mean the same."""
+    with suppress(ValueError):  # Not an IP address, so a name.
+        host = ip_address(host).compressed
+    return quote(host.lower(), safe="")
+
+
+def _read(path: Path) -> _Kept | None:
+    """What is kept at *path*; None if there is nothing.  Raises IdentityError."""
+    try:
+        text = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None  # The latter is told when it is to be made.
+    except OSError as error:
+        words = f"cannot read the identity of {path.name!r} in {path}: {_reason(error)}"
+        raise IdentityError(f"{words}; make the file readable for you") from None
+    try:
+        found = json.loads(text)
+        kept = _Kept(bytes.fromhex(found["credential"]), bytes.fromhex(found["session"]))
+    except (ValueError, TypeError, LookupError, RecursionError):
+        kept = _Kept(b"", b"")
+    if len(kept.credential) != ID_LENGTH or len(kept.session) not in (0, ID_LENGTH):
+        # Whoever made another in its place would take the name from its owner.
+        raise IdentityError(
+            f"the identity of {path.name!r} in {path} is broken; put a copy of it in its place, "
+            "or remove it and choose another name"
+        )
+    return kept
+
+
+def _create(path: Path) -> _Kept:
+    """Makes the file, unless another process is first; what is kept then."""
+    try:
+        # mkdir(parents=True) would give only the last one the mode.
+        folder = path.parent
+        folder.parent.parent.parent.mkdir(parents=True, exist_ok=True)
+        for made in (folder.parent.parent, folder.parent, folder):
+            made.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise _cannot("keep", path, error) from None
+    beside = _write_beside(path, _Kept(os.urandom(ID_LENGTH), b""))
+    try:
+        # Not a rename, which would write over what another process put there meanwhile.
+        with suppress(FileExistsError):
+            os.link(beside, path)
+        _sync_folder(folder)
+    except OSError as error:
+        raise _cannot("keep", path, error) from None
+    finally:
+        beside.unlink(missing_ok=True)
+    kept = _read(path)
+    if kept is None:
+        raise IdentityError(f"the identity of {path.name!r} in {path} was removed; try again")
+    return kept
+
+
+def _write_beside(path: Path, kept: _Kept) -> Path:
+    """Writes *kept* to a file beside *path*, and has it on disk.  Raises IdentityError."""
+    beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
+    text = json.dumps({"credential": kept.credential.hex(), "session": kept.session.hex()})
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text + "\n")
+                file.flush()
+                # Else a power cut could leave an empty file where the credential was.
+                os.fsync(descriptor)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise _cannot("keep", path, error) from None
+    return beside
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _cannot(verb: str, path: Path, error: OSError) -> IdentityError:
+    return IdentityError(
+        f"cannot {verb} the identity in {path}: {_reason(error)}; "
+        "set CHATBROKER_DATA to a folder that you can write to"
+    )

@@ -1,0 +1,19 @@
+"""The folders of the platform that both commands keep things in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def data_folder() -> Path:
+    """Where the platform keeps a user's data: …/chatbroker.
+
+    The variable CHATBROKER_DATA names another folder."""
+    named = os.environ.get("CHATBROKER_DATA")
+    if named:
+        return Path(named)
+    # Here, because --help and shell completion need no folder.
+    from platformdirs import user_data_path
+
+    return user_data_path("chatbroker", appauthor=False)
