@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where identities and data are kept: not in the home of whoever runs the tests.
+
+    One for the session, as brokers are shared: who is alice in one test is alice in the next.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CHATBROKER_DATA", str(tmp_path_factory.mktemp("home") / "data"))
+        yield
+
+
+@pytest.fixture
 def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where identities and data are kept: not in the home of whoever runs the tests."""
+    """A folder for identities and data of the test's own."""
     folder = tmp_path / "data"
     monkeypatch.setenv("CHATBROKER_DATA", str(folder))
     return folder

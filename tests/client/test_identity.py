@@ -16,6 +16,8 @@ from chatbroker.client.identity import Identity
 BROKER = "tcp://127.0.0.1:5555"
 SESSION = b"session-of-alice"
 
+pytestmark = pytest.mark.usefixtures("data_folder")
+
 
 def alice(broker=BROKER):
     return Identity.of(broker, "alice")

@@ -198,7 +198,7 @@ class Shell:
         self.env = kept | {
             "PATH": f"{COMMANDS}{os.pathsep}{os.environ['PATH']}",
             "CHATBROKER_CONFIG": str(folder / "no-config.toml"),
-            "CHATBROKER_DATA": str(folder / "data"),
+            "CHATBROKER_DATA": os.environ["CHATBROKER_DATA"],
             "PYTHONWARNINGS": "error",
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",

@@ -69,14 +69,32 @@ def test_a_script_joins_says_its_lines_and_leaves(shell, broker):
     ]
 
 
-def test_a_line_to_somebody_absent_is_refused_and_the_rest_is_done(shell, broker):
-    alice = shell.run("join", "alice", input="info\nsend bob hi\necho hello\n", at=broker)
+def test_a_line_to_nobody_is_refused_and_the_rest_is_done(shell, broker):
+    alice = shell.run("join", "alice", input="info\nsend nobody hi\necho hello\n", at=broker)
     assert alice.status == 6
-    assert alice.err == "chat: line 2: no such user: bob\n"
+    assert alice.err == "chat: line 2: no such user: nobody\n"
     assert sorted(without_times(alice.out).splitlines()) == [
         "* online: alice",
         "[…] alice: hello",
     ]
+
+
+def test_a_line_to_somebody_who_is_away_waits_for_them(shell, broker):
+    assert shell.run("join", "bob", at=broker).status == 0
+    alice = shell.run("join", "alice", input="send bob hi\nsend bob again\n", at=broker)
+    assert (alice.status, alice.err) == (0, "chat: line 1: bob is away; he will get it\n")
+    told = shell.run("send", "bob", "and this", "--as", "alice", at=broker)
+    assert told == (0, "", "chat: bob is away; he will get it\n")
+    told = shell.run("send", "bob", "{}", "--as", "alice", "--json", at=broker)
+    assert (told.status, told.err) == (0, "")
+    assert told.out == '{"type":"accepted","line":1,"away":true}\n'
+    bob = shell.run(
+        "listen", "--as", "bob", "--count", "4", "--format", "{from}: {text}", at=broker
+    )
+    assert bob.out == "alice: hi\nalice: again\nalice: and this\nalice: {}\n"
+    # What was shown is read.
+    again = shell.run("listen", "--as", "bob", "--for", "0.2", at=broker)
+    assert (again.status, again.out) == (0, "")
 
 
 def test_two_brokers_side_by_side_never_mix(shell, chatbrokers):
