@@ -87,7 +87,8 @@ class _Unstored(NamedTuple):
     """A turn that the journal does not have yet."""
 
     commit: Commit
-    said: list[tuple[Log, User | None, list[Row]]]
+    effects: list[Effect]
+    """What is to be told when it has."""
 
 
 class Broker:
@@ -174,22 +175,25 @@ class Broker:
         so.  Only then does silence mean anything.
         """
         if self._unstored is None:
-            self._door.expire(all_heard)
-            self._door.admit_waiting()
-            said = self._said.take(self._clock.time)
-            rows = [row for _, _, rows in said for row in rows]
-            commit = self._registry.take_commit(rows, self._journal.durable)
-            self._unstored = _Unstored(commit, said)
-        commit, said = self._unstored
+            self._unstored = self._close(all_heard)
+        commit, effects = self._unstored
         if any(commit):
             try:
                 self._journal.commit(commit)
             except CannotStore as error:
                 return self._hold(str(error))
         self._unstored = None
-        resumed = self._resume() if self._held_because else []
-        self._apply(said)
-        return resumed + self._out.take()
+        return self._resume() + effects if self._held_because else effects
+
+    def _close(self, all_heard: bool) -> _Unstored:
+        """Ends the turn: what it wants stored, and what to tell then."""
+        self._door.expire(all_heard)
+        self._door.admit_waiting()
+        said = self._said.take(self._clock.time)
+        rows = [row for _, _, rows in said for row in rows]
+        commit = self._registry.take_commit(rows, self._journal.durable)
+        self._tell(said)
+        return _Unstored(commit, self._out.take())
 
     @property
     def held(self) -> bool:
@@ -229,8 +233,8 @@ class Broker:
             self._untidy = False
             self._out.note("cannot_tidy", because=str(error))
 
-    def _apply(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
-        """Pushes, then acknowledges what is stored."""
+    def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
+        """Pushes what was said, then acknowledges it."""
         for on, name in self._registry.take_changes():
             self._out.publish(PRESENCE_TOPIC, Presence(on, name, self._clock.time))
             self._out.note("joined" if on else "left", user=name)
@@ -256,8 +260,6 @@ class Broker:
     def shutdown(self) -> list[Effect]:
         """Commits what is pending, if that can be, and says goodbye to everyone."""
         effects = self.commit(all_heard=False)
-        if self.held:
-            self._out.take()  # Nothing of it is stored, so nothing is told.
         goodbye = Farewell(Code.SHUTTING_DOWN.value, "the broker is shutting down")
         for session in self._registry.live():
             self._out.reply(session.identity, goodbye)
