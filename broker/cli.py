@@ -6,14 +6,49 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
+from ..command.quantities import parse_duration, parse_size
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .config import Config, StartError
+from .database import SYNC
+from .journal import JournalError
+
+FOREVER = 1000 * 365 * 86400.0
+"""Seconds."""
+
+
+class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # Newer click has one.
+    """A number with a unit, or a word for no bound, which gives None."""
+
+    def __init__(
+        self, name: str, unbounded: str, parse: Callable[[str], float | None], example: str
+    ) -> None:
+        self.name = name
+        self._unbounded = unbounded
+        self._parse = parse
+        self._example = example
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        if value is None or value == self._unbounded:
+            return None
+        found = value if isinstance(value, int | float) else self._parse(value)
+        if found is None or found <= 0:
+            words = f"{value!r} is no {self.name} such as {self._example}, nor {self._unbounded!r}"
+            self.fail(words, param, ctx)
+        return found
+
+
+DURATION = _Quantity("duration", "forever", parse_duration, "90s, 12h or 30d")
+SIZE = _Quantity("size", "unlimited", parse_size, "500MB or 1GB")
 
 
 @click.group(
@@ -55,13 +90,45 @@ def chatbroker() -> None:
     "--data-dir",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="CHATBROKER_DATA_DIR",
-    help="Folder for the data.  Not supported yet: this version keeps messages in memory.",
+    help="Folder for the data.  [default: one by port in the platform's data folder]",
 )
 @click.option(
     "--memory",
     is_flag=True,
     envvar="CHATBROKER_MEMORY",
-    help="Keep messages in memory only (this version always does).",
+    help="Keep everything in memory only: it is gone with the broker.",
+)
+@click.option(
+    "--sync",
+    type=click.Choice(list(SYNC)),
+    default="full",
+    show_default=True,
+    envvar="CHATBROKER_SYNC",
+    help="What is on disk when a message is acknowledged.",
+)
+@click.option(
+    "--keep",
+    type=DURATION,
+    default="30d",
+    show_default=True,
+    envvar="CHATBROKER_KEEP",
+    help="Messages older than this go; 'forever' keeps them.",
+)
+@click.option(
+    "--keep-bytes",
+    type=SIZE,
+    default="1GB",
+    show_default=True,
+    envvar="CHATBROKER_KEEP_BYTES",
+    help="When messages take more, the oldest of the largest logs go; or 'unlimited'.",
+)
+@click.option(
+    "--claim-ttl",
+    type=DURATION,
+    default="30d",
+    show_default=True,
+    envvar="CHATBROKER_CLAIM_TTL",
+    help="A name whose user is away for longer is free again; or 'forever'.",
 )
 @click.option(
     "--ready-file",
@@ -85,6 +152,10 @@ def run(
     pub_port: int | None,
     data_dir: Path | None,
     memory: bool,
+    sync: str,
+    keep: float | None,
+    keep_bytes: int | None,
+    claim_ttl: float | None,
     ready_file: Path | None,
     verbose: bool,
     heartbeat: float,
@@ -95,19 +166,31 @@ def run(
 
     Example: chatbroker run --port 5555
     """
-    if data_dir is not None:
-        raise click.UsageError("--data-dir: this version keeps messages in memory only")
+    if memory and data_dir is not None:
+        raise click.UsageError("give --data-dir or --memory, not both")
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
     )
     # Here, so that --help does not wait for ZeroMQ to load.
-    from .memory_journal import MemoryJournal
     from .server import Server
 
-    config = Config(host.strip("[]"), port, pub_port, heartbeat, lease, grace)
-    server = Server(config, lambda port: MemoryJournal())
+    config = Config(
+        host.strip("[]"),
+        port,
+        pub_port,
+        heartbeat,
+        lease,
+        grace,
+        FOREVER if claim_ttl is None else claim_ttl,
+        memory,
+        data_dir,
+        sync,
+        keep,
+        keep_bytes,
+    )
+    server = Server(config)
 
     def forget_ready() -> None:
         if ready_file is not None:
@@ -138,7 +221,7 @@ def _write_ready_file(path: Path, broker: str, pub: str) -> None:
 
 
 def _explain(error: Exception) -> tuple[Status, str] | None:
-    return (Status.FAILURE, str(error)) if isinstance(error, StartError) else None
+    return (Status.FAILURE, str(error)) if isinstance(error, StartError | JournalError) else None
 
 
 def main() -> None:

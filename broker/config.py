@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -22,6 +23,15 @@ class Config(NamedTuple):
     grace: float = 3.0
     claim_ttl: float = 30 * 86400.0
     """A claim of a name lapses when nobody held it for so long."""
+    memory: bool = False
+    """Keep nothing on disk."""
+    data_dir: Path | None = None
+    """None: the one of the port."""
+    sync: str = "full"
+    keep: float | None = 30 * 86400.0
+    """Messages older than so long may go; None: none may for that."""
+    keep_bytes: int | None = 1_000_000_000
+    """What messages may take on disk; None: any amount."""
 
     def pub_port_for(self, port: int) -> int:
         """The port to publish on when listening on *port*.  Raises StartError."""

@@ -25,6 +25,7 @@ import zmq
 from ..wire.errors import Code
 from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
+from . import opening
 from .config import Config, StartError
 from .core import Broker
 from .descriptors import Descriptors
@@ -105,11 +106,15 @@ def _seed_routing_ids() -> None:
 class Server:
     """One broker on its two sockets.
 
-    Binds when made, then opens its journal: *open_journal* gets the port, by which brokers keep
-    their data apart.  Raises StartError or JournalError if it cannot.
+    Binds when made, then opens its journal: brokers keep their data apart by port.  Raises
+    StartError or JournalError if it cannot.
     """
 
-    def __init__(self, config: Config, open_journal: Callable[[int], Journal]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        open_journal: Callable[[Config, int], Journal] = opening.open_journal,
+    ) -> None:
         _seed_routing_ids()
         self._descriptors = Descriptors()
         self._context = zmq.Context()
@@ -119,7 +124,7 @@ class Server:
             self._pub = self._bind(
                 zmq.PUB, PUB_OPTIONS, config.host, config.pub_port_for(self.port)
             )
-            self._journal = open_journal(self.port)
+            self._journal = open_journal(config, self.port)
         except BaseException:
             self._context.destroy(linger=0)
             raise

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .errors import (
@@ -20,7 +21,7 @@ from .errors import (
     UsageError,
 )
 from .escape import escape
-from .options import SECONDS, Shared, parse_duration, shared_options, stronger
+from .options import SECONDS, Shared, shared_options, stronger
 
 # What a command needs of the client package is imported where it is used: --help and shell
 # completion need not wait for ZeroMQ to load.

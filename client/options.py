@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -125,15 +124,3 @@ def _find(context: click.Context, name: str) -> tuple[Any, int]:
             best = value, _RANKS.index(source)
         at = at.parent
     return best
-
-
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|[smhdw]))+")
-
-
-def parse_duration(text: str) -> float | None:
-    """The seconds in a duration such as ``90s``, ``1h30m`` or ``2d``; None if it is none."""
-    if not _DURATION.fullmatch(text):
-        return None
-    parts = re.findall(r"([0-9.]+)(ms|[smhdw])", text)
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)

@@ -106,7 +106,7 @@ def servers(monkeypatch):
     made = []
 
     def make(**config):
-        server = Server(Config(**({"port": 0} | config)), lambda port: MemoryJournal())
+        server = Server(Config(**({"port": 0} | config)), lambda config, port: MemoryJournal())
         server.thread = None
         made.append(server)
         return server

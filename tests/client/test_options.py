@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from chatbroker.client.options import Shared, parse_duration, shared_options
+from chatbroker.client.options import Shared, shared_options
 from chatbroker.command.run import CommandGroup
 
 
@@ -163,27 +163,3 @@ def test_a_timeout_that_is_no_number_is_a_usage_error(chat):
 
 def test_who_joins_is_an_argument_and_no_option(chat):
     assert chat("join", "--as", "bob").exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("90s", 90),
-        ("10m", 600),
-        ("1h30m", 5400),
-        ("2d", 172_800),
-        ("1w", 604_800),
-        ("250ms", 0.25),
-        ("1.5h", 5400),
-        ("0s", 0),
-    ],
-)
-def test_durations(text, seconds):
-    assert parse_duration(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "90", "s", "-1s", "1 h", "1H", "1h30", ".5h", "1.h", "1h ", "all", "１h", "1e3s"]
-)
-def test_what_is_no_duration(text):
-    assert parse_duration(text) is None

@@ -1,0 +1,208 @@
+"""The file of a journal: its tables, how they came to be, and how it is opened.
+
+The tables::
+
+    bodies    the packed events of each row, in the order of commits
+    rows      which body holds which positions of which log; id = log << 40 | first position
+    turns     what the last commits changed in the other tables, until it is folded into them
+    logs      one line for each log, with its head and what retention left of it
+    users, sessions, meta
+
+Why it is cut so: docs/decisions.md, "The journal on disk".
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from .journal import CannotStore, JournalError
+
+FILE = "journal.db"
+"""Its name in a data folder."""
+
+PAGE = 8192
+"""Bytes.  A body of a busy turn takes few pages, and each page that is touched is written."""
+
+CHECKPOINT = 2000
+"""Pages of the write-ahead log after which SQLite copies them into the file, which takes some
+ten milliseconds; a larger log is fewer copies and a longer pause."""
+
+CACHE = 32 * 1024
+"""KiB of pages that SQLite keeps in memory."""
+
+SYNC = {"full": "FULL", "normal": "NORMAL", "off": "OFF"}
+"""What is on disk when a commit returns: all of it; all but for a power cut, which may undo
+the last commits; nothing that is certain but for a crash of the broker alone."""
+
+BUSY = 5000
+"""Milliseconds to wait for another process that writes, such as a checkpoint of a backup."""
+
+_FIRST = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID;
+CREATE TABLE logs(
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, head INTEGER NOT NULL,
+    lost INTEGER NOT NULL, size INTEGER NOT NULL, oldest INTEGER NOT NULL,
+    newest INTEGER NOT NULL, dropped INTEGER NOT NULL
+);
+CREATE TABLE rows(
+    id INTEGER PRIMARY KEY, prev INTEGER NOT NULL, events INTEGER NOT NULL,
+    time INTEGER NOT NULL, body INTEGER NOT NULL
+);
+CREATE TABLE bodies(id INTEGER PRIMARY KEY, refs INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE TABLE turns(id INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE users(
+    name TEXT PRIMARY KEY, proof BLOB NOT NULL, epoch BLOB NOT NULL, log TEXT NOT NULL,
+    claimed INTEGER NOT NULL, read INTEGER NOT NULL, created INTEGER NOT NULL,
+    seen INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE sessions(
+    id BLOB PRIMARY KEY, user TEXT NOT NULL, born INTEGER NOT NULL, cseq INTEGER NOT NULL,
+    outcomes BLOB NOT NULL, exclusive INTEGER NOT NULL, hears INTEGER NOT NULL,
+    holding INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX sessions_of ON sessions(user);
+"""
+
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_FIRST,)
+"""Each takes the tables from one version to the next; never changed once released."""
+
+VERSION = len(MIGRATIONS)
+
+
+def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
+    """The database at *path*, to write to; made, or brought up to date, if need be.
+
+    Raises JournalError, of which CannotStore if it may do later.
+    """
+    try:
+        if not path.exists():
+            # Before SQLite does, with whatever rights the umask leaves.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = sqlite3.connect(path, isolation_level=None, timeout=BUSY / 1000)
+    except (OSError, sqlite3.Error) as error:
+        raise JournalError(f"cannot open {path}: {_reason(error)}") from None
+    try:
+        # The first two take effect in a file without tables only.
+        for pragma in (
+            f"page_size={PAGE}",
+            "auto_vacuum=INCREMENTAL",
+            "journal_mode=WAL",
+            f"synchronous={SYNC[sync]}",
+            f"wal_autocheckpoint={CHECKPOINT}",
+            f"journal_size_limit={4 * CHECKPOINT * PAGE}",
+            f"cache_size=-{CACHE}",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        _migrate(db, path)
+    except sqlite3.Error as error:
+        db.close()
+        raise explain(error, path) from None
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """The database at *path*, to be read only; a broker may be writing to it.
+
+    Raises JournalError.
+    """
+    if not path.is_file():
+        raise JournalError(f"there is no journal at {path}")
+    try:
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY / 1000,
+        )
+        with closing(db.execute("PRAGMA user_version")) as found:
+            version = found.fetchone()[0]
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+    if version != VERSION:
+        db.close()
+        raise _other_version(path, version)
+    return db
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise _other_version(path, version)
+    for number, migration in enumerate(MIGRATIONS[version:], version + 1):
+        # One transaction each: a process that dies in the middle leaves the version before.
+        db.execute("BEGIN EXCLUSIVE")
+        try:
+            if isinstance(migration, str):
+                for statement in migration.split(";\n"):
+                    db.execute(statement)
+            else:
+                migration(db)
+            db.execute(f"PRAGMA user_version={number}")
+            db.execute("COMMIT")
+        except BaseException:
+            rollback(db)
+            raise
+
+
+def _other_version(path: Path, version: int) -> JournalError:
+    if version > VERSION:
+        return JournalError(
+            f"{path} is of version {version}, and this chatbroker knows versions up to {VERSION}; "
+            "upgrade chatbroker"
+        )
+    return JournalError(
+        f"{path} is of version {version}, and {VERSION} is wanted; "
+        "'chatbroker run' brings it up to date"
+    )
+
+
+def rollback(db: sqlite3.Connection) -> None:
+    """Ends a transaction that failed, unless SQLite has done so itself."""
+    if db.in_transaction:
+        db.execute("ROLLBACK")
+
+
+_FOR_NOW = {
+    sqlite3.SQLITE_FULL: "no space left on the disk",
+    sqlite3.SQLITE_IOERR: "the disk cannot be written or read",
+    sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
+    sqlite3.SQLITE_BUSY: "another process has it locked",
+    sqlite3.SQLITE_LOCKED: "it is locked",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_PERM: "permission denied",
+    sqlite3.SQLITE_NOMEM: "no memory left",
+}
+_FOR_GOOD = {
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is no database",
+    sqlite3.SQLITE_AUTH: "permission denied",
+}
+
+
+def explain(error: sqlite3.Error, path: Path) -> JournalError:
+    """What *error* means for an operator."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _FOR_NOW:
+        return CannotStore(f"{_FOR_NOW[code]}: {path}")
+    words = _FOR_GOOD.get(code, str(error))
+    hint = "; 'chatbroker check' tells more, and a backup can take its place"
+    return JournalError(f"cannot use {path}: {words}{hint if code in _FOR_GOOD else ''}")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def boot_id() -> bytes:
+    """What tells one start of this machine from another; empty where the system does not."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    except OSError:
+        return b""

@@ -1,0 +1,92 @@
+"""The folder in which one broker keeps its data."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+
+from ..command.folders import data_folder
+from .config import StartError
+
+log = logging.getLogger("chatbroker")
+
+LOCK = "lock"
+"""The name of the file whose lock says that a broker serves from its folder."""
+
+
+def folder_of(port: int) -> Path:
+    """Where the broker on *port* keeps its data, unless it is told otherwise."""
+    return data_folder() / f"broker-{port}"
+
+
+class DataFolder:
+    """A data folder, for this process alone.
+
+    It is made, with the folders above it, if it is not there; nobody but its owner may look
+    into it.  Raises StartError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            _make(path)
+            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileExistsError:
+            raise StartError(
+                f"data folder {path} is a file; give another with --data-dir"
+            ) from None
+        except OSError as error:
+            raise StartError(
+                f"cannot use data folder {path}: {error.strerror}; "
+                "give another with --data-dir, or keep nothing with --memory"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(self._lock, 20).decode(errors="replace").strip()
+            os.close(self._lock)
+            if not isinstance(error, BlockingIOError):
+                raise StartError(f"cannot lock data folder {path}: {error.strerror}") from None
+            by = f" (pid {holder})" if holder else ""
+            raise StartError(
+                f"data folder {path} is in use by another broker{by}; "
+                "stop it, or give another with --data-dir"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.write(self._lock, f"{os.getpid()}\n".encode())
+
+    def close(self) -> None:
+        """Lets others use it."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _make(path: Path) -> None:
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        # With parents=True only the last one would get the mode.
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if not path.is_dir():
+        raise FileExistsError(path)
+    if not missing and path.stat().st_mode & 0o077:
+        log.warning("folder path=%s is open to others; chmod 700 would close it", path)
+
+
+def in_use(path: Path) -> bool:
+    """Whether a broker serves from the data folder at *path*."""
+    try:
+        lock = os.open(path / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StartError(f"cannot look at data folder {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False

@@ -1,0 +1,425 @@
+"""A journal on disk, in one SQLite file.
+
+A commit appends: the bodies of its rows, and one record of all else that it changed.  The
+tables in which rows, heads, users and sessions are looked up take in many such records at once
+(``tail``).  Nothing that grows with the history is read when it is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from .database import boot_id, explain, open_journal_file, rollback
+from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
+from .log import Row
+from .retention import KeptLog, Retention
+from .tail import Tail, TailRow, Turn, pack_turn, unpack_turn
+
+POSITIONS = 40
+"""Bits of a row's id that hold the first position of its events; above are those of its log."""
+
+ROW_COST = 64
+"""Bytes that a row is reckoned to take beside its body."""
+
+EPOCH = 8
+
+
+class SqliteJournal:
+    """The journal in the file *path*, which no other process may write to.
+
+    *sync*: ``full``, ``normal`` or ``off``; what each may lose: docs/cli.md.
+    *keep*: milliseconds after which a message may go; None: never.
+    *keep_bytes*: what all messages may take; None: any amount.
+    *fresh* gives so many unpredictable bytes.
+    *release* is called when it is closed.
+
+    Raises JournalError.
+    """
+
+    durable = True
+
+    def __init__(
+        self,
+        path: Path,
+        sync: str = "full",
+        keep: int | None = None,
+        keep_bytes: int | None = None,
+        fresh: Callable[[int], bytes] = os.urandom,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._release = release
+        self._path = path
+        self._sync = sync
+        self._fresh = fresh
+        self._db = open_journal_file(path, sync)
+        self._logs: dict[str, KeptLog] = {}
+        self._free_ids: list[int] = []
+        self._next_body = self._next_turn = 1
+        self._tail = Tail()
+        self._retention = Retention(keep, keep_bytes)
+        self._shrink = False
+        """Whether retention may have left pages that nothing uses."""
+        self.commits = 0
+        """How many there were."""
+        self.events = 0
+        """How many they held."""
+
+    # --- opening --------------------------------------------------------------------------
+
+    def load(self, fresh: bytes) -> Kept:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            kept = self._load(fresh)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            rollback(self._db)
+            raise explain(error, self._path) from None
+        except ValueError as error:
+            rollback(self._db)
+            raise JournalError(f"cannot use {self._path}: {error}") from None
+        return kept
+
+    def _load(self, fresh: bytes) -> Kept:
+        read = self._db.execute
+        by_id: dict[int, KeptLog] = {}
+        for line in read("SELECT id, key, head, lost, size, oldest, newest, dropped FROM logs"):
+            log = KeptLog(*line)
+            by_id[log.id] = log
+            if log.dropped:
+                self._retention.drop(log)
+            else:
+                self._logs[log.key] = log
+                self._retention.add(log, 0)
+        self._free_ids = [id for id in range(1, self._retention.highest) if id not in by_id]
+        self._next_body = 1 + (read("SELECT max(id) FROM bodies").fetchone()[0] or 0)
+        self._take_up_turns(by_id)
+        users = {line[0]: UserRecord(*line) for line in read("SELECT * FROM users")}
+        sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
+        self._tail.overlay(users, sessions)
+        self._write_tail()
+        self._tail = Tail()
+        meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
+        epoch = self._epoch_of(meta, fresh)
+        if "epoch" in meta and epoch != meta["epoch"]:
+            users = {n: u._replace(epoch=self._fresh(EPOCH)) for n, u in users.items()}
+            lines = [(user.epoch, user.name) for user in users.values()]
+            self._db.executemany("UPDATE users SET epoch=? WHERE name=?", lines)
+        self._note(epoch=epoch, sync=self._sync.encode(), boot=boot_id(), open=b"1", copied=b"")
+        newest = max([log.newest for log in self._logs.values()], default=0)
+        seen = max([user.seen for user in users.values()], default=0)
+        heads = {key: log.head for key, log in self._logs.items()}
+        return Kept(epoch, max(newest, seen), heads, list(users.values()), list(sessions.values()))
+
+    def _take_up_turns(self, by_id: dict[int, KeptLog]) -> None:
+        """Reads what was committed and not folded by the process before."""
+        read = self._db.execute
+        for number, data in read("SELECT id, data FROM turns ORDER BY id").fetchall():
+            self._next_turn = number + 1
+            turn = unpack_turn(data)
+            for key in turn.dropped:
+                self._forget(key)
+            for id, prev, first, events, time, body in turn.rows:
+                (packed,) = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
+                row = TailRow(prev, first, events, time, body, packed)
+                self._take(by_id[id], row, _share(turn, body))
+            self._tail.add(turn)
+
+    def _epoch_of(self, meta: dict[str, bytes], fresh: bytes) -> bytes:
+        """The epoch of these data: a new one, if they may have gone back in time.
+
+        What readers know of positions would be wrong then: numbers are given a second time.
+        """
+        copied = meta.get("copied", b"") != b""
+        # A power cut may have undone commits, if they were not waited for.
+        unsure = meta.get("open") == b"1" and meta.get("sync") != b"full"
+        undone = unsure and meta.get("boot") != boot_id()
+        return fresh if copied or undone else meta.get("epoch", fresh)
+
+    def _note(self, **values: bytes) -> None:
+        self._db.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", list(values.items()))
+
+    # --- committing -----------------------------------------------------------------------
+
+    def commit(self, commit: Commit) -> None:
+        if not any(commit):
+            return
+        if self._tail.full:
+            self._fold()
+        db = self._db
+        logs, new = self._logs_of(commit)
+        bodies: list[tuple[int, int, bytes]] = []
+        rows: list[tuple[int, int, int, int, int, int]] = []
+        for row, log in zip(commit.rows, logs, strict=True):
+            if bodies and bodies[-1][2] == row.body:
+                # A conversation lies in the mailboxes of both, and is stored once.
+                id, refs, data = bodies[-1]
+                bodies[-1] = (id, refs + 1, data)
+            else:
+                bodies.append((self._next_body + len(bodies), 1, row.body))
+            rows.append((log.id, row.prev, row.first, row.events, row.time, bodies[-1][0]))
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            if new:
+                db.executemany(_INSERT_LOG, [log.line() for log in new])
+            if bodies:
+                db.executemany("INSERT INTO bodies VALUES(?, ?, ?)", bodies)
+            turn = (self._next_turn, pack_turn(commit, rows))
+            db.execute("INSERT INTO turns VALUES(?, ?)", turn)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            rollback(db)
+            # The same commit may come again, and finds all as it was.
+            for log in new:
+                self._free_ids.append(log.id)
+            raise explain(error, self._path) from None
+        self._stored(commit, new, logs, bodies, rows)
+
+    def _stored(
+        self,
+        commit: Commit,
+        new: list[KeptLog],
+        logs: list[KeptLog],
+        bodies: list[tuple[int, int, bytes]],
+        rows: list[tuple[int, int, int, int, int, int]],
+    ) -> None:
+        """Brings what is in memory up to date with what is on disk now."""
+        self.commits += 1
+        self._next_turn += 1
+        self._next_body += len(bodies)
+        for key in commit.dropped:
+            self._forget(key)
+        for log in new:
+            self._logs[log.key] = log
+        at = -1
+        for log, (_, prev, first, events, time, body) in zip(logs, rows, strict=True):
+            at += at < 0 or bodies[at][0] != body
+            _, refs, data = bodies[at]
+            self._take(log, TailRow(prev, first, events, time, body, data), refs)
+            self.events += events
+        self._tail.add(commit)
+
+    def _logs_of(self, commit: Commit) -> tuple[list[KeptLog], list[KeptLog]]:
+        """The log of each row, and those of them that are new."""
+        logs = []
+        new: dict[str, KeptLog] = {}
+        for row in commit.rows:
+            log = self._logs.get(row.log) or new.get(row.log)
+            if log is None:
+                id = self._free_ids.pop() if self._free_ids else self._next_id(len(new))
+                log = new[row.log] = KeptLog(id, row.log, row.prev, row.prev, 0, 0, 0, 0)
+            logs.append(log)
+        return logs, list(new.values())
+
+    def _next_id(self, more: int) -> int:
+        return 1 + more + self._retention.highest
+
+    def _take(self, log: KeptLog, row: TailRow, refs: int) -> None:
+        """Notes a row that was stored."""
+        self._tail.add_row(log.id, row)
+        log.head = row.first + row.events - 1
+        log.newest = row.time
+        if not log.size:
+            log.oldest = row.time
+        self._retention.add(log, ROW_COST + len(row.data) // refs)
+
+    def _forget(self, key: str) -> None:
+        log = self._logs.pop(key, None)
+        if log is not None:
+            log.dropped = 1
+            self._retention.drop(log)
+
+    # --- folding --------------------------------------------------------------------------
+
+    def _fold(self) -> None:
+        """Has the tables take in the tail.  Raises CannotStore, JournalError."""
+        if not self._tail.turns:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._write_tail()
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            rollback(self._db)
+            raise explain(error, self._path) from None
+        self._tail = Tail()
+
+    def _write_tail(self) -> None:
+        many, tail = self._db.executemany, self._tail
+        gone = [(name,) for name in tail.gone]
+        over = [(id,) for id, session in tail.sessions.items() if session is None]
+        many("DELETE FROM sessions WHERE user=?", gone)
+        many("DELETE FROM sessions WHERE id=?", over)
+        many("DELETE FROM users WHERE name=?", gone)
+        many("INSERT OR REPLACE INTO users VALUES(?,?,?,?,?,?,?,?)", tail.users.values())
+        sessions = [session for session in tail.sessions.values() if session is not None]
+        many("INSERT OR REPLACE INTO sessions VALUES(?,?,?,?,?,?,?,?)", sessions)
+        rows = [
+            (id << POSITIONS | row.first, row.prev, row.events, row.time, row.body)
+            for id, rows in sorted(tail.rows.items())
+            for row in rows
+        ]
+        many("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", rows)
+        many(_UPDATE_LOG, [log.values() for log in self._retention.take_changed()])
+        self._db.execute("DELETE FROM turns")
+
+    # --- reading --------------------------------------------------------------------------
+
+    def fetch(self, log: str, after: int, budget: int) -> Page:
+        kept = self._logs.get(log)
+        if kept is None:
+            return Page(0, 0, ())
+        missed_upto = kept.lost if kept.lost > after else 0
+        rows: list[Row] = []
+        try:
+            for prev, first, events, time, body in self._rows_after(kept, max(after, kept.lost)):
+                if rows and len(body) > budget:
+                    break
+                rows.append(Row(log, prev, first, events, time, body))
+                budget -= len(body)
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from None
+        return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
+
+    def _rows_after(self, log: KeptLog, after: int) -> Iterator[tuple[int, int, int, int, bytes]]:
+        """The rows with events after *after*, in order: those of the tables, then the tail."""
+        tail = self._tail.rows.get(log.id, ())
+        base = log.id << POSITIONS
+        if not tail or tail[0].prev > after:
+            # Also the row that begins at or before the first wanted event.
+            found = self._db.execute(
+                "SELECT max(id) FROM rows WHERE id BETWEEN ? AND ?", (base, base | after + 1)
+            ).fetchone()
+            lines = self._db.execute(
+                "SELECT rows.id, prev, events, time, data FROM rows JOIN bodies ON "
+                "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id",
+                (found[0] or base, base | (1 << POSITIONS) - 1),
+            )
+            for id, prev, events, time, data in lines:
+                first = id - base
+                if first + events - 1 > after:
+                    yield prev, first, events, time, data
+        for row in tail:
+            if row.first + row.events - 1 > after:
+                yield row.prev, row.first, row.events, row.time, row.data
+
+    def position_at(self, log: str, time: int) -> int:
+        kept = self._logs.get(log)
+        if kept is None:
+            return 0
+        try:
+            return self._position_at(kept, time)
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from None
+
+    def _position_at(self, log: KeptLog, time: int) -> int:
+        tail = self._tail.rows.get(log.id, ())
+        end = tail[0].prev if tail else log.head
+        base = log.id << POSITIONS
+        # Times never fall within a log, so positions can be halved by them: the event at *low*
+        # is too early, the one at *high* is not, or is past the end.
+        low, high = log.lost, end + 1
+        while low + 1 < high:
+            first, events, when = self._db.execute(
+                "SELECT id, events, time FROM rows WHERE id <= ? ORDER BY id DESC LIMIT 1",
+                (base | (low + high) // 2,),
+            ).fetchone()
+            if when < time:
+                low = first - base + events - 1
+            else:
+                high = first - base
+        if high <= end:
+            return high - 1
+        return next((row.prev for row in tail if row.time >= time), log.head)
+
+    # --- keeping within bounds ------------------------------------------------------------
+
+    def tidy(self, time: int) -> bool:
+        self._retention.look(time)
+        task = self._retention.task()
+        if task is None:
+            return self._give_back()
+        self._fold()
+        log, wanted = task
+        base = log.id << POSITIONS
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            lines = self._db.execute(
+                "SELECT rows.id, events, time, body, length(data), refs FROM rows JOIN bodies ON "
+                "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id LIMIT ?",
+                (base, base | (1 << POSITIONS) - 1, self._retention.STEP + 1),
+            ).fetchall()
+            going = []
+            left = log.size
+            lost = log.lost
+            for id, events, when, body, size, refs in lines[: self._retention.STEP]:
+                if not wanted(when, left):
+                    break
+                going.append((id, body))
+                left = max(left - ROW_COST - size // refs, 0)
+                lost = id - base + events - 1
+            stays = lines[len(going)] if len(lines) > len(going) else None
+            self._delete(going)
+            ends = stays is None and bool(log.dropped)
+            if ends:
+                self._db.execute("DELETE FROM logs WHERE id=?", (log.id,))
+            else:
+                after = KeptLog(*log.line())
+                after.lost, after.size = lost, left if stays else 0
+                after.oldest = stays[2] if stays else log.newest
+                self._db.execute(_UPDATE_LOG, after.values())
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            rollback(self._db)
+            raise explain(error, self._path) from None
+        self._shrink = True
+        if ends:
+            self._retention.ended(log)
+            self._free_ids.append(log.id)
+        else:
+            done = len(going) < self._retention.STEP
+            self._retention.went(log, lost, after.size, after.oldest, done)
+        return True
+
+    def _delete(self, rows: list[tuple[int, int]]) -> None:
+        many = self._db.executemany
+        many("DELETE FROM rows WHERE id=?", [(id,) for id, _ in rows])
+        bodies = [(body,) for _, body in rows]
+        many("UPDATE bodies SET refs = refs - 1 WHERE id=?", bodies)
+        many("DELETE FROM bodies WHERE id=? AND refs <= 0", bodies)
+
+    def _give_back(self) -> bool:
+        """Gives some of the pages that nothing uses back to the system; whether there are more."""
+        if not self._shrink:
+            return False
+        read = self._db.execute
+        try:
+            (free,) = read("PRAGMA freelist_count").fetchone()
+            (pages,) = read("PRAGMA page_count").fetchone()
+            if free < 256 or free < pages // 10:
+                self._shrink = False
+                return False
+            read("PRAGMA incremental_vacuum(64)").fetchall()
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from None
+        return True
+
+    def close(self) -> None:
+        # What was committed is in the file, and the next start would take it up from there.
+        with closing(self._db), suppress(sqlite3.Error, JournalError):
+            self._fold()
+            self._note(open=b"0")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._release()
+
+
+def _share(turn: Turn, body: int) -> int:
+    """How many rows of *turn* share *body*."""
+    return sum([row[5] == body for row in turn.rows])
+
+
+_INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
+_UPDATE_LOG = "UPDATE logs SET head=?, lost=?, size=?, oldest=?, newest=?, dropped=? WHERE id=?"

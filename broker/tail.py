@@ -1,0 +1,124 @@
+"""What the last commits changed, until it is folded into the tables.
+
+A row that goes into its place in the tables touches a page of its log: a commit that spans
+fifty mailboxes writes a hundred pages for a few bytes each.  So a commit appends all it changes
+as one record, and the tables take in the changes of many commits at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgpack
+
+from .journal import Commit, SessionRecord, UserRecord
+
+MOST_ROWS = 2000
+MOST_TURNS = 250
+MOST_BYTES = 16 * 1024 * 1024
+"""Of bodies.  Beyond any of these it is time to fold."""
+
+
+class TailRow(NamedTuple):
+    """A row of a log that is not in the tables yet."""
+
+    prev: int
+    first: int
+    events: int
+    time: int
+    body: int
+    """The id of its body."""
+    data: bytes
+    """The body itself."""
+
+
+class Turn(NamedTuple):
+    """One commit as stored: with numbers for its logs, and for the bodies of its rows."""
+
+    ended: list[bytes]
+    gone: list[str]
+    dropped: list[str]
+    users: list[UserRecord]
+    sessions: list[SessionRecord]
+    rows: list[tuple[int, int, int, int, int, int]]
+    """Log, prev, first, events, time, body."""
+
+
+def pack_turn(commit: Commit, rows: list[tuple[int, int, int, int, int, int]]) -> bytes:
+    """The record of *commit*, whose rows were given numbers."""
+    packed: bytes = msgpack.packb((*[list(part) for part in commit[:5]], rows))
+    return packed
+
+
+def unpack_turn(data: bytes) -> Turn:
+    """The opposite of `pack_turn`.  Raises ValueError for what is none."""
+    try:
+        ended, gone, dropped, users, sessions, rows = msgpack.unpackb(data, use_list=False)
+        return Turn(
+            list(ended),
+            list(gone),
+            list(dropped),
+            [UserRecord(*user) for user in users],
+            [SessionRecord(*session) for session in sessions],
+            [
+                (log, prev, first, events, time, body)
+                for log, prev, first, events, time, body in rows
+            ],
+        )
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise ValueError(f"not the record of a turn: {error}") from None
+
+
+class Tail:
+    """The changes of the turns that are not folded yet, put together."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self.count = 0
+        """Rows."""
+        self.bytes = 0
+        self.rows: dict[int, list[TailRow]] = {}
+        """By log."""
+        self.gone: dict[str, None] = {}
+        """Users of whom nothing is to stay that was there before these turns."""
+        self.users: dict[str, UserRecord] = {}
+        self.sessions: dict[bytes, SessionRecord | None] = {}
+        """None for one that is over."""
+
+    @property
+    def full(self) -> bool:
+        return self.count > MOST_ROWS or self.turns > MOST_TURNS or self.bytes > MOST_BYTES
+
+    def add_row(self, log: int, row: TailRow) -> None:
+        self.rows.setdefault(log, []).append(row)
+        self.count += 1
+        self.bytes += len(row.data)
+
+    def add(self, turn: Commit | Turn) -> None:
+        """Takes in what *turn* changed of users and sessions."""
+        self.turns += 1
+        for id in turn.ended:
+            self.sessions[id] = None
+        for name in turn.gone:
+            self.gone[name] = None
+            self.users.pop(name, None)
+            for id, session in self.sessions.items():
+                if session is not None and session.user == name:
+                    self.sessions[id] = None
+        for user in turn.users:
+            self.users[user.name] = user
+        for session in turn.sessions:
+            self.sessions[session.id] = session
+
+    def overlay(self, users: dict[str, UserRecord], sessions: dict[bytes, SessionRecord]) -> None:
+        """Brings what was read from the tables up to date."""
+        for name in self.gone:
+            users.pop(name, None)
+        for id in [id for id, session in sessions.items() if session.user in self.gone]:
+            del sessions[id]
+        users.update(self.users)
+        for id, changed in self.sessions.items():
+            if changed is None:
+                sessions.pop(id, None)
+            else:
+                sessions[id] = changed

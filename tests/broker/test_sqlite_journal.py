@@ -1,0 +1,457 @@
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from chatbroker.broker import tail as tail_module
+from chatbroker.broker.database import FILE, VERSION
+from chatbroker.broker.journal import (
+    CannotStore,
+    Commit,
+    JournalError,
+    Page,
+    SessionRecord,
+    UserRecord,
+)
+from chatbroker.broker.log import Row
+from chatbroker.broker.sqlite_journal import SqliteJournal
+
+PLENTY = 1 << 40
+EPOCH = b"epoch-01"
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / FILE
+
+
+@pytest.fixture
+def opened(path):
+    """Opens the journal, again if it is open."""
+    journals: list[SqliteJournal] = []
+
+    def open_it(*, crash: bool = False, **options: object) -> SqliteJournal:
+        if journals:
+            # As after kill -9: nothing is folded, nothing is noted.
+            journals[-1]._db.close() if crash else journals[-1].close()
+        journals.append(SqliteJournal(path, **options))
+        journals[-1].kept = journals[-1].load(EPOCH)
+        return journals[-1]
+
+    yield open_it
+    for journal in journals:
+        journal.close()
+
+
+@pytest.fixture
+def journal(opened) -> SqliteJournal:
+    return opened()
+
+
+def row(log: str, first: int, events: int = 1, time: int = 0, body: bytes = b"event") -> Row:
+    return Row(log, first - 1, first, events, time, body)
+
+
+def rows(log: str, count: int, events: int = 1, body: bytes = b"event") -> list[Row]:
+    """*count* rows from position 1 on; the n-th is of time n."""
+    return [row(log, 1 + events * n, events, n + 1, body) for n in range(count)]
+
+
+def store(journal: SqliteJournal, *stored: Row) -> None:
+    journal.commit(Commit(rows=stored))
+
+
+def kept(journal: SqliteJournal, log: str) -> list[Row]:
+    return list(journal.fetch(log, 0, PLENTY).rows)
+
+
+def user(name: str, **fields: object) -> UserRecord:
+    record = UserRecord(name, b"p" * 32, b"mail-001", f"@{name}:1", True, 0, 1, 2)
+    return record._replace(**fields)
+
+
+def session(id: int, name: str, **fields: object) -> SessionRecord:
+    record = SessionRecord(id.to_bytes(16, "big"), name, 1, 5, b"outcomes", True, True, True)
+    return record._replace(**fields)
+
+
+folded = pytest.mark.parametrize("fold", [True, False], ids=["folded", "in the tail"])
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def test_a_log_that_nobody_wrote_is_empty(journal):
+    assert journal.fetch("echo", 0, PLENTY) == Page(0, 0, ())
+    assert journal.position_at("echo", 0) == 0
+
+
+@folded
+def test_what_was_committed_comes_back_byte_for_byte(journal, fold):
+    stored = [row("echo", 1, 3, 7, bytes(range(256))), row("echo", 4, 1, 8, b"")]
+    store(journal, *stored)
+    if fold:
+        journal._fold()
+    assert kept(journal, "echo") == stored
+    assert list(journal.fetch("echo", 2, PLENTY).rows) == stored
+    assert list(journal.fetch("echo", 3, PLENTY).rows) == stored[1:]
+    assert list(journal.fetch("echo", 4, PLENTY).rows) == []
+
+
+def test_a_fetch_reads_on_from_the_tables_into_the_tail(journal):
+    stored = rows("echo", 10)
+    store(journal, *stored[:6])
+    journal._fold()
+    store(journal, *stored[6:])
+    for after in range(11):
+        assert list(journal.fetch("echo", after, PLENTY).rows) == stored[after:]
+        assert list(journal.fetch("echo", after, 12).rows) == stored[after : after + 2]
+        assert list(journal.fetch("echo", after, 0).rows) == stored[after : after + 1]
+
+
+@folded
+def test_an_age_is_found_by_the_time_of_rows(journal, fold):
+    store(journal, *[row("echo", 1 + 5 * n, 5, 10 * n) for n in range(1, 9)])
+    if fold:
+        journal._fold()
+    store(journal, row("echo", 46, 5, 90), row("@alice", 1, 1, 55))
+    for time in range(100):
+        found = next((n * 5 for n in range(1, 10) if 10 * n >= time), 50)
+        assert journal.position_at("echo", time) == found, time
+
+
+def test_a_body_that_lies_in_two_mailboxes_is_stored_once(journal):
+    body = os.urandom(5000)
+    store(journal, row("@alice", 1, body=body), row("@bob", 1, body=body), row("echo", 1))
+    journal._fold()
+    assert journal._db.execute("SELECT refs FROM bodies ORDER BY id").fetchall() == [(2,), (1,)]
+    assert kept(journal, "@alice")[0].body == kept(journal, "@bob")[0].body == body
+
+
+# --- over a restart -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_everything_comes_back(opened, crash):
+    journal = opened()
+    assert journal.kept == (EPOCH, 0, {}, [], [])
+    stored = [row("echo", 1, 3, 7), row("@alice:1", 1, 1, 9)]
+    journal.commit(Commit(users=[user("alice")], sessions=[session(1, "alice")], rows=stored))
+    journal.commit(Commit(users=[user("bob", read=3)], sessions=[session(2, "bob")]))
+    journal.commit(Commit(ended=[session(2, "bob").id], users=[user("bob", read=4, seen=77)]))
+    again = opened(crash=crash).kept
+    assert again.epoch == EPOCH
+    assert again.time == 77
+    assert again.heads == {"echo": 3, "@alice:1": 1}
+    assert sorted(again.users) == [user("alice"), user("bob", read=4, seen=77)]
+    assert list(again.sessions) == [session(1, "alice")]
+    assert kept(opened(), "echo") == stored[:1]
+
+
+def test_who_is_gone_is_gone_with_sessions_and_mail(opened):
+    journal = opened()
+    journal.commit(
+        Commit(users=[user("alice")], sessions=[session(1, "alice")], rows=rows("@alice:1", 2))
+    )
+    journal = opened()
+    journal.commit(Commit(sessions=[session(2, "alice")]))
+    again = user("alice", log="@alice:2", epoch=b"mail-002")
+    journal.commit(
+        Commit(gone=["alice"], dropped=["@alice:1"], users=[again], sessions=[session(3, "alice")])
+    )
+    assert kept(journal, "@alice:1") == []
+    journal = opened(crash=True)
+    assert list(journal.kept.users) == [again]
+    assert list(journal.kept.sessions) == [session(3, "alice")]
+    assert kept(journal, "@alice:1") == []
+    assert journal.kept.heads == {}
+    while journal.tidy(1):
+        continue
+    assert journal._db.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
+    assert journal._db.execute("SELECT count(*) FROM logs").fetchone() == (0,)
+
+
+def test_the_number_of_a_log_that_is_gone_is_given_again(journal):
+    for name in "abc":
+        store(journal, row(f"@{name}", 1))
+    journal.commit(Commit(dropped=["@b"]))
+    while journal.tidy(1):
+        continue
+    store(journal, row("@d", 1, body=b"new"), row("@e", 1))
+    assert journal._logs["@d"].id == 2
+    assert [r.body for r in kept(journal, "@d")] == [b"new"]
+    assert len({log.id for log in journal._logs.values()}) == 4
+
+
+def test_what_is_not_folded_is_bounded(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_TURNS", 10)
+    journal = opened()
+    for number in range(100):
+        store(journal, row("echo", number + 1))
+        assert journal._tail.turns <= 11
+    assert len(kept(journal, "echo")) == 100
+
+
+def test_opening_reads_nothing_that_grows_with_the_history(opened, path):
+    """Counted in steps of SQLite's machine, as time would depend on the machine."""
+
+    def steps() -> int:
+        count = 0
+
+        def tick() -> int:
+            nonlocal count
+            count += 1
+            return 0
+
+        journal = SqliteJournal(path)
+        journal._db.set_progress_handler(tick, 10)
+        journal.load(EPOCH)
+        journal._db.set_progress_handler(None, 0)
+        journal.close()
+        return count
+
+    journal = opened()
+    store(journal, *rows("echo", 10))
+    journal.close()
+    few = steps()
+    journal = opened()
+    for start in range(10, 20_000, 1000):
+        store(journal, *[row("echo", start + n + 1) for n in range(1000)])
+    journal.close()
+    assert steps() <= few + 5
+
+
+# --- failures -----------------------------------------------------------------------------
+
+
+def test_what_cannot_be_stored_may_be_tried_again_and_is_stored_once(journal):
+    store(journal, row("echo", 1))
+    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
+    journal._db.execute(f"PRAGMA max_page_count={pages + 2}")
+    turn = Commit(
+        users=[user("alice")],
+        rows=[row("echo", 2, body=bytes(100_000)), row("@alice:1", 1, body=b"x")],
+    )
+    for _ in range(3):
+        with pytest.raises(CannotStore, match="no space left on the disk"):
+            journal.commit(turn)
+    assert [r.first for r in kept(journal, "echo")] == [1]
+    assert journal.fetch("@alice:1", 0, PLENTY).rows == ()
+    journal._db.execute("PRAGMA max_page_count=1000000")
+    journal.commit(turn)
+    assert [r.first for r in kept(journal, "echo")] == [1, 2]
+    assert len(kept(journal, "@alice:1")) == 1
+    assert journal.commits == 2
+
+
+def test_an_empty_commit_costs_nothing(journal):
+    journal.commit(Commit())
+    assert journal.commits == 0
+
+
+def test_a_file_of_a_later_version_is_refused_by_name(opened, path):
+    journal = opened()
+    journal._db.execute(f"PRAGMA user_version={VERSION + 1}")
+    journal.close()
+    with pytest.raises(JournalError, match=f"is of version {VERSION + 1}, and this chatbroker"):
+        SqliteJournal(path)
+
+
+def test_a_file_that_is_no_journal_is_refused_in_words(path):
+    path.write_bytes(b"not a database, but as long as one would be" * 1000)
+    with pytest.raises(JournalError, match=r"it is no database; 'chatbroker check' tells more"):
+        SqliteJournal(path)
+
+
+def test_damage_is_told_in_words(opened, path):
+    journal = opened()
+    store(journal, *rows("echo", 500, body=bytes(500)))
+    journal.close()
+    raw = bytearray(path.read_bytes())
+    for at in range(8192, len(raw), 8192):
+        raw[at : at + 100] = b"\xff" * 100
+    path.write_bytes(raw)
+    with pytest.raises(JournalError, match="it is damaged"):  # noqa: PT012 - wherever it shows
+        journal = SqliteJournal(path)
+        try:
+            journal.load(EPOCH)
+            kept(journal, "echo")
+        finally:
+            journal.close()
+
+
+def test_a_folder_that_is_not_there_is_told_in_words(tmp_path):
+    with pytest.raises(JournalError, match=r"cannot open .*No such file or directory"):
+        SqliteJournal(tmp_path / "nowhere" / FILE)
+
+
+def test_nobody_else_may_read_the_file(opened, path):
+    opened()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+# --- the life of the data -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sync", "crash", "boot", "renewed"),
+    [
+        ("full", True, b"another", False),
+        ("normal", True, b"another", True),
+        ("off", True, b"another", True),
+        ("off", True, None, False),
+        ("off", False, b"another", False),
+    ],
+)
+def test_an_epoch_ends_when_commits_may_have_been_undone(path, sync, crash, boot, renewed):
+    journal = SqliteJournal(path, sync)
+    journal.load(EPOCH)
+    journal.commit(Commit(users=[user("alice")], rows=rows("echo", 3)))
+    if boot is not None:
+        journal._note(boot=boot)
+    journal._db.close() if crash else journal.close()
+    journal = SqliteJournal(path)
+    kept = journal.load(b"epoch-02")
+    journal.close()
+    assert kept.epoch == (b"epoch-02" if renewed else EPOCH)
+    assert (kept.users[0].epoch != b"mail-001") is renewed
+    assert kept.heads == {"echo": 3}
+
+
+# --- against a model ----------------------------------------------------------------------
+
+LOGS = ("echo", "@alice", "@bob", "@carol")
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """Commits, failures, folds, restarts and crashes: what is read is what was stored."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / FILE
+        self.journal = SqliteJournal(self.path)
+        self.journal.load(EPOCH)
+        self.rows: dict[str, list[Row]] = {}
+        self.names: dict[str, int] = dict.fromkeys(LOGS, 0)
+        self.users: dict[str, UserRecord] = {}
+        self.sessions: dict[bytes, SessionRecord] = {}
+        self.time = 1
+
+    def key(self, log: str) -> str:
+        return f"{log}:{self.names[log]}"
+
+    @rule(
+        said=st.lists(
+            st.tuples(st.sampled_from(LOGS), st.integers(1, 4), st.integers(0, 40)), max_size=6
+        ),
+        shared=st.booleans(),
+        people=st.lists(st.integers(0, 5), max_size=3),
+        over=st.lists(st.integers(0, 5), max_size=2),
+        gone=st.sampled_from([None, None, None, *LOGS[1:]]),
+        fails=st.booleans(),
+    )
+    def commit(self, said, shared, people, over, gone, fails) -> None:
+        self.time += 1
+        dropped = []
+        if gone is not None:
+            dropped.append(self.key(gone))
+            self.rows.pop(self.key(gone), None)
+            self.names[gone] += 1
+            self.users.pop(gone, None)
+            self.sessions = {i: s for i, s in self.sessions.items() if s.user != gone}
+        stored = []
+        for log, events, size in said:
+            mine = self.rows.setdefault(self.key(log), [])
+            head = mine[-1].last if mine else 0
+            body = b"same" * events if shared else os.urandom(size)
+            mine.append(Row(self.key(log), head, head + 1, events, self.time, body))
+            stored.append(mine[-1])
+        users = [user(LOGS[1 + n % 3], read=self.time) for n in people]
+        sessions = [session(n, LOGS[1 + n % 3], cseq=self.time) for n in people]
+        ended = [session(n, "").id for n in over]
+        for id in ended:
+            self.sessions.pop(id, None)
+        self.users.update((u.name, u) for u in users)
+        self.sessions.update((s.id, s) for s in sessions)
+        turn = Commit(ended, [] if gone is None else [gone], dropped, users, sessions, stored)
+        if fails and any(turn):
+            (pages,) = self.journal._db.execute("PRAGMA page_count").fetchone()
+            self.journal._db.execute(f"PRAGMA max_page_count={pages}")
+            try:
+                self.journal.commit(turn)
+                turn = Commit()  # There was room in the last page.
+            except CannotStore:
+                pass
+            self.journal._db.execute("PRAGMA max_page_count=1000000")
+        self.journal.commit(turn)
+
+    @rule(crash=st.booleans())
+    def restart(self, crash) -> None:
+        self.journal._db.close() if crash else self.journal.close()
+        self.journal = SqliteJournal(self.path)
+        found = self.journal.load(b"other-01")
+        assert found.epoch == EPOCH
+        assert {u.name: u for u in found.users} == self.users
+        assert {s.id: s for s in found.sessions} == self.sessions
+        heads = {key: mine[-1].last for key, mine in self.rows.items()}
+        assert found.heads == heads
+
+    @rule()
+    def fold(self) -> None:
+        self.journal._fold()
+
+    @rule()
+    def tidy(self) -> None:
+        while self.journal.tidy(self.time):
+            continue
+
+    @rule(log=st.sampled_from(LOGS), after=st.integers(0, 30), budget=st.integers(0, 60))
+    def fetch(self, log, after, budget) -> None:
+        wanted: list[Row] = []
+        given = budget
+        for one in self.rows.get(self.key(log), []):
+            if one.last > after:
+                if wanted and len(one.body) > budget:
+                    break
+                wanted.append(one)
+                budget -= len(one.body)
+        assert list(self.journal.fetch(self.key(log), after, given).rows) == wanted
+
+    @rule(log=st.sampled_from(LOGS), ago=st.integers(0, 10))
+    def age(self, log, ago) -> None:
+        mine = self.rows.get(self.key(log), [])
+        time = self.time - ago
+        wanted = next((r.prev for r in mine if r.time >= time), mine[-1].last if mine else 0)
+        assert self.journal.position_at(self.key(log), time) == wanted
+
+    @invariant()
+    def the_account_is_right(self) -> None:
+        if hasattr(self, "journal"):
+            retention = self.journal._retention
+            assert retention.size == sum(log.size for log in retention._logs.values())
+
+    def teardown(self) -> None:
+        if hasattr(self, "journal"):
+            self.journal.close()
+            self.folder.cleanup()
+
+
+TestJournalMachine = JournalMachine.TestCase
+TestJournalMachine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+def test_a_row_costs_about_what_is_accounted(journal):
+    for number in range(200):
+        users = [row(f"@user{n}", number + 1, body=os.urandom(100)) for n in range(50)]
+        store(journal, *users)
+    journal._fold()
+    journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
+    assert 0.5 < journal._retention.size / (pages * 8192) < 1.5
