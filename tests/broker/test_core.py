@@ -102,6 +102,7 @@ def test_if_the_journal_fails_nobody_hears_of_what_was_said(watched):
 
 
 def full(watched):
+    watched.published.clear()
     watched.journal.broken = CannotStore("disk full")
 
 
@@ -117,7 +118,7 @@ def test_what_cannot_be_stored_is_told_to_nobody_until_it_is(watched):
     watched.turn()
     assert not watched.broker.held
     heard = alice.hears()
-    assert heard.of(Ack) == [Ack(0, 2)]
+    assert heard.of(Ack) == [Ack(0, 2, ())]
     assert heard.of(Users)
     assert heard.codes == ["storing"]
     assert bob.hears().texts == ["later"]
@@ -148,7 +149,7 @@ def test_nobody_lapses_while_nothing_can_be_stored(watched):
         watched.turn(after=1.0)
     watched.journal.broken = None
     watched.turn()
-    assert Ack(0, 1) in alice.hears()
+    assert Ack(0, 1, ()) in alice.hears()
 
 
 def test_a_broker_that_stops_while_nothing_can_be_stored_acknowledges_nothing(watched):
