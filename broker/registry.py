@@ -93,6 +93,8 @@ class Registry:
                 session.expires = self._settings.lease
             else:
                 self._lapsed[session.id] = self._settings.forget
+                if session.left_nothing:
+                    self._empty[session.id] = None
         for user in self.users.values():
             if user.claimed and not user.holders():
                 self._absent[user] = None
