@@ -7,6 +7,8 @@ in its own tests.
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chatbroker.broker.core import Broker
 from chatbroker.broker.journal import CannotStore, Commit, Kept
@@ -23,6 +25,7 @@ from chatbroker.wire.messages import (
     Pong,
     Refusal,
     Run,
+    Send,
     Start,
     Welcome,
 )
@@ -572,3 +575,120 @@ def test_a_broker_that_forgets_stores_neither_users_nor_sessions(world_with):
     alice = world.joins("alice", credential=KEY, claim=True)
     alice.says(Ping(1, 0, 0, ()), Bye())
     assert journal.users == journal.sessions == {}
+
+
+few = st.integers(0, 2)
+names = st.sampled_from(["alice", "alice", "alice", "bob", ""])
+steps = st.one_of(
+    st.builds(
+        lambda who, **how: ("hello", who, how),
+        few,
+        name=names,
+        session=few,
+        credential=st.sampled_from([KEY, KEY, KEY, OTHER_KEY, b""]),
+        exclusive=st.booleans(),
+        claim=st.booleans(),
+        replaces=st.none() | few,
+        follows=st.sampled_from([(), ("direct",), ("echo",), ("echo", "direct")]),
+    ),
+    st.tuples(st.just("bye"), few),
+    st.tuples(st.just("lost"), few),
+    st.tuples(st.just("sends"), few, names),
+    st.tuples(st.just("reads"), few, few),
+    st.tuples(st.just("passes"), st.sampled_from([0.1, GRACE + 1.0, LEASE + 1.0])),
+    st.tuples(st.just("sleeps"), st.sampled_from([FORGET, TTL])),
+    st.tuples(st.just("released"), names),
+    st.tuples(st.just("full"), st.booleans()),
+    st.tuples(st.just("restarts"), st.sampled_from([1.0, TTL + 1.0])),
+)
+
+
+def take(world, step) -> None:
+    """One thing happens."""
+    peers = list(world.peers.values())[-3:]
+    bound = world.broker._door.bound
+
+    def id_of(number: int) -> bytes:
+        return b"the session no.%d" % number
+
+    match step:
+        case ("hello", who, how):
+            dead = how["replaces"]
+            how = how | {
+                "session": id_of(how["session"]),
+                "replaces": b"" if dead is None else id_of(dead),
+            }
+            peers[who].posts(peers[who].hello(**how))
+        case ("bye", who):
+            peers[who].posts(Bye())
+        case ("lost", who):
+            peers[who].reachable = False
+            world.broker.lost(peers[who].identity)
+            world.connects()
+        case ("sends", who, to):
+            session = bound.get(peers[who].identity)
+            peers[who].posts(Send(session.cseq + 1 if session else 1, to, ("hi",)))
+        case ("reads", who, position):
+            session = bound.get(peers[who].identity)
+            if session is not None and session.user is not None:
+                cursor = Cursor("direct", session.user.mailbox.epoch, position)
+                peers[who].posts(Ping(1, 0, 0, (cursor,)))
+        case ("passes", seconds):
+            world.passes(seconds)
+        case ("sleeps", seconds):
+            for _ in range(40):
+                world.turn(after=0.5)
+            world.wall += round(seconds * 1000)
+        case ("released", name):
+            world.broker.release(name)
+        case ("full", is_full):
+            world.journal.full = is_full
+        case ("restarts", down):
+            restarts(world, down, claim_ttl=TTL)
+            for _ in range(3):
+                world.connects()
+
+
+def stored(world) -> bool:
+    """Whether the journal has what the broker knows."""
+    registry = world.broker._registry
+    users = {name: user.record() for name, user in registry.users.items()}
+    sessions = {id: s.record() for id, s in registry.sessions.items() if s.user is not None}
+    heads = {user.mailbox.key: user.mailbox.head for user in registry.users.values()}
+    kept = {log: head for log, head in world.journal.heads.items() if log != "echo"}
+    assert world.journal.users == users
+    assert world.journal.sessions == sessions
+    assert kept == {log: head for log, head in heads.items() if head}
+    return True
+
+
+@given(happens=st.lists(st.tuples(steps, st.booleans()), min_size=10, max_size=40))
+@settings(max_examples=200)
+def test_whatever_happens_what_is_stored_is_what_the_broker_knows(world_with, happens):
+    lasting = world_with(LastingJournal(), claim_ttl=TTL)
+    for _ in range(3):
+        lasting.connects()
+    for step, at_once in happens:
+        take(lasting, step)
+        if at_once:
+            continue  # The next thing happens in the same turn.
+        if lasting.broker.held:
+            lasting.turn()  # That turn's commit was made before what happened now.
+        lasting.turn()
+        for peer in lasting.peers.values():
+            peer.hears()
+        assert lasting.broker.held or stored(lasting)
+    lasting.journal.full = False
+    lasting.turn()
+    lasting.turn()
+    assert stored(lasting)
+    before = lasting.broker._registry
+    restarts(lasting, claim_ttl=TTL)
+    after = lasting.broker._registry
+    assert stored(lasting)
+    # Of those who left in the same turn, either may be the first.
+    assert [user.seen for user in after._absent] == [user.seen for user in before._absent]
+    assert {user.name for user in after._absent} == {user.name for user in before._absent}
+    assert after.page("")[0] == [
+        u._replace(since=lasting.broker._clock.time) for u in before.page("")[0]
+    ]
