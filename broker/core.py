@@ -17,6 +17,7 @@ from ..wire.codec import FROM_CLIENT, Decoder
 from ..wire.errors import BadName, Code, VersionMismatch, WireError
 from ..wire.limits import (
     EPOCH_LENGTH,
+    MAX_WORDS,
     PUSH_WINDOW,
 )
 from ..wire.messages import (
@@ -205,12 +206,14 @@ class Broker:
         the broker for dead."""
         effects: list[Effect] = []
         if why != self._held_because:
+            if not self._held_because:
+                self._remind_at = self._clock.attended
             self._held_because = why
-            self._remind_at = self._clock.attended
             effects.append(Note("cannot_store", {"because": why}))
         if self._clock.attended >= self._remind_at:
             self._remind_at = self._clock.attended + REMIND
-            words = f"the broker cannot store messages ({why}); what is sent waits"
+            told = _fit_for_travel(why)
+            words = f"the broker cannot store messages ({told}); what is sent waits"
             effects += self._tell_all(Notice(Code.CANNOT_STORE.value, words))
         return effects
 
@@ -424,6 +427,11 @@ class Broker:
                 if session.unconfirmed <= PUSH_WINDOW:
                     session.unconfirmed += len(piece)
                     self._out.push(session.identity, piece)
+
+
+def _fit_for_travel(why: str) -> str:
+    """*why*, which may hold a path of any length and of any bytes, as clients take it."""
+    return why.encode(errors="backslashreplace")[: MAX_WORDS // 2].decode(errors="ignore")
 
 
 RULES: dict[type, Rule] = {

@@ -93,6 +93,8 @@ class Registry:
                 session.expires = self._settings.lease
             else:
                 self._lapsed[session.id] = self._settings.forget
+                if session.left_nothing:
+                    self._empty[session.id] = None
         for user in self.users.values():
             if user.claimed and not user.holders():
                 self._absent[user] = None
@@ -125,14 +127,15 @@ class Registry:
             user = self._find_or_make(name, hello, time) if name else None
             if isinstance(user, Contested | Refused):
                 return user
-            if user is not None and len(user.holders()) >= MOST_OF_USER:
-                return Refused(Code.BROKER_FULL.value, f"{name!r} has too many sessions")
+            if user is not None:
+                # Before the session itself is there: it does not replace itself.
+                dead = self._replaced(user, hello)
+                if len([s for s in user.holders() if s is not dead]) >= MOST_OF_USER:
+                    return Refused(Code.BROKER_FULL.value, f"{name!r} has too many sessions")
             session = Session(hello.session, user, hello.attempt)
             self.sessions[hello.session] = session
             if user is not None:
-                dead = self._replaced(user, hello)
                 user.sessions.add(session)
-                self._crowd_out(user)
         session.exclusive = hello.exclusive
         session.follows = {follow.log: follow for follow in hello.follows}
         if session.user is not None:
@@ -143,11 +146,13 @@ class Registry:
             self._take_out(dead)
             self._remove(dead, time)
         self._settle(session.user, time)
+        if session.user is not None:
+            self._crowd_out(session.user)
         return session
 
     def _own(self, user: User, hello: Hello) -> None:
         """Notes what a session of *user* says about the ownership of the name."""
-        if not user.credential and not user.prove(hello.credential):
+        if not user.credential and not user.prove(hello.credential) and not hello.credential:
             # Since the broker was started nobody presented it; this client never learned it, as
             # the WELCOME that told it was lost.
             user.credential = self._fresh(ID_LENGTH)

@@ -130,7 +130,7 @@ def polite(broker):
     assert "Traceback" not in broker.log()
 
 
-def hello(name, version=VERSION):
+def hello(name, version=VERSION, claim=False, replaces=b""):
     follows = (Follow("echo", b"", Start.NOW, 0), Follow("direct", b"", Start.AFTER, 0))
     return encode(
         Hello(
@@ -140,8 +140,8 @@ def hello(name, version=VERSION):
             b"",
             1,
             True,
-            dice.random() < 0.5,
-            dice.choice([b"", bytes(16)]),
+            claim,
+            replaces,
             follows,
         )
     )
@@ -152,7 +152,11 @@ def valid_frames(dice):
     text = dice.choice(["", "hi", "x" * 16_384, "é" * 8_192, "\0\n\x1b", "\U0001f600" * 40])
     log, epoch = dice.choice(["echo", "direct", "@polite"]), dice.randbytes(8)
     return [
-        hello(dice.choice(["mallory", "", "polite", "trudy"])),
+        hello(
+            dice.choice(["mallory", "", "polite", "trudy"]),
+            claim=dice.random() < 0.5,
+            replaces=dice.choice([b"", bytes(16)]),
+        ),
         hello("mallory", version=dice.choice([0, 2, 2**31])),
         encode(Send(number, dice.choice(["polite", "nobody", "mallory", ""]), (text,))),
         encode(Echo(number, (text,))),

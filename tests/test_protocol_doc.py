@@ -17,11 +17,12 @@ import msgpack
 import pytest
 import zmq
 
-from chatbroker.broker.core import RULES, Broker, Needs
+from chatbroker.broker.core import REMIND, RULES, Broker, Needs
 from chatbroker.broker.door import MOST_WAITING
 from chatbroker.broker.effects import Deliver, Publish
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.outgoing import MOST_REPLIES
+from chatbroker.broker.registry import MOST_OF_USER
 from chatbroker.broker.server import PUB_OPTIONS, ROUTER_OPTIONS
 from chatbroker.broker.session import HOLDING, TRANSITIONS, State
 from chatbroker.broker.user import Settings
@@ -51,12 +52,14 @@ from chatbroker.wire.messages import (
     Kind,
     Limits,
     Missed,
+    Notice,
     Ping,
     Pong,
     Presence,
     Reading,
     Refusal,
     Refused,
+    Run,
     Send,
     Start,
     User,
@@ -115,7 +118,7 @@ SAMPLES: list[Any] = [
         (Reading(ECHO_LOG, E8, 0, 0),),
     ),
     Refused("name_taken", "words"),
-    Ack(0, 1, (Refusal(1, 1, "no_such_user", "words"),)),
+    Ack(0, 2, (Refusal(1, 1, "no_such_user", "words"),), (Run(2, 2),)),
     Batch(ECHO_LOG, E8, 0, 1, (Event(1, "alice", "", "hi"), Event(1, "alice", "bob", "hi"))),
     Fetched(1, ECHO_LOG, E8, 0),
     Missed(ECHO_LOG, E8, 0, 1, 1),
@@ -124,10 +127,11 @@ SAMPLES: list[Any] = [
     Pong(1, (Cursor(ECHO_LOG, E8, 0),)),
     Error("bad_frame", "words", 0),
     Farewell("left", "words"),
+    Notice("cannot_store", "words"),
 ]  # fmt: skip
 MESSAGES = {KINDS[type(sample)].name: sample for sample in SAMPLES}
 RECORDS: dict[str, type[Any]] = {
-    kind.__name__.upper(): kind for kind in (Follow, Cursor, Reading, Refusal, Limits, User)
+    kind.__name__.upper(): kind for kind in (Follow, Cursor, Reading, Refusal, Run, Limits, User)
 }
 EVENTS = {"EVENT 1": ("type", "time", "sender", "text"), "EVENT 2": ("type", *Event._fields)}
 
@@ -339,7 +343,8 @@ def test_page_and_code_have_the_same_times() -> None:
     rows = table(section("Times"), "time", "default")
     shown = {row[0]: float(row[1].split()[0]) for row in rows}
     times = {
-        name: Settings(1)._asdict()[name] for name in ("heartbeat", "lease", "grace", "forget")
+        name: Settings(1)._asdict()[name]
+        for name in ("heartbeat", "lease", "grace", "claim_ttl", "forget")
     }
     assert shown == {**times, "patience": PATIENCE}
 
@@ -359,8 +364,19 @@ def test_page_names_how_many_frames_wait_for_a_connection() -> None:
 def test_page_names_how_many_sessions_a_broker_keeps() -> None:
     settings = Settings(1)
     text = section("Security")
-    for number in (settings.most_sessions, settings.most_lapsed, MOST_WAITING):
-        assert f"{number:,}" in text
+    for number, what in (
+        (settings.most_users, "users"),
+        (settings.most_sessions, "sessions that have not lapsed"),
+        (settings.most_lapsed, "that have"),
+        (MOST_OF_USER, "of one user"),
+        (MOST_WAITING, "HELLOs that wait"),
+    ):
+        assert f"at most {number:,} {what}" in text
+
+
+def test_page_names_how_often_a_broker_says_that_it_cannot_store() -> None:
+    for title in ("A broker that cannot store", "Codes"):
+        assert f"again every {REMIND:g} s" in section(title)
 
 
 def test_page_and_broker_have_the_same_states_of_a_session() -> None:
@@ -389,10 +405,11 @@ def test_page_names_the_logs_and_topics() -> None:
 
 # --- the worked example -------------------------------------------------------------------
 
-# bob2 is bob, over a second connection.
-PEERS = {"alice": b"\0\0\0\0\1", "bob": b"\0\0\0\0\2", "bob2": b"\0\0\0\0\3"}
+# bob2 and bob3 are bob, over a second and a third connection.
+PEERS = {name: bytes((0, 0, 0, 0, n)) for n, name in enumerate(("alice", "bob", "bob2", "bob3"), 1)}
 HEADER = re.compile(r"turn (\d+), time (\d+): (\w+) -> (\w+)(?:, never received by bob)?")
 PARTS = {
+    "away": Run._fields,
     **dict.fromkeys(("cursors", "heads"), Cursor._fields),
     "follows": Follow._fields,
     "limits": Limits._fields,
@@ -513,43 +530,51 @@ def test_worked_example_shows_what_it_is_meant_to() -> None:
     shown = {type(message) for message in seen}
     assert shown >= {Hello, Welcome, Send, Batch, Ack, Echo, Fetch, Fetched, Ping, Pong, Bye}
     farewells = [message.code for message in seen if isinstance(message, Farewell)]
-    assert farewells == [Code.REPLACED, Code.LEFT]
-    assert [message.attempt for message in seen if isinstance(message, Hello)] == [1, 1, 2]
-    assert [message.born for message in seen if isinstance(message, Welcome)] == [1, 1, 1]
+    assert farewells == [Code.REPLACED, Code.LEFT, Code.LEFT]
+    hellos = [message for message in seen if isinstance(message, Hello)]
+    assert [hello.attempt for hello in hellos] == [1, 1, 2, 1]
+    assert [hello.claim for hello in hellos] == [False, True, True, True]
+    assert len({hello.credential for hello in hellos if hello.claim} - {b""}) == 1
+    assert [message.born for message in seen if isinstance(message, Welcome)] == [1, 1, 1, 1]
     assert [r.code for m in seen if isinstance(m, Ack) for r in m.refused] == [Code.NO_SUCH_USER]
+    assert [run for m in seen if isinstance(m, Ack) for run in m.away] == [(6, 6)]
 
 
 def test_bob_of_the_worked_example_knows_by_the_rule_of_the_page_that_his_session_goes_on() -> None:
-    attempts, heard, new = 0, 0, []
+    session, attempts, born, new = b"", 0, 0, []
     for block in blocks():
         if block.sender.startswith("bob"):
             for message in Decoder(FROM_CLIENT).decode(block.bytes()):
                 if isinstance(message, Hello):
+                    if message.session != session:
+                        session, attempts, born = message.session, 0, 0
                     attempts += 1
                     assert message.attempt == attempts
-        elif block.receiver in ("bob", "bob2") and not block.lost:
+        elif block.receiver.startswith("bob") and not block.lost:
             for message in Decoder(FROM_BROKER).decode(block.bytes()):
                 if isinstance(message, Welcome):
-                    new.append(message.born > heard)
-                    heard = attempts
-    assert new == [True, False]
+                    assert message.attempt == attempts
+                    new.append(message.born != born)
+                    born = message.born
+    assert new == [True, False, True]
 
 
 class PlainReader:
-    """A reader of the public log, written from section "Reading" and not from the client."""
+    """A reader of one log, written from section "Reading" and not from the client."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: str) -> None:
+        self.log = log
         self.epoch = b""
         self.cursor = self.head = 0
         self.shown: list[str] = []
 
     def take(self, message: Any) -> None:
         if isinstance(message, Welcome):
-            reading = message.readings[0]
+            (reading,) = [r for r in message.readings if r.log == self.log]
             if reading.epoch != self.epoch:
                 self.cursor = reading.start
             self.epoch, self.head = reading.epoch, reading.head
-        elif isinstance(message, Batch) and (message.log, message.epoch) == (ECHO_LOG, self.epoch):
+        elif isinstance(message, Batch) and (message.log, message.epoch) == (self.log, self.epoch):
             self.head = max(self.head, message.first + len(message.events) - 1)
             if message.prev <= self.cursor:
                 for position, event in enumerate(message.events, message.first):
@@ -558,21 +583,43 @@ class PlainReader:
                         self.cursor = position
 
 
-def test_bob_of_the_worked_example_heals_his_hole_by_the_rules_of_the_page() -> None:
-    reader, fetches = PlainReader(), []
+def follow_bob(log: str) -> tuple[list[str], list[Fetch], list[PlainReader]]:
+    """What Bob is shown of *log*, what he fetches of it, and his readers: one for each session."""
+    readers, fetches = [], []
+    session = b""
     for block in blocks():
         if block.sender.startswith("bob"):
             for message in Decoder(FROM_CLIENT).decode(block.bytes()):
-                if isinstance(message, Fetch):
-                    assert reader.cursor < reader.head
-                    assert message[1:4] == (ECHO_LOG, reader.epoch, reader.cursor)
+                if isinstance(message, Fetch) and message.log == log:
+                    assert readers[-1].cursor < readers[-1].head
+                    assert message[1:4] == (log, readers[-1].epoch, readers[-1].cursor)
                     fetches.append(message)
-                elif isinstance(message, Hello) and reader.epoch:
-                    wanted = Follow(ECHO_LOG, reader.epoch, Start.AFTER, reader.cursor)
-                    assert message.follows[0] == wanted
-        elif block.receiver in ("bob", "bob2", "subscribers") and not block.lost:
+                elif isinstance(message, Hello):
+                    if message.session != session:
+                        session = message.session
+                        readers.append(PlainReader(log))
+                    else:
+                        wanted = Follow(log, readers[-1].epoch, Start.AFTER, readers[-1].cursor)
+                        assert wanted in message.follows
+                elif isinstance(message, Ping):
+                    known = Cursor(log, readers[-1].epoch, readers[-1].cursor)
+                    assert known in message.cursors
+        elif block.receiver.startswith(("bob", "subscribers")) and not block.lost:
             for message in Decoder(FROM_BROKER).decode(block.bytes()):
-                reader.take(message)
+                if readers:
+                    readers[-1].take(message)
+    return [text for reader in readers for text in reader.shown], fetches, readers
+
+
+def test_bob_of_the_worked_example_heals_his_hole_by_the_rules_of_the_page() -> None:
+    shown, fetches, readers = follow_bob(ECHO_LOG)
     assert len(fetches) == 1
-    assert reader.shown == ["hello, all", "anyone here?", "hello?", "carol?", "back soon"]
-    assert reader.cursor == reader.head == 5
+    assert shown == ["hello, all", "anyone here?", "hello?", "carol?", "back soon"]
+    assert [(reader.cursor, reader.head) for reader in readers] == [(5, 5), (5, 5)]
+
+
+def test_bob_of_the_worked_example_reads_what_was_said_while_he_was_away() -> None:
+    shown, fetches, readers = follow_bob(DIRECT_LOG)
+    assert len(fetches) == 1
+    assert shown == ["hi bob", "call me"]
+    assert [(reader.cursor, reader.head) for reader in readers] == [(1, 1), (2, 2)]

@@ -220,7 +220,8 @@ class World:
     def turn(self, after: float = 0.01, all_heard: bool = True) -> None:
         """One turn of the broker, *after* seconds since the last one."""
         self.begin(after)
-        self.receive()
+        if not self.broker.held:
+            self.receive()
         self.perform(self.broker.commit(all_heard))
 
     def begin(self, after: float = 0.01) -> None:

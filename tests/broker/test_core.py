@@ -102,6 +102,7 @@ def test_if_the_journal_fails_nobody_hears_of_what_was_said(watched):
 
 
 def full(watched):
+    watched.published.clear()
     watched.journal.broken = CannotStore("disk full")
 
 
@@ -118,7 +119,7 @@ def test_what_cannot_be_stored_is_told_to_nobody_until_it_is(watched):
     watched.turn()
     assert not watched.broker.held
     heard = alice.hears()
-    assert heard.of(Ack) == [Ack(0, 2)]
+    assert heard.of(Ack) == [Ack(0, 2, ())]
     assert heard.of(Users)
     assert heard.codes == ["storing"]
     assert bob.hears().texts == ["later"]
@@ -149,7 +150,120 @@ def test_nobody_lapses_while_nothing_can_be_stored(watched):
         watched.turn(after=1.0)
     watched.journal.broken = None
     watched.turn()
-    assert Ack(0, 1) in alice.hears()
+    assert Ack(0, 1, ()) in alice.hears()
+
+
+def test_while_nothing_can_be_stored_nobody_is_heard_in_vain(watched):
+    """What a turn that waits has to tell comes behind the word that it can be stored again."""
+    alice = watched.joins("alice")
+    full(watched)
+    newcomer, stranger = watched.connects(), watched.connects()
+    newcomer.posts(newcomer.hello("carol"))
+    alice.posts(alice.echo("later"), Ping(1, 1, 0, ()))
+    stranger.posts(Info(1, ""))
+    watched.turn()
+    assert alice.hears().codes == newcomer.hears().codes == ["cannot_store"]
+    assert stranger.hears() == []
+    watched.journal.broken = None
+    watched.turn()
+    assert [type(message) for message in alice.hears()] == [Notice, Pong, Ack]
+    assert [type(message) for message in newcomer.hears()] == [Notice, Welcome]
+    assert stranger.hears().codes == ["no_session"]
+
+
+def test_who_leaves_in_a_turn_that_waits_hears_so_when_it_is_stored(watched):
+    alice, bob = watched.joins("alice"), watched.joins("bob")
+    full(watched)
+    bob.posts(bob.echo("later"))
+    alice.posts(Bye())
+    watched.turn()
+    assert alice.hears() == []
+    watched.journal.broken = None
+    watched.turn()
+    assert alice.hears().codes == ["left"]
+    assert ("left", {"user": "alice"}) in watched.notes
+
+
+def test_who_is_lost_while_nothing_can_be_stored_is_gone_after_it(watched):
+    alice, bob = watched.joins("alice"), watched.joins("bob")
+    full(watched)
+    bob.posts(bob.echo("later"))
+    watched.turn()
+    alice.reachable = False
+    for _ in range(10):
+        watched.turn(after=1.0)
+    watched.journal.broken = None
+    watched.turn()
+    watched.turn(after=0.5)
+    assert [user.name for user in bob.says(Info(1, ""))[-1].users] == ["bob"]
+
+
+def test_a_name_is_released_while_nothing_can_be_stored(watched):
+    alice, bob = watched.joins("alice"), watched.joins("bob")
+    full(watched)
+    bob.posts(bob.send("alice", "later"))
+    watched.turn()
+    alice.hears()
+    assert watched.broker.release("alice")
+    watched.turn()
+    assert alice.hears() == []
+    watched.journal.broken = None
+    watched.turn()
+    watched.turn()
+    assert alice.hears().codes == ["replaced"]
+    assert bob.hears().of(Ack) == [Ack(0, 1, ())]
+    assert watched.joins("alice").welcome.readings[1].head == 0
+
+
+def test_another_reason_is_told_at_once_and_in_the_log(watched):
+    alice = watched.joins("alice")
+    full(watched)
+    alice.posts(alice.echo("later"))
+    watched.turn()
+    watched.journal.broken = CannotStore("locked by another process")
+    watched.turn()
+    assert ["disk full" in n.words for n in alice.hears().of(Notice)] == [True, False]
+    assert [fields for what, fields in watched.notes if what == "cannot_store"] == [
+        {"because": "disk full"},
+        {"because": "locked by another process"},
+    ]
+    watched.journal.broken = None
+    watched.turn()
+    assert ("storing_again", {}) in watched.notes
+
+
+@pytest.mark.parametrize("why", ["x" * 5000, "\N{GRINNING FACE}" * 1000, "a/\udcff/b"])
+def test_a_reason_of_any_length_fits_what_clients_take(watched, why):
+    alice = watched.joins("alice")
+    watched.journal.broken = CannotStore(why)
+    alice.posts(alice.echo("later"))
+    watched.turn()
+    assert alice.hears().codes == ["cannot_store"]
+
+
+def test_what_cannot_be_tidied_waits(watched):
+    class Untidy:
+        def __init__(self) -> None:
+            self.times = []
+            self.answers = [True, False]
+
+        def __call__(self, time):
+            self.times.append(time)
+            if not self.answers:
+                raise CannotStore("disk full")
+            return self.answers.pop(0)
+
+    watched.journal.tidy = untidy = Untidy()
+    idle = watched.broker.pause
+    watched.turn()
+    watched.broker.tidy()
+    assert watched.broker.pause == 0.0
+    watched.broker.tidy()
+    assert watched.broker.pause == idle
+    watched.broker.tidy()
+    watched.turn()
+    assert watched.notes == [("cannot_tidy", {"because": "disk full"})]
+    assert untidy.times == [watched.wall - 10] * 3
 
 
 def test_a_broker_that_stops_while_nothing_can_be_stored_acknowledges_nothing(watched):

@@ -8,6 +8,7 @@ from chatbroker.client import core as core_module
 from chatbroker.client import inbox as inbox_module
 from chatbroker.client.core import CONFIRM_WITHIN, PATIENCE, Phase
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
+from chatbroker.client.events import Notice as Told
 from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.errors import Code
@@ -22,12 +23,14 @@ from chatbroker.wire.messages import (
     Fetched,
     Hello,
     Info,
+    Notice,
     Ping,
     Pong,
     Presence,
     Reading,
     Refusal,
     Refused,
+    Run,
     Send,
     Start,
     User,
@@ -99,6 +102,49 @@ def test_attempts_are_counted_over_all_connections(talk_with):
     talk.core.disconnected()
     attempts.append(talk.connects()[0].attempt)
     assert attempts == [1, 2, 3]
+
+
+def test_hello_says_whose_the_name_is_and_what_is_dead(talk_with):
+    talk = talk_with(credential=b"k" * 16, claim=True, replaces=b"a dead session..")
+    (hello,) = talk.connects()
+    assert (hello.credential, hello.claim, hello.replaces) == (b"k" * 16, True, b"a dead session..")
+
+
+def test_who_says_nothing_of_it_claims_and_replaces_nothing(talk_with):
+    (hello,) = talk_with().connects()
+    assert (hello.credential, hello.claim, hello.replaces) == (b"", False, b"")
+
+
+def test_every_hello_says_it_again(talk_with):
+    """The first may be lost, and a broker that was started again knows no credential."""
+    talk = talk_with(credential=b"k" * 16, claim=True, replaces=b"a dead session..")
+    hellos = [talk.connects()[0], talk.passes(PATIENCE)[0]]
+    talk.hears(talk.welcome(credential=b"k" * 16))
+    talk.core.disconnected()
+    hellos.append(talk.connects()[0])
+    talk.hears(talk.welcome(credential=b"k" * 16))
+    hellos.append(talk.hears(Error("no_session", "say HELLO first", 0))[0])
+    assert len({hello._replace(attempt=0, follows=()) for hello in hellos}) == 1
+    assert [hello.attempt for hello in hellos] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("code", ["name_claimed", "a_code_of_a_later_version"])
+def test_a_name_that_is_anothers_ends_the_session_with_its_reason(talk_with, code):
+    talk = talk_with(claim=True)
+    ticket = submit(talk, "hi")[0]
+    talk.connects()
+    talk.hears(Refused(code, "it belongs to another"))
+    assert talk.core.refusal == Refused(code, "it belongs to another")
+    assert ticket.outcome is Outcome.UNSENT
+
+
+def test_a_session_that_its_user_took_for_dead_is_over(talk):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    talk.hears(Farewell("replaced", "the user's next client took this one for dead"))
+    assert talk.core.refusal.words == "the user's next client took this one for dead"
+    assert ticket.outcome is Outcome.UNKNOWN
+    assert talk.connects() == []
 
 
 def test_welcome_tells_what_the_client_needs_to_know(talk_with):
@@ -305,6 +351,18 @@ def test_commands_count_on_from_what_a_new_session_has_carried_out(talk):
     talk.connects()
     submit(talk, "hi")
     assert talk.hears(talk.welcome(born=2, cseq=7)).of(Echo) == [Echo(8, ("hi",))]
+
+
+def test_a_session_goes_on_with_a_broker_that_was_started_again(talk):
+    """One that keeps its state: the epoch and the attempt that made the session are the same."""
+    tickets = submit(talk, "one", "two")
+    talk.says()
+    talk.hears(Farewell("shutting_down", "the broker is shutting down"))
+    talk.core.disconnected()
+    talk.connects()
+    assert talk.hears(talk.welcome(cseq=1)).of(Echo) == [Echo(1, ("one", "two"))]
+    talk.hears(Ack(0, 2, ()))
+    assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 2
 
 
 def test_a_new_epoch_means_another_broker_so_commands_count_from_one(talk):
@@ -621,6 +679,29 @@ def test_commands_are_numbered_and_resolved(talk):
     assert to_all.outcome is Outcome.ACCEPTED
 
 
+def test_what_waits_for_who_is_away_is_accepted_and_told_apart(talk):
+    tickets = [Ticket(to, "hi") for to in ("bob", "carol", "carol", "dave", "dave", None)]
+    for ticket in tickets:
+        talk.core.submit(ticket)
+    talk.says()
+    refused = Refusal(4, 5, "no_such_user", "no such user")
+    talk.hears(Ack(0, 6, (refused,), (Run(2, 3),)))
+    accepted, no = Outcome.ACCEPTED, Outcome.REFUSED
+    assert [ticket.outcome for ticket in tickets] == [accepted] * 3 + [no] * 2 + [accepted]
+    assert [ticket.away for ticket in tickets] == [False, True, True, False, False, False]
+
+
+def test_who_was_away_is_told_also_by_an_ack_that_came_late(talk):
+    ticket = Ticket("bob", "hi")
+    talk.core.submit(ticket)
+    talk.says()
+    talk.core.disconnected()
+    talk.connects()
+    assert talk.hears(talk.welcome(cseq=1)).of(Send) == [Send(1, "bob", ("hi",))]
+    talk.hears(Ack(0, 1, (), (Run(1, 1),)))
+    assert ticket.away
+
+
 def test_no_more_than_the_window_is_under_way(talk_with):
     talk = talk_with()
     talk.connects()
@@ -771,6 +852,55 @@ def test_others_come_and_go_and_oneself_is_no_news(talk_with):
 def test_presence_is_told_only_to_those_who_asked(talk):
     talk.hears(Presence(True, "bob", 1))
     assert talk.events() == []
+
+
+NOTICES = [
+    Notice("cannot_store", "the broker cannot store messages (disk full); what is sent waits"),
+    Notice("storing", "the broker can store messages again"),
+    Notice("a_code_of_a_later_version", "words"),
+]
+
+
+def test_what_the_broker_says_of_itself_is_handed_on(talk):
+    talk.hears(*NOTICES)
+    assert talk.events() == [Told(*notice) for notice in NOTICES]
+
+
+@pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.code)
+def test_nothing_follows_from_a_notice(talk, notice):
+    ticket = submit(talk, "hi")[0]
+    talk.says()
+    assert talk.hears(notice) == []
+    assert talk.core.phase is Phase.READY
+    assert not ticket.done
+    talk.hears(Ack(0, 1, ()))
+    assert ticket.outcome is Outcome.ACCEPTED
+
+
+def test_a_notice_is_a_sign_of_life(talk):
+    for _ in range(10):
+        talk.now += talk.core.lease - 1.0
+        talk.hears(NOTICES[0])
+        assert not talk.core.silent(talk.now)
+
+
+def test_a_notice_before_welcome_welcomes_nobody(talk_with):
+    """The broker may be unable to store the very session."""
+    talk = talk_with()
+    submit(talk, "hi")
+    talk.connects()
+    assert talk.hears(NOTICES[0]) == []
+    assert talk.core.phase is Phase.GREETING
+    assert talk.hears(NOTICES[1], talk.welcome()).of(Echo) == [Echo(1, ("hi",))]
+
+
+def test_a_notice_while_leaving_does_not_end_it(talk):
+    talk.core.leave()
+    talk.says()
+    talk.hears(NOTICES[0])
+    assert talk.core.phase is Phase.LEAVING
+    talk.hears(Farewell("left", "goodbye"))
+    assert talk.core.phase is Phase.OVER
 
 
 # --- a program that takes no events -------------------------------------------------------

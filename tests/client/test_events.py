@@ -28,8 +28,16 @@ def test_when_is_a_moment_with_its_zone(event):
 
 def test_every_event_is_one_of_the_union():
     names = {kind.__name__ for kind in events.Event.__args__}
-    log = {"Broadcast", "Direct", "Missed"}
-    assert names == log | {"Joined", "Left", "Online", "Offline", "Notice"}
+    assert names == {
+        "Broadcast",
+        "Direct",
+        "Joined",
+        "Left",
+        "Missed",
+        "Online",
+        "Offline",
+        "Notice",
+    }
 
 
 def test_events_are_told_apart_by_their_type():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from chatbroker.client.outbox import Outbox, Outcome, Ticket
-from chatbroker.wire.limits import MAX_FRAME, MAX_TEXT, MAX_TEXTS
-from chatbroker.wire.messages import Ack, Kind, Refusal
+from chatbroker.wire.limits import MAX_FRAME, MAX_INT, MAX_RUNS, MAX_TEXT, MAX_TEXTS
+from chatbroker.wire.messages import Ack, Kind, Refusal, Run
 
 PLENTY = 1 << 30
 
@@ -160,6 +160,97 @@ def test_a_refused_broadcast_names_nobody(outbox):
     assert ticket.words == "odd"
 
 
+def away(tickets):
+    return [ticket.text for ticket in tickets if ticket.away]
+
+
+def refused(tickets):
+    return [ticket.text for ticket in tickets if ticket.outcome is Outcome.REFUSED]
+
+
+NO = ("no_such_user", "no such user")
+
+
+def test_a_run_of_refusals_refuses_each_of_them(outbox):
+    tickets = put(outbox, *"abcdef")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 6, (Refusal(2, 3, *NO), Refusal(5, 5, "too_long", "too long"))))
+    assert refused(tickets) == ["b", "c", "e"]
+    assert [ticket.code for ticket in tickets][1:5] == [NO[0], NO[0], "", "too_long"]
+
+
+def test_what_waits_for_who_is_away_is_accepted(outbox):
+    tickets = put(outbox, *"abcdef")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 6, (Refusal(3, 3, *NO),), (Run(1, 2), Run(5, 5))))
+    assert away(tickets) == ["a", "b", "e"]
+    assert refused(tickets) == ["c"]
+    assert [ticket.outcome for ticket in tickets].count(Outcome.ACCEPTED) == 5
+
+
+def test_what_is_refused_waits_for_nobody(outbox):
+    """No broker says both of one command; if one does, the worse is true."""
+    tickets = put(outbox, "a", "b")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 2, (Refusal(1, 1, *NO),), (Run(1, 2),)))
+    assert refused(tickets) == ["a"]
+    assert away(tickets) == ["b"]
+
+
+def test_a_run_is_taken_from_where_it_is_not_known_yet(outbox):
+    tickets = put(outbox, *"abcdef")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 2, ()))
+    outbox.acknowledge(Ack(0, 5, (Refusal(1, 3, *NO),), (Run(2, 4),)))
+    assert refused(tickets) == ["c"]
+    assert away(tickets) == ["d"]
+    assert outbox.resolved == 5
+
+
+def test_a_run_past_what_the_ack_covers_says_nothing_of_it(outbox):
+    tickets = put(outbox, *"abcd")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 2, (Refusal(2, 4, *NO),), (Run(3, 4),)))
+    outbox.acknowledge(Ack(2, 4, ()))
+    assert refused(tickets) == ["b"]
+    assert away(tickets) == []
+
+
+def test_runs_in_an_ack_after_a_hole_say_nothing(outbox):
+    tickets = put(outbox, *"abcd")
+    sends(outbox)
+    assert not outbox.acknowledge(Ack(1, 4, (Refusal(2, 2, *NO),), (Run(3, 3),)))
+    assert outbox.acknowledge(Ack(0, 4, ()))
+    assert refused(tickets) == away(tickets) == []
+
+
+@pytest.mark.parametrize("run", [(5, 2), (9, 9), (1, MAX_INT), (MAX_INT, MAX_INT)])
+def test_odd_runs_cost_nothing_and_concern_only_what_was_sent(outbox, run):
+    tickets = put(outbox, *"abc")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 3, (Refusal(*run, *NO),) * MAX_RUNS, (Run(*run),) * MAX_RUNS))
+    assert all(ticket.done for ticket in tickets)
+    assert refused(tickets) == (list("abc") if run == (1, MAX_INT) else [])
+
+
+def test_a_run_over_the_end_of_a_connection_is_for_the_same_commands(outbox):
+    tickets = put(outbox, *"abcd")
+    sends(outbox, window=3)
+    outbox.rewind()
+    outbox.acknowledge(Ack(0, 3, (Refusal(1, 1, *NO),), (Run(2, 3),)))
+    assert refused(tickets) == ["a"]
+    assert away(tickets) == ["b", "c"]
+    assert sends(outbox) == [(4, "d")]
+
+
+def test_a_broadcast_waits_for_nobody_unless_the_broker_says_so(outbox):
+    (ticket,) = put(outbox, "a")
+    assert not ticket.away
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 1, ()))
+    assert not ticket.away
+
+
 def test_an_ack_of_what_was_never_sent_resolves_no_more_than_was(outbox):
     tickets = put(outbox, *"abc")
     sends(outbox, window=1)
@@ -245,6 +336,25 @@ def test_abandoning_tells_what_was_sent_from_what_was_not(outbox):
     assert not outbox.uncertain
 
 
+def is_refused(ticket):
+    return int(ticket.text) % 3 == 0 or int(ticket.text) % 7 < 2
+
+
+def is_for_the_absent(ticket):
+    return int(ticket.text) % 5 < 3
+
+
+def runs(numbers):
+    """*numbers* as first and last of each stretch without a gap."""
+    found = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return found
+
+
 class OutboxMachine(RuleBasedStateMachine):
     """An outbox, and a broker that loses frames and acknowledgements at will.
 
@@ -259,6 +369,8 @@ class OutboxMachine(RuleBasedStateMachine):
         self.stored = []
         """Tickets carried out or refused, over all sessions."""
         self.refused = {}
+        self.absent = {}
+        """Those that wait for who is away."""
         self.cseq = 0
         self.forgotten_upto = 0
         self.on_the_way = []
@@ -288,8 +400,10 @@ class OutboxMachine(RuleBasedStateMachine):
                 self.cseq = cseq
                 ticket = self.tickets[int(text)]
                 self.stored.append(ticket)
-                if int(text) % 3 == 0:
+                if is_refused(ticket):
                     self.refused[cseq] = ticket
+                elif is_for_the_absent(ticket):
+                    self.absent[cseq] = ticket
             elif cseq > self.cseq:
                 gap = True
         if gap:
@@ -303,9 +417,14 @@ class OutboxMachine(RuleBasedStateMachine):
     def broker_acknowledges(self, data):
         after = data.draw(st.integers(0, self.cseq))
         upto = data.draw(st.integers(after, self.cseq))
-        refusals = [Refusal(c, c, "code", "words") for c in self.refused if after < c <= upto]
         hole = after > self.outbox.resolved
-        assert self.outbox.acknowledge(Ack(after, upto, tuple(refusals))) is not hole
+        assert self.outbox.acknowledge(self.ack(after, upto)) is not hole
+
+    def ack(self, after, upto):
+        covered = range(after + 1, upto + 1)
+        refused, absent = runs(self.refused.keys() & covered), runs(self.absent.keys() & covered)
+        refusals = [Refusal(*run, "code", "words") for run in refused]
+        return Ack(after, upto, tuple(refusals), tuple([Run(*run) for run in absent]))
 
     @rule()
     def connection_is_lost(self):
@@ -317,6 +436,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox.restart(0, forgotten)
         self.cseq = 0
         self.refused.clear()
+        self.absent.clear()
 
     @rule()
     def broker_forgets_the_session(self):
@@ -341,11 +461,12 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def what_is_resolved_is_what_the_broker_did(self):
         stored = set(map(id, self.stored))
-        refused = {id(ticket) for ticket in self.stored if int(ticket.text) % 3 == 0}
+        refused = {id(ticket) for ticket in self.stored if is_refused(ticket)}
         for ticket in self.tickets:
             if ticket.outcome is Outcome.ACCEPTED:
                 assert id(ticket) in stored
                 assert id(ticket) not in refused
+                assert ticket.away is is_for_the_absent(ticket)
             elif ticket.outcome is Outcome.REFUSED:
                 assert id(ticket) in refused
             elif ticket.outcome is Outcome.UNSENT:
@@ -370,8 +491,7 @@ class OutboxMachine(RuleBasedStateMachine):
         for _ in range(len(self.tickets) + 1):
             self.connection += sends(self.outbox, self.window)
             self.broker_reads(most=len(self.connection))
-            refusals = [Refusal(c, c, "code", "words") for c in self.refused]
-            self.outbox.acknowledge(Ack(0, self.cseq, tuple(refusals)))
+            self.outbox.acknowledge(self.ack(0, self.cseq))
         assert all(ticket.done for ticket in self.tickets)
         self.what_is_resolved_is_what_the_broker_did()
         self.nothing_is_doubled_or_reordered()

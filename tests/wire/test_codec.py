@@ -22,6 +22,9 @@ from chatbroker.wire.messages import (
     Hello,
     Info,
     Kind,
+    Notice,
+    Refusal,
+    Run,
     Send,
     User,
     Users,
@@ -30,7 +33,7 @@ from chatbroker.wire.messages import (
 ID = b"0123456789abcdef"
 EPOCH = b"epoch-01"
 MOST = limits.MAX_INT
-HELLO = (Kind.HELLO, limits.VERSION, "alice", ID, b"", 1, False, ())
+HELLO = (Kind.HELLO, limits.VERSION, "alice", ID, b"", 1, False, True, ID, ())
 FOLLOW = ("echo", b"", 0, 0)
 WELCOME = (
     *(Kind.WELCOME, limits.VERSION, "alice", EPOCH, 1, 1, 0, ID, 5556, 5000, 15000),
@@ -40,7 +43,7 @@ WELCOME = (
 
 # One well-formed message of each kind, as msgpack sees it.
 CLIENT_SAYS = {
-    Kind.HELLO: (*HELLO[:7], (FOLLOW,)),
+    Kind.HELLO: (*HELLO[:9], (FOLLOW,)),
     Kind.SEND: (Kind.SEND, 1, "bob", ("hi", "there")),
     Kind.ECHO: (Kind.ECHO, 1, ("hi",)),
     Kind.INFO: (Kind.INFO, 1, ""),
@@ -51,7 +54,7 @@ CLIENT_SAYS = {
 BROKER_SAYS = {
     Kind.WELCOME: (*WELCOME[:12], (("echo", EPOCH, 0, 0),)),
     Kind.REFUSED: (Kind.REFUSED, "name_taken", "words"),
-    Kind.ACK: (Kind.ACK, 0, 2, ((2, "no_such_user", "words"),)),
+    Kind.ACK: (Kind.ACK, 0, 4, ((2, 3, "no_such_user", "words"),), ((4, 4),)),
     Kind.BATCH: (Kind.BATCH, "echo", EPOCH, 0, 1, ((1, 0, "a", "x"), (2, 0, "a", "b", "x"))),
     Kind.FETCHED: (Kind.FETCHED, 1, "echo", EPOCH, 7),
     Kind.MISSED: (Kind.MISSED, "echo", EPOCH, 0, 7, 7),
@@ -60,6 +63,7 @@ BROKER_SAYS = {
     Kind.PONG: (Kind.PONG, 1, (("echo", EPOCH, 0),)),
     Kind.ERROR: (Kind.ERROR, "bad_frame", "words", 0),
     Kind.FAREWELL: (Kind.FAREWELL, "left", "words"),
+    Kind.NOTICE: (Kind.NOTICE, "cannot_store", "words"),
 }
 ALL = [*CLIENT_SAYS.items(), *BROKER_SAYS.items()]
 
@@ -143,9 +147,9 @@ def test_bytes_are_no_message_although_they_begin_with_a_kind(from_client, kind)
 
 
 def test_a_frame_of_the_broker_has_as_many_messages_as_fit(from_broker, raw):
-    acks = limits.MAX_FRAME // len(raw(Kind.ACK, 0, 0, ()))
+    acks = limits.MAX_FRAME // len(raw(Kind.ACK, 0, 0, (), ()))
     assert acks > limits.MAX_MESSAGES
-    assert len(from_broker.decode(raw(Kind.ACK, 0, 0, ()) * acks)) == acks
+    assert len(from_broker.decode(raw(Kind.ACK, 0, 0, (), ()) * acks)) == acks
 
 
 @pytest.mark.parametrize(("kind", "elements"), ALL, ids=lambda value: str(value)[:12])
@@ -223,7 +227,7 @@ def test_a_decoder_does_not_wear_out(from_client, raw):
 # --- kinds and versions -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [0, 8, 15, 27, 127, 2**63, 2**64 - 1, -1])
+@pytest.mark.parametrize("kind", [0, 8, 15, 27, 28, 127, 2**63, 2**64 - 1, -1])
 def test_an_unknown_kind_is_told_apart_from_a_bad_frame(from_client, raw, kind):
     with pytest.raises(UnknownKind, match=str(kind)) as caught:
         from_client.decode(raw(kind, "whatever"))
@@ -431,12 +435,16 @@ def test_a_batch_has_so_many_events_and_no_more(from_broker, raw):
 # Where something unknown may stand, and how many arrays are around it there.
 PLACES = {
     "HELLO": (1, lambda extra: (*HELLO, extra)),
-    "a follow": (3, lambda extra: (*HELLO[:7], ((*FOLLOW, extra),))),
+    "a follow": (3, lambda extra: (*HELLO[:9], ((*FOLLOW, extra),))),
     "SEND": (1, lambda extra: (Kind.SEND, 1, "bob", ("hi",), extra)),
     "ECHO": (1, lambda extra: (Kind.ECHO, 1, ("hi",), extra)),
     "PING": (1, lambda extra: (Kind.PING, 1, 0, 0, (), extra)),
     "a cursor": (3, lambda extra: (Kind.PING, 1, 0, 0, (("echo", EPOCH, 0, extra),))),
     "the limits": (2, lambda extra: replaced(WELCOME, 11, (1, 1, 1, 1, extra))),
+    "ACK": (1, lambda extra: (Kind.ACK, 0, 1, (), (), extra)),
+    "a refusal": (3, lambda extra: (Kind.ACK, 0, 1, ((1, 1, "left", "", extra),), ())),
+    "a run": (3, lambda extra: (Kind.ACK, 0, 1, (), ((1, 1, extra),))),
+    "NOTICE": (1, lambda extra: (Kind.NOTICE, "storing", "", extra)),
     "a user": (3, lambda extra: (Kind.USERS, 1, (("alice", 0, extra),), False)),
     "BATCH": (1, lambda extra: (Kind.BATCH, "echo", EPOCH, 0, 1, (), extra)),
     "an event": (3, lambda extra: (Kind.BATCH, "echo", EPOCH, 0, 1, ((1, 0, "a", "x", extra),))),
@@ -479,10 +487,15 @@ def test_the_deepest_nesting_that_a_frame_can_hold_is_refused(from_client, depth
         (5, 1),
         (5, MOST),
         (6, True),
-        (7, (FOLLOW,)),
-        (7, (("", EPOCH, 3, MOST),)),
-        (7, (("l" * limits.MAX_LOG_NAME, EPOCH, 2, 0),)),
-        (7, tuple((str(number), b"", 0, 0) for number in range(limits.MAX_FOLLOWS))),
+        (6, False),
+        (7, True),
+        (7, False),
+        (8, b""),
+        (8, ID[::-1]),
+        (9, (FOLLOW,)),
+        (9, (("", EPOCH, 3, MOST),)),
+        (9, (("l" * limits.MAX_LOG_NAME, EPOCH, 2, 0),)),
+        (9, tuple((str(number), b"", 0, 0) for number in range(limits.MAX_FOLLOWS))),
     ],
 )
 def test_hello_takes_what_is_at_its_limits(from_client, raw, index, good):
@@ -504,13 +517,19 @@ def test_hello_takes_what_is_at_its_limits(from_client, raw, index, good):
         (5, -1),
         (5, MOST + 1),
         (6, 0),
-        (7, (("l" * (limits.MAX_LOG_NAME + 1), b"", 0, 0),)),
-        (7, (("echo", EPOCH[:-1], 0, 0),)),
-        (7, (("echo", b"", 4, 0),)),
-        (7, (("echo", b"", -1, 0),)),
-        (7, (("echo", b"", 0, -1),)),
-        (7, (("echo", b"", 0),)),
-        (7, tuple((str(number), b"", 0, 0) for number in range(limits.MAX_FOLLOWS + 1))),
+        (7, 1),
+        (7, b""),
+        (8, b"0"),
+        (8, ID[:-1]),
+        (8, ID + b"0"),
+        (8, False),
+        (9, (("l" * (limits.MAX_LOG_NAME + 1), b"", 0, 0),)),
+        (9, (("echo", EPOCH[:-1], 0, 0),)),
+        (9, (("echo", b"", 4, 0),)),
+        (9, (("echo", b"", -1, 0),)),
+        (9, (("echo", b"", 0, -1),)),
+        (9, (("echo", b"", 0),)),
+        (9, tuple((str(number), b"", 0, 0) for number in range(limits.MAX_FOLLOWS + 1))),
     ],
 )
 def test_hello_refuses_what_is_past_its_limits(from_client, raw, index, bad):
@@ -520,7 +539,7 @@ def test_hello_refuses_what_is_past_its_limits(from_client, raw, index, bad):
 
 def test_a_log_is_followed_once(from_client, raw):
     with pytest.raises(BadFrame, match="twice"):
-        from_client.decode(raw(*HELLO[:7], (FOLLOW, ("direct", b"", 0, 0), FOLLOW)))
+        from_client.decode(raw(*HELLO[:9], (FOLLOW, ("direct", b"", 0, 0), FOLLOW)))
 
 
 # --- SEND and ECHO ------------------------------------------------------------------------
@@ -634,7 +653,11 @@ def test_the_limits_of_the_broker_are_all_there(from_broker, raw):
 @pytest.mark.parametrize(
     ("most", "make"),
     [
-        (limits.MAX_RUNS, lambda n: (Kind.ACK, 0, n, ((1, "left", ""),) * n)),
+        (limits.MAX_RUNS, lambda n: (Kind.ACK, 0, n, ((1, 1, "left", ""),) * n, ())),
+        (limits.MAX_RUNS, lambda n: (Kind.ACK, 0, n, (), ((1, 1),) * n)),
+        (limits.MAX_WORDS, lambda n: (Kind.ACK, 0, 1, ((1, 1, "left", "w" * n),), ())),
+        (limits.MAX_WORDS, lambda n: (Kind.NOTICE, "storing", "w" * n)),
+        (limits.MAX_NAME, lambda n: (Kind.NOTICE, "c" * n, "")),
         (limits.MAX_USERS, lambda n: (Kind.USERS, 0, (("u", 0),) * n, False)),
         (limits.MAX_FOLLOWS, lambda n: (Kind.PONG, 0, (("echo", EPOCH, 0),) * n)),
         (limits.MAX_FOLLOWS, lambda n: replaced(WELCOME, 12, (("echo", EPOCH, 0, 0),) * n)),
@@ -651,6 +674,45 @@ def test_so_many_and_not_one_more(from_broker, raw, most, make):
     assert from_broker.decode(raw(*make(most)))
     with pytest.raises(BadFrame):
         from_broker.decode(raw(*make(most + 1)))
+
+
+@pytest.mark.parametrize("number", [0, -1, MOST + 1, True, 1.0, "1", None])
+@pytest.mark.parametrize("end", [0, 1])
+def test_a_run_is_of_numbers_of_commands(from_broker, raw, number, end):
+    run = replaced((1, 1), end, number)
+    for ack in (
+        (Kind.ACK, 0, 1, ((*run, "left", ""),), ()),
+        (Kind.ACK, 0, 1, (), (run,)),
+    ):
+        with pytest.raises(BadFrame):
+            from_broker.decode(raw(*ack))
+
+
+def test_an_ack_tells_runs_of_what_was_refused_and_of_who_was_away(from_broker, raw):
+    refused, away = (2, 3, "no_such_user", "words"), (5, MOST)
+    assert from_broker.decode(raw(Kind.ACK, 1, MOST, (refused,), (away,))) == [
+        Ack(1, MOST, (Refusal(*refused),), (Run(*away),))
+    ]
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        ((), ((1,),)),
+        ((), (1,)),
+        ((), None),
+        ((), 1),
+        ((), "runs"),
+        (((1, 1, "left"),), ()),
+        (((1, "left", "words"),), ()),
+        (((1, 1), (2, 2)), ()),
+        (((1, 1, "c" * (limits.MAX_NAME + 1), ""),), ()),
+        ((),),
+    ],
+)
+def test_an_ack_that_is_not_of_runs_is_refused(from_broker, raw, lists):
+    with pytest.raises(BadFrame):
+        from_broker.decode(raw(Kind.ACK, 0, 3, *lists))
 
 
 def test_a_batch_begins_after_what_precedes_it(from_broker, raw):
@@ -716,6 +778,11 @@ def test_a_large_answer_is_decoded_as_it_was_encoded(from_broker):
     users = Users(1, tuple(User(f"user{number}", number) for number in range(500)), True)
     ack = Ack(0, 7, ())
     assert from_broker.decode(Encoder().encode(users) + Encoder().encode(ack)) == [users, ack]
+
+
+def test_a_notice_is_heard_as_it_was_said(from_broker):
+    said = Notice(Code.CANNOT_STORE.value, "disk full")
+    assert from_broker.decode(Encoder().encode(said)) == [said]
 
 
 def test_two_decoders_do_not_disturb_each_other(raw):

@@ -11,6 +11,7 @@ from chatbroker.wire.messages import (
     GREETING_TOPIC,
     KINDS,
     PRESENCE_TOPIC,
+    Ack,
     BrokerMessage,
     ClientMessage,
     Error,
@@ -75,6 +76,7 @@ def test_the_numbers_of_kinds_and_starts_are_those_of_the_protocol():
         "PONG": 24,
         "ERROR": 25,
         "FAREWELL": 26,
+        "NOTICE": 27,
     }
     assert {start.name: start.value for start in Start} == {
         "NOW": 0,
@@ -82,6 +84,10 @@ def test_the_numbers_of_kinds_and_starts_are_those_of_the_protocol():
         "AFTER": 2,
         "AGE": 3,
     }
+
+
+def test_an_ack_tells_of_nobody_who_was_away_unless_it_says_so():
+    assert Ack(0, 1, ()) == (0, 1, (), ())
 
 
 def test_who_subscribes_to_dev_does_not_hear_devops():
