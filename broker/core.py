@@ -206,9 +206,8 @@ class Broker:
         the broker for dead."""
         effects: list[Effect] = []
         if why != self._held_because:
-            if not self._held_because:
-                self._remind_at = self._clock.attended
             self._held_because = why
+            self._remind_at = self._clock.attended
             effects.append(Note("cannot_store", {"because": why}))
         if self._clock.attended >= self._remind_at:
             self._remind_at = self._clock.attended + REMIND

@@ -101,7 +101,7 @@ def test_version(run):
         ["run", "--port", "-1"],
         ["run", "--port", "65536"],
         ["run", "--pub-port", "65536"],
-        ["run", "--data-dir", "data"],
+        ["run", "--data-dir", "data", "--memory"],
         ["run", "--lease", "0"],
         ["run", "--heartbeat", "0"],
         ["run", "--ready-file", "/"],
