@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -23,7 +21,7 @@ from chatbroker.wire.messages import Event
 from . import on_broker
 from .load import MANY_READERS, MANY_SENDERS, Run
 from .prepared import TEXT
-from .processes import Server
+from .processes import Server, folder_on_disk
 
 FRAME = 100
 """Events in a row of the prepared history."""
@@ -58,7 +56,7 @@ class Costs(NamedTuple):
 
 def measure(messages: int, rounds: int) -> Costs:
     """Fills a journal with *messages*, and measures on it."""
-    with _folder() as folder:
+    with folder_on_disk() as folder:
         path = Path(folder, FILE)
         history = _History(path)
         history.fill(messages)
@@ -77,13 +75,6 @@ def measure(messages: int, rounds: int) -> Costs:
         return Costs(
             median(append) / 36 / FRAME, median(lone), median(fetch), replay, median(starts), bytes
         )
-
-
-@contextmanager
-def _folder() -> Iterator[str]:
-    # Not where temporary files go: that may be memory.
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        yield folder
 
 
 class _History:

@@ -91,11 +91,19 @@ def running_broker(*options: str) -> Iterator[Server]:
 
 
 @contextmanager
+def folder_on_disk() -> Iterator[str]:
+    """A folder for a while, not where temporary files go: that may be memory."""
+    build = Path(__file__).parents[1] / "build"
+    build.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=build) as folder:
+        yield folder
+
+
+@contextmanager
 def durable_broker(*options: str) -> Iterator[Server]:
     """The broker, with its journal in a folder of its own on disk."""
-    # Not where temporary files go: that may be memory.
     with (
-        tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        folder_on_disk() as folder,
         running_broker("--data-dir", folder, "--keep-bytes", "unlimited", *options) as server,
     ):
         yield server
