@@ -191,6 +191,11 @@ class Broker:
         self._door.expire(all_heard)
         self._door.admit_waiting()
         said = self._said.take(self._clock.time)
+        for user, before, head in self._said.own:
+            # What one said oneself is no news; else a script that sends and then waits for an
+            # answer would get its own question.
+            if user.read == before:
+                self._registry.read(user, head)
         rows = [row for _, _, rows in said for row in rows]
         commit = self._registry.take_commit(rows, self._journal.durable)
         self._tell(said)
