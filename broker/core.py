@@ -409,7 +409,7 @@ class Broker:
         if self._out.full(session.identity):
             return None  # One frame can ask for more than anyone can take; ask again later.
         log = self._readers.find(session, message.log)
-        if log is None or log.epoch != message.epoch:
+        if log is None or message.epoch not in (b"", log.epoch):
             words = f"no such log: {message.log!r}, or no longer that epoch of it"
             return self._out.reject(session.identity, Code.NO_SUCH_LOG, words, message.ref)
         page = self._readers.fetch(log, message)

@@ -64,7 +64,7 @@ MEETS_THE_SYSTEM = {
     "broker": {"server", "descriptors", "cli", "control", "database", "folder", "sqlite_journal"},
     "client": {
         *("link", "client", "interrupts", "identity"),
-        *("cli", "feed", "output", "prompt", "receiving", "sending"),
+        *("cli", "feed", "output", "prompt", "recalling", "receiving", "sending"),
     },
 }
 
