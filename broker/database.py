@@ -112,8 +112,14 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
     Raises JournalError.
     """
-    if not path.is_file():
-        raise JournalError(f"there is no journal at {path}")
+    try:
+        # SQLite would not say what is wrong.
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise JournalError(f"there is no journal at {path}") from None
+    except OSError as error:
+        raise JournalError(f"cannot open {path}: {error.strerror}") from None
     try:
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
@@ -121,14 +127,30 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             isolation_level=None,
             timeout=BUSY / 1000,
         )
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+    try:
         with closing(db.execute("PRAGMA user_version")) as found:
             version = found.fetchone()[0]
     except sqlite3.Error as error:
+        db.close()
         raise explain(error, path) from None
     if version != VERSION:
         db.close()
         raise _other_version(path, version)
     return db
+
+
+def schema_of(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:
+    """The tables and indices of *db*: kind, name, and how each was made."""
+    return set(db.execute("SELECT type, name, sql FROM sqlite_master"))
+
+
+def wanted_schema() -> set[tuple[str, str, str | None]]:
+    """What `schema_of` gives for a journal of this version."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        _migrate(db, Path(":memory:"))
+        return schema_of(db)
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
@@ -157,6 +179,8 @@ def _other_version(path: Path, version: int) -> JournalError:
             f"{path} is of version {version}, and this chatbroker knows versions up to {VERSION}; "
             "upgrade chatbroker"
         )
+    if version == 0:
+        return JournalError(f"{path} holds no journal")
     return JournalError(
         f"{path} is of version {version}, and {VERSION} is wanted; "
         "'chatbroker run' brings it up to date"
