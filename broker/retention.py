@@ -39,7 +39,8 @@ class KeptLog:
         self.lost = lost
         """The position of the newest event that is no longer kept."""
         self.size = size
-        """Bytes: a body that it shares with another log counts as its share."""
+        """Bytes.  A body that it shares with another log counts in full for both: the other may
+        go first, and it takes no less then."""
         self.oldest = oldest
         """The time of the oldest row that is kept."""
         self.newest = newest

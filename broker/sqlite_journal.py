@@ -17,7 +17,7 @@ from .database import boot_id, explain, open_journal_file, rollback
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention
-from .tail import Tail, TailRow, Turn, pack_turn, unpack_turn
+from .tail import Tail, TailRow, pack_turn, unpack_turn
 
 POSITIONS = 40
 """Bits of a row's id that hold the first position of its events; above are those of its log."""
@@ -125,7 +125,7 @@ class SqliteJournal:
             for id, prev, first, events, time, body in turn.rows:
                 (packed,) = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
                 row = TailRow(prev, first, events, time, body, packed)
-                self._take(by_id[id], row, _share(turn, body))
+                self._take(by_id[id], row)
             self._tail.add(turn)
 
     def _epoch_of(self, meta: dict[str, bytes], fresh: bytes) -> bytes:
@@ -197,8 +197,7 @@ class SqliteJournal:
         at = -1
         for log, (_, prev, first, events, time, body) in zip(logs, rows, strict=True):
             at += at < 0 or bodies[at][0] != body
-            _, refs, data = bodies[at]
-            self._take(log, TailRow(prev, first, events, time, body, data), refs)
+            self._take(log, TailRow(prev, first, events, time, body, bodies[at][2]))
             self.events += events
         self._tail.add(commit)
 
@@ -217,14 +216,14 @@ class SqliteJournal:
     def _next_id(self, more: int) -> int:
         return 1 + more + self._retention.highest
 
-    def _take(self, log: KeptLog, row: TailRow, refs: int) -> None:
+    def _take(self, log: KeptLog, row: TailRow) -> None:
         """Notes a row that was stored."""
         self._tail.add_row(log.id, row)
         log.head = row.first + row.events - 1
         log.newest = row.time
         if not log.size:
             log.oldest = row.time
-        self._retention.add(log, ROW_COST + len(row.data) // refs)
+        self._retention.add(log, ROW_COST + len(row.data))
 
     def _forget(self, key: str) -> None:
         log = self._logs.pop(key, None)
@@ -348,18 +347,18 @@ class SqliteJournal:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             lines = self._db.execute(
-                "SELECT rows.id, events, time, body, length(data), refs FROM rows JOIN bodies ON "
+                "SELECT rows.id, events, time, body, length(data) FROM rows JOIN bodies ON "
                 "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id LIMIT ?",
                 (base, base | (1 << POSITIONS) - 1, self._retention.STEP + 1),
             ).fetchall()
             going = []
             left = log.size
             lost = log.lost
-            for id, events, when, body, size, refs in lines[: self._retention.STEP]:
+            for id, events, when, body, size in lines[: self._retention.STEP]:
                 if not wanted(when, left):
                     break
                 going.append((id, body))
-                left = max(left - ROW_COST - size // refs, 0)
+                left -= ROW_COST + size
                 lost = id - base + events - 1
             stays = lines[len(going)] if len(lines) > len(going) else None
             self._delete(going)
@@ -414,11 +413,6 @@ class SqliteJournal:
             self._note(open=b"0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._release()
-
-
-def _share(turn: Turn, body: int) -> int:
-    """How many rows of *turn* share *body*."""
-    return sum([row[5] == body for row in turn.rows])
 
 
 _INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
