@@ -273,8 +273,10 @@ class SqliteJournal:
             return Page(0, 0, ())
         missed_upto = kept.lost if kept.lost > after else 0
         rows: list[Row] = []
+        # A reader may ask for what is after any number, also for one that no id has room for.
+        after_kept = min(max(after, kept.lost), kept.head)
         try:
-            for prev, first, events, time, body in self._rows_after(kept, max(after, kept.lost)):
+            for prev, first, events, time, body in self._rows_after(kept, after_kept):
                 if rows and len(body) > budget:
                     break
                 rows.append(Row(log, prev, first, events, time, body))

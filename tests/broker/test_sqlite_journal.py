@@ -455,3 +455,16 @@ def test_a_row_costs_about_what_is_accounted(journal):
     journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
     assert 0.5 < journal._retention.size / (pages * 8192) < 1.5
+
+
+# --- what a broker asks that no client of ours would ---------------------------------------
+
+
+@folded
+@pytest.mark.parametrize("after", [3, 4, (1 << 40) - 1, 1 << 40, (1 << 63) - 1])
+def test_a_fetch_from_beyond_the_end_gives_nothing(journal, fold, after):
+    store(journal, *rows("echo", 3), *rows("@alice", 3))
+    if fold:
+        journal._fold()
+    page = journal.fetch("echo", after, PLENTY)
+    assert (page.missed_upto, page.lost, list(page.rows)) == (0, 0, [])
