@@ -78,7 +78,8 @@ class Retention:
         self._keep = keep
         self._keep_bytes = keep_bytes
         self._logs: dict[int, KeptLog] = {}
-        self._changed: dict[KeptLog, None] = {}
+        self.changed: dict[KeptLog, None] = {}
+        """The logs that changed since their lines were written."""
         self._dropped: deque[KeptLog] = deque()
         self._tasks: deque[tuple[KeptLog, Wanted]] = deque()
         self._next_look = 0
@@ -96,19 +97,13 @@ class Retention:
         log.size += size
         self.size += size
         if size:
-            self._changed[log] = None
+            self.changed[log] = None
 
     def drop(self, log: KeptLog) -> None:
         """*log* is to go, all of it."""
         self.add(log, 0)
-        self._changed[log] = None
+        self.changed[log] = None
         self._dropped.append(log)
-
-    def take_changed(self) -> list[KeptLog]:
-        """The logs that changed since the last call."""
-        changed = list(self._changed)
-        self._changed.clear()
-        return changed
 
     # --- what is to go --------------------------------------------------------------------
 
@@ -154,7 +149,7 @@ class Retention:
         self._dropped.popleft()
         self.size -= log.size
         del self._logs[log.id]
-        self._changed.pop(log, None)
+        self.changed.pop(log, None)
         self._tasks = deque([task for task in self._tasks if task[0] is not log])
 
 

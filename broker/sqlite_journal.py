@@ -101,7 +101,7 @@ class SqliteJournal:
         sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
         self._tail.overlay(users, sessions)
         self._write_tail()
-        self._tail = Tail()
+        self._folded()
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
         epoch = self._epoch_of(meta, fresh)
         if "epoch" in meta and epoch != meta["epoch"]:
@@ -244,7 +244,12 @@ class SqliteJournal:
         except sqlite3.Error as error:
             rollback(self._db)
             raise explain(error, self._path) from None
+        self._folded()
+
+    def _folded(self) -> None:
+        # Not before it is stored: what fails comes again, and finds all as it was.
         self._tail = Tail()
+        self._retention.changed.clear()
 
     def _write_tail(self) -> None:
         many, tail = self._db.executemany, self._tail
@@ -262,7 +267,7 @@ class SqliteJournal:
             for row in rows
         ]
         many("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", rows)
-        many(_UPDATE_LOG, [log.values() for log in self._retention.take_changed()])
+        many(_UPDATE_LOG, [log.values() for log in self._retention.changed])
         self._db.execute("DELETE FROM turns")
 
     # --- reading --------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -468,3 +469,27 @@ def test_a_fetch_from_beyond_the_end_gives_nothing(journal, fold, after):
         journal._fold()
     page = journal.fetch("echo", after, PLENTY)
     assert (page.missed_upto, page.lost, list(page.rows)) == (0, 0, [])
+
+
+# --- a fold that fails --------------------------------------------------------------------
+
+
+def refuse_to_commit(action: int, *what: str | None) -> int:
+    """An authorizer.  A full disk is noticed when the transaction ends, as SQLite writes then."""
+    ends = action == sqlite3.SQLITE_TRANSACTION and what[0] == "COMMIT"
+    return sqlite3.SQLITE_DENY if ends else sqlite3.SQLITE_OK
+
+
+def test_a_fold_that_fails_at_its_end_forgets_no_head(opened):
+    journal = opened()
+    store(journal, row("echo", 1, 3), row("@alice:1", 1))
+    journal._db.set_authorizer(refuse_to_commit)
+    with pytest.raises(JournalError):
+        journal._fold()
+    journal._db.set_authorizer(None)
+    journal._fold()
+    journal = opened(crash=True)
+    assert journal.kept.heads == {"echo": 3, "@alice:1": 1}
+    store(journal, row("echo", 4))
+    journal._fold()
+    assert [r.first for r in kept(journal, "echo")] == [1, 4]
