@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from .database import boot_id, explain, open_journal_file, rollback
+from .database import SYNC, boot_id, explain, open_journal_file, rollback
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention
@@ -72,9 +72,12 @@ class SqliteJournal:
 
     def load(self, fresh: bytes) -> Kept:
         try:
+            # Whether commits may be undone is noted here, and must not be undone with them.
+            self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("BEGIN IMMEDIATE")
             kept = self._load(fresh)
             self._db.execute("COMMIT")
+            self._db.execute(f"PRAGMA synchronous={SYNC[self._sync]}")
         except sqlite3.Error as error:
             rollback(self._db)
             raise explain(error, self._path) from None
@@ -417,6 +420,9 @@ class SqliteJournal:
         # What was committed is in the file, and the next start would take it up from there.
         with closing(self._db), suppress(sqlite3.Error, JournalError):
             self._fold()
+            # That nothing was undone is true only if all of it is on disk.
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._note(open=b"0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._release()

@@ -493,3 +493,33 @@ def test_a_fold_that_fails_at_its_end_forgets_no_head(opened):
     store(journal, row("echo", 4))
     journal._fold()
     assert [r.first for r in kept(journal, "echo")] == [1, 4]
+
+
+# --- what must be on disk -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sync", ["full", "normal", "off"])
+def test_that_commits_may_be_undone_is_on_disk_before_the_first(path, sync):
+    """Else a power cut could take this note with the commits, and the epoch would go on."""
+    journal = SqliteJournal(path, sync)
+    level = journal._db.execute("PRAGMA synchronous").fetchone()
+    levels = []
+
+    def watch(statement: str) -> None:
+        if statement.startswith(("COMMIT", "INSERT OR REPLACE INTO meta", "PRAGMA wal")):
+            db.set_trace_callback(None)
+            levels.append(db.execute("PRAGMA synchronous").fetchone()[0])
+            db.set_trace_callback(watch)
+
+    db = journal._db
+    db.set_trace_callback(watch)
+    journal.load(EPOCH)
+    assert levels
+    assert set(levels) == {2}
+    levels.clear()
+    store(journal, row("echo", 1))
+    assert levels == [level[0]]
+    levels.clear()
+    journal.close()
+    assert len(levels) >= 2
+    assert levels[-2:] == [2, 2]
