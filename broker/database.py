@@ -209,6 +209,8 @@ _FOR_GOOD = {
     sqlite3.SQLITE_AUTH: "permission denied",
 }
 
+HINT = "; 'chatbroker check' tells more, and a backup can take its place"
+
 
 def explain(error: sqlite3.Error, path: Path) -> JournalError:
     """What *error* means for an operator."""
@@ -216,8 +218,7 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     if code in _FOR_NOW:
         return CannotStore(f"{_FOR_NOW[code]}: {path}")
     words = _FOR_GOOD.get(code, str(error))
-    hint = "; 'chatbroker check' tells more, and a backup can take its place"
-    return JournalError(f"cannot use {path}: {words}{hint if code in _FOR_GOOD else ''}")
+    return JournalError(f"cannot use {path}: {words}{HINT if code in _FOR_GOOD else ''}")
 
 
 def _reason(error: Exception) -> str:

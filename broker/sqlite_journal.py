@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from .database import SYNC, boot_id, explain, open_journal_file, rollback
+from .database import HINT, SYNC, boot_id, explain, open_journal_file, rollback
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention
@@ -103,6 +103,8 @@ class SqliteJournal:
         users = {line[0]: UserRecord(*line) for line in read("SELECT * FROM users")}
         sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
         self._tail.overlay(users, sessions)
+        if any(session.user not in users for session in sessions.values()):
+            raise ValueError(f"it is damaged{HINT}")
         self._write_tail()
         self._folded()
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
@@ -126,9 +128,10 @@ class SqliteJournal:
             for key in turn.dropped:
                 self._forget(key)
             for id, prev, first, events, time, body in turn.rows:
-                (packed,) = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
-                row = TailRow(prev, first, events, time, body, packed)
-                self._take(by_id[id], row)
+                found = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
+                if found is None or id not in by_id:
+                    raise ValueError(f"it is damaged{HINT}")
+                self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
             self._tail.add(turn)
 
     def _epoch_of(self, meta: dict[str, bytes], fresh: bytes) -> bytes:
@@ -176,8 +179,8 @@ class SqliteJournal:
         except sqlite3.Error as error:
             rollback(db)
             # The same commit may come again, and finds all as it was.
-            for log in new:
-                self._free_ids.append(log.id)
+            highest = self._retention.highest
+            self._free_ids += [log.id for log in new if log.id <= highest]
             raise explain(error, self._path) from None
         self._stored(commit, new, logs, bodies, rows)
 

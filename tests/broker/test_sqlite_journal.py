@@ -523,3 +523,43 @@ def test_that_commits_may_be_undone_is_on_disk_before_the_first(path, sync):
     journal.close()
     assert len(levels) >= 2
     assert levels[-2:] == [2, 2]
+
+
+def test_numbers_of_logs_that_were_not_stored_are_given_once(journal):
+    for name in "abc":
+        store(journal, row(f"@{name}", 1))
+    journal.commit(Commit(dropped=["@a"]))
+    while journal.tidy(1):
+        continue
+    both = (row("@d", 1), row("@e", 1))
+    for _ in range(2):
+        journal._db.set_authorizer(refuse_to_commit)
+        with pytest.raises(JournalError):
+            store(journal, *both)
+        journal._db.set_authorizer(None)
+    store(journal, row("@f", 1))
+    store(journal, row("@g", 1), row("@h", 1))
+    assert len({log.id for log in journal._logs.values()}) == 5
+
+
+@pytest.mark.parametrize("table", ["logs", "bodies"])
+def test_a_turn_without_what_it_refers_to_is_told_in_words(opened, path, table):
+    journal = opened()
+    store(journal, row("echo", 1))
+    journal._db.execute(f"DELETE FROM {table}")
+    journal._db.close()
+    refused_as_damaged(path)
+
+
+def test_a_session_without_its_user_is_told_in_words(opened, path):
+    journal = opened()
+    journal.commit(Commit(sessions=[session(1, "nobody")]))
+    journal._db.close()
+    refused_as_damaged(path)
+
+
+def refused_as_damaged(path: Path) -> None:
+    journal = SqliteJournal(path)
+    with pytest.raises(JournalError, match=r"cannot use .*'chatbroker check' tells more"):
+        journal.load(EPOCH)
+    journal._db.close()
