@@ -13,6 +13,7 @@ Why it is cut so: docs/decisions.md, "The journal on disk".
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -113,9 +114,13 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     Raises JournalError.
     """
     try:
-        # SQLite would not say what is wrong.
-        with path.open("rb"):
-            pass
+        # SQLite would not say what is wrong.  To open it here would not do: who closes a file
+        # loses the locks that SQLite has on it in the same process.
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.stat()
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except FileNotFoundError:
         raise JournalError(f"there is no journal at {path}") from None
     except OSError as error:
