@@ -16,6 +16,7 @@ import click
 from ..command.quantities import parse_duration, parse_size
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
+from .cli_data import backup, check, names
 from .config import Config, StartError
 from .database import SYNC
 from .journal import JournalError
@@ -205,6 +206,10 @@ def run(
         finally:
             forget_ready()
     return Status.DONE
+
+
+for _command in (check, backup, names):
+    chatbroker.add_command(_command)
 
 
 def _write_ready_file(path: Path, broker: str, pub: str) -> None:

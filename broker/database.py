@@ -13,6 +13,7 @@ Why it is cut so: docs/decisions.md, "The journal on disk".
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Callable
@@ -112,8 +113,18 @@ def open_to_read(path: Path) -> sqlite3.Connection:
 
     Raises JournalError.
     """
-    if not path.is_file():
-        raise JournalError(f"there is no journal at {path}")
+    try:
+        # SQLite would not say what is wrong.  To open it here would not do: who closes a file
+        # loses the locks that SQLite has on it in the same process.
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.stat()
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except FileNotFoundError:
+        raise JournalError(f"there is no journal at {path}") from None
+    except OSError as error:
+        raise JournalError(f"cannot open {path}: {error.strerror}") from None
     try:
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
@@ -121,14 +132,30 @@ def open_to_read(path: Path) -> sqlite3.Connection:
             isolation_level=None,
             timeout=BUSY / 1000,
         )
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+    try:
         with closing(db.execute("PRAGMA user_version")) as found:
             version = found.fetchone()[0]
     except sqlite3.Error as error:
+        db.close()
         raise explain(error, path) from None
     if version != VERSION:
         db.close()
         raise _other_version(path, version)
     return db
+
+
+def schema_of(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:
+    """The tables and indices of *db*: kind, name, and how each was made."""
+    return set(db.execute("SELECT type, name, sql FROM sqlite_master"))
+
+
+def wanted_schema() -> set[tuple[str, str, str | None]]:
+    """What `schema_of` gives for a journal of this version."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        _migrate(db, Path(":memory:"))
+        return schema_of(db)
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
@@ -157,6 +184,8 @@ def _other_version(path: Path, version: int) -> JournalError:
             f"{path} is of version {version}, and this chatbroker knows versions up to {VERSION}; "
             "upgrade chatbroker"
         )
+    if version == 0:
+        return JournalError(f"{path} holds no journal")
     return JournalError(
         f"{path} is of version {version}, and {VERSION} is wanted; "
         "'chatbroker run' brings it up to date"
@@ -185,6 +214,8 @@ _FOR_GOOD = {
     sqlite3.SQLITE_AUTH: "permission denied",
 }
 
+HINT = "; 'chatbroker check' tells more, and a backup can take its place"
+
 
 def explain(error: sqlite3.Error, path: Path) -> JournalError:
     """What *error* means for an operator."""
@@ -192,8 +223,7 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     if code in _FOR_NOW:
         return CannotStore(f"{_FOR_NOW[code]}: {path}")
     words = _FOR_GOOD.get(code, str(error))
-    hint = "; 'chatbroker check' tells more, and a backup can take its place"
-    return JournalError(f"cannot use {path}: {words}{hint if code in _FOR_GOOD else ''}")
+    return JournalError(f"cannot use {path}: {words}{HINT if code in _FOR_GOOD else ''}")
 
 
 def _reason(error: Exception) -> str:

@@ -39,7 +39,8 @@ class KeptLog:
         self.lost = lost
         """The position of the newest event that is no longer kept."""
         self.size = size
-        """Bytes: a body that it shares with another log counts as its share."""
+        """Bytes.  A body that it shares with another log counts in full for both: the other may
+        go first, and it takes no less then."""
         self.oldest = oldest
         """The time of the oldest row that is kept."""
         self.newest = newest
@@ -77,7 +78,8 @@ class Retention:
         self._keep = keep
         self._keep_bytes = keep_bytes
         self._logs: dict[int, KeptLog] = {}
-        self._changed: dict[KeptLog, None] = {}
+        self.changed: dict[KeptLog, None] = {}
+        """The logs that changed since their lines were written."""
         self._dropped: deque[KeptLog] = deque()
         self._tasks: deque[tuple[KeptLog, Wanted]] = deque()
         self._next_look = 0
@@ -95,19 +97,13 @@ class Retention:
         log.size += size
         self.size += size
         if size:
-            self._changed[log] = None
+            self.changed[log] = None
 
     def drop(self, log: KeptLog) -> None:
         """*log* is to go, all of it."""
         self.add(log, 0)
-        self._changed[log] = None
+        self.changed[log] = None
         self._dropped.append(log)
-
-    def take_changed(self) -> list[KeptLog]:
-        """The logs that changed since the last call."""
-        changed = list(self._changed)
-        self._changed.clear()
-        return changed
 
     # --- what is to go --------------------------------------------------------------------
 
@@ -153,7 +149,7 @@ class Retention:
         self._dropped.popleft()
         self.size -= log.size
         del self._logs[log.id]
-        self._changed.pop(log, None)
+        self.changed.pop(log, None)
         self._tasks = deque([task for task in self._tasks if task[0] is not log])
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from .database import boot_id, explain, open_journal_file, rollback
+from .database import HINT, SYNC, boot_id, explain, open_journal_file, rollback
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention
-from .tail import Tail, TailRow, Turn, pack_turn, unpack_turn
+from .tail import Tail, TailRow, pack_turn, unpack_turn
 
 POSITIONS = 40
 """Bits of a row's id that hold the first position of its events; above are those of its log."""
@@ -72,9 +72,12 @@ class SqliteJournal:
 
     def load(self, fresh: bytes) -> Kept:
         try:
+            # Whether commits may be undone is noted here, and must not be undone with them.
+            self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("BEGIN IMMEDIATE")
             kept = self._load(fresh)
             self._db.execute("COMMIT")
+            self._db.execute(f"PRAGMA synchronous={SYNC[self._sync]}")
         except sqlite3.Error as error:
             rollback(self._db)
             raise explain(error, self._path) from None
@@ -100,8 +103,10 @@ class SqliteJournal:
         users = {line[0]: UserRecord(*line) for line in read("SELECT * FROM users")}
         sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
         self._tail.overlay(users, sessions)
+        if any(session.user not in users for session in sessions.values()):
+            raise ValueError(f"it is damaged{HINT}")
         self._write_tail()
-        self._tail = Tail()
+        self._folded()
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
         epoch = self._epoch_of(meta, fresh)
         if "epoch" in meta and epoch != meta["epoch"]:
@@ -123,9 +128,10 @@ class SqliteJournal:
             for key in turn.dropped:
                 self._forget(key)
             for id, prev, first, events, time, body in turn.rows:
-                (packed,) = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
-                row = TailRow(prev, first, events, time, body, packed)
-                self._take(by_id[id], row, _share(turn, body))
+                found = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
+                if found is None or id not in by_id:
+                    raise ValueError(f"it is damaged{HINT}")
+                self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
             self._tail.add(turn)
 
     def _epoch_of(self, meta: dict[str, bytes], fresh: bytes) -> bytes:
@@ -173,8 +179,8 @@ class SqliteJournal:
         except sqlite3.Error as error:
             rollback(db)
             # The same commit may come again, and finds all as it was.
-            for log in new:
-                self._free_ids.append(log.id)
+            highest = self._retention.highest
+            self._free_ids += [log.id for log in new if log.id <= highest]
             raise explain(error, self._path) from None
         self._stored(commit, new, logs, bodies, rows)
 
@@ -197,8 +203,7 @@ class SqliteJournal:
         at = -1
         for log, (_, prev, first, events, time, body) in zip(logs, rows, strict=True):
             at += at < 0 or bodies[at][0] != body
-            _, refs, data = bodies[at]
-            self._take(log, TailRow(prev, first, events, time, body, data), refs)
+            self._take(log, TailRow(prev, first, events, time, body, bodies[at][2]))
             self.events += events
         self._tail.add(commit)
 
@@ -217,14 +222,14 @@ class SqliteJournal:
     def _next_id(self, more: int) -> int:
         return 1 + more + self._retention.highest
 
-    def _take(self, log: KeptLog, row: TailRow, refs: int) -> None:
+    def _take(self, log: KeptLog, row: TailRow) -> None:
         """Notes a row that was stored."""
         self._tail.add_row(log.id, row)
         log.head = row.first + row.events - 1
         log.newest = row.time
         if not log.size:
             log.oldest = row.time
-        self._retention.add(log, ROW_COST + len(row.data) // refs)
+        self._retention.add(log, ROW_COST + len(row.data))
 
     def _forget(self, key: str) -> None:
         log = self._logs.pop(key, None)
@@ -245,7 +250,12 @@ class SqliteJournal:
         except sqlite3.Error as error:
             rollback(self._db)
             raise explain(error, self._path) from None
+        self._folded()
+
+    def _folded(self) -> None:
+        # Not before it is stored: what fails comes again, and finds all as it was.
         self._tail = Tail()
+        self._retention.changed.clear()
 
     def _write_tail(self) -> None:
         many, tail = self._db.executemany, self._tail
@@ -263,7 +273,7 @@ class SqliteJournal:
             for row in rows
         ]
         many("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", rows)
-        many(_UPDATE_LOG, [log.values() for log in self._retention.take_changed()])
+        many(_UPDATE_LOG, [log.values() for log in self._retention.changed])
         self._db.execute("DELETE FROM turns")
 
     # --- reading --------------------------------------------------------------------------
@@ -274,8 +284,10 @@ class SqliteJournal:
             return Page(0, 0, ())
         missed_upto = kept.lost if kept.lost > after else 0
         rows: list[Row] = []
+        # A reader may ask for what is after any number, also for one that no id has room for.
+        after_kept = min(max(after, kept.lost), kept.head)
         try:
-            for prev, first, events, time, body in self._rows_after(kept, max(after, kept.lost)):
+            for prev, first, events, time, body in self._rows_after(kept, after_kept):
                 if rows and len(body) > budget:
                     break
                 rows.append(Row(log, prev, first, events, time, body))
@@ -348,18 +360,18 @@ class SqliteJournal:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             lines = self._db.execute(
-                "SELECT rows.id, events, time, body, length(data), refs FROM rows JOIN bodies ON "
+                "SELECT rows.id, events, time, body, length(data) FROM rows JOIN bodies ON "
                 "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id LIMIT ?",
                 (base, base | (1 << POSITIONS) - 1, self._retention.STEP + 1),
             ).fetchall()
             going = []
             left = log.size
             lost = log.lost
-            for id, events, when, body, size, refs in lines[: self._retention.STEP]:
+            for id, events, when, body, size in lines[: self._retention.STEP]:
                 if not wanted(when, left):
                     break
                 going.append((id, body))
-                left = max(left - ROW_COST - size // refs, 0)
+                left -= ROW_COST + size
                 lost = id - base + events - 1
             stays = lines[len(going)] if len(lines) > len(going) else None
             self._delete(going)
@@ -411,14 +423,12 @@ class SqliteJournal:
         # What was committed is in the file, and the next start would take it up from there.
         with closing(self._db), suppress(sqlite3.Error, JournalError):
             self._fold()
+            # That nothing was undone is true only if all of it is on disk.
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._note(open=b"0")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._release()
-
-
-def _share(turn: Turn, body: int) -> int:
-    """How many rows of *turn* share *body*."""
-    return sum([row[5] == body for row in turn.rows])
 
 
 _INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"

@@ -17,11 +17,18 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
 CLI = (ROOT / "docs" / "cli.md").read_text()
 
-COMMANDS = [
-    (f"{group.name} {name}", command)
-    for group in (chat, chatbroker)
-    for name, command in group.commands.items()
-]
+
+def commands_of(group: click.Group, name: str) -> list[tuple[str, click.Command]]:
+    """All commands below *group*, by their full names."""
+    found = []
+    for word, command in group.commands.items():
+        found.append((f"{name} {word}", command))
+        if isinstance(command, click.Group):
+            found += commands_of(command, f"{name} {word}")
+    return found
+
+
+COMMANDS = [*commands_of(chat, "chat"), *commands_of(chatbroker, "chatbroker")]
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS, ids=[name for name, _ in COMMANDS])
@@ -38,7 +45,7 @@ def test_every_help_has_a_summary_and_an_example(name, command):
     assert command.help
     summary = command.help.strip().splitlines()[0]
     assert summary.endswith(".")
-    assert f"{name.split()[0]} {name.split()[1]}" in command.help.partition("Example:")[2]
+    assert name in command.help.partition("Example:")[2]
 
 
 @pytest.mark.parametrize("status", Status)
@@ -80,8 +87,7 @@ def test_python_in_the_documents_compiles():
 def test_recipes_use_options_that_exist():
     known = {
         spelling
-        for group in (chat, chatbroker)
-        for command in [group, *group.commands.values()]
+        for command in [chat, chatbroker, *[command for _, command in COMMANDS]]
         for option in command.params
         if isinstance(option, click.Option)
         for spelling in option.opts

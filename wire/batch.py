@@ -78,6 +78,27 @@ def parse_event(value: object) -> Event | None:
     return Event(time, sender, to, text)
 
 
+def count_events(body: bytes) -> int:
+    """How many packed events *body* is.  Raises BadFrame, if it is anything else."""
+    unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=len(body) + 1)
+    count = 0
+    try:
+        unpacker.feed(body)
+        for value in unpacker:
+            parse_event(value)
+            count += 1
+        # The unpacker keeps the beginning of an event that is cut short, and tells nobody.
+        unpacker.feed(b"\xc0")
+        whole = next(unpacker, 0) is None
+    except BadFrame:
+        raise
+    except Exception as error:  # noqa: BLE001 - msgpack raises several kinds; none may pass
+        raise BadFrame(f"not msgpack: {type(error).__name__}") from None
+    if not whole:
+        raise BadFrame("the last event is cut short")
+    return count
+
+
 def encode_batch(log: str, epoch: bytes, prev: int, first: int, count: int, body: bytes) -> bytes:
     """A BATCH message of *count* events whose packed bytes are *body*."""
     head = _BATCH + _pack(log) + _pack(epoch) + _pack(prev) + _pack(first)

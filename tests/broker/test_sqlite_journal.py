@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -455,3 +456,110 @@ def test_a_row_costs_about_what_is_accounted(journal):
     journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
     assert 0.5 < journal._retention.size / (pages * 8192) < 1.5
+
+
+# --- what a broker asks that no client of ours would ---------------------------------------
+
+
+@folded
+@pytest.mark.parametrize("after", [3, 4, (1 << 40) - 1, 1 << 40, (1 << 63) - 1])
+def test_a_fetch_from_beyond_the_end_gives_nothing(journal, fold, after):
+    store(journal, *rows("echo", 3), *rows("@alice", 3))
+    if fold:
+        journal._fold()
+    page = journal.fetch("echo", after, PLENTY)
+    assert (page.missed_upto, page.lost, list(page.rows)) == (0, 0, [])
+
+
+# --- a fold that fails --------------------------------------------------------------------
+
+
+def refuse_to_commit(action: int, *what: str | None) -> int:
+    """An authorizer.  A full disk is noticed when the transaction ends, as SQLite writes then."""
+    ends = action == sqlite3.SQLITE_TRANSACTION and what[0] == "COMMIT"
+    return sqlite3.SQLITE_DENY if ends else sqlite3.SQLITE_OK
+
+
+def test_a_fold_that_fails_at_its_end_forgets_no_head(opened):
+    journal = opened()
+    store(journal, row("echo", 1, 3), row("@alice:1", 1))
+    journal._db.set_authorizer(refuse_to_commit)
+    with pytest.raises(JournalError):
+        journal._fold()
+    journal._db.set_authorizer(None)
+    journal._fold()
+    journal = opened(crash=True)
+    assert journal.kept.heads == {"echo": 3, "@alice:1": 1}
+    store(journal, row("echo", 4))
+    journal._fold()
+    assert [r.first for r in kept(journal, "echo")] == [1, 4]
+
+
+# --- what must be on disk -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sync", ["full", "normal", "off"])
+def test_that_commits_may_be_undone_is_on_disk_before_the_first(path, sync):
+    """Else a power cut could take this note with the commits, and the epoch would go on."""
+    journal = SqliteJournal(path, sync)
+    level = journal._db.execute("PRAGMA synchronous").fetchone()
+    levels = []
+
+    def watch(statement: str) -> None:
+        if statement.startswith(("COMMIT", "INSERT OR REPLACE INTO meta", "PRAGMA wal")):
+            db.set_trace_callback(None)
+            levels.append(db.execute("PRAGMA synchronous").fetchone()[0])
+            db.set_trace_callback(watch)
+
+    db = journal._db
+    db.set_trace_callback(watch)
+    journal.load(EPOCH)
+    assert levels
+    assert set(levels) == {2}
+    levels.clear()
+    store(journal, row("echo", 1))
+    assert levels == [level[0]]
+    levels.clear()
+    journal.close()
+    assert len(levels) >= 2
+    assert levels[-2:] == [2, 2]
+
+
+def test_numbers_of_logs_that_were_not_stored_are_given_once(journal):
+    for name in "abc":
+        store(journal, row(f"@{name}", 1))
+    journal.commit(Commit(dropped=["@a"]))
+    while journal.tidy(1):
+        continue
+    both = (row("@d", 1), row("@e", 1))
+    for _ in range(2):
+        journal._db.set_authorizer(refuse_to_commit)
+        with pytest.raises(JournalError):
+            store(journal, *both)
+        journal._db.set_authorizer(None)
+    store(journal, row("@f", 1))
+    store(journal, row("@g", 1), row("@h", 1))
+    assert len({log.id for log in journal._logs.values()}) == 5
+
+
+@pytest.mark.parametrize("table", ["logs", "bodies"])
+def test_a_turn_without_what_it_refers_to_is_told_in_words(opened, path, table):
+    journal = opened()
+    store(journal, row("echo", 1))
+    journal._db.execute(f"DELETE FROM {table}")
+    journal._db.close()
+    refused_as_damaged(path)
+
+
+def test_a_session_without_its_user_is_told_in_words(opened, path):
+    journal = opened()
+    journal.commit(Commit(sessions=[session(1, "nobody")]))
+    journal._db.close()
+    refused_as_damaged(path)
+
+
+def refused_as_damaged(path: Path) -> None:
+    journal = SqliteJournal(path)
+    with pytest.raises(JournalError, match=r"cannot use .*'chatbroker check' tells more"):
+        journal.load(EPOCH)
+    journal._db.close()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from chatbroker.wire import limits
 from chatbroker.wire.batch import (
+    count_events,
     encode_batch,
     event_head,
     last_position,
@@ -183,3 +184,24 @@ def test_the_last_position_is_that_of_the_last_event():
 
 def test_the_last_position_of_an_empty_batch_is_what_precedes_it():
     assert last_position(batch_of(0)) == 10
+
+
+# --- counting -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_events_are_counted(count):
+    assert count_events(pack_event(Event(5, "alice", "bob", "hi")) * count) == count
+
+
+def test_an_event_of_a_later_version_counts():
+    assert count_events(msgpack.packb((7, "whatever"))) == 1
+
+
+@pytest.mark.parametrize("bad", [b"\xc1", b"\x94", b"\x01", b"\xff" * 9, b"\xdd\xff\xff\xff\xff"])
+def test_what_is_no_event_is_not_counted(bad):
+    good = pack_event(Event(5, "alice", "", "hi"))
+    with pytest.raises(BadFrame):
+        count_events(good + bad)
+    with pytest.raises(BadFrame):
+        count_events(bad)

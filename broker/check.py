@@ -1,0 +1,275 @@
+"""Whether a journal's file is whole: what its tables and its tail say must fit together.
+
+Rows and bodies are read as a stream, in the order of their logs and in that of their bodies;
+logs, users and sessions are no more than a broker holds in memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from heapq import merge
+from pathlib import Path
+from typing import NamedTuple
+
+from ..wire.batch import count_events
+from ..wire.errors import BadFrame
+from .database import schema_of, wanted_schema
+from .journal import JournalError
+from .retention import KeptLog
+from .snapshot import Snapshot, reading
+from .sqlite_journal import POSITIONS, ROW_COST
+
+MOST_FAULTS = 20
+"""That are told in words; the others are counted."""
+
+
+class Summary(NamedTuple):
+    """What a file holds."""
+
+    messages: int
+    """Each once, in however many mailboxes it lies."""
+    logs: int
+    users: int
+    sessions: int
+    bytes: int
+    """Of the file, without its write-ahead log."""
+    oldest: int
+    newest: int
+    """Times of messages, in milliseconds since 1970; 0 if there is none."""
+
+
+class Report:
+    """What a check found."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        """At most MOST_FAULTS of them."""
+        self.count = 0
+        """Of all faults."""
+        self.summary: Summary | None = None
+        """None if it could not be read to the end."""
+
+    def fault(self, words: str) -> None:
+        """Notes one."""
+        self.count += 1
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(words)
+
+
+def check_journal(path: Path) -> Report:
+    """Looks at the whole of the database at *path*; a broker may be writing to it.
+
+    Raises JournalError if it cannot be opened.
+    """
+    report = Report()
+    with reading(path) as db:
+        try:
+            # Only where the file itself is sound is it worth to look at what it says.
+            if _sound(db, report) and _typed(db, report):
+                _Checking(db, report).run()
+        except sqlite3.DatabaseError as error:
+            report.fault(f"the file is damaged: {error}")
+        except (ValueError, TypeError) as error:
+            report.fault(str(error))
+    return report
+
+
+def _sound(db: sqlite3.Connection, report: Report) -> bool:
+    for (words,) in db.execute(f"PRAGMA integrity_check({MOST_FAULTS})"):
+        if words != "ok":
+            report.fault(f"the file is damaged: {' '.join(words.split())}")
+    return not report.count
+
+
+def _typed(db: sqlite3.Connection, report: Report) -> bool:
+    """Whether the tables are those of a journal, and each field of its column's type: SQLite
+    takes anything anywhere."""
+    if schema_of(db) != wanted_schema():
+        report.fault("the tables are not those of a journal")
+        return False
+    for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type='table'").fetchall():
+        columns = db.execute(f"SELECT name, lower(type) FROM pragma_table_info('{table}')")
+        wrong = " OR ".join([f"typeof({name}) != '{kind}'" for name, kind in columns])
+        (count,) = db.execute(f"SELECT count(*) FROM {table} WHERE {wrong}").fetchone()
+        if count:
+            report.fault(f"table {table}: {count} of its lines have a field of a wrong type")
+    return not report.count
+
+
+class _Checking:
+    """One look at one database, within one transaction."""
+
+    def __init__(self, db: sqlite3.Connection, report: Report) -> None:
+        self._db = db
+        self._report = report
+        self._kept = Snapshot(db)
+        self._heads = self._kept.heads()
+        self._tail: list[tuple[int, int, int, int, int, int]] = [
+            row for turn in self._kept.turns.values() for row in turn.rows
+        ]
+        """Log, prev, first, events, time, body of the rows that are not folded."""
+        self._messages = 0
+        self._oldest = self._newest = 0
+
+    def run(self) -> None:
+        self._turns()
+        self._chains()
+        self._bodies()
+        self._people()
+        kept = self._kept
+        (pages,) = self._db.execute("PRAGMA page_count").fetchone()
+        (page,) = self._db.execute("PRAGMA page_size").fetchone()
+        logs = len(kept.logs) - len(self._dropped())
+        numbers = (self._messages, logs, len(kept.users), len(kept.sessions), pages * page)
+        self._report.summary = Summary(*numbers, self._oldest, self._newest)
+
+    def _dropped(self) -> set[str]:
+        """The keys of logs that are to go."""
+        dropped = {log.key for log in self._kept.logs.values() if log.dropped}
+        keys = {log.key for log in self._kept.logs.values()}
+        return dropped | keys & {key for turn in self._kept.turns.values() for key in turn.dropped}
+
+    def _turns(self) -> None:
+        numbers = list(self._kept.turns)
+        if numbers and numbers[-1] - numbers[0] != len(numbers) - 1:
+            self._report.fault("turns: a turn is missing between the first and the last")
+
+    # --- the rows of each log -------------------------------------------------------------
+
+    def _chains(self) -> None:
+        """The rows of each log follow each other, from what was lost to the head."""
+        chains = {id: _Chain(log, self._report) for id, log in self._kept.logs.items()}
+        for id, prev, events, time, _ in self._db.execute("SELECT * FROM rows ORDER BY id"):
+            log, first = id >> POSITIONS, id & (1 << POSITIONS) - 1
+            if log in chains:
+                chains[log].add(prev, first, events, time)
+            else:
+                self._report.fault(f"row {id}: there is no log {log}")
+        for chain in chains.values():
+            chain.end_of_tables()
+        for log, prev, first, events, time, _ in self._tail:
+            if log in chains:
+                chains[log].add(prev, first, events, time)
+            else:
+                self._report.fault(f"turns: a row is of log {log}, which is not there")
+        times = [chain.oldest for chain in chains.values() if chain.rows]
+        self._oldest = min(times, default=0)
+        self._newest = max([c.newest for c in chains.values() if c.rows], default=0)
+
+    # --- bodies ---------------------------------------------------------------------------
+
+    def _uses(self) -> Iterator[tuple[int, int, int, bool]]:
+        """Body, log, events of each row, and whether it is folded; in the order of bodies."""
+        lines = self._db.execute("SELECT body, id, events FROM rows ORDER BY body")
+        folded = ((body, id >> POSITIONS, events, True) for body, id, events in lines)
+        tail = sorted([(body, log, events, False) for log, _, _, events, _, body in self._tail])
+        return merge(folded, tail, key=lambda use: use[0])
+
+    def _bodies(self) -> None:
+        """Every body is what its rows say, and is there for them."""
+        report = self._report
+        sizes = dict.fromkeys(self._kept.logs, 0)
+        uses = self._uses()
+        use = next(uses, None)
+        with closing(self._db.execute("SELECT id, refs, data FROM bodies ORDER BY id")) as bodies:
+            for id, refs, data in bodies:
+                while use is not None and use[0] < id:
+                    report.fault(f"log {use[1]}: body {use[0]} of a row is missing")
+                    use = next(uses, None)
+                try:
+                    events = count_events(data)
+                except BadFrame as error:
+                    report.fault(f"body {id}: {error}")
+                    events = -1
+                self._messages += max(events, 0)
+                found = 0
+                while use is not None and use[0] == id:
+                    found += 1
+                    if events not in (-1, use[2]):
+                        report.fault(f"body {id}: {events} events, and {use[2]} for log {use[1]}")
+                    if use[3] and use[1] in sizes:
+                        sizes[use[1]] += ROW_COST + len(data)
+                    use = next(uses, None)
+                if not found:
+                    report.fault(f"body {id}: no row has it")
+                elif found != refs:
+                    report.fault(f"body {id}: {found} rows have it, and it says {refs}")
+        while use is not None:
+            report.fault(f"log {use[1]}: body {use[0]} of a row is missing")
+            use = next(uses, None)
+        for number, log in self._kept.logs.items():
+            if log.size != sizes[number]:
+                report.fault(f"log {log.key}: size {log.size}, and its rows take {sizes[number]}")
+
+    # --- people ---------------------------------------------------------------------------
+
+    def _people(self) -> None:
+        """Users have a mailbox each, and sessions a user."""
+        report, kept = self._report, self._kept
+        dropped = self._dropped()
+        owners: dict[str, str] = {}
+        for user in kept.users.values():
+            if user.log in owners:
+                report.fault(f"user {user.name}: has the mailbox of {owners[user.log]}")
+            owners[user.log] = user.name
+            if user.log in dropped:
+                report.fault(f"user {user.name}: the mailbox is to go")
+            elif user.read > self._heads.get(user.log, 0):
+                report.fault(f"user {user.name}: has read more than there is")
+        for session in kept.sessions.values():
+            if session.user not in kept.users:
+                report.fault(f"session {session.id.hex()}: there is no user {session.user}")
+
+
+class _Chain:
+    """The rows of one log as they come, in order."""
+
+    def __init__(self, log: KeptLog, report: Report) -> None:
+        self._log = log
+        self._report = report
+        self._head = log.lost
+        self.rows = 0
+        self.oldest = self.newest = 0
+
+    def _fault(self, words: str) -> None:
+        self._report.fault(f"log {self._log.key}: {words}")
+
+    def add(self, prev: int, first: int, events: int, time: int) -> None:
+        """The next row."""
+        if first != prev + 1 or events < 1:
+            self._fault(f"a row of {events} events from {first} on says it follows {prev}")
+        if prev > self._head:
+            self._fault(f"positions {self._head + 1} to {prev} are missing")
+        elif prev < self._head:
+            self._fault(f"positions {prev + 1} to {self._head} are there twice")
+        if self.rows and time < self.newest:
+            self._fault(f"the time falls at position {first}")
+        if not self.rows:
+            self.oldest = time
+        self._head = first + events - 1
+        self.newest = time
+        self.rows += 1
+
+    def end_of_tables(self) -> None:
+        """What comes now is not folded: so far the rows are what the log's line tells of."""
+        log = self._log
+        if log.head != self._head:
+            self._fault(f"head {log.head}, and the rows end at {self._head}")
+        if self.rows and (log.oldest, log.newest) != (self.oldest, self.newest):
+            self._fault(f"times {log.oldest} to {log.newest}: {self.oldest} to {self.newest} found")
+
+
+def journal_at(path: Path, file: str) -> Path:
+    """The database that *path* means: itself, or *file* in it if it is a folder.
+
+    Raises JournalError if neither is there.
+    """
+    try:
+        found = path / file if path.is_dir() else path
+        if not found.exists():
+            raise JournalError(f"there is no journal at {found}")
+    except OSError as error:
+        raise JournalError(f"cannot look at {path}: {error.strerror}") from None
+    return found

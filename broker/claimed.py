@@ -1,0 +1,76 @@
+"""What an operator sees of claimed names, and how one is released."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from .control import ask
+from .database import FILE
+from .folder import DataFolder, in_use
+from .journal import Commit, JournalError
+from .snapshot import Snapshot, reading
+from .sqlite_journal import SqliteJournal
+
+
+class Claim(NamedTuple):
+    """A name that stays its user's while they are away."""
+
+    name: str
+    seen: int
+    """When it was last held, as far as is stored, in milliseconds since 1970."""
+    unread: int
+    """Messages in the mailbox that the user has not confirmed to have read."""
+    held: bool
+    """Whether a session holds it."""
+
+
+def claims(path: Path) -> list[Claim]:
+    """The claims in the database at *path*, sorted by name; a broker may be writing to it.
+
+    Raises JournalError.
+    """
+    with reading(path) as db:
+        kept = Snapshot(db)
+    heads = kept.heads()
+    lost = {log.key: log.lost for log in kept.logs.values()}
+    holding = {session.user for session in kept.sessions.values() if session.holding}
+    found = []
+    for name, user in sorted(kept.users.items()):
+        if user.claimed:
+            unread = heads.get(user.log, 0) - max(user.read, lost.get(user.log, 0))
+            found.append(Claim(name, user.seen, max(unread, 0), name in holding))
+    return found
+
+
+def release(folder: Path, name: str, fresh: bytes) -> str:
+    """Frees *name* (in its canonical form): by the broker that serves from *folder*, or in its
+    data if none does.  Why it was refused, in words; empty if it was done.
+
+    *fresh*: an epoch, should these data begin a new one.  Raises StartError, JournalError.
+    """
+    if in_use(folder):
+        answer = ask(folder, do="release", name=name)
+        return "" if answer.get("ok") is True else str(answer.get("words", "refused"))
+    path = folder / FILE
+    if not path.exists():
+        raise JournalError(f"there is no journal at {path}")
+    lock = DataFolder(folder)
+    try:
+        journal = SqliteJournal(path, release=lock.close)
+    except BaseException:
+        lock.close()
+        raise
+    try:
+        logs = {user.name: user.log for user in journal.load(fresh).users}
+        if name not in logs:
+            return unknown(name)
+        journal.commit(Commit(gone=[name], dropped=[logs[name]]))
+    finally:
+        journal.close()
+    return ""
+
+
+def unknown(name: str) -> str:
+    """That nobody has *name*, in words."""
+    return f"nobody has the name {name!r}"

@@ -1,0 +1,165 @@
+"""The commands of ``chatbroker`` that look after its data: check, backup, names.
+
+``cli`` adds them to the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..command.run import complain
+from ..command.status import Status
+from ..wire.errors import BadName
+from ..wire.limits import EPOCH_LENGTH
+from ..wire.names import canonical_name
+from .database import FILE
+from .folder import folder_of
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+port_option = click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=5555,
+    show_default=True,
+    envvar="CHATBROKER_PORT",
+    help="Port of the broker whose data are meant.",
+)
+data_dir_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="CHATBROKER_DATA_DIR",
+    help="Folder of the data.  [default: the one of the port]",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object a line on stdout."
+)
+
+
+def _folder(port: int, data_dir: Path | None) -> Path:
+    return folder_of(port) if data_dir is None else data_dir
+
+
+def _iso(time: int) -> str | None:
+    """*time* (milliseconds since 1970; 0 for none) in UTC, as ``chat --json`` writes it."""
+    if not time:
+        return None
+    words = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
+    return words.replace("+00:00", "Z")
+
+
+@click.command()
+@click.argument("path", required=False, type=click.Path(path_type=Path))
+@port_option
+@data_dir_option
+@json_option
+def check(path: Path | None, port: int, data_dir: Path | None, as_json: bool) -> int:
+    """Say whether the stored data are whole; a broker may be running.
+
+    PATH is a data folder or a database file, such as a backup.
+
+    Example: chatbroker check --port 5555
+    """
+    if path is not None and data_dir is not None:
+        raise click.UsageError("give PATH or --data-dir, not both")
+    from .check import check_journal, journal_at
+
+    found = journal_at(path if path is not None else _folder(port, data_dir), FILE)
+    report = check_journal(found)
+    for fault in report.faults:
+        complain("chatbroker", f"{found}: {fault}")
+    if report.count > len(report.faults):
+        complain("chatbroker", f"{found}: {report.count - len(report.faults)} more faults")
+    if as_json:
+        told: dict[str, Any] = {"path": str(found), "faults": report.count}
+        if report.summary is not None:
+            told |= report.summary._asdict()
+            told |= {"oldest": _iso(told["oldest"]), "newest": _iso(told["newest"])}
+        click.echo(json.dumps(told))
+    elif not report.count and report.summary is not None:
+        kept = report.summary
+        when = f", from {_iso(kept.oldest)} to {_iso(kept.newest)}" if kept.newest else ""
+        click.echo(
+            f"{found}: whole; {kept.messages} messages in {kept.logs} logs{when}; "
+            f"{kept.users} users, {kept.sessions} sessions; {kept.bytes} bytes"
+        )
+    return Status.FAILURE if report.count else Status.DONE
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@port_option
+@data_dir_option
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+def backup(file: Path, port: int, data_dir: Path | None, force: bool) -> int:
+    """Copy the stored data into FILE; a broker may be running.
+
+    Example: chatbroker backup broker.backup --port 5555
+    """
+    from .backup import back_up
+
+    folder = _folder(port, data_dir)
+    back_up(folder / FILE, file, force)
+    print(
+        f"chatbroker: to restore it, stop the broker, remove {folder / FILE}* "
+        f"and copy {file} to {folder / FILE}",
+        file=sys.stderr,
+    )
+    return Status.DONE
+
+
+@click.group(no_args_is_help=False)
+def names() -> None:
+    """List the names that are claimed, or release one.
+
+    Example: chatbroker names list --port 5555
+    """
+
+
+@names.command("list")
+@port_option
+@data_dir_option
+@json_option
+def list_names(port: int, data_dir: Path | None, as_json: bool) -> int:
+    """List the claimed names: when each was last held, and how much mail is unread.
+
+    Example: chatbroker names list --port 5555
+    """
+    from .claimed import claims
+
+    for claim in claims(_folder(port, data_dir) / FILE):
+        if as_json:
+            click.echo(json.dumps(claim._asdict() | {"seen": _iso(claim.seen)}))
+        else:
+            seen = "held now" if claim.held else f"last seen {_iso(claim.seen)}"
+            click.echo(f"{claim.name}  {seen}  {claim.unread} unread")
+    return Status.DONE
+
+
+@names.command("release")
+@click.argument("name")
+@port_option
+@data_dir_option
+def release_name(name: str, port: int, data_dir: Path | None) -> int:
+    """Free NAME for whoever asks next; its mailbox goes with it, and its sessions end.
+
+    Example: chatbroker names release alice --port 5555
+    """
+    from .claimed import release
+
+    try:
+        words = release(_folder(port, data_dir), canonical_name(name), os.urandom(EPOCH_LENGTH))
+    except BadName as error:
+        words = str(error)
+    if words:
+        complain("chatbroker", words)
+        return Status.REFUSED
+    return Status.DONE

@@ -1,0 +1,66 @@
+"""What a journal's file held at one moment: for those who look at it from outside.
+
+The broker may be writing to it meanwhile.  What is not folded yet counts like the rest.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .database import explain, open_to_read
+from .journal import JournalError, SessionRecord, UserRecord
+from .retention import KeptLog
+from .tail import Tail, Turn, unpack_turn
+
+
+class Snapshot:
+    """Logs, users and sessions, of which there are no more than a broker holds in memory.
+
+    Raises ValueError for a record of a turn that is none.
+    """
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        read = db.execute
+        lines = read("SELECT id, key, head, lost, size, oldest, newest, dropped FROM logs")
+        self.logs = {line[0]: KeptLog(*line) for line in lines}
+        """By number, as the tables have them: without what is not folded."""
+        self.turns: dict[int, Turn] = {}
+        """What is not folded, in order."""
+        for number, data in read("SELECT id, data FROM turns ORDER BY id"):
+            self.turns[number] = unpack_turn(data)
+        tail = Tail()
+        for turn in self.turns.values():
+            tail.add(turn)
+        self.users = {line[0]: UserRecord(*line) for line in read("SELECT * FROM users")}
+        self.sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
+        tail.overlay(self.users, self.sessions)
+
+    def heads(self) -> dict[str, int]:
+        """The position of the newest event of each log, by its key."""
+        heads = {log.key: log.head for log in self.logs.values()}
+        for turn in self.turns.values():
+            for id, _, first, events, _, _ in turn.rows:
+                if id in self.logs:
+                    heads[self.logs[id].key] = first + events - 1
+        return heads
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database at *path* within one transaction: all that is read is of one moment.
+
+    Raises JournalError.
+    """
+    db = open_to_read(path)
+    try:
+        db.execute("BEGIN")
+        yield db
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+    except ValueError as error:
+        raise JournalError(f"cannot use {path}: {error}") from None
+    finally:
+        db.close()

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from chatbroker.broker import backup as backup_module
+from chatbroker.broker.backup import back_up
+from chatbroker.broker.check import check_journal
+from chatbroker.broker.database import FILE
+from chatbroker.broker.journal import Commit, JournalError
+from chatbroker.broker.log import Row
+from chatbroker.broker.sqlite_journal import SqliteJournal
+from chatbroker.wire.batch import pack_event
+from chatbroker.wire.messages import Event
+
+EPOCH = b"epoch-01"
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data" / FILE
+
+
+@pytest.fixture
+def journal(path):
+    journal = SqliteJournal(path)
+    journal.load(EPOCH)
+    say(journal, 1)
+    yield journal
+    journal.close()
+
+
+def say(journal: SqliteJournal, position: int) -> None:
+    body = pack_event(Event(1, "bob", "", "hi"))
+    journal.commit(Commit(rows=[Row("echo", position - 1, position, 1, 1, body)]))
+
+
+@pytest.fixture
+def target(tmp_path) -> Path:
+    return tmp_path / "copies" / "copy.db"
+
+
+@pytest.fixture(autouse=True)
+def _folder(target):
+    target.parent.mkdir()
+
+
+def test_a_copy_is_whole_one_file_and_private_while_the_journal_is_written_to(
+    journal, path, target
+):
+    journal._fold()
+    say(journal, 2)
+    back_up(path, target)
+    say(journal, 3)
+    report = check_journal(target)
+    assert (report.faults, report.summary.messages) == ([], 2)
+    assert target.stat().st_mode & 0o777 == 0o600
+    names = {entry.name for entry in target.parent.iterdir()}
+    assert names <= {"copy.db"}
+
+
+def test_a_restored_copy_begins_a_new_epoch(journal, path, target):
+    back_up(path, target)
+    again = SqliteJournal(target)
+    kept = again.load(b"epoch-02")
+    assert (kept.epoch, kept.heads) == (b"epoch-02", {"echo": 1})
+    again.close()
+    again = SqliteJournal(target)
+    assert again.load(b"epoch-03").epoch == b"epoch-02"
+    again.close()
+    # The original goes on.
+    journal.close()
+    original = SqliteJournal(path)
+    assert original.load(b"epoch-04").epoch == EPOCH
+    original.close()
+
+
+def test_what_is_there_is_replaced_only_when_told_so(journal, path, target):
+    target.write_text("mine")
+    with pytest.raises(JournalError, match="is there already; --force replaces it"):
+        back_up(path, target)
+    assert target.read_text() == "mine"
+    back_up(path, target, replace=True)
+    assert check_journal(target).faults == []
+    assert [entry.name for entry in target.parent.iterdir()] == ["copy.db"]
+
+
+def test_what_comes_meanwhile_is_not_replaced(journal, path, target, monkeypatch):
+    copy = backup_module._copy
+
+    def slowly(db: sqlite3.Connection, draft: Path) -> None:
+        copy(db, draft)
+        target.write_text("mine")
+
+    monkeypatch.setattr(backup_module, "_copy", slowly)
+    with pytest.raises(JournalError, match="is there already"):
+        back_up(path, target)
+    assert [entry.name for entry in target.parent.iterdir()] == ["copy.db"]
+    assert target.read_text() == "mine"
+
+
+def test_the_brokers_own_file_is_not_replaced(journal, path):
+    with pytest.raises(JournalError, match="is the broker's own file; give another"):
+        back_up(path, path, replace=True)
+    assert check_journal(path).faults == []
+
+
+def test_places_that_cannot_be_written_are_told_in_words(journal, path, target, tmp_path):
+    with pytest.raises(JournalError, match=r"cannot write .*: No such file or directory"):
+        back_up(path, tmp_path / "nowhere" / "copy")
+    with pytest.raises(JournalError, match="is a folder; give a file"):
+        back_up(path, tmp_path)
+    with pytest.raises(JournalError, match="there is no journal at"):
+        back_up(tmp_path / "nowhere", target)
+
+
+@pytest.mark.parametrize("error", [sqlite3.OperationalError("full"), OSError(28, "No space left")])
+def test_a_disk_that_is_full_leaves_nothing_behind(journal, path, target, monkeypatch, error):
+    if isinstance(error, sqlite3.Error):
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def fail(db: sqlite3.Connection, draft: Path) -> None:
+        draft.with_name(f"{draft.name}-wal").write_text("")
+        raise error
+
+    monkeypatch.setattr(backup_module, "_copy", fail)
+    with pytest.raises(JournalError, match=r"(?i)no space left"):
+        back_up(path, target)
+    assert list(target.parent.iterdir()) == []
