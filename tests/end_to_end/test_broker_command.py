@@ -71,15 +71,6 @@ def test_a_ready_file_that_cannot_be_written_is_1_in_one_line(shell, tmp_path):
     assert str(path) in ended.err
 
 
-def test_a_data_folder_is_refused_in_words(shell, tmp_path):
-    ended = shell.start(
-        "chatbroker", "run", "--port", "0", "--data-dir", str(tmp_path / "data")
-    ).finish()
-    assert (ended.status, ended.out) == (2, "")
-    assert "--data-dir" in ended.err
-    assert not (tmp_path / "data").exists()
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_clients_are_told(shell, serve, number):
     program, address = serve()
