@@ -17,8 +17,8 @@ from .processes import running_broker, running_forwarder
 from .report import Aim
 from .scenarios import SCENARIOS, Both, Plan
 
-FULL = Plan(seconds=1.0, rounds=5, singles=2000, starts=11)
-QUICK = Plan(seconds=0.2, rounds=2, singles=500, starts=3)
+FULL = Plan(1.0, rounds=5, singles=2000, starts=11, histories=(1_000, 1_000_000, 10_000_000))
+QUICK = Plan(0.2, rounds=2, singles=500, starts=3, histories=(1_000, 100_000))
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from chatbroker.wire.messages import DIRECT_LOG, Ping
 
-from . import on_broker, on_forwarder, pure_core
+from . import durable, on_broker, on_forwarder, pure_core
 from .load import READERS, SENDERS, Latency, Run
-from .processes import TICK, Server, wall_time
+from .processes import TICK, Server, count_commits, durable_broker, wall_time
 from .report import Aim, Spread, alternate, micro, rate, ratios, table, times, wide
 
 
@@ -27,6 +27,8 @@ class Plan(NamedTuple):
     """Messages of one round of latencies."""
     starts: int
     """Of each command in the one-shot measurement."""
+    histories: tuple[int, ...]
+    """Messages in the histories that are measured."""
 
 
 class Both(NamedTuple):
@@ -141,11 +143,14 @@ def _share(run: Run, seconds: float) -> int:
 
 
 def _ratio(runs: Mapping[str, list[Run]], name: str) -> Spread:
-    return ratios([run.rate for run in runs[name]], [run.rate for run in runs[FORWARDER]])
+    """Of *name* to the first of *runs*."""
+    base = next(iter(runs.values()))
+    return ratios([run.rate for run in runs[name]], [run.rate for run in base])
 
 
 def _table(title: str, runs: Mapping[str, list[Run]]) -> str:
-    base = runs[FORWARDER]
+    first, base = next(iter(runs.items()))
+    of_it = OF_IT if first == FORWARDER else "of the first's"
     rows = []
     for name, all_of in runs.items():
         spread = Spread.of([run.rate for run in all_of])
@@ -154,15 +159,15 @@ def _table(title: str, runs: Mapping[str, list[Run]]) -> str:
                 name,
                 rate(spread.middle),
                 wide(spread),
-                "" if name == FORWARDER else times(_ratio(runs, name)),
+                "" if name == first else times(_ratio(runs, name)),
                 micro(median(_costs(all_of))),
-                "" if name == FORWARDER else times(ratios(_costs(all_of), _costs(base))),
+                "" if name == first else times(ratios(_costs(all_of), _costs(base))),
                 micro(median([run.cpu.main / run.messages for run in all_of])),
                 micro(median([run.cpu.whole / run.deliveries for run in all_of])),
                 micro(median([run.load_cpu / run.messages for run in all_of])),
             )
         )
-    head = ("", "a second", "spread", OF_IT, "CPU a message", OF_IT, "main thread", "a delivery")
+    head = ("", "a second", "spread", of_it, "CPU a message", of_it, "main thread", "a delivery")
     text = table(title, (*head, "the load's"), rows)
     fetches = sum([run.fetches for all_of in runs.values() for run in all_of])
     return f"{text}\n  Pushes that were skipped and fetched: {fetches}" if fetches else text
@@ -203,6 +208,81 @@ def latency(plan: Plan, both: Both) -> list[Aim]:
 def _percentiles(seconds: list[float]) -> tuple[float, float]:
     found = quantiles(seconds, n=100)
     return found[49], found[98]
+
+
+# --- on disk ------------------------------------------------------------------------------
+
+
+def on_disk(plan: Plan, both: Both) -> list[Aim]:
+    """Fifty senders, a reader each: in memory, and on disk before it is acknowledged."""
+    memory, aims = both.broker, []
+    with durable_broker() as full, durable_broker("--sync", "normal") as normal:
+        for a_frame in (1, 100):
+            runs = _rounds(
+                plan,
+                {
+                    "in memory": durable.pairs_run(memory, a_frame),
+                    "on disk, --sync full": durable.pairs_run(full, a_frame),
+                    "on disk, --sync normal": durable.pairs_run(normal, a_frame),
+                },
+            )
+            title = f"Direct messages, acknowledged, 50 senders to 50 readers, {a_frame} a frame"
+            print(_table(title, runs), flush=True)
+            if a_frame == 100:
+                ratio = _ratio(runs, "on disk, --sync full")
+                what = "direct messages on disk, 100 a frame, at 0.6 times the rate in memory"
+                aims.append(Aim(what, times(ratio), ratio.middle >= 0.6))
+    return aims
+
+
+def group(plan: Plan, both: Both) -> list[Aim]:
+    """How many messages share a commit, and how many commits there are."""
+    rows = []
+    for a_frame in (1, 100):
+
+        def run(server: Server, a_frame: int = a_frame) -> float:
+            load = durable.pairs_run(server, a_frame)
+            first = load(WARM_UP)
+            messages = _share(first, plan.seconds)
+            return first.seconds + load(messages).seconds
+
+        stored, seconds = count_commits(run)
+        rows.append(
+            (
+                f"{a_frame} a frame",
+                rate(stored.commits / seconds),
+                rate(stored.rows / 2 / seconds),
+                f"{stored.rows / 2 / stored.commits:.0f}",
+            )
+        )
+    head = ("50 senders to 50 readers", "commits/s", "messages/s", "messages a commit")
+    print(table("Group commit, --sync full", head, rows), flush=True)
+    return []
+
+
+def history(plan: Plan, both: Both) -> list[Aim]:
+    """What a message, a page and a start cost as the history grows."""
+    rows, found = [], []
+    for messages in plan.histories:
+        costs = durable.measure(messages, plan.rounds)
+        found.append(costs)
+        rows.append(
+            (
+                rate(messages),
+                micro(costs.append),
+                micro(costs.lone),
+                micro(costs.fetch),
+                rate(1 / costs.replay),
+                f"{costs.restart * 1000:.1f} ms",
+                f"{costs.bytes}",
+            )
+        )
+    head = ("messages", "append", "lone commit", "page", "replayed/s", "restart", "bytes a message")
+    print(table("The journal, as its history grows", head, rows), flush=True)
+    growth = found[-1].append / found[0].append
+    most = f"{plan.histories[-1]:,}".replace(",", " ")
+    what = f"a message costs the same with {most} stored as with {plan.histories[0]} (within 1.3)"
+    return [Aim(what, f"{growth:.2f} x", growth <= 1.3)]
 
 
 # --- one-shot commands --------------------------------------------------------------------
@@ -252,5 +332,8 @@ SCENARIOS: dict[str, Callable[[Plan, Both], list[Aim]]] = {
     "direct": direct,
     "broadcast": broadcast,
     "latency": latency,
+    "disk": on_disk,
+    "group": group,
+    "history": history,
     "oneshot": oneshot,
 }

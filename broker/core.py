@@ -191,6 +191,11 @@ class Broker:
         self._door.expire(all_heard)
         self._door.admit_waiting()
         said = self._said.take(self._clock.time)
+        for user, before, head in self._said.own:
+            # What one said oneself is no news; else a script that sends and then waits for an
+            # answer would get its own question.
+            if user.read == before:
+                self._registry.read(user, head)
         rows = [row for _, _, rows in said for row in rows]
         commit = self._registry.take_commit(rows, self._journal.durable)
         self._tell(said)
@@ -404,7 +409,7 @@ class Broker:
         if self._out.full(session.identity):
             return None  # One frame can ask for more than anyone can take; ask again later.
         log = self._readers.find(session, message.log)
-        if log is None or log.epoch != message.epoch:
+        if log is None or message.epoch not in (b"", log.epoch):
             words = f"no such log: {message.log!r}, or no longer that epoch of it"
             return self._out.reject(session.identity, Code.NO_SUCH_LOG, words, message.ref)
         page = self._readers.fetch(log, message)

@@ -30,10 +30,15 @@ class Turn:
     def __init__(self, echo: Log) -> None:
         self._echo = echo
         self._dirty: dict[Log, User | None] = {}
+        self._news: set[Log] = set()
+        """The mailboxes that somebody else, or their owner on purpose, sent something to."""
         self.routes: dict[tuple[User, str | None], Route] = {}
         """By sender and the recipient's name as it was typed; None for everyone."""
         self.events = 0
         """How many were said, those that are too long included."""
+        self.own: list[tuple[User, int, int]] = []
+        """Of the turn that was taken: whose mailboxes got only copies of what they themselves
+        said, and from where to where."""
 
     def route(self, sender: User, to: str | None, recipient: User | None, time: int) -> Route:
         """Finds the way of an event and keeps it for those after it.
@@ -46,6 +51,7 @@ class Turn:
             # Into both mailboxes, so that either's sessions and history have the
             # conversation; once, if they are the same.
             logs = {recipient.mailbox: recipient, sender.mailbox: sender}
+            self._news.add(recipient.mailbox)
         self._dirty.update(logs)
         head = event_head(time, sender.name, recipient.name if recipient else "")
         away = recipient is not None and not recipient.on
@@ -59,13 +65,18 @@ class Turn:
 
     def take(self, time: int) -> list[tuple[Log, User | None, list[Row]]]:
         """What was said, as rows per log with the log's owner (None: the public log)."""
+        self.own.clear()
         taken = [
             (log, owner, log.take(time))
             for log, owner in self._dirty.items()
             # The mailbox of one who has left for good would outlive its owner.
             if owner is None or not owner.gone
         ]
+        for log, owner, rows in taken:
+            if owner is not None and rows and log not in self._news:
+                self.own.append((owner, rows[0].prev, rows[-1].last))
         self._dirty.clear()
+        self._news.clear()
         self.routes.clear()
         self.events = 0
         return taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,23 +77,36 @@ _reconnect = click.option(
 )
 
 
-def _formats(function: Any) -> Any:
-    for option in (
-        click.option("-0", "nul", is_flag=True, help="End lines with NUL instead of newline."),
-        click.option(
-            "--format",
-            "template",
-            metavar="FMT",
-            help="Line format: {time} {date} {iso} {epoch} {type} {seq} {from} {to} {text}.",
-        ),
-        click.option(
-            "--only",
-            type=click.Choice(["direct", "broadcast", "presence"]),
-            help="Print only these.",
-        ),
-    ):
-        function = option(function)
-    return function
+def _formats(*kinds: str) -> Callable[[Any], Any]:
+    """How lines look, and of which *kinds* they may be."""
+
+    def decorate(function: Any) -> Any:
+        for option in (
+            click.option("-0", "nul", is_flag=True, help="End lines with NUL instead of newline."),
+            click.option(
+                "--format",
+                "template",
+                metavar="FMT",
+                help="Line format: {time} {date} {iso} {epoch} {type} {seq} {from} {to} {text}.",
+            ),
+            click.option("--only", type=click.Choice(kinds), help="Print only these."),
+        ):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _rendering(shared: Shared, template: str | None, nul: bool) -> tuple[Shared, Any, str]:
+    """*shared* with the stronger of --json and --format, its renderer, and the end of lines."""
+    template, as_json = stronger(("template", template), ("json", shared.json))
+    from .render import compile_format
+
+    try:
+        render = None if template is None else compile_format(template)
+    except ValueError as error:
+        raise click.UsageError(f"--format: {error}") from None
+    return shared._replace(json=bool(as_json)), render, "\0" if nul else "\n"
 
 
 @chat.command()
@@ -210,7 +224,7 @@ def info(**_: Any) -> None:
 
 @chat.command()
 @_bounds
-@_formats
+@_formats("direct", "broadcast", "presence")
 @click.option(
     "--since",
     metavar="WHEN",
@@ -235,21 +249,56 @@ def listen(
 
     Example: chat listen --as bob --count 1 --for 60
     """
-    shared = Shared.given()
-    template, as_json = stronger(("template", template), ("json", shared.json))
-    shared = shared._replace(json=bool(as_json))
+    shared, render, end = _rendering(Shared.given(), template, nul)
     if only == "direct" and shared.user is None:
         raise click.UsageError("--only direct needs a name: --as NAME")
     starts = _starts(since, only)
     from .receiving import Bounds, run_listen
-    from .render import compile_format
 
-    try:
-        render = None if template is None else compile_format(template)
-    except ValueError as error:
-        raise click.UsageError(f"--format: {error}") from None
-    end = "\0" if nul else "\n"
     return run_listen(shared, reconnect, Bounds(count, total, quiet), starts, only, render, end)
+
+
+@chat.command()
+@_formats("direct", "broadcast")
+@click.option("--with", "partner", metavar="USER", help="Only what was said in private with USER.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="all",
+    show_default=True,
+    help="Begin at: all, now, a position (seq), or a duration such as 7d.",
+)
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the newest N.")
+@click.option("--grep", metavar="TEXT", help="Only what holds TEXT, in capitals or not.")
+@shared_options("broker", "port", "user", "timeout", "json")
+def history(
+    only: str | None,
+    template: str | None,
+    nul: bool,
+    partner: str | None,
+    since: str,
+    limit: int | None,
+    grep: str | None,
+    **_: Any,
+) -> int:
+    """Print what was said before; without --as, to everyone.
+
+    Example: chat history --as bob --with alice --since 7d
+    """
+    shared, render, end = _rendering(Shared.given(), template, nul)
+    if shared.user is None and (partner is not None or only == "direct"):
+        needs = "--with" if partner is not None else "--only direct"
+        raise click.UsageError(f"{needs} needs a name: --as NAME")
+    if partner is not None:
+        if only == "broadcast":
+            raise click.UsageError("give --with or --only broadcast, not both")
+        only = "direct"
+    start = _starts(since, only)[only == "direct"]
+    if since.isdigit() and shared.user is not None and only is None:
+        raise click.UsageError("--since: a position belongs to one log; give --only or --with")
+    from .recalling import Question, run_history
+
+    return run_history(shared, Question(partner, start, limit, grep, only), render, end)
 
 
 def _starts(since: str, only: str | None) -> Any:

@@ -13,10 +13,12 @@ from ..wire.limits import ID_LENGTH
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
 from ..wire.names import NAME_RULE, canonical_name, checked_text
 from .address import DEFAULT, parse_address
+from .browse import Browse
 from .core import ClientCore, Phase
 from .errors import (
     ClientError,
     NameRefused,
+    NewHistory,
     OutcomeUnknown,
     Refused,
     Unreachable,
@@ -157,6 +159,15 @@ class Client:
         """Whether `close` was called."""
         return self._closing
 
+    def began(self, log: str) -> tuple[int, int]:
+        """After which position this client began to read *log* (``echo`` or ``direct``), and the
+        position of the newest event then or later.  Raises UsageError for a log that it does
+        not follow."""
+        reader = self._core.inbox.readers.get(log)
+        if reader is None:
+            raise UsageError(f"this client does not follow {log!r}")
+        return reader.start, reader.head
+
     @property
     def patience(self) -> float:
         """Seconds to wait for an answer, a lost connection included."""
@@ -244,6 +255,29 @@ class Client:
         """Events as they come; ends when *timeout* seconds go by without one."""
         while (event := self.receive(timeout)) is not None:
             yield event
+
+    def browse(self, browse: Browse) -> Iterator[list[Event]]:
+        """The pages of *browse*; the next is asked for when one is taken.  `history` walks
+        through them.  Raises NewHistory, Unreachable."""
+        core = self._core
+        with self._changed:
+            self._check_open()
+            core.inbox.browses.begin(browse)
+        try:
+            while True:
+                self._link.wake()
+                self._await(lambda: browse.ready, self.patience)
+                with self._changed:
+                    page, over = browse.take(), browse.over
+                if browse.failed:
+                    raise NewHistory(f"the broker at {self.broker} has another history by now")
+                if page:
+                    yield page
+                if over:
+                    return
+        finally:
+            with self._changed:
+                core.inbox.browses.end(browse)
 
     def sync(self, timeout: float | None = None) -> bool:
         """Waits until everything that was said before this call has been received (it may

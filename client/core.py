@@ -329,6 +329,7 @@ class ClientCore:
             times.append(self._next_ping)
             times.extend(list(self._extra_pings)[:1])
             times.extend(query.ask_again for query in self._queries.values())
+            times.extend(self.inbox.browses.due(now))
             if not self.inbox.caught_up:
                 times.append(now + PATIENCE / 4)
         return max(min(times) - now, 0.0)
@@ -403,6 +404,8 @@ class ClientCore:
                 self._greet(now)
             elif self.phase is Phase.LEAVING:
                 self.phase = Phase.OVER
+        elif error.code == Code.NO_SUCH_LOG and self.inbox.browses.refused(error.ref):
+            return  # Whoever browses is told.
         elif error.code == Code.NO_SUCH_LOG:
             # A log that WELCOME offered is gone: say HELLO again, in no hurry, and learn what
             # there is.

@@ -7,6 +7,7 @@
      ├─ NotAuthorised       the broker does not let this user do that
      ├─ Refused             a command was refused: ``code`` and words say why
      ├─ OutcomeUnknown      sent, but not acknowledged in time: it may be stored or not
+     ├─ NewHistory          the broker lost what was being read, and began anew
      ├─ IdentityError       the file that proves who one is cannot be used
      └─ ProtocolError       broker and client do not understand each other
 
@@ -52,6 +53,10 @@ class Refused(ClientError):
 
 class OutcomeUnknown(ClientError):
     """Sent, but not acknowledged in time: it may be stored or not."""
+
+
+class NewHistory(ClientError):
+    """What was being read is gone: the broker has another history than before."""
 
 
 class IdentityError(ClientError):

@@ -1,4 +1,5 @@
-"""What the program has not taken yet, and the readers of the logs that fill it."""
+"""What the program has not taken yet, the readers of the logs that fill it, and the walks
+through logs that go on beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from ..wire.messages import DIRECT_LOG, ECHO_LOG, Batch, Cursor, Fetch, Fetched, Missed, Reading
 from . import events
-from .reader import Positioned, Reader
+from .browse import Browses, as_events
+from .reader import Reader
 
 MOST_EVENTS = 20_000
 """Events kept for a program that does not take them.  Then reading pauses, and goes on from
@@ -26,6 +28,7 @@ class Inbox:
     def __init__(self, readers: Sequence[Reader]) -> None:
         self.readers = {reader.log: reader for reader in readers}
         self.events: deque[events.Event] = deque()
+        self.browses = Browses()
 
     @property
     def caught_up(self) -> bool:
@@ -66,6 +69,7 @@ class Inbox:
                 if fetch is not None:
                     ref += 1
                     yield fetch
+        yield from self.browses.fetches(now, ref, patience)
 
     # --- what the broker says -------------------------------------------------------------
 
@@ -74,33 +78,26 @@ class Inbox:
             reader = self.readers.get(reading.log)
             if reader is not None and reader.welcome(reading):
                 self.events.append(events.Missed(reading.log, None))
+        self.browses.again()
 
     def batch(self, batch: Batch) -> None:
         reader = self.readers.get(batch.log)
         if reader is not None:
-            self._hand_on(reader.offer(batch, self._has_room))
-
-    def _hand_on(self, news: Iterable[Positioned]) -> None:
-        append = self.events.append
-        for position, event in news:
-            if event is None:
-                continue  # Of a type that a later version added.
-            time, sender, to, text = event
-            if to:
-                append(events.Direct(position, time, sender, to, text))
-            else:
-                append(events.Broadcast(position, time, sender, text))
+            self.events.extend(as_events(reader.offer(batch, self._has_room)))
+        self.browses.batch(batch)
 
     def missed(self, missed: Missed) -> None:
         reader = self.readers.get(missed.log)
         lost = reader.missed(missed) if reader is not None else 0
         if lost:
             self.events.append(events.Missed(missed.log, lost))
+        self.browses.missed(missed)
 
     def fetched(self, fetched: Fetched) -> None:
         reader = self.readers.get(fetched.log)
         if reader is not None:
             reader.fetched(fetched)
+        self.browses.fetched(fetched)
 
     def heads(self, heads: Iterable[Cursor]) -> None:
         for head in heads:

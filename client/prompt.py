@@ -11,14 +11,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import date
 from queue import SimpleQueue
+from shutil import get_terminal_size
 from typing import Protocol
 
 from ..command.status import Status
+from ..wire.messages import DIRECT_LOG, ECHO_LOG
 from .client import Client
 from .errors import ClientError, Refused
 from .escape import escape
 from .events import Event, Joined, Left, Missed, Notice, Offline, Online
+from .history import History
 from .input import (
     BadLine,
     EchoLine,
@@ -31,7 +35,7 @@ from .input import (
 )
 from .interrupts import Interrupts
 from .pipeline import away_words
-from .render import text_line, users_line
+from .render import dated_line, text_line, users_line
 
 PROMPT = "> "
 
@@ -226,7 +230,22 @@ def _carry_out(line: str, client: Client, show: Callable[[str], None]) -> bool:
     return True
 
 
+def _show_past(client: Client, screen: Screen) -> None:
+    """A screenful of what was said before, and how much is new."""
+    history = History(client)
+    most = max(get_terminal_size().lines - 6, 5)
+    ends = {log: client.began(log) for log in (ECHO_LOG, DIRECT_LOG)}
+    parts = [history.newest(log, most, upto=start) for log, (start, _) in ends.items()]
+    past = [event for event in history.merged(parts) if not isinstance(event, Missed)]
+    for event in past[-most:]:
+        screen.show(_line_of(event, screen))
+    start, head = ends[DIRECT_LOG]
+    if head > start:
+        screen.show(screen.dim(f"--- {head - start} new while you were away"))
+
+
 def _show_events(client: Client, screen: Screen) -> None:
+    _show_past(client, screen)
     while True:
         for event in client.receive_many():
             line = _line_of(event, screen)
@@ -244,5 +263,5 @@ def _line_of(event: Event, screen: Screen) -> str:
             return screen.dim(f"* {escape(event.words)}")
         case Missed():
             return screen.bold(text_line(event))
-    line = text_line(event, screen.bold)
+    line = dated_line(event, date.today(), screen.bold)
     return screen.dim(line) if isinstance(event, Joined | Left) else line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
 from functools import lru_cache
 from typing import Any
 
@@ -64,6 +64,16 @@ def text_line(event: Event, bold: Callable[[str], str] = str) -> str:
         case Missed():
             return f"* {_missed_words(event)}"
     raise TypeError(f"not an event with a line of its own: {event!r}")
+
+
+def dated_line(event: Event, today: date, bold: Callable[[str], str] = str) -> str:
+    """The text format, with the date if that is not *today*: for a person who looks at what was
+    said while they were away."""
+    line = text_line(event, bold)
+    time = getattr(event, "time", None)
+    if time is None or _moment(time).date() == today:
+        return line
+    return f"[{_moment(time):%Y-%m-%d} {line[1:]}"
 
 
 def users_line(users: Sequence[UserInfo]) -> str:

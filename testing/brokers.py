@@ -23,15 +23,19 @@ STOP_WITHIN = 10.0
 class BrokerProcess:
     """A running ``chatbroker run``.
 
-    *port*, *pub_port*: 0 for any free one.  *options*: more arguments for the command.
+    *port*, *pub_port*: 0 for any free one.  *data_dir*: the folder to keep the data in; None:
+    nothing is kept.  *options*: more arguments for the command.
     """
 
-    def __init__(self, *options: str, port: int = 0, pub_port: int = 0) -> None:
+    def __init__(
+        self, *options: str, port: int = 0, pub_port: int = 0, data_dir: Path | None = None
+    ) -> None:
         self._clients: list[Client] = []
         self._folder = tempfile.TemporaryDirectory(prefix="chatbroker-")
         ready_file = Path(self._folder.name) / "ready"
         self._log = Path(self._folder.name) / "log"
-        command = [sys.executable, "-m", "chatbroker.broker", "run", "--memory"]
+        command = [sys.executable, "-m", "chatbroker.broker", "run"]
+        command += ["--memory"] if data_dir is None else ["--data-dir", str(data_dir)]
         command += ["--port", str(port), "--pub-port", str(pub_port)]
         command += ["--ready-file", str(ready_file), *options]
         with self._log.open("wb") as log:
@@ -112,9 +116,11 @@ class Brokers:
     def __init__(self) -> None:
         self._started: list[BrokerProcess] = []
 
-    def start(self, *options: str, port: int = 0, pub_port: int = 0) -> BrokerProcess:
+    def start(
+        self, *options: str, port: int = 0, pub_port: int = 0, data_dir: Path | None = None
+    ) -> BrokerProcess:
         """A new broker on free ports; several run side by side."""
-        broker = BrokerProcess(*options, port=port, pub_port=pub_port)
+        broker = BrokerProcess(*options, port=port, pub_port=pub_port, data_dir=data_dir)
         self._started.append(broker)
         return broker
 

@@ -67,7 +67,7 @@ MEETS_THE_SYSTEM = {
     },
     "client": {
         *("link", "client", "interrupts", "identity"),
-        *("cli", "feed", "output", "prompt", "receiving", "sending"),
+        *("cli", "feed", "output", "prompt", "recalling", "receiving", "sending"),
     },
 }
 

@@ -379,7 +379,10 @@ def check_read(world: World, user: User) -> None:
         if peer.core.name == user.name and DIRECT_LOG in peer.readers
     ]
     taken = [reader.shown for reader in readers if reader._shown_epoch == user.mailbox.epoch]
-    demand(user.read <= max(taken, default=0), f"{user} has read up to {user.read}: {taken}")
+    events = [e for run in world.life.logs.get(user.mailbox.key, [])[-1:] for e in run]
+    # What the user said is no news to the user.
+    of_others = [e.text for e in events[max(taken, default=0) : user.read] if e.to == user.name]
+    demand(not of_others, f"{user} has read up to {user.read}: {taken}, {of_others}")
 
 
 def check_bounds(peer: Peer) -> None:

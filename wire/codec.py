@@ -204,7 +204,7 @@ _CLIENT_PARSERS: dict[int, _Parser] = {
     Kind.SEND: _send,
     Kind.ECHO: _echo,
     Kind.INFO: _message(Info, integer, _name),
-    Kind.FETCH: _message(Fetch, integer, _log, _epoch, integer, integer),
+    Kind.FETCH: _message(Fetch, integer, _log, _epoch_or_none, integer, integer),
     Kind.PING: _message(Ping, integer, integer, integer, _cursors),
     Kind.BYE: _message(Bye),
 }

@@ -178,7 +178,9 @@ class Info(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """The events of a followed log after a position, up to about ``budget`` bytes."""
+    """The events of a log after a position, up to about ``budget`` bytes.
+
+    An empty ``epoch`` is that of the life that the log has now."""
 
     ref: int
     log: str

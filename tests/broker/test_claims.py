@@ -724,3 +724,33 @@ def test_presence_of_a_crowd_that_claims_tells_each_once(world):
     heard = world.hears(b"presence\0")
     assert [message.on for message in heard] == [True, False] * 3
     assert all(type(message) is Presence for message in heard)
+
+
+# --- what one said oneself ----------------------------------------------------------------
+
+
+def test_what_one_said_oneself_is_not_unread(world):
+    world.joins("bob", claim=True)
+    alice = world.joins("alice", credential=b"k" * 16, claim=True, follows=())
+    alice.sends("bob", "a question")
+    reader = world.connects()
+    reader.joins("alice", credential=b"k" * 16, follows=[UNREAD])
+    assert reader.welcome.readings[0].start == 1
+
+
+def test_what_one_said_between_unread_mail_is_seen_in_its_place(world):
+    bob = world.joins("bob")
+    alice = world.joins("alice", credential=b"k" * 16, claim=True, follows=())
+    bob.sends("alice", "an answer")
+    alice.sends("bob", "a question")
+    reader = world.connects()
+    reader.joins("alice", credential=b"k" * 16, follows=[UNREAD])
+    assert reader.welcome.readings[0].start == 0
+
+
+def test_a_note_to_oneself_is_mail(world):
+    alice = world.joins("alice", credential=b"k" * 16, claim=True, follows=())
+    alice.sends("alice", "milk")
+    reader = world.connects()
+    reader.joins("alice", credential=b"k" * 16, follows=[UNREAD])
+    assert reader.welcome.readings[0].start == 0

@@ -77,6 +77,12 @@ class People:
     def users(self, timeout):
         return [UserInfo("alice", 0), UserInfo("bob", 0)]
 
+    def began(self, log):
+        return 0, 0
+
+    def browse(self, browse):
+        return iter(())
+
     def receive_many(self):
         if self._events:
             return self._events.pop()

@@ -71,6 +71,20 @@ def test_a_ready_file_that_cannot_be_written_is_1_in_one_line(shell, tmp_path):
     assert str(path) in ended.err
 
 
+def test_data_are_kept_in_the_folder_that_is_given_or_in_none(shell, tmp_path):
+    both = shell.start(
+        "chatbroker", "run", "--port", "0", "--memory", "--data-dir", str(tmp_path / "data")
+    ).finish()
+    assert (both.status, both.out) == (2, "")
+    assert "give --data-dir or --memory, not both" in both.err
+    assert not (tmp_path / "data").exists()
+    file = tmp_path / "file"
+    file.write_text("")
+    blocked = shell.start("chatbroker", "run", "--port", "0", "--data-dir", str(file)).finish()
+    assert (blocked.status, blocked.out) == (2, "")
+    assert f"'{file}' is a file" in blocked.err
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_and_clients_are_told(shell, serve, number):
     program, address = serve()

@@ -1,0 +1,144 @@
+"""Messages that are on disk when they are acknowledged, and what a long history costs."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+from chatbroker.broker.database import FILE
+from chatbroker.broker.journal import Commit
+from chatbroker.broker.log import Row
+from chatbroker.broker.sqlite_journal import SqliteJournal
+from chatbroker.wire.batch import pack_event
+from chatbroker.wire.limits import EPOCH_LENGTH, MAX_FETCH
+from chatbroker.wire.messages import Event
+
+from . import on_broker
+from .load import MANY_READERS, MANY_SENDERS, Run
+from .prepared import TEXT
+from .processes import Server, folder_on_disk
+
+FRAME = 100
+"""Events in a row of the prepared history."""
+
+USERS = 100
+"""Mailboxes in it; every message lies in two of them."""
+
+
+def pairs_run(server: Server, a_frame: int) -> Callable[[int], Run]:
+    """A run of fifty senders, each to a reader of its own."""
+    return lambda messages: on_broker.direct_run(
+        server, messages, a_frame, MANY_SENDERS, MANY_READERS
+    )
+
+
+class Costs(NamedTuple):
+    """Of one history.  Seconds, but for the bytes."""
+
+    append: float
+    """A message in a commit of 36 rows of 100, each in two mailboxes."""
+    lone: float
+    """A commit of one message."""
+    fetch: float
+    """A page of a fetch at a random position, from disk."""
+    replay: float
+    """A message of a log that is read from its beginning to its end."""
+    restart: float
+    """Opening and loading, as after kill -9."""
+    bytes: int
+    """A message takes on disk."""
+
+
+def measure(messages: int, rounds: int) -> Costs:
+    """Fills a journal with *messages*, and measures on it."""
+    with folder_on_disk() as folder:
+        path = Path(folder, FILE)
+        history = _History(path)
+        history.fill(messages)
+        bytes = path.stat().st_size // messages
+        starts = []
+        for _ in range(rounds):
+            history.crash()
+            start = time.perf_counter()
+            history.open()
+            starts.append(time.perf_counter() - start)
+        append = [history.timed_commit(36, FRAME) for _ in range(20 * rounds)]
+        lone = [history.timed_commit(1, 1) for _ in range(100 * rounds)]
+        fetch = [history.timed_fetch() for _ in range(100 * rounds)]
+        replay = history.timed_replay()
+        history.journal.close()
+        return Costs(
+            median(append) / 36 / FRAME, median(lone), median(fetch), replay, median(starts), bytes
+        )
+
+
+class _History:
+    """A journal of conversations."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._heads = [0] * USERS
+        self._next = 0
+        self._dice = random.Random(1)
+        event = pack_event(Event(1 << 40, "sender00", "reader00", TEXT))
+        self._bodies = {1: event, FRAME: event * FRAME}
+        self.open()
+
+    def open(self) -> None:
+        self.journal = SqliteJournal(self._path)
+        self.journal.load(os.urandom(EPOCH_LENGTH))
+
+    def crash(self) -> None:
+        """Leaves the file as kill -9 would."""
+        self.journal._db.close()
+
+    def _turn(self, pairs: int, events: int) -> list[Row]:
+        rows = []
+        for _ in range(pairs):
+            self._next = (self._next + 1) % (USERS // 2)
+            # Texts differ in life: what is equal here would be stored once more often.
+            body = self._bodies[events][:-8] + self._dice.randbytes(4).hex().encode()
+            for user in (self._next, self._next + USERS // 2):
+                head = self._heads[user]
+                rows.append(Row(f"@user{user}", head, head + 1, events, 1 << 40, body))
+                self._heads[user] = head + events
+        return rows
+
+    def fill(self, messages: int) -> None:
+        """In large commits: how it came to be makes no difference to what is measured."""
+        left = messages
+        while left > 0:
+            pairs = min(max(left // FRAME, 1), 200)
+            self.journal.commit(Commit(rows=self._turn(pairs, min(FRAME, left))))
+            left -= pairs * min(FRAME, left)
+        self.journal.close()
+        self.open()
+
+    def timed_commit(self, pairs: int, events: int) -> float:
+        commit = Commit(rows=self._turn(pairs, events))
+        start = time.perf_counter()
+        self.journal.commit(commit)
+        return time.perf_counter() - start
+
+    def timed_fetch(self) -> float:
+        user = self._dice.randrange(USERS)
+        after = self._dice.randrange(max(self._heads[user], 1))
+        start = time.perf_counter()
+        self.journal.fetch(f"@user{user}", after, MAX_FETCH)
+        return time.perf_counter() - start
+
+    def timed_replay(self) -> float:
+        """Seconds a message, of at most a million."""
+        events, user, start = 0, 0, time.perf_counter()
+        while events < 1_000_000 and user < USERS:
+            after = 0
+            while rows := self.journal.fetch(f"@user{user}", after, MAX_FETCH).rows:
+                events += sum([row.events for row in rows])
+                after = rows[-1].last
+            user += 1
+        return (time.perf_counter() - start) / max(events, 1)

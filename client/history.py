@@ -1,0 +1,113 @@
+"""What was said before: walks through the logs that one may see.
+
+`History` reads through a `Client` that is there anyway; nothing it reads counts as read.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+
+from ..wire.limits import MAX_INT
+from .browse import Browse
+from .client import Client
+from .events import Broadcast, Direct, Event, Missed
+
+Wanted = Callable[[Event], bool]
+
+FIRST_WINDOW = 500
+MOST_WINDOW = 50_000
+"""Positions that are looked through at a time on the way back; doubled each time."""
+
+
+def anything(event: Event) -> bool:
+    return True
+
+
+class History:
+    """The logs of *client*, as far as they are kept.
+
+    Its iterators stream: a page of about 256 KiB is held at a time.  All raise NewHistory if
+    the broker lost what was being read, and Unreachable.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def walk(self, log: str, after: int = 0, upto: int | None = None) -> Iterator[Event]:
+        """The events of *log* (``echo`` or ``direct``) after the position *after*, up to the
+        position *upto*, or to the newest of now; and Missed for what is no longer kept."""
+        for page in self._client.browse(Browse(log, b"", after, upto)):
+            yield from page
+
+    def head(self, log: str) -> int:
+        """The position of the newest event of *log*; 0 if there never was one."""
+        browse = Browse(log, b"", MAX_INT)
+        for _ in self._client.browse(browse):
+            continue
+        return browse.head
+
+    def position_at(self, log: str, time: int) -> int:
+        """The position before the first event at or after *time* (milliseconds since 1970)."""
+        low, high = 0, self.head(log)
+        # Times never fall within a log.  All up to *low* is earlier, nothing after *high* is.
+        while low < high:
+            middle = (low + high) // 2
+            found = self._first_after(log, middle)
+            if isinstance(found, Broadcast | Direct) and found.time >= time:
+                high = middle
+            else:
+                low = max(middle + 1, 0 if found is None else getattr(found, "seq", 0))
+        return low
+
+    def _first_after(self, log: str, position: int) -> Event | None:
+        for page in self._client.browse(Browse(log, b"", position, position + 1, budget=0)):
+            for event in page:
+                if not isinstance(event, Missed):
+                    return event
+        return None
+
+    def newest(
+        self,
+        log: str,
+        count: int,
+        wanted: Wanted = anything,
+        after: int = 0,
+        upto: int | None = None,
+    ) -> list[Event]:
+        """The newest *count* events that are *wanted*, in their order, of those after the
+        position *after* and up to the position *upto*; and Missed among them."""
+        end = self.head(log) if upto is None else upto
+        window = max(FIRST_WINDOW, min(count, MOST_WINDOW))
+        found: list[Event] = []
+        while end > after and len(found) < count:
+            start = max(after, end - window)
+            part = [e for e in self.walk(log, start, end) if isinstance(e, Missed) or wanted(e)]
+            found = part + found
+            if any(isinstance(event, Missed) for event in part):
+                break  # Nothing that is kept lies before it.
+            end, window = start, min(2 * window, MOST_WINDOW)
+        return found[-count:] if count else []
+
+    def merged(self, walks: Iterable[Iterable[Event]]) -> Iterator[Event]:
+        """Several walks as one, by the time of the events; each keeps its own order."""
+        return (event for _, _, event in heapq.merge(*[_timed(n, w) for n, w in enumerate(walks)]))
+
+
+def _timed(number: int, walk: Iterable[Event]) -> Iterator[tuple[int, tuple[int, int], Event]]:
+    """Each event with its time; what has none comes with the one before it."""
+    time = 0
+    for count, event in enumerate(walk):
+        time = max(time, getattr(event, "time", 0))
+        yield time, (number, count), event
+
+
+def between(name: str) -> Wanted:
+    """What was said in private between *name* and whoever looks."""
+    return lambda event: isinstance(event, Direct) and name in (event.sender, event.to)
+
+
+def containing(text: str) -> Wanted:
+    """What holds *text*, in capitals or not."""
+    folded = text.casefold()
+    return lambda event: isinstance(event, Broadcast | Direct) and folded in event.text.casefold()

@@ -1,0 +1,144 @@
+"""What was said before, through a real broker."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from chatbroker.client import Client, Direct, Missed
+from chatbroker.client.errors import NewHistory
+from chatbroker.client.history import History, between, containing
+from chatbroker.testing.brokers import BrokerProcess
+
+
+@pytest.fixture(scope="module")
+def house():
+    """A broker where alice, bob and carol have talked."""
+    with BrokerProcess() as broker:
+        alice, bob, carol = (broker.client(name) for name in ("alice", "bob", "carol"))
+        for number in range(1, 6):
+            alice.echo(f"to all {number}")
+            alice.send("bob", f"to bob {number}")
+            carol.send("alice", f"from carol {number}")
+        with alice.pipeline() as pipe:
+            for number in range(6, 3001):
+                pipe.echo(f"to all {number}")
+        bob.echo("The End")
+        yield broker, alice
+
+
+@pytest.fixture
+def history(house) -> History:
+    return History(house[1])
+
+
+def texts(events) -> list[str]:
+    return [event.text for event in events]
+
+
+def test_a_log_is_read_from_its_beginning_to_its_end(history):
+    said = [*history.walk("echo")]
+    assert [event.seq for event in said] == [*range(1, 3002)]
+    assert texts(said)[:2] == ["to all 1", "to all 2"]
+    assert history.head("echo") == 3001
+    assert history.head("direct") == 10
+
+
+def test_a_walk_has_two_ends(history):
+    assert texts(history.walk("echo", 2, 4)) == ["to all 3", "to all 4"]
+    assert texts(history.walk("echo", 3000)) == ["The End"]
+    assert texts(history.walk("echo", 4, 2)) == []
+    assert texts(history.walk("echo", 10**9)) == []
+
+
+def test_the_newest_are_found_from_the_end(history):
+    assert texts(history.newest("echo", 2)) == ["to all 3000", "The End"]
+    assert texts(history.newest("echo", 1, containing("ALL 7"))) == ["to all 799"]
+    assert len(history.newest("echo", 10**6)) == 3001
+    assert history.newest("echo", 3, containing("never")) == []
+    assert texts(history.newest("echo", 2, after=2999)) == ["to all 3000", "The End"]
+    assert texts(history.newest("echo", 2, upto=2)) == ["to all 1", "to all 2"]
+
+
+def test_what_is_private_is_found_by_the_partner(history):
+    assert texts(history.newest("direct", 2, between("bob"))) == ["to bob 4", "to bob 5"]
+    found = [e for e in history.walk("direct") if between("carol")(e)]
+    assert {(e.sender, e.to) for e in found} == {("carol", "alice")}
+
+
+def test_logs_are_merged_by_time_and_keep_their_order(history):
+    walks = [history.walk("echo", 0, 5), history.walk("direct")]
+    merged = [*history.merged(walks)]
+    assert len(merged) == 15
+    assert [e.time for e in merged] == sorted(e.time for e in merged)
+    assert [e.seq for e in merged if isinstance(e, Direct)] == [*range(1, 11)]
+
+
+def test_a_time_is_a_position(history):
+    said = [*history.walk("echo")]
+    for event in (said[0], said[5], said[1500], said[-1]):
+        before = [e.seq for e in said if e.time < event.time]
+        assert history.position_at("echo", event.time) == (before[-1] if before else 0)
+    assert history.position_at("echo", said[-1].time + 1) == 3001
+    assert history.position_at("echo", 0) == 0
+
+
+def test_nobody_sees_the_mailbox_of_another(house):
+    broker, _ = house
+    with Client("mallory", broker.address, hear=False) as mallory:
+        assert [*History(mallory).walk("direct")] == []
+    with Client(None, broker.address, hear=False) as nobody, pytest.raises(NewHistory):
+        list(History(nobody).walk("direct"))
+
+
+def test_what_is_looked_at_is_not_read(house):
+    broker, _ = house
+    alice, bob = broker.client("alice2"), broker.client("bob2")
+    alice.send("bob2", "unread")
+    with Client("bob2", broker.address, credential=bob.credential, hear=False) as looker:
+        assert texts(History(looker).walk("direct")) == ["unread"]
+    bob.close()
+    assert alice.send
+
+
+def test_a_walk_survives_the_end_of_its_reader(history):
+    walk = history.walk("echo")
+    assert next(walk).seq == 1
+    walk.close()
+    assert next(history.walk("echo")).seq == 1
+
+
+def test_a_log_that_was_lost_is_not_mixed_with_its_successor(chatbrokers):
+    broker = chatbrokers.start()
+    alice = broker.client("alice")
+    with alice.pipeline() as pipe:
+        for _ in range(40):
+            pipe.echo("x" * 16_000)
+    walk = History(alice).walk("echo")
+    assert next(walk).seq == 1
+    broker.kill()
+    chatbrokers.start(port=broker.port, pub_port=broker.pub_port)
+    with pytest.raises(NewHistory, match="has another history by now"):
+        list(walk)
+
+
+def test_what_is_no_longer_kept_is_told(tmp_path, chatbrokers):
+    broker = chatbrokers.start("--keep-bytes", "1MB", data_dir=tmp_path / "data")
+    alice = broker.client("alice")
+    with alice.pipeline() as pipe:
+        for _ in range(200):
+            pipe.echo(os.urandom(8000).hex())
+    history = History(alice)
+
+    def first():
+        return next(history.walk("echo"))
+
+    while not isinstance(first(), Missed):
+        alice.users()  # The broker makes room between its turns.
+    said = [*history.walk("echo")]
+    assert said[0].lost == said[1].seq - 1
+    assert said[-1].seq == 200
+    assert history.newest("echo", 2)[-1].seq == 200
+    assert len(history.newest("echo", 200)) <= 200
+    assert history.position_at("echo", 1) >= said[0].lost

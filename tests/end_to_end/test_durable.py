@@ -1,0 +1,111 @@
+"""What is acknowledged is on disk: a broker that was killed and started again has it all."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+
+def texts(out: str) -> list[str]:
+    """What was said, of lines as `chat` prints them."""
+    return [line.split(": ", 1)[1] for line in out.splitlines() if line.startswith("[")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def broker(chatbrokers, folder):
+    return chatbrokers.start(data_dir=folder)
+
+
+@pytest.fixture
+def again(chatbrokers, folder):
+    """Starts another broker on the data and the ports of one that is gone."""
+
+    def start(broker, *options):
+        return chatbrokers.start(
+            *options, port=broker.port, pub_port=broker.pub_port, data_dir=folder
+        )
+
+    return start
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_a_broker_that_is_started_again_knows_everybody_and_everything(shell, broker, again, how):
+    bob = shell.chat("listen", "--as", "bob", "--only", "direct", "--count", "3", at=broker)
+    bob.says("listening")
+    alice = shell.chat("join", "alice", at=broker)
+    alice.type("send bob one")
+    alice.shows("-> bob: one")
+    getattr(broker, how)()
+    alice.type("send bob two")
+    broker = again(broker)
+    alice.shows("-> bob: two")
+    alice.type("send bob three")
+    done = alice.finish()
+    assert done.status == 0
+    assert "missed" not in done.err
+    heard = bob.wait()
+    assert heard.status == 0
+    assert texts(heard.out) == ["one", "two", "three"]
+
+
+def test_mail_waits_through_a_crash_of_the_broker_and_of_its_reader(shell, broker, again):
+    assert shell.run("join", "bob", at=broker).status == 0
+    assert shell.run("send", "bob", "when you come", "--as", "alice", at=broker).status == 0
+    broker.kill()
+    broker = again(broker)
+    listener = shell.chat("listen", "--as", "bob", at=broker)
+    listener.shows("alice -> bob: when you come")
+    listener.says("listening")
+    listener.kill()
+    broker.kill()
+    broker = again(broker)
+    taken = shell.run("listen", "--as", "bob", "--since", "all", "--count", "1", at=broker)
+    assert "when you come" in taken.out
+
+
+def test_a_name_is_its_owners_over_a_restart(shell, broker, again, tmp_path):
+    assert shell.run("join", "alice", at=broker).status == 0
+    broker.kill()
+    broker = again(broker)
+    stranger = {"CHATBROKER_DATA": str(tmp_path / "stranger")}
+    refused = shell.run("echo", "it is me", "--as", "alice", at=broker, env=stranger)
+    assert refused.status == 4
+    assert "name 'alice' is claimed" in refused.err
+    assert shell.run("echo", "it is me", "--as", "alice", at=broker).status == 0
+
+
+def test_a_second_broker_on_the_same_data_is_refused_in_words(shell, broker, folder):
+    second = shell.start("chatbroker", "run", "--port", "0", "--data-dir", str(folder)).finish()
+    assert second.status == 1
+    assert second.err == (
+        f"chatbroker: data folder {folder} is in use by another broker (pid {broker.pid}); "
+        "stop it, or give another with --data-dir\n"
+    )
+
+
+def test_while_the_disk_is_full_senders_wait_and_are_told(shell, broker, folder):
+    """A limit on the size of files stands for a disk without space."""
+    sender = shell.chat("join", "alice", at=broker)
+    sender.type("echo before")
+    sender.shows("alice: before")
+    size = max(file.stat().st_size for file in folder.iterdir())
+    before = resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, (size, -1))
+    for number in range(2000):
+        sender.type(f"echo {number} {'x' * 500}")
+    sender.says("the broker cannot store messages")
+    shown = sender.out.count("alice: ")
+    assert shown < 2000
+    resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, before)
+    sender.says("the broker can store messages again")
+    done = sender.finish()
+    assert done.status == 0
+    numbers = [text.split()[0] for text in texts(done.out)]
+    assert numbers == ["before", *map(str, range(2000))]
+    listed = shell.run("listen", "--since", "all", "--count", "2001", at=broker)
+    assert listed.status == 0
