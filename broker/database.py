@@ -83,6 +83,7 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
         if not path.exists():
             # Before SQLite does, with whatever rights the umask leaves.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        _require_readable(path)
         db = sqlite3.connect(path, isolation_level=None, timeout=BUSY / 1000)
     except (OSError, sqlite3.Error) as error:
         raise JournalError(f"cannot open {path}: {_reason(error)}") from None
@@ -114,13 +115,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     Raises JournalError.
     """
     try:
-        # SQLite would not say what is wrong.  To open it here would not do: who closes a file
-        # loses the locks that SQLite has on it in the same process.
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        path.stat()
-        if not os.access(path, os.R_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        _require_readable(path)
     except FileNotFoundError:
         raise JournalError(f"there is no journal at {path}") from None
     except OSError as error:
@@ -144,6 +139,19 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         db.close()
         raise _other_version(path, version)
     return db
+
+
+def _require_readable(path: Path) -> None:
+    """Raises OSError if *path* is no file that may be read: SQLite would not say which.
+
+    To open it here would not do: who closes a file loses the locks that SQLite has on it in
+    the same process.
+    """
+    path.stat()
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def schema_of(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:
