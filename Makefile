@@ -7,8 +7,10 @@ BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 5555
 ARGS   ?=
+SEED   ?= 3
+FAULTS ?= 200
 
-.PHONY: run test check bench clean help
+.PHONY: run test check bench torture clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -38,6 +40,11 @@ check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
 	@for p in wire broker client command testing; do ln -sfn $(CURDIR)/$$p build/types/chatbroker/$$p; done
 	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_layout.py
+
+torture: $(VENV)/.dev  ## faults for minutes: nothing acknowledged may be lost  [SEED= FAULTS=200]
+	CHATBROKER_SEED=$(SEED) CHATBROKER_FAULTS=$(FAULTS) CHATBROKER_MESSAGES=1000000 \
+	CHATBROKER_TORTURE=1 $(BIN)/python -m pytest -s --timeout 1800 \
+	tests/torture tests/broker/test_crash_points.py $(ARGS)
 
 bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
 	$(BIN)/python -m bench $(ARGS)
