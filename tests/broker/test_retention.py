@@ -111,3 +111,55 @@ def test_the_bound_holds_though_the_other_end_of_the_conversations_is_gone(opene
     (stored,) = journal._db.execute("SELECT sum(length(data)) FROM bodies").fetchone()
     assert most // 2 < stored < most
     assert check_journal(path).faults == []
+
+
+# --- floods -------------------------------------------------------------------------------
+
+
+def test_room_is_made_as_fast_as_users_come_and_go(opened):
+    """In one turn hundreds may leave a mailbox behind: one a step would never catch up."""
+    journal = opened()
+    filler = Filler(journal)
+    for turn in range(5):
+        names = [f"@{turn}-{number}" for number in range(400)]
+        filler.say(*names, time=1, size=10)
+        journal.commit(Commit(dropped=names))
+        assert journal.tidy(1)
+        assert len(journal._retention._logs) == 0
+    assert tidied(journal, 1) == 0
+
+
+def test_the_bound_holds_while_users_come_and_go(opened):
+    most = 200_000
+    journal = opened(keep_bytes=most)
+    filler = Filler(journal)
+    for turn in range(100):
+        filler.say("echo", f"@once-{turn}", time=turn, size=10_000)
+        journal.commit(Commit(dropped=[f"@once-{turn}"]))
+        journal.tidy(turn)
+    assert journal._retention.size <= most + 2 * 10_100
+
+
+def test_room_is_made_as_fast_as_many_logs_fill(opened):
+    most = 100_000
+    journal = opened(keep_bytes=most)
+    filler = Filler(journal)
+    for turn in range(20):
+        filler.say(*[f"@{number}" for number in range(600)], time=turn, size=10)
+        journal.tidy(turn)
+    assert tidied(journal, 20) <= 2
+    assert journal._retention.size <= most
+
+
+def test_a_log_that_is_dropped_while_it_is_cut_goes_whole(opened, path):
+    journal = opened(keep=10)
+    filler = Filler(journal)
+    filler.say("@alice", "@bob", time=1, size=10, times=300)
+    journal = opened(keep=10)
+    assert journal.tidy(10 * LOOK)
+    assert 0 < len(kept(journal, "@alice")) < 300
+    journal.commit(Commit(dropped=["@bob", "@alice"]))
+    tidied(journal, 10 * LOOK)
+    assert journal._retention.size == 0
+    assert journal._db.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
+    assert check_journal(path).faults == []
