@@ -148,7 +148,7 @@ class SqliteJournal:
                 if found is None or id not in by_id:
                     raise ValueError(f"it is damaged{HINT}")
                 self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
-            self._tail.add(turn)
+            self._tail.add(turn, len(data))
 
     def _epoch_of(self, meta: dict[str, bytes], fresh: bytes) -> bytes:
         """The epoch of these data: a new one, if they may have gone back in time.
@@ -189,8 +189,8 @@ class SqliteJournal:
                 db.executemany(_INSERT_LOG, [log.line() for log in new])
             if bodies:
                 db.executemany("INSERT INTO bodies VALUES(?, ?, ?)", bodies)
-            turn = (self._next_turn, pack_turn(commit, rows))
-            db.execute("INSERT INTO turns VALUES(?, ?)", turn)
+            turn = pack_turn(commit, rows)
+            db.execute("INSERT INTO turns VALUES(?, ?)", (self._next_turn, turn))
             db.execute("COMMIT")
         except sqlite3.Error as error:
             rollback(db)
@@ -198,6 +198,7 @@ class SqliteJournal:
             highest = self._retention.highest
             self._free_ids += [log.id for log in new if log.id <= highest]
             raise explain(error, self._path) from None
+        self._tail.add(commit, len(turn))
         self._stored(commit, new, logs, bodies, rows)
 
     def _stored(
@@ -221,7 +222,6 @@ class SqliteJournal:
             at += at < 0 or bodies[at][0] != body
             self._take(log, TailRow(prev, first, events, time, body, bodies[at][2]))
             self.events += events
-        self._tail.add(commit)
 
     def _logs_of(self, commit: Commit) -> tuple[list[KeptLog], list[KeptLog]]:
         """The log of each row, and those of them that are new."""

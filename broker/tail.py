@@ -16,7 +16,8 @@ from .journal import Commit, SessionRecord, UserRecord
 MOST_ROWS = 2000
 MOST_TURNS = 250
 MOST_BYTES = 16 * 1024 * 1024
-"""Of bodies.  Beyond any of these it is time to fold."""
+"""Of bodies and of records: that of a session with many outcomes takes 17 KB each time that it
+says something.  Beyond any of these it is time to fold."""
 
 
 class TailRow(NamedTuple):
@@ -94,9 +95,10 @@ class Tail:
         self.count += 1
         self.bytes += len(row.data)
 
-    def add(self, turn: Commit | Turn) -> None:
-        """Takes in what *turn* changed of users and sessions."""
+    def add(self, turn: Commit | Turn, size: int = 0) -> None:
+        """Takes in what *turn*, whose record has *size* bytes, changed of users and sessions."""
         self.turns += 1
+        self.bytes += size
         for id in turn.ended:
             self.sessions[id] = None
         for name in turn.gone:
