@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -57,8 +58,10 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def _serving(command: Sequence[str], ready_file: Path) -> Iterator[Server]:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+def _serving(command: Sequence[str], ready_file: Path, log: int | None = None) -> Iterator[Server]:
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+    )
     try:
         deadline = time.monotonic() + START
         while not ready_file.exists():
@@ -97,6 +100,32 @@ def folder_on_disk() -> Iterator[str]:
     build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=build) as folder:
         yield folder
+
+
+class Commits(NamedTuple):
+    """What a journal stored from its start to its end."""
+
+    commits: int
+    rows: int
+    """Events: a direct message is two."""
+
+
+def count_commits(run: Callable[[Server], float]) -> tuple[Commits, float]:
+    """Has *run* load a broker on disk; what its journal stored, and what *run* gave."""
+    with folder_on_disk() as folder:
+        log = Path(folder, "log")
+        command = [sys.executable, "-m", "chatbroker.broker", "run", "-v", "--port", "0"]
+        command += ["--data-dir", folder, "--keep-bytes", "unlimited"]
+        ready_file = Path(folder, "ready")
+        with (
+            log.open("wb") as file,
+            _serving([*command, "--ready-file", str(ready_file)], ready_file, file.fileno()) as one,
+        ):
+            given = run(one)
+        found = re.search(r"journal commits=(\d+) messages=(\d+)", log.read_text())
+        if found is None:
+            raise RuntimeError(f"the broker did not tell what it stored: {log.read_text()[-500:]}")
+        return Commits(int(found[1]), int(found[2])), given
 
 
 @contextmanager

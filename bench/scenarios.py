@@ -13,7 +13,7 @@ from chatbroker.wire.messages import DIRECT_LOG, Ping
 
 from . import durable, on_broker, on_forwarder, pure_core
 from .load import READERS, SENDERS, Latency, Run
-from .processes import TICK, Server, durable_broker, wall_time
+from .processes import TICK, Server, count_commits, durable_broker, wall_time
 from .report import Aim, Spread, alternate, micro, rate, ratios, table, times, wide
 
 
@@ -235,6 +235,31 @@ def on_disk(plan: Plan, both: Both) -> list[Aim]:
     return aims
 
 
+def group(plan: Plan, both: Both) -> list[Aim]:
+    """How many messages share a commit, and how many commits there are."""
+    rows = []
+    for a_frame in (1, 100):
+
+        def run(server: Server, a_frame: int = a_frame) -> float:
+            load = durable.pairs_run(server, a_frame)
+            first = load(WARM_UP)
+            messages = _share(first, plan.seconds)
+            return first.seconds + load(messages).seconds
+
+        stored, seconds = count_commits(run)
+        rows.append(
+            (
+                f"{a_frame} a frame",
+                rate(stored.commits / seconds),
+                rate(stored.rows / 2 / seconds),
+                f"{stored.rows / 2 / stored.commits:.0f}",
+            )
+        )
+    head = ("50 senders to 50 readers", "commits/s", "messages/s", "messages a commit")
+    print(table("Group commit, --sync full", head, rows), flush=True)
+    return []
+
+
 def history(plan: Plan, both: Both) -> list[Aim]:
     """What a message, a page and a start cost as the history grows."""
     rows, found = [], []
@@ -308,6 +333,7 @@ SCENARIOS: dict[str, Callable[[Plan, Both], list[Aim]]] = {
     "broadcast": broadcast,
     "latency": latency,
     "disk": on_disk,
+    "group": group,
     "history": history,
     "oneshot": oneshot,
 }

@@ -29,7 +29,10 @@ PATIENCE = 10.0
 
 
 MOST_VISITORS = 16
-"""Connections at a time."""
+"""Connections at a time; another one takes the place of the first."""
+
+BACKLOG = 128
+"""Connections that wait to be accepted: who comes when there are more is turned away."""
 
 
 class Desk:
@@ -49,7 +52,7 @@ class Desk:
         self._forget = forget
         self._heard: dict[socket.socket, bytes] = {}
         """Who is here, and what they said so far."""
-        self._answers: list[tuple[socket.socket, bytes]] = []
+        self._answers: list[tuple[socket.socket, dict[str, Any]]] = []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.setblocking(False)
         try:
@@ -60,7 +63,7 @@ class Desk:
                 self._listener.bind(str(self._path))
             finally:
                 os.umask(before)
-            self._listener.listen(MOST_VISITORS)
+            self._listener.listen(BACKLOG)
         except OSError as error:
             # Its path may be longer than a socket's may be.  The broker serves all the same.
             log.warning("control path=%s cannot be opened: %s", self._path, error)
@@ -68,23 +71,35 @@ class Desk:
             return
         self._watch(self._listener)
 
-    def hear(self, carry_out: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        """Takes what has come; has *carry_out* answer each whole request."""
+    def hear(self, carry_out: Callable[[dict[str, Any]], dict[str, Any]] | None) -> None:
+        """Takes what has come; has *carry_out* answer each whole request.
+
+        None: nothing can be carried out now, and who asks is told so at once.
+        """
         if self._listener.fileno() < 0:
             return
-        while len(self._heard) < MOST_VISITORS:
+        for _ in range(MOST_VISITORS):
             try:
-                visitor, _ = self._listener.accept()
-            except BlockingIOError:
-                break
+                visitor, _address = self._listener.accept()
+            except OSError:
+                break  # None is there, or it has gone again.
             visitor.setblocking(False)
+            if len(self._heard) == MOST_VISITORS:
+                # Who came first has had the time to ask.  To let the new one wait would wake
+                # the loop for it again and again.
+                self._dismiss(next(iter(self._heard)))
             self._heard[visitor] = b""
             self._watch(visitor)
         for visitor in list(self._heard):
             self._hear_one(visitor, carry_out)
 
+    def _dismiss(self, visitor: socket.socket) -> None:
+        del self._heard[visitor]
+        self._forget(visitor)
+        visitor.close()
+
     def _hear_one(
-        self, visitor: socket.socket, carry_out: Callable[[dict[str, Any]], dict[str, Any]]
+        self, visitor: socket.socket, carry_out: Callable[[dict[str, Any]], dict[str, Any]] | None
     ) -> None:
         try:
             some = visitor.recv(4096)
@@ -96,36 +111,44 @@ class Desk:
         line = self._heard[visitor]
         if some and not line.endswith(b"\n") and len(line) <= MOST_BYTES:
             return
+        if not line.endswith(b"\n"):
+            self._dismiss(visitor)
+            return
         self._forget(visitor)
         del self._heard[visitor]
-        if not line.endswith(b"\n"):
-            visitor.close()
-            return
         try:
             request = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             request = None
-        if isinstance(request, dict):
-            answer = carry_out(request)
+        if not isinstance(request, dict):
+            self._give(visitor, {"ok": False, "words": "a request is a JSON object"})
+        elif carry_out is None:
+            self._give(visitor, {"ok": False, "words": "the broker can store nothing now"})
         else:
-            answer = {"ok": False, "words": "a request is a JSON object"}
-        self._answers.append((visitor, json.dumps(answer).encode() + b"\n"))
+            self._answers.append((visitor, carry_out(request)))
 
     def tell(self) -> None:
         """Gives the answers: what was asked for is stored."""
         for visitor, answer in self._answers:
-            try:
-                visitor.sendall(answer)
-            except OSError as error:  # Gone, or does not read: that is the visitor's affair.
-                log.info("control answer was not taken: %s", error)
-            visitor.close()
+            self._give(visitor, answer)
         self._answers.clear()
+
+    def _give(self, visitor: socket.socket, answer: dict[str, Any]) -> None:
+        try:
+            visitor.sendall(json.dumps(answer).encode() + b"\n")
+        except OSError as error:  # Gone, or does not read: that is the visitor's affair.
+            log.info("control answer was not taken: %s", error)
+        visitor.close()
 
     def close(self) -> None:
         """Closes all sockets."""
-        for sock in (*self._heard, *[visitor for visitor, _ in self._answers]):
-            sock.close()
+        for visitor in list(self._heard):
+            self._dismiss(visitor)
+        for visitor, _ in self._answers:
+            visitor.close()
+        self._answers.clear()
         if self._listener.fileno() >= 0:
+            self._forget(self._listener)
             self._listener.close()
             self._path.unlink(missing_ok=True)
 

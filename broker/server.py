@@ -19,14 +19,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import zmq
 
-from ..wire.errors import Code
+from ..wire.errors import BadName, Code
 from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
+from ..wire.names import canonical_name
 from . import opening
 from .config import Config, StartError
+from .control import Desk
 from .core import Broker
 from .descriptors import Descriptors
 from .effects import Deliver, Effect, Note, Publish
@@ -143,6 +146,8 @@ class Server:
             self._journal.close()
             self._context.destroy(linger=0)
             raise
+        self._poller = zmq.Poller()
+        self._desk = self._open_desk(config)
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -156,6 +161,14 @@ class Server:
         self._heard = 0
         """Frames since every connection that had something to say was last heard."""
         self._clock_is_behind = False
+
+    def _open_desk(self, config: Config) -> Desk | None:
+        """Where an operator may ask; None where there is no folder to meet in."""
+        folder = opening.folder_for(config, self.port)
+        if folder is None or not self._journal.durable:
+            return None
+        poller = self._poller
+        return Desk(folder, lambda sock: poller.register(sock, zmq.POLLIN), poller.unregister)
 
     def _bind(self, kind: int, options: dict[int, int], host: str, port: int) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
@@ -183,7 +196,7 @@ class Server:
 
     def run(self) -> None:
         """Serves until `stop` is called or, on the main thread, SIGTERM or SIGINT arrives."""
-        poller = zmq.Poller()
+        poller = self._poller
         poller.register(self._router, zmq.POLLIN)
         # A PUB socket gives nothing to read, but accepts connections, takes subscriptions and
         # frees what is gone only when its owner calls in.
@@ -211,8 +224,23 @@ class Server:
         core = self._core
         self._begin()
         drained = core.held or self._drain()
+        if self._desk is not None:
+            self._desk.hear(None if core.held else self._carry_out)
         self._perform(core.commit(not core.held and self._all_heard(drained)))
+        if self._desk is not None and not core.held:
+            self._desk.tell()
         return drained
+
+    def _carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Does what an operator asks for; the answer, which is told when it is stored."""
+        name = request.get("name")
+        if request.get("do") != "release" or not isinstance(name, str):
+            return {"ok": False, "words": "this broker cannot do that"}
+        try:
+            known = self._core.release(canonical_name(name))
+        except BadName as error:
+            return {"ok": False, "words": str(error)}
+        return {"ok": True} if known else {"ok": False, "words": f"nobody has the name {name!r}"}
 
     def stop(self, why: str = "asked") -> None:
         """Makes `run` return soon.  May be called from any thread and from signal handlers."""
@@ -343,6 +371,8 @@ class Server:
         Again: nothing."""
         if self._context.closed:
             return
+        if self._desk is not None:
+            self._desk.close()
         self._journal.close()
         self._router.close()
         self._pub.close()

@@ -7,6 +7,7 @@ tables in which rows, heads, users and sessions are looked up take in many such 
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention, Wanted
 from .tail import Tail, TailRow, pack_turn, unpack_turn
+
+log = logging.getLogger("chatbroker")
 
 POSITIONS = 40
 """Bits of a row's id that hold the first position of its events; above are those of its log."""
@@ -446,6 +449,9 @@ class SqliteJournal:
         return True
 
     def close(self) -> None:
+        if self.commits:
+            log.info("journal commits=%d messages=%d", self.commits, self.events)
+            self.commits = self.events = 0
         # What was committed is in the file, and the next start would take it up from there.
         with closing(self._db), suppress(sqlite3.Error, JournalError):
             self._fold()

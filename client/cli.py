@@ -281,7 +281,7 @@ def history(
     grep: str | None,
     **_: Any,
 ) -> int:
-    """Print what was said, the oldest first; without --as, what was said to everyone.
+    """Print what was said before; without --as, to everyone.
 
     Example: chat history --as bob --with alice --since 7d
     """

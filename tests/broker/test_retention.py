@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.database import FILE
-from chatbroker.broker.journal import Commit
+from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.log import Row
-from chatbroker.broker.retention import Retention
-from chatbroker.broker.sqlite_journal import SqliteJournal
+from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.retention import KeptLog, Retention, Wanted
+from chatbroker.broker.sqlite_journal import ROW_COST, SqliteJournal
 from chatbroker.wire.batch import pack_event
 from chatbroker.wire.messages import Event
 
@@ -111,6 +113,281 @@ def test_the_bound_holds_though_the_other_end_of_the_conversations_is_gone(opene
     (stored,) = journal._db.execute("SELECT sum(length(data)) FROM bodies").fetchone()
     assert most // 2 < stored < most
     assert check_journal(path).faults == []
+
+
+# --- the account by itself ----------------------------------------------------------------
+
+
+def account(keep: int | None, keep_bytes: int | None, *sizes: int) -> Retention:
+    """Logs of so many bytes, numbered from 1 on; the n-th is n of age."""
+    retention = Retention(keep, keep_bytes)
+    for number, size in enumerate(sizes, 1):
+        log = KeptLog(number, f"log-{number}", oldest=number, newest=number)
+        retention.add(log, size)
+    return retention
+
+
+def planned(retention: Retention) -> list[int]:
+    return [log.id for log, _ in retention._tasks]
+
+
+def tasks(retention: Retention) -> list[tuple[KeptLog, Wanted]]:
+    """What the next step is about."""
+    return retention.step()[1]
+
+
+def test_without_bounds_nothing_goes():
+    retention = account(None, None, 1 << 50, 1)
+    retention.look(1 << 50)
+    assert tasks(retention) == []
+
+
+def test_within_bounds_nothing_goes():
+    retention = account(100, 1000, 400, 600)
+    retention.look(101)
+    assert tasks(retention) == []
+
+
+def test_what_is_older_than_the_bound_goes():
+    retention = account(100, None, 10, 10, 10, 0)
+    retention.look(103)
+    assert planned(retention) == [1, 2]
+    (_, wanted), *_ = tasks(retention)
+    assert (wanted(2, 10), wanted(3, 10)) == (True, False)
+
+
+def test_ages_are_looked_at_now_and_then():
+    retention = account(100, None, 10)
+    retention.look(100)
+    retention.look(99 + LOOK)
+    assert tasks(retention) == []
+    retention.look(100 + LOOK)
+    assert planned(retention) == [1]
+
+
+def test_the_largest_go_first_and_are_halved_at_most():
+    retention = account(None, 6400, 100, 8000, 300)
+    retention.look(1)
+    # A SLACK-th below the bound, so that not every message makes room for itself.
+    assert planned(retention) == [2]
+    (_, wanted), *_ = tasks(retention)
+    assert (wanted(1, 5901), wanted(1, 5900)) == (True, False)
+    retention = account(None, 64, 100, 8000, 300)
+    retention.look(1)
+    assert planned(retention) == [2, 3, 1]
+    (_, wanted), *_ = tasks(retention)
+    assert (wanted(1, 4001), wanted(1, 4000)) == (True, False)
+
+
+def test_of_both_bounds_the_size_is_looked_at_first_and_then_the_age():
+    retention = account(100, 1000, 10, 1900)
+    retention.look(1000)
+    assert planned(retention) == [2]
+    retention.went(retention._logs[2], 1, 900, 2, True)
+    retention.look(1000)
+    assert planned(retention) == [1, 2]
+
+
+def test_a_log_that_is_dropped_goes_before_all_else_and_takes_its_tasks_along():
+    retention = account(None, 64, 100, 8000)
+    retention.look(1)
+    doomed = retention._logs[2]
+    doomed.dropped = 1
+    retention.drop(doomed)
+    (log, wanted), *_ = tasks(retention)
+    assert (log, wanted(1 << 50, 0)) == (doomed, True)
+    retention.went(doomed, 5, 4000, 3, False)
+    retention.ended(doomed)
+    assert (planned(retention), retention.size) == ([1], 100)
+    assert doomed not in retention.changed
+
+
+# --- a journal that acts by it ------------------------------------------------------------
+
+
+def test_messages_go_by_age_and_what_is_younger_stays(opened):
+    journal = opened(keep=100_000)
+    filler = Filler(journal)
+    for number in range(1, 11):
+        filler.say("echo", "@alice", time=number * LOOK)
+    assert tidied(journal, 100_000) == 0
+    tidied(journal, 100_000 + 3 * LOOK)
+    assert kept(journal, "echo") == kept(journal, "@alice") == list(range(3, 11))
+    tidied(journal, 100_000 + 50 * LOOK)
+    assert kept(journal, "echo") == []
+    assert journal.fetch("echo", 4, PLENTY)[:2] == (10, 6)
+    # The numbers go on.
+    filler.say("echo", time=60 * LOOK)
+    assert kept(journal, "echo") == [11]
+
+
+def test_unread_mail_of_others_survives_a_flood(opened, path):
+    journal = opened(keep_bytes=200_000)
+    filler = Filler(journal)
+    filler.say("@alice", time=1, times=20)
+    for number in range(50):
+        filler.say("echo", time=2 + number, times=20)
+        tidied(journal, 2 + number)
+        assert journal._retention.size <= 200_000
+    assert len(kept(journal, "@alice")) == 20
+    echo = kept(journal, "echo")
+    assert echo[-1] == 1000
+    assert len(echo) > 100
+    assert check_journal(path).faults == []
+
+
+def test_whichever_bound_bites_first(opened):
+    journal = opened(keep=50_000, keep_bytes=1_000_000)
+    filler = Filler(journal)
+    filler.say("echo", time=1, times=10)
+    tidied(journal, 100_000)
+    assert kept(journal, "echo") == []
+    journal = filler.journal = opened(keep=50_000_000, keep_bytes=5_000)
+    filler.say("echo", time=100_000, times=10)
+    tidied(journal, 100_001)
+    assert 0 < len(kept(journal, "echo")) < 5
+
+
+def test_a_step_takes_so_many_rows_at_most(opened, monkeypatch):
+    monkeypatch.setattr(Retention, "STEP", 10)
+    journal = opened(keep=1000)
+    filler = Filler(journal)
+    for number in range(7):
+        filler.say("echo", time=1, times=5)
+        filler.say("@gone", time=1, times=number)
+    journal.commit(Commit(dropped=["@gone"]))
+    journal = opened(keep=1000)  # Nothing came since.
+    before = left(journal)
+    while journal.tidy(1_000_000):
+        assert before - 10 <= left(journal) <= before
+        before = left(journal)
+    assert left(journal) == 0
+
+
+def left(journal: SqliteJournal) -> int:
+    """Rows, in the tables and after them."""
+    (count,) = journal._db.execute("SELECT count(*) FROM rows").fetchone()
+    return count + journal._tail.count
+
+
+def test_what_is_not_folded_goes_too(opened, path):
+    journal = opened(keep=1000)
+    Filler(journal).say("echo", time=1, times=10)
+    assert journal._tail.count == 10
+    tidied(journal, 10_000)
+    assert kept(journal, "echo") == []
+    assert check_journal(path).faults == []
+
+
+def test_where_nothing_is_to_go_nothing_is_written(opened):
+    journal = opened(keep=1000, keep_bytes=1_000_000)
+    Filler(journal).say("echo", time=1, times=10)
+    changes = journal._db.total_changes
+    assert tidied(journal, 500) == 0
+    assert journal._db.total_changes == changes
+    assert journal._tail.count == 10
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_restart_in_the_middle_goes_on(opened, path, monkeypatch, crash):
+    monkeypatch.setattr(Retention, "STEP", 3)
+    journal = opened(keep=1000)
+    filler = Filler(journal)
+    filler.say("echo", "@gone", time=1, times=20)
+    filler.say("echo", time=5000)
+    journal.commit(Commit(dropped=["@gone"]))
+    journal.tidy(5500)
+    journal.tidy(5500)
+    for _ in range(20):
+        journal = opened(keep=1000, crash=crash)
+        assert check_journal(path).faults == []
+        journal.tidy(5500)
+        journal.tidy(5500)
+    assert kept(journal, "echo") == [21]
+    assert [line for (line,) in journal._db.execute("SELECT key FROM logs")] == ["echo"]
+
+
+def test_the_file_shrinks_in_the_end(opened, path):
+    journal = opened(keep=1000)
+    filler = Filler(journal)
+    filler.say("echo", time=1, size=10_000, times=600)
+    filler.say("echo", time=50_000)
+    journal._fold()
+    (before,) = journal._db.execute("PRAGMA page_count").fetchone()
+    tidied(journal, 50_001)
+    (after,) = journal._db.execute("PRAGMA page_count").fetchone()
+    assert after < before // 2
+    journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    assert path.stat().st_size == after * 8192
+    assert check_journal(path).faults == []
+
+
+def test_a_disk_that_is_full_keeps_the_account_right(opened):
+    journal = opened(keep=1000)
+    filler = Filler(journal)
+    filler.say("echo", time=1, times=10)
+    journal._fold()
+
+    def refuse(action: int, *what: str | None) -> int:
+        ends = action == sqlite3.SQLITE_TRANSACTION and what[0] == "COMMIT"
+        return sqlite3.SQLITE_DENY if ends else sqlite3.SQLITE_OK
+
+    journal._db.set_authorizer(refuse)
+    with pytest.raises(JournalError):
+        journal.tidy(10_000)
+    journal._db.set_authorizer(None)
+    assert len(kept(journal, "echo")) == 10
+    tidied(journal, 10_000)
+    assert (kept(journal, "echo"), journal._retention.size) == ([], 0)
+
+
+# --- what readers are told ----------------------------------------------------------------
+
+
+def test_what_is_lost_is_told_as_by_the_journal_in_memory(opened):
+    """The same losses, made in both: each fetch and each look-up of an age says the same."""
+    disk, memory = opened(keep_bytes=6 * (ROW_COST + 1100)), MemoryJournal()
+    for journal in (disk, memory):
+        filler = Filler(disk)
+        filler.heads = {}
+        filler.journal = journal
+        for number in range(1, 21):
+            filler.say("echo", time=10 * number, size=1000)
+            tidied(journal, 10 * number)
+    lost = disk.fetch("echo", 0, PLENTY).missed_upto
+    assert 10 < lost < 20
+    lose(memory, lost)
+    for after in range(25):
+        for budget in (0, 1100, 2500, PLENTY):
+            one, other = (journal.fetch("echo", after, budget) for journal in (disk, memory))
+            assert (one[:2], list(one.rows)) == (other[:2], list(other.rows)), (after, budget)
+    for time in range(0, 230, 5):
+        assert disk.position_at("echo", time) == memory.position_at("echo", time), time
+
+
+def lose(memory: MemoryJournal, upto: int) -> None:
+    """Has it drop what it would drop for want of room."""
+    there = memory._logs["echo"]
+    while there.lost < upto:
+        memory._count_out(there.drop_oldest())
+
+
+def test_of_a_log_that_is_empty_by_now_the_same_is_told(opened):
+    disk, memory = opened(keep=1000), MemoryJournal()
+    for journal in (disk, memory):
+        filler = Filler(disk)
+        filler.heads = {}
+        filler.journal = journal
+        filler.say("echo", time=1, times=5)
+    tidied(disk, 50_000)
+    lose(memory, 5)
+    for restarted in (False, True):
+        journal = opened(keep=1000) if restarted else disk
+        for after in range(7):
+            page, other = journal.fetch("echo", after, 9), memory.fetch("echo", after, 9)
+            assert (page[:2], list(page.rows)) == (other[:2], list(other.rows))
+        for time in (0, 1, 2):
+            assert journal.position_at("echo", time) == memory.position_at("echo", time)
 
 
 # --- floods -------------------------------------------------------------------------------

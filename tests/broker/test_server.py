@@ -557,6 +557,23 @@ def test_a_stall_is_told(servers, caplog, monkeypatch):
     assert "stalled seconds=" in caplog.text
 
 
+def test_a_clock_that_steps_back_is_told_and_so_is_its_catching_up(servers, caplog, monkeypatch):
+    server = servers()
+    wall = [1_800_000_000_000]
+    monkeypatch.setattr(server_module.time, "time_ns", lambda: wall[0] * 1_000_000)
+    server._begin()
+    wall[0] -= 3_600_000
+    for _ in range(3):
+        server._begin()
+    assert caplog.text.count("the system's clock stepped back") == 1
+    assert "clock behind=3600 s" in caplog.text
+    assert server._core._clock.time == 1_800_000_000_000
+    wall[0] += 3_700_000
+    server._begin()
+    assert "messages get the system's time again" in caplog.text
+    assert server._core._clock.time == wall[0]
+
+
 # --- stopping -----------------------------------------------------------------------------
 
 

@@ -294,4 +294,5 @@ def test_an_empty_message_from_stdin_needs_no_broker(process):
 
 
 def test_the_commands_are_those_of_the_contract():
-    assert set(cli.chat.commands) == {"join", "send", "echo", "info", "listen"}
+    commands = {"join", "send", "echo", "info", "listen", "history"}
+    assert set(cli.chat.commands) == commands

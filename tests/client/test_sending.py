@@ -325,12 +325,12 @@ def test_the_state_of_the_connection_is_told_on_stderr(capsys):
 
 
 def test_who_is_on_one_name_a_line(house, shared_with, capsys):
-    with house.client("carol"), house.client("alice"):
+    with house.client("kate"), house.client("jane"):
         sending.show_users(shared_with())
-        assert capsys.readouterr() == ("alice\ncarol\n", "")
+        assert capsys.readouterr() == ("jane\nkate\n", "")
         sending.show_users(shared_with(json=True))
         found = json.loads(capsys.readouterr().out)
-        assert [user["name"] for user in found["users"]] == ["alice", "carol"]
+        assert [user["name"] for user in found["users"]] == ["jane", "kate"]
 
 
 def test_nobody_is_on(shared_with, capsys):

@@ -349,9 +349,9 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
         shell.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def broker() -> Iterator[BrokerProcess]:
-    """One broker for the tests of a module that leave it as they found it."""
+    """A broker that knows nobody: names and mail outlive those who came in another test."""
     with BrokerProcess(*FAST_LEASES) as broker:
         yield broker
 

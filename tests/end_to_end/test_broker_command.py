@@ -71,13 +71,18 @@ def test_a_ready_file_that_cannot_be_written_is_1_in_one_line(shell, tmp_path):
     assert str(path) in ended.err
 
 
-def test_a_data_folder_is_refused_in_words(shell, tmp_path):
-    ended = shell.start(
-        "chatbroker", "run", "--port", "0", "--data-dir", str(tmp_path / "data")
+def test_data_are_kept_in_the_folder_that_is_given_or_in_none(shell, tmp_path):
+    both = shell.start(
+        "chatbroker", "run", "--port", "0", "--memory", "--data-dir", str(tmp_path / "data")
     ).finish()
-    assert (ended.status, ended.out) == (2, "")
-    assert "--data-dir" in ended.err
+    assert (both.status, both.out) == (2, "")
+    assert "give --data-dir or --memory, not both" in both.err
     assert not (tmp_path / "data").exists()
+    file = tmp_path / "file"
+    file.write_text("")
+    blocked = shell.start("chatbroker", "run", "--port", "0", "--data-dir", str(file)).finish()
+    assert (blocked.status, blocked.out) == (2, "")
+    assert f"'{file}' is a file" in blocked.err
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

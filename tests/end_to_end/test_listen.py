@@ -135,8 +135,8 @@ def test_presence_is_shown_and_a_one_shot_sender_has_none(shell, broker):
         lines.type("from a script")
         bob.shows("script: from a script")
         assert shell.run("info", at=broker) == (0, "alice\nbob\n", "")
-        refused = shell.run("send", "script", "hi", at=broker)
-        assert (refused.status, refused.err) == (6, "chat: no such user: script\n")
+        told = shell.run("send", "script", "hi", at=broker)
+        assert (told.status, told.err) == (0, "chat: script is away; he will get it\n")
         assert lines.finish().status == 0
     bob.shows(r"\* alice left$")
     assert "* script" not in bob.out

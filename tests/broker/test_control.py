@@ -1,0 +1,308 @@
+"""What an operator asks of a running broker: a real server, its socket in a data folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import random
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from chatbroker.broker import control, opening
+from chatbroker.broker import server as server_module
+from chatbroker.broker.check import check_journal
+from chatbroker.broker.config import Config, StartError
+from chatbroker.broker.control import MOST_BYTES, MOST_VISITORS, SOCKET, Desk, ask
+from chatbroker.broker.database import FILE
+from chatbroker.broker.journal import CannotStore
+from chatbroker.broker.server import Server
+from chatbroker.client import Client, ProtocolError
+
+WITHIN = 15.0
+UNKNOWN = {"ok": False, "words": "nobody has the name 'bob'"}
+NO_OBJECT = {"ok": False, "words": "a request is a JSON object"}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "d"
+
+
+@pytest.fixture
+def serve(folder, monkeypatch):
+    """Starts a server on *folder* in a thread."""
+    monkeypatch.setattr(server_module, "READ_GOODBYE", 0.02)
+    started = []
+
+    def start(open_journal=opening.open_journal) -> Server:
+        made: queue.SimpleQueue[Server] = queue.SimpleQueue()
+
+        def run() -> None:
+            # A database belongs to the thread that opened it.
+            server = Server(Config(port=0, data_dir=folder), open_journal)
+            made.put(server)
+            server.run()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        server = made.get(timeout=WITHIN)
+        server.thread = thread
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+        server.thread.join(WITHIN)
+        assert not server.thread.is_alive()
+
+
+@pytest.fixture
+def server(serve) -> Server:
+    return serve()
+
+
+@pytest.fixture
+def visit(folder):
+    """Connects to the server's socket by hand."""
+    made = []
+
+    def connect() -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.append(sock)
+        # Without a timeout: with one it fails at once when too many are waiting.
+        sock.connect(str(folder / SOCKET))
+        sock.settimeout(WITHIN)
+        return sock
+
+    yield connect
+    for sock in made:
+        sock.close()
+
+
+def says(sock: socket.socket, data: bytes) -> bytes:
+    """What comes back, until the server hangs up."""
+    answer = b""
+    try:
+        sock.sendall(data)
+        while some := sock.recv(4096):
+            answer += some
+    except (ConnectionResetError, BrokenPipeError):
+        pass  # It hung up with something unread.
+    return answer
+
+
+def test_a_name_is_released_and_its_sessions_end(server, folder):
+    with Client("alice", server.address, timeout=WITHIN) as alice:
+        alice.echo("hi")
+        assert ask(folder, do="release", name="Alice") == {"ok": True}
+        with pytest.raises(ProtocolError, match="was released by the broker's operator"):
+            list(alice.events(WITHIN))
+    assert ask(folder, do="release", name="alice")["ok"] is False
+    assert check_journal(folder / FILE).summary.users == 0
+
+
+def test_it_is_stored_when_it_is_answered(server, folder):
+    with Client("alice", server.address, timeout=WITHIN) as alice:
+        alice.echo("hi")
+        assert check_journal(folder / FILE).summary.users == 1
+        assert ask(folder, do="release", name="alice") == {"ok": True}
+    report = check_journal(folder / FILE)
+    assert (report.faults, report.summary.users) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"do": "release", "name": "bob"}, "nobody has the name 'bob'"),
+        ({"do": "release", "name": "no name"}, "not a valid name: 'no name'"),
+        ({"do": "release", "name": ""}, "not a valid name: ''"),
+        ({"do": "dance", "name": "bob"}, "this broker cannot do that"),
+        ({"name": "bob"}, "this broker cannot do that"),
+        ({}, "this broker cannot do that"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_words(server, folder, request_, words):
+    answer = ask(folder, **request_)
+    assert answer["ok"] is False
+    assert answer["words"].startswith(words)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\n",
+        b"words\n",
+        b"[]\n",
+        b'"release"\n',
+        b"null\n",
+        b"\xff\xfe\n",
+        b"\x00\n",
+        b"9" * 5000 + b"\n",
+        b"[" * 60_000 + b"\n",
+        b'{"a":' * 10_000 + b"\n",
+        b'{"do":"release"}\n{"do":"release"}\n',
+    ],
+    ids=lambda data: repr(data[:12]),
+)
+def test_what_is_no_request_is_refused(server, folder, visit, data):
+    assert json.loads(says(visit(), data)) == NO_OBJECT
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+
+
+@pytest.mark.parametrize("name", [7, None, [], {}, True, "\ud800", "x" * 10_000])
+def test_a_name_that_is_none_is_refused(server, folder, visit, name):
+    request = json.dumps({"do": "release", "name": name}).encode() + b"\n"
+    assert json.loads(says(visit(), request))["ok"] is False
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+
+
+def test_a_request_without_end_is_cut_off(server, folder, visit):
+    assert says(visit(), b"x" * (2 * MOST_BYTES)) == b""
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+
+
+def test_half_a_request_is_no_request(server, folder, visit):
+    half = visit()
+    half.sendall(b'{"do": "release", "name": ')
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+    # The other half may come later.
+    assert json.loads(says(half, b'"bob"}\n')) == UNKNOWN
+    gone = visit()
+    gone.sendall(b'{"do"')
+    gone.close()
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+
+
+def test_visitors_who_do_not_read_or_are_gone_are_not_waited_for(server, folder, visit):
+    for _ in range(3 * MOST_VISITORS):
+        silent = visit()
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        silent.sendall(b'{"do": "release", "name": "bob"}\n')
+        gone = visit()
+        gone.sendall(b'{"do": "release", "name": "bob"}\n')
+        gone.close()
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+
+
+def test_a_crowd_that_says_nothing_keeps_nobody_out(server, folder, visit):
+    crowd = []
+    for _ in range(3):
+        crowd += [visit() for _ in range(MOST_VISITORS)]
+        assert ask(folder, do="release", name="bob") == UNKNOWN
+    # Who came first had to go.
+    assert says(crowd[0], b"{}\n") == b""
+    assert json.loads(says(crowd[-1], b'{"do":"release","name":"bob"}\n')) == UNKNOWN
+
+
+def test_garbage_does_not_keep_users_from_talking(server, folder, visit):
+    chance = random.Random(7)
+    with Client("alice", server.address, timeout=WITHIN) as alice:
+        for _ in range(100):
+            visitor = visit()
+            visitor.sendall(chance.randbytes(chance.randrange(1, 5000)))
+            if chance.random() < 0.5:
+                visitor.close()
+        alice.echo("still here", timeout=WITHIN)
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+
+
+def test_while_nothing_can_be_stored_it_is_refused_at_once(serve, folder):
+    failing = threading.Event()
+
+    def open_failing(config, port):
+        journal = opening.open_journal(config, port)
+        commit = journal.commit
+
+        def maybe(turn):
+            if failing.is_set() and any(turn):
+                raise CannotStore("the disk is full")
+            commit(turn)
+
+        journal.commit = maybe
+        return journal
+
+    server = serve(open_failing)
+    with Client("alice", server.address, timeout=WITHIN) as alice:
+        alice.echo("hi")
+        failing.set()
+        waits = threading.Thread(target=lambda: alice.echo("waits", timeout=WITHIN), daemon=True)
+        waits.start()
+        assert any("cannot store" in getattr(event, "words", "") for event in alice.events(WITHIN))
+        told = ask(folder, do="release", name="alice")
+        assert told == {"ok": False, "words": "the broker can store nothing now"}
+        failing.clear()
+        waits.join(WITHIN)
+        assert ask(folder, do="release", name="alice") == {"ok": True}
+
+
+# --- the socket ---------------------------------------------------------------------------
+
+
+def test_the_socket_is_its_owners_and_goes_with_the_broker(serve, folder):
+    server = serve()
+    assert (folder / SOCKET).stat().st_mode & 0o777 == 0o600
+    server.stop()
+    server.thread.join(WITHIN)
+    assert not (folder / SOCKET).exists()
+    with pytest.raises(StartError, match=r"does not answer: No such file or directory"):
+        ask(folder, do="release", name="bob")
+
+
+def test_what_a_killed_broker_left_is_replaced(serve, folder):
+    folder.mkdir(mode=0o700)
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    left.bind(str(folder / SOCKET))
+    left.close()
+    with pytest.raises(StartError, match="does not answer: Connection refused"):
+        ask(folder, do="release", name="bob")
+    serve()
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_no_reason_not_to_serve(tmp_path, caplog):
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    with caplog.at_level(logging.WARNING, "chatbroker"):
+        desk = Desk(folder, lambda sock: None, lambda sock: None)
+    assert "cannot be opened" in caplog.text
+    desk.hear(None)
+    desk.tell()
+    desk.close()
+
+
+def test_a_broker_in_memory_has_no_desk(folder):
+    server = Server(Config(port=0, memory=True))
+    assert server._desk is None
+    server.close()
+
+
+def test_an_answer_that_is_none_is_told_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(control, "PATIENCE", 0.05)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / SOCKET))
+        listener.listen()
+        with pytest.raises(StartError, match="does not answer: timed out"):
+            ask(tmp_path, do="release", name="bob")
+
+
+def test_all_sockets_are_closed_with_the_desk(folder, visit):
+    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    folder.mkdir()
+    watched: set[socket.socket] = set()
+    desk = Desk(folder, watched.add, watched.remove)
+    silent, asked = visit(), visit()
+    asked.sendall(b"{}\n")
+    desk.hear(lambda request: {"ok": True})
+    desk.close()
+    assert watched == set()
+    assert (silent.recv(1), asked.recv(1)) == (b"", b"")
+    silent.close()
+    asked.close()
+    if before:
+        assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from chatbroker.broker import database
+from chatbroker.broker.database import (
+    FILE,
+    SYNC,
+    explain,
+    open_journal_file,
+    open_to_read,
+    schema_of,
+    wanted_schema,
+)
+from chatbroker.broker.journal import CannotStore, JournalError
+
+not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / FILE
+
+
+@pytest.fixture
+def opened(path):
+    """Opens the file to write to; closed after the test."""
+    made = []
+
+    def open_it(sync: str = "full") -> sqlite3.Connection:
+        made.append(open_journal_file(path, sync))
+        return made[-1]
+
+    yield open_it
+    for db in made:
+        db.close()
+
+
+def pragma(db: sqlite3.Connection, name: str) -> object:
+    return db.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+# --- opening ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("sync", "level"), [("full", 2), ("normal", 1), ("off", 0)])
+def test_the_settings_are_those_that_are_told(opened, sync, level):
+    db = opened(sync)
+    assert pragma(db, "synchronous") == level
+    assert pragma(db, "journal_mode") == "wal"
+    assert pragma(db, "page_size") == database.PAGE
+    assert pragma(db, "auto_vacuum") == 2
+    assert pragma(db, "wal_autocheckpoint") == database.CHECKPOINT
+    assert set(SYNC) == {"full", "normal", "off"}
+
+
+def test_all_its_files_are_its_owners_whatever_the_umask(opened, path):
+    before = os.umask(0)
+    try:
+        opened().execute("INSERT INTO meta VALUES('a', x'00')")
+    finally:
+        os.umask(before)
+    modes = {entry.name: entry.stat().st_mode & 0o777 for entry in path.parent.iterdir()}
+    assert set(modes) == {FILE, f"{FILE}-wal", f"{FILE}-shm"}
+    assert set(modes.values()) == {0o600}
+
+
+def test_an_empty_file_becomes_a_journal(opened, path):
+    path.touch()
+    assert schema_of(opened()) == wanted_schema()
+
+
+def test_a_second_opening_changes_nothing(opened):
+    first = opened()
+    first.execute("INSERT INTO meta VALUES('a', x'00')")
+    assert opened().execute("SELECT * FROM meta").fetchall() == [("a", b"\0")]
+
+
+# --- migrations ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def with_more(monkeypatch):
+    """Adds migrations to those there are."""
+
+    def add(*more: object) -> None:
+        monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, *more))
+        monkeypatch.setattr(database, "VERSION", len(database.MIGRATIONS))
+
+    return add
+
+
+def test_migrations_are_applied_once_and_in_order(opened, with_more):
+    opened().execute("INSERT INTO meta VALUES('a', x'00')")
+    calls = []
+
+    def third(db: sqlite3.Connection) -> None:
+        calls.append(db.execute("SELECT x FROM more").fetchall())
+
+    with_more("CREATE TABLE more(x);\nINSERT INTO more VALUES(7);\n", third)
+    for _ in range(2):
+        db = opened()
+        assert pragma(db, "user_version") == 3
+        assert db.execute("SELECT x FROM more").fetchall() == [(7,)]
+        assert db.execute("SELECT key FROM meta").fetchall() == [("a",)]
+    assert calls == [[(7,)]]
+
+
+def test_a_new_file_gets_all_of_them(opened, with_more):
+    with_more("CREATE TABLE more(x);\n")
+    assert pragma(opened(), "user_version") == 2
+
+
+def test_a_migration_that_dies_leaves_the_version_before(opened, path, with_more, monkeypatch):
+    opened().execute("INSERT INTO meta VALUES('a', x'00')")
+
+    def dies(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE more(x)")
+        db.execute("DELETE FROM meta")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, dies))
+        patch.setattr(database, "VERSION", 2)
+        with pytest.raises(KeyboardInterrupt):
+            opened()
+    db = opened()
+    assert pragma(db, "user_version") == 1
+    assert schema_of(db) == wanted_schema()
+    assert db.execute("SELECT key FROM meta").fetchall() == [("a",)]
+    with_more("CREATE TABLE more(x);\n")
+    assert pragma(opened(), "user_version") == 2
+
+
+def test_a_statement_that_fails_is_told_and_undone(opened, path, with_more):
+    opened()
+    with_more("CREATE TABLE more(x);\nnonsense;\n")
+    with pytest.raises(JournalError, match=r"cannot use .*syntax error"):
+        opened()
+    with sqlite3.connect(path) as db:
+        assert pragma(db, "user_version") == 1
+    db.close()
+
+
+def test_another_version_is_refused_by_name(opened, path, with_more):
+    opened().execute("PRAGMA user_version=9")
+    for open_it in (open_journal_file, open_to_read):
+        with pytest.raises(JournalError, match=r"is of version 9, .*up to 1; upgrade chatbroker"):
+            open_it(path)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    with_more("CREATE TABLE more(x);\n")
+    with pytest.raises(JournalError, match="and 2 is wanted; 'chatbroker run' brings it up"):
+        open_to_read(path)
+
+
+# --- reading ------------------------------------------------------------------------------
+
+
+def test_who_reads_does_not_write_and_sees_what_is_written(opened, path):
+    writer, reader = opened(), open_to_read(path)
+    writer.execute("INSERT INTO meta VALUES('a', x'00')")
+    assert reader.execute("SELECT key FROM meta").fetchall() == [("a",)]
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        reader.execute("DELETE FROM meta")
+    reader.close()
+
+
+def test_a_path_of_odd_characters_is_read(tmp_path):
+    path = tmp_path / "a? b#%20ä&mode=rw"
+    open_journal_file(path).close()
+    open_to_read(path).close()
+
+
+def test_what_cannot_be_read_is_told_in_words(path):
+    with pytest.raises(JournalError, match="there is no journal at"):
+        open_to_read(path)
+    with pytest.raises(JournalError, match=r"cannot open .*: Is a directory"):
+        open_to_read(path.parent)
+    path.write_text("mine")
+    with pytest.raises(JournalError, match=r"cannot open .*: Not a directory"):
+        open_to_read(path / "below")
+    path.write_bytes(b"words" * 5000)
+    with pytest.raises(JournalError, match="it is no database"):
+        open_to_read(path)
+    path.write_bytes(b"")
+    with pytest.raises(JournalError, match="holds no journal"):
+        open_to_read(path)
+
+
+@not_as_root
+def test_what_may_not_be_read_is_told_in_words(opened, path):
+    opened().close()
+    path.chmod(0o000)
+    with pytest.raises(JournalError, match=r"cannot open .*: Permission denied"):
+        open_to_read(path)
+    with pytest.raises(JournalError, match="it cannot be opened"):
+        open_journal_file(path)
+
+
+# --- words --------------------------------------------------------------------------------
+
+
+def failure(code: int | None) -> sqlite3.Error:
+    error = sqlite3.OperationalError("words of SQLite")
+    if code is not None:
+        error.sqlite_errorcode = code
+    return error
+
+
+FOR_NOW = [
+    (sqlite3.SQLITE_FULL, "no space left on the disk: "),
+    (sqlite3.SQLITE_IOERR, "the disk cannot be written or read: "),
+    (sqlite3.SQLITE_IOERR_WRITE, "the disk cannot be written or read: "),
+    (sqlite3.SQLITE_IOERR_FSYNC, "the disk cannot be written or read: "),
+    (sqlite3.SQLITE_READONLY, "the file or its folder is read-only: "),
+    (sqlite3.SQLITE_READONLY_DBMOVED, "the file or its folder is read-only: "),
+    (sqlite3.SQLITE_BUSY, "another process has it locked: "),
+    (sqlite3.SQLITE_BUSY_SNAPSHOT, "another process has it locked: "),
+    (sqlite3.SQLITE_LOCKED, "it is locked: "),
+    (sqlite3.SQLITE_CANTOPEN, "it cannot be opened: "),
+    (sqlite3.SQLITE_PERM, "permission denied: "),
+    (sqlite3.SQLITE_NOMEM, "no memory left: "),
+]
+FOR_GOOD = [
+    (sqlite3.SQLITE_CORRUPT, "it is damaged; 'chatbroker check' tells more"),
+    (sqlite3.SQLITE_CORRUPT_VTAB, "it is damaged; 'chatbroker check' tells more"),
+    (sqlite3.SQLITE_NOTADB, "it is no database; 'chatbroker check' tells more"),
+    (sqlite3.SQLITE_AUTH, "permission denied; 'chatbroker check' tells more"),
+    (sqlite3.SQLITE_CONSTRAINT, "words of SQLite"),
+    (sqlite3.SQLITE_ERROR, "words of SQLite"),
+    (None, "words of SQLite"),
+]
+
+
+@pytest.mark.parametrize(("code", "words"), FOR_NOW)
+def test_what_may_pass_is_said_to_be_tried_again(code, words):
+    told = explain(failure(code), Path("/there/file"))
+    assert type(told) is CannotStore
+    assert str(told) == f"{words}/there/file"
+
+
+@pytest.mark.parametrize(("code", "words"), FOR_GOOD)
+def test_what_does_not_pass_is_told_with_what_to_do(code, words):
+    told = explain(failure(code), Path("/there/file"))
+    assert type(told) is JournalError
+    assert str(told).startswith(f"cannot use /there/file: {words}")
+
+
+def test_every_code_that_is_known_is_tested():
+    tested = {code & 0xFF for code, _ in (*FOR_NOW, *FOR_GOOD) if code is not None}
+    assert {*database._FOR_NOW, *database._FOR_GOOD} <= tested

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chatbroker.broker.config import StartError
+from chatbroker.broker.folder import LOCK, DataFolder, folder_of, in_use
+
+not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A folder that another process holds; the folder, and the process's id."""
+    folder = tmp_path / "data"
+    code = (
+        "import sys, pathlib; from chatbroker.broker.folder import DataFolder;"
+        "held = DataFolder(pathlib.Path(sys.argv[1])); print('held', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield folder, process
+    process.kill()
+    process.communicate()
+
+
+def test_each_port_has_a_folder_of_its_own(data_folder):
+    assert folder_of(5555) == data_folder / "broker-5555"
+    assert folder_of(5600) != folder_of(5555)
+
+
+def test_it_is_made_with_those_above_it_for_its_owner_alone(tmp_path):
+    before = os.umask(0)
+    try:
+        folder = DataFolder(tmp_path / "a" / "b" / "c")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "c"):
+        assert mode(path) == 0o700
+    assert mode(folder.path / LOCK) == 0o600
+    folder.close()
+    folder.close()
+
+
+def test_a_folder_that_is_open_to_others_is_warned_of_and_used(tmp_path, caplog):
+    tmp_path.chmod(0o755)
+    with caplog.at_level(logging.WARNING, "chatbroker"):
+        DataFolder(tmp_path).close()
+    assert f"folder path={tmp_path} is open to others; chmod 700 would close it" in caplog.text
+    caplog.clear()
+    tmp_path.chmod(0o700)
+    DataFolder(tmp_path).close()
+    assert caplog.text == ""
+
+
+def test_a_second_broker_is_refused_with_the_first_ones_pid(held):
+    folder, process = held
+    words = rf"data folder {folder} is in use by another broker \(pid {process.pid}\); stop it"
+    with pytest.raises(StartError, match=words):
+        DataFolder(folder)
+    assert in_use(folder)
+    # To ask does not take it.
+    with pytest.raises(StartError, match=words):
+        DataFolder(folder)
+
+
+def test_the_lock_goes_with_its_process_however_it_ends(held):
+    folder, process = held
+    process.kill()
+    process.wait()
+    assert not in_use(folder)
+    again = DataFolder(folder)
+    assert (folder / LOCK).read_text() == f"{os.getpid()}\n"
+    again.close()
+    assert not in_use(folder)
+
+
+def test_a_folder_without_a_lock_is_not_in_use(tmp_path):
+    assert not in_use(tmp_path)
+    assert not in_use(tmp_path / "nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_is_told_in_words(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    words = f"data folder {file} is a file; give another with --data-dir"
+    with pytest.raises(StartError, match=words):
+        DataFolder(file)
+    with pytest.raises(StartError, match=r"cannot use data folder .*: Not a directory"):
+        DataFolder(file / "below")
+    with pytest.raises(StartError, match="cannot look at data folder"):
+        in_use(file)
+    assert file.read_text() == "mine"
+
+
+def test_a_lock_that_is_a_folder_is_told_in_words(tmp_path):
+    (tmp_path / LOCK).mkdir()
+    with pytest.raises(StartError, match=r"cannot use data folder .*: Is a directory"):
+        DataFolder(tmp_path)
+
+
+@not_as_root
+def test_a_folder_that_may_not_be_written_is_told_in_words(tmp_path):
+    tmp_path.chmod(0o500)
+    words = "Permission denied; give another with --data-dir, or keep nothing with --memory"
+    with pytest.raises(StartError, match=words):
+        DataFolder(tmp_path)
+    with pytest.raises(StartError, match=words):
+        DataFolder(tmp_path / "below")
+    tmp_path.chmod(0o000)
+    with pytest.raises(StartError, match="Permission denied"):
+        DataFolder(tmp_path / "below")
+    tmp_path.chmod(0o700)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chatbroker.broker.config import Config, StartError
+from chatbroker.broker.database import FILE
+from chatbroker.broker.folder import in_use
+from chatbroker.broker.journal import Commit, JournalError
+from chatbroker.broker.log import Row
+from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.opening import folder_for, open_journal
+from chatbroker.broker.sqlite_journal import SqliteJournal
+
+EPOCH = b"epoch-01"
+
+
+def test_where_the_data_are_follows_from_the_port_unless_it_is_told(data_folder):
+    assert folder_for(Config(), 5555) == data_folder / "broker-5555"
+    assert folder_for(Config(port=0), 40_000) == data_folder / "broker-40000"
+    assert folder_for(Config(data_dir=Path("here")), 5555) == Path("here")
+    assert folder_for(Config(memory=True), 5555) is None
+
+
+def test_in_memory_nothing_is_made(data_folder):
+    journal = open_journal(Config(memory=True), 5555)
+    assert isinstance(journal, MemoryJournal)
+    journal.close()
+    assert not data_folder.exists()
+
+
+def test_a_journal_holds_its_folder_until_it_is_closed(tmp_path):
+    config = Config(data_dir=tmp_path)
+    journal = open_journal(config, 5555)
+    assert in_use(tmp_path)
+    with pytest.raises(StartError, match="is in use by another broker"):
+        open_journal(config, 5556)
+    journal.close()
+    assert not in_use(tmp_path)
+    open_journal(config, 5556).close()
+
+
+def test_settings_arrive_in_their_units(tmp_path):
+    config = Config(data_dir=tmp_path, sync="off", keep=100.0, keep_bytes=1000)
+    journal = open_journal(config, 5555)
+    assert isinstance(journal, SqliteJournal)
+    journal.load(EPOCH)
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (0,)
+    journal.commit(Commit(rows=[Row("echo", 0, 1, 1, 5, b"")]))
+    while journal.tidy(100_004):
+        continue
+    assert len(journal.fetch("echo", 0, 99).rows) == 1
+    while journal.tidy(200_000):
+        continue
+    assert len(journal.fetch("echo", 0, 99).rows) == 0
+    assert journal._retention._keep_bytes == 1000
+    journal.close()
+
+
+def test_without_bounds_everything_is_kept(tmp_path):
+    journal = open_journal(Config(data_dir=tmp_path, keep=None, keep_bytes=None), 5555)
+    journal.load(EPOCH)
+    journal.commit(Commit(rows=[Row("echo", 0, 1, 1, 5, b"")]))
+    assert not journal.tidy(1 << 60)
+    journal.close()
+
+
+def test_a_journal_that_cannot_be_opened_frees_its_folder(tmp_path):
+    (tmp_path / FILE).write_bytes(b"words" * 5000)
+    with pytest.raises(JournalError, match="it is no database"):
+        open_journal(Config(data_dir=tmp_path), 5555)
+    assert not in_use(tmp_path)
