@@ -85,6 +85,8 @@ class Tail:
         self.users: dict[str, UserRecord] = {}
         self.sessions: dict[bytes, SessionRecord | None] = {}
         """None for one that is over."""
+        self._of: dict[str, list[bytes]] = {}
+        """The sessions that each user may have among them."""
 
     @property
     def full(self) -> bool:
@@ -104,12 +106,16 @@ class Tail:
         for name in turn.gone:
             self.gone[name] = None
             self.users.pop(name, None)
-            for id, session in self.sessions.items():
+            # Not of all sessions: hundreds may go in a turn, and there may be many thousands.
+            for id in self._of.pop(name, ()):
+                session = self.sessions[id]
                 if session is not None and session.user == name:
                     self.sessions[id] = None
         for user in turn.users:
             self.users[user.name] = user
         for session in turn.sessions:
+            if self.sessions.get(session.id) is None:
+                self._of.setdefault(session.user, []).append(session.id)
             self.sessions[session.id] = session
 
     def overlay(self, users: dict[str, UserRecord], sessions: dict[bytes, SessionRecord]) -> None:
