@@ -70,6 +70,9 @@ class Retention:
     """Rows that go at a time: some milliseconds.  More, if more came since the last time: else
     who says much in many logs, or comes and goes, would outrun what makes room."""
 
+    MOST = 8192
+    """Of them at a time, however many came: a tenth of a second."""
+
     SLACK = 64
     """When room is made, it is a SLACK-th of all: looking for the largest logs looks at all."""
 
@@ -90,7 +93,7 @@ class Retention:
         self.highest = 0
         """The highest id that a log was ever seen with."""
         self._came = 0
-        """Rows that came, and logs that were dropped, since the last step."""
+        """Rows that came, and logs that were dropped, for which no step had room yet."""
 
     def add(self, log: KeptLog, size: int) -> None:
         """A row of so many bytes was added to *log*; 0 for a log that is there already."""
@@ -143,8 +146,8 @@ class Retention:
     def step(self) -> tuple[int, list[tuple[KeptLog, Wanted]]]:
         """How many rows to take in the next step, and from which logs, each once: of those
         whose turn comes first, which of their rows are to go.  No logs: nothing is to do."""
-        room = max(self.STEP, 2 * self._came)
-        self._came = 0
+        room = min(max(self.STEP, 2 * self._came), self.MOST)
+        self._came = max(self._came - room // 2, 0)
         tasks = [(log, _all) for log in islice(self._dropped, room)]
         while self._tasks and self._tasks[0][0].dropped:
             self._tasks.popleft()  # It goes anyway.

@@ -440,3 +440,16 @@ def test_a_log_that_is_dropped_while_it_is_cut_goes_whole(opened, path):
     assert journal._retention.size == 0
     assert journal._db.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
     assert check_journal(path).faults == []
+
+
+def test_no_step_is_too_long_and_what_it_had_no_room_for_has_room_later(opened, monkeypatch):
+    monkeypatch.setattr(Retention, "STEP", 10)
+    monkeypatch.setattr(Retention, "MOST", 100)
+    journal = opened()
+    names = [f"@{number}" for number in range(300)]
+    Filler(journal).say(*names, time=1, size=10)
+    journal.commit(Commit(dropped=names))
+    sizes = []
+    while journal.tidy(1):
+        sizes.append(len(journal._retention._logs))
+    assert sizes == [200, 100, 0]
