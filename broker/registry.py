@@ -152,9 +152,9 @@ class Registry:
 
     def _own(self, user: User, hello: Hello) -> None:
         """Notes what a session of *user* says about the ownership of the name."""
-        if not user.credential and not user.prove(hello.credential) and not hello.credential:
+        if not user.credential and not user.prove(hello.credential):
             # Since the broker was started nobody presented it; this client never learned it, as
-            # the WELCOME that told it was lost.
+            # the WELCOME that told it was lost.  Whoever is welcomed is told one that is good.
             user.credential = self._fresh(ID_LENGTH)
             user.proof = proof_of(user.credential)
             self._new_users[user] = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice, takewhile
 
 Wanted = Callable[[int, int], bool]
 """Whether the oldest row of a log is to go: given its time (milliseconds since 1970), and the
@@ -66,7 +67,11 @@ class Retention:
     """
 
     STEP = 256
-    """Rows that go at a time: some milliseconds."""
+    """Rows that go at a time: some milliseconds.  More, if more came since the last time: else
+    who says much in many logs, or comes and goes, would outrun what makes room."""
+
+    MOST = 8192
+    """Of them at a time, however many came: a tenth of a second."""
 
     SLACK = 64
     """When room is made, it is a SLACK-th of all: looking for the largest logs looks at all."""
@@ -87,6 +92,8 @@ class Retention:
         """Bytes of all logs, those that are to go included."""
         self.highest = 0
         """The highest id that a log was ever seen with."""
+        self._came = 0
+        """Rows that came, and logs that were dropped, for which no step had room yet."""
 
     def add(self, log: KeptLog, size: int) -> None:
         """A row of so many bytes was added to *log*; 0 for a log that is there already."""
@@ -98,18 +105,20 @@ class Retention:
         self.size += size
         if size:
             self.changed[log] = None
+            self._came += 1
 
     def drop(self, log: KeptLog) -> None:
         """*log* is to go, all of it."""
         self.add(log, 0)
         self.changed[log] = None
         self._dropped.append(log)
+        self._came += 1
 
     # --- what is to go --------------------------------------------------------------------
 
     def look(self, time: int) -> None:
         """Looks for something to do at *time* (milliseconds since 1970); cheap, mostly."""
-        if self._tasks or self._dropped:
+        if self._tasks:
             return
         if self._keep_bytes is not None and self.size > self._keep_bytes:
             self._plan(self._keep_bytes - self._keep_bytes // self.SLACK)
@@ -117,25 +126,33 @@ class Retention:
             self._next_look = time + self.LOOK_EVERY
             too_old = time - self._keep
             for log in self._logs.values():
-                if log.size and log.oldest < too_old:
+                if log.size and log.oldest < too_old and not log.dropped:
                     self._tasks.append((log, lambda when, left: when < too_old))
 
     def _plan(self, most: int) -> None:
         """The largest logs are cut, down to half at most, lest one of many that are equally
         large pays for all; what is still too much then is cut at the next look."""
-        over = self.size - most
-        for log in sorted(self._logs.values(), key=lambda log: log.size, reverse=True):
+        over = self.size - sum([log.size for log in self._dropped]) - most
+        if over <= 0:
+            return
+        stay = [log for log in self._logs.values() if not log.dropped]
+        for log in sorted(stay, key=lambda log: log.size, reverse=True):
             if over <= 0 or not log.size:
                 break
             cut = min(over, (log.size + 1) // 2)
             self._tasks.append((log, _larger_than(log.size - cut)))
             over -= cut
 
-    def task(self) -> tuple[KeptLog, Wanted] | None:
-        """The log to take a step in, and which of its rows are to go; None: nothing is."""
-        if self._dropped:
-            return self._dropped[0], lambda when, left: True
-        return self._tasks[0] if self._tasks else None
+    def step(self) -> tuple[int, list[tuple[KeptLog, Wanted]]]:
+        """How many rows to take in the next step, and from which logs, each once: of those
+        whose turn comes first, which of their rows are to go.  No logs: nothing is to do."""
+        room = min(max(self.STEP, 2 * self._came), self.MOST)
+        self._came = max(self._came - room // 2, 0)
+        tasks = [(log, _all) for log in islice(self._dropped, room)]
+        while self._tasks and self._tasks[0][0].dropped:
+            self._tasks.popleft()  # It goes anyway.
+        others = islice(self._tasks, room - len(tasks))
+        return room, tasks + list(takewhile(lambda task: not task[0].dropped, others))
 
     def went(self, log: KeptLog, lost: int, size: int, oldest: int, done: bool) -> None:
         """A step was taken: what *log* is now, and whether the task is *done*."""
@@ -150,7 +167,10 @@ class Retention:
         self.size -= log.size
         del self._logs[log.id]
         self.changed.pop(log, None)
-        self._tasks = deque([task for task in self._tasks if task[0] is not log])
+
+
+def _all(when: int, left: int) -> bool:
+    return True
 
 
 def _larger_than(size: int) -> Wanted:

@@ -13,11 +13,12 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from .database import HINT, SYNC, boot_id, explain, open_journal_file, rollback
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
-from .retention import KeptLog, Retention
+from .retention import KeptLog, Retention, Wanted
 from .tail import Tail, TailRow, pack_turn, unpack_turn
 
 log = logging.getLogger("chatbroker")
@@ -29,6 +30,21 @@ ROW_COST = 64
 """Bytes that a row is reckoned to take beside its body."""
 
 EPOCH = 8
+
+
+class _Cut(NamedTuple):
+    """What a step of retention left of one log."""
+
+    log: KeptLog
+    rows: int
+    """How many went."""
+    lost: int
+    size: int
+    oldest: int
+    ends: bool
+    """Whether nothing is left, nor the log itself."""
+    done: bool
+    """Whether no more of it is to go."""
 
 
 class SqliteJournal:
@@ -135,7 +151,7 @@ class SqliteJournal:
                 if found is None or id not in by_id:
                     raise ValueError(f"it is damaged{HINT}")
                 self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
-            self._tail.add(turn)
+            self._tail.add(turn, len(data))
 
     def _epoch_of(self, meta: dict[str, bytes], fresh: bytes) -> bytes:
         """The epoch of these data: a new one, if they may have gone back in time.
@@ -176,8 +192,8 @@ class SqliteJournal:
                 db.executemany(_INSERT_LOG, [log.line() for log in new])
             if bodies:
                 db.executemany("INSERT INTO bodies VALUES(?, ?, ?)", bodies)
-            turn = (self._next_turn, pack_turn(commit, rows))
-            db.execute("INSERT INTO turns VALUES(?, ?)", turn)
+            turn = pack_turn(commit, rows)
+            db.execute("INSERT INTO turns VALUES(?, ?)", (self._next_turn, turn))
             db.execute("COMMIT")
         except sqlite3.Error as error:
             rollback(db)
@@ -185,6 +201,7 @@ class SqliteJournal:
             highest = self._retention.highest
             self._free_ids += [log.id for log in new if log.id <= highest]
             raise explain(error, self._path) from None
+        self._tail.add(commit, len(turn))
         self._stored(commit, new, logs, bodies, rows)
 
     def _stored(
@@ -208,7 +225,6 @@ class SqliteJournal:
             at += at < 0 or bodies[at][0] != body
             self._take(log, TailRow(prev, first, events, time, body, bodies[at][2]))
             self.events += events
-        self._tail.add(commit)
 
     def _logs_of(self, commit: Commit) -> tuple[list[KeptLog], list[KeptLog]]:
         """The log of each row, and those of them that are new."""
@@ -354,50 +370,60 @@ class SqliteJournal:
 
     def tidy(self, time: int) -> bool:
         self._retention.look(time)
-        task = self._retention.task()
-        if task is None:
+        room, tasks = self._retention.step()
+        if not tasks:
             return self._give_back()
         self._fold()
-        log, wanted = task
-        base = log.id << POSITIONS
+        cuts: list[_Cut] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            lines = self._db.execute(
-                "SELECT rows.id, events, time, body, length(data) FROM rows JOIN bodies ON "
-                "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id LIMIT ?",
-                (base, base | (1 << POSITIONS) - 1, self._retention.STEP + 1),
-            ).fetchall()
-            going = []
-            left = log.size
-            lost = log.lost
-            for id, events, when, body, size in lines[: self._retention.STEP]:
-                if not wanted(when, left):
+            for log, wanted in tasks:
+                cuts.append(self._cut(log, wanted, room))
+                # A log of which nothing goes is work too.
+                room -= max(cuts[-1].rows, 1)
+                if room <= 0:
                     break
-                going.append((id, body))
-                left -= ROW_COST + size
-                lost = id - base + events - 1
-            stays = lines[len(going)] if len(lines) > len(going) else None
-            self._delete(going)
-            ends = stays is None and bool(log.dropped)
-            if ends:
-                self._db.execute("DELETE FROM logs WHERE id=?", (log.id,))
-            else:
-                after = KeptLog(*log.line())
-                after.lost, after.size = lost, left if stays else 0
-                after.oldest = stays[2] if stays else log.newest
-                self._db.execute(_UPDATE_LOG, after.values())
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             rollback(self._db)
             raise explain(error, self._path) from None
         self._shrink = True
-        if ends:
-            self._retention.ended(log)
-            self._free_ids.append(log.id)
-        else:
-            done = len(going) < self._retention.STEP
-            self._retention.went(log, lost, after.size, after.oldest, done)
+        for cut in cuts:
+            if cut.ends:
+                self._retention.ended(cut.log)
+                self._free_ids.append(cut.log.id)
+            else:
+                self._retention.went(cut.log, cut.lost, cut.size, cut.oldest, cut.done)
         return True
+
+    def _cut(self, log: KeptLog, wanted: Wanted, room: int) -> _Cut:
+        """Deletes the oldest rows of *log*, those that are *wanted* and *room* at most."""
+        base = log.id << POSITIONS
+        lines = self._db.execute(
+            "SELECT rows.id, events, time, body, length(data) FROM rows JOIN bodies ON "
+            "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id LIMIT ?",
+            (base, base | (1 << POSITIONS) - 1, room + 1),
+        ).fetchall()
+        going = []
+        left = log.size
+        lost = log.lost
+        for id, events, when, body, size in lines[:room]:
+            if not wanted(when, left):
+                break
+            going.append((id, body))
+            left -= ROW_COST + size
+            lost = id - base + events - 1
+        stays = lines[len(going)] if len(lines) > len(going) else None
+        self._delete(going)
+        ends = stays is None and bool(log.dropped)
+        if ends:
+            self._db.execute("DELETE FROM logs WHERE id=?", (log.id,))
+            return _Cut(log, len(going), lost, 0, 0, True, True)
+        after = KeptLog(*log.line())
+        after.lost, after.size = lost, left if stays else 0
+        after.oldest = stays[2] if stays else log.newest
+        self._db.execute(_UPDATE_LOG, after.values())
+        return _Cut(log, len(going), lost, after.size, after.oldest, False, len(going) < room)
 
     def _delete(self, rows: list[tuple[int, int]]) -> None:
         many = self._db.executemany

@@ -16,7 +16,8 @@ from .journal import Commit, SessionRecord, UserRecord
 MOST_ROWS = 2000
 MOST_TURNS = 250
 MOST_BYTES = 16 * 1024 * 1024
-"""Of bodies.  Beyond any of these it is time to fold."""
+"""Of bodies and of records: that of a session with many outcomes takes 17 KB each time that it
+says something.  Beyond any of these it is time to fold."""
 
 
 class TailRow(NamedTuple):
@@ -84,6 +85,8 @@ class Tail:
         self.users: dict[str, UserRecord] = {}
         self.sessions: dict[bytes, SessionRecord | None] = {}
         """None for one that is over."""
+        self._of: dict[str, list[bytes]] = {}
+        """The sessions that each user may have among them."""
 
     @property
     def full(self) -> bool:
@@ -94,20 +97,25 @@ class Tail:
         self.count += 1
         self.bytes += len(row.data)
 
-    def add(self, turn: Commit | Turn) -> None:
-        """Takes in what *turn* changed of users and sessions."""
+    def add(self, turn: Commit | Turn, size: int = 0) -> None:
+        """Takes in what *turn*, whose record has *size* bytes, changed of users and sessions."""
         self.turns += 1
+        self.bytes += size
         for id in turn.ended:
             self.sessions[id] = None
         for name in turn.gone:
             self.gone[name] = None
             self.users.pop(name, None)
-            for id, session in self.sessions.items():
+            # Not of all sessions: hundreds may go in a turn, and there may be many thousands.
+            for id in self._of.pop(name, ()):
+                session = self.sessions[id]
                 if session is not None and session.user == name:
                     self.sessions[id] = None
         for user in turn.users:
             self.users[user.name] = user
         for session in turn.sessions:
+            if self.sessions.get(session.id) is None:
+                self._of.setdefault(session.user, []).append(session.id)
             self.sessions[session.id] = session
 
     def overlay(self, users: dict[str, UserRecord], sessions: dict[bytes, SessionRecord]) -> None:

@@ -342,6 +342,10 @@ class ClientCore:
         if self.phase is not Phase.GREETING or welcome.attempt != self._attempt:
             return
         another = welcome.born != self._born or welcome.epoch != self._epoch
+        if welcome.born == self._born and welcome.cseq >= self.outbox.resolved:
+            # Also in another life of the broker, whose data went back, but not behind what this
+            # client knows: what it was not told of, up to cseq, is among them.
+            another = False
         if another and self._epoch:
             self.outbox.restart(welcome.cseq, forgotten=welcome.epoch == self._epoch)
         else:

@@ -150,6 +150,14 @@ def test_a_session_that_never_heard_its_credential_gets_one_that_is_good(lasting
     assert lasting.joins("alice", credential=key).welcome.credential == key
 
 
+def test_a_session_that_names_a_wrong_credential_gets_one_that_is_good(lasting):
+    alice = lasting.joins("alice", credential=KEY)
+    restarts(lasting)
+    key = lasting.returns(alice, credential=OTHER_KEY).welcome.credential
+    assert key not in (b"", OTHER_KEY)
+    assert lasting.joins("alice", credential=key).welcome.credential == key
+
+
 def test_no_credential_is_stored(lasting):
     alice = lasting.joins("alice", credential=KEY, claim=True)
     bob = lasting.joins("bob")

@@ -12,7 +12,7 @@ from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.retention import KeptLog, Retention
+from chatbroker.broker.retention import KeptLog, Retention, Wanted
 from chatbroker.broker.sqlite_journal import ROW_COST, SqliteJournal
 from chatbroker.wire.batch import pack_event
 from chatbroker.wire.messages import Event
@@ -131,23 +131,28 @@ def planned(retention: Retention) -> list[int]:
     return [log.id for log, _ in retention._tasks]
 
 
+def tasks(retention: Retention) -> list[tuple[KeptLog, Wanted]]:
+    """What the next step is about."""
+    return retention.step()[1]
+
+
 def test_without_bounds_nothing_goes():
     retention = account(None, None, 1 << 50, 1)
     retention.look(1 << 50)
-    assert retention.task() is None
+    assert tasks(retention) == []
 
 
 def test_within_bounds_nothing_goes():
     retention = account(100, 1000, 400, 600)
     retention.look(101)
-    assert retention.task() is None
+    assert tasks(retention) == []
 
 
 def test_what_is_older_than_the_bound_goes():
     retention = account(100, None, 10, 10, 10, 0)
     retention.look(103)
     assert planned(retention) == [1, 2]
-    _, wanted = retention.task()
+    (_, wanted), *_ = tasks(retention)
     assert (wanted(2, 10), wanted(3, 10)) == (True, False)
 
 
@@ -155,7 +160,7 @@ def test_ages_are_looked_at_now_and_then():
     retention = account(100, None, 10)
     retention.look(100)
     retention.look(99 + LOOK)
-    assert retention.task() is None
+    assert tasks(retention) == []
     retention.look(100 + LOOK)
     assert planned(retention) == [1]
 
@@ -165,12 +170,12 @@ def test_the_largest_go_first_and_are_halved_at_most():
     retention.look(1)
     # A SLACK-th below the bound, so that not every message makes room for itself.
     assert planned(retention) == [2]
-    _, wanted = retention.task()
+    (_, wanted), *_ = tasks(retention)
     assert (wanted(1, 5901), wanted(1, 5900)) == (True, False)
     retention = account(None, 64, 100, 8000, 300)
     retention.look(1)
     assert planned(retention) == [2, 3, 1]
-    _, wanted = retention.task()
+    (_, wanted), *_ = tasks(retention)
     assert (wanted(1, 4001), wanted(1, 4000)) == (True, False)
 
 
@@ -189,7 +194,7 @@ def test_a_log_that_is_dropped_goes_before_all_else_and_takes_its_tasks_along():
     doomed = retention._logs[2]
     doomed.dropped = 1
     retention.drop(doomed)
-    log, wanted = retention.task()
+    (log, wanted), *_ = tasks(retention)
     assert (log, wanted(1 << 50, 0)) == (doomed, True)
     retention.went(doomed, 5, 4000, 3, False)
     retention.ended(doomed)
@@ -251,6 +256,7 @@ def test_a_step_takes_so_many_rows_at_most(opened, monkeypatch):
         filler.say("echo", time=1, times=5)
         filler.say("@gone", time=1, times=number)
     journal.commit(Commit(dropped=["@gone"]))
+    journal = opened(keep=1000)  # Nothing came since.
     before = left(journal)
     while journal.tidy(1_000_000):
         assert before - 10 <= left(journal) <= before
@@ -382,3 +388,68 @@ def test_of_a_log_that_is_empty_by_now_the_same_is_told(opened):
             assert (page[:2], list(page.rows)) == (other[:2], list(other.rows))
         for time in (0, 1, 2):
             assert journal.position_at("echo", time) == memory.position_at("echo", time)
+
+
+# --- floods -------------------------------------------------------------------------------
+
+
+def test_room_is_made_as_fast_as_users_come_and_go(opened):
+    """In one turn hundreds may leave a mailbox behind: one a step would never catch up."""
+    journal = opened()
+    filler = Filler(journal)
+    for turn in range(5):
+        names = [f"@{turn}-{number}" for number in range(400)]
+        filler.say(*names, time=1, size=10)
+        journal.commit(Commit(dropped=names))
+        assert journal.tidy(1)
+        assert len(journal._retention._logs) == 0
+    assert tidied(journal, 1) == 0
+
+
+def test_the_bound_holds_while_users_come_and_go(opened):
+    most = 200_000
+    journal = opened(keep_bytes=most)
+    filler = Filler(journal)
+    for turn in range(100):
+        filler.say("echo", f"@once-{turn}", time=turn, size=10_000)
+        journal.commit(Commit(dropped=[f"@once-{turn}"]))
+        journal.tidy(turn)
+    assert journal._retention.size <= most + 2 * 10_100
+
+
+def test_room_is_made_as_fast_as_many_logs_fill(opened):
+    most = 100_000
+    journal = opened(keep_bytes=most)
+    filler = Filler(journal)
+    for turn in range(20):
+        filler.say(*[f"@{number}" for number in range(600)], time=turn, size=10)
+        journal.tidy(turn)
+    assert tidied(journal, 20) <= 2
+    assert journal._retention.size <= most
+
+
+def test_a_log_that_is_dropped_while_it_is_cut_goes_whole(opened, path):
+    journal = opened(keep=10)
+    filler = Filler(journal)
+    filler.say("@alice", "@bob", time=1, size=10, times=300)
+    journal = opened(keep=10)
+    assert journal.tidy(10 * LOOK)
+    assert 0 < len(kept(journal, "@alice")) < 300
+    journal.commit(Commit(dropped=["@bob", "@alice"]))
+    tidied(journal, 10 * LOOK)
+    assert journal._retention.size == 0
+    assert journal._db.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
+    assert check_journal(path).faults == []
+
+
+def test_no_step_is_too_long_and_what_it_had_no_room_for_has_room_later(opened, monkeypatch):
+    monkeypatch.setattr(Retention, "STEP", 10)
+    monkeypatch.setattr(Retention, "MOST", 100)
+    journal = opened()
+    names = [f"@{number}" for number in range(300)]
+    Filler(journal).say(*names, time=1, size=10)
+    journal.commit(Commit(dropped=names))
+    sizes = []
+    while journal.tidy(1):
+        sizes.append(len(journal._retention._logs))
+    assert sizes == [200, 100, 0]

@@ -199,6 +199,17 @@ def test_what_is_not_folded_is_bounded(opened, monkeypatch):
     assert len(kept(journal, "echo")) == 100
 
 
+def test_what_is_not_folded_is_bounded_by_what_it_takes(opened, monkeypatch):
+    """The record of a session that was refused much is 17 KB, and comes with each turn."""
+    monkeypatch.setattr(tail_module, "MOST_BYTES", 1_000_000)
+    journal = opened()
+    for cseq in range(100):
+        sessions = [session(n, "alice", cseq=cseq, outcomes=b"o" * 17_000) for n in range(10)]
+        journal.commit(Commit(users=[user("alice")], sessions=sessions))
+        (size,) = journal._db.execute("SELECT sum(length(data)) FROM turns").fetchone()
+        assert size < 1_000_000 + 2 * 171_000
+
+
 def test_opening_reads_nothing_that_grows_with_the_history(opened, path):
     """Counted in steps of SQLite's machine, as time would depend on the machine."""
 

@@ -377,6 +377,32 @@ def test_a_new_epoch_means_another_broker_so_commands_count_from_one(talk):
     assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 2
 
 
+def test_a_session_that_is_in_data_that_went_back_goes_on(talk):
+    """A copy was put back, say, and it has a command of which the ACK was lost."""
+    tickets = submit(talk, "one", "two", "three")
+    talk.says()
+    talk.hears(Ack(0, 1, ()))
+    talk.core.disconnected()
+    talk.connects()
+    sent = talk.hears(talk.welcome(epoch=b"epoch--2", cseq=2))
+    assert sent.of(Echo) == [Echo(2, ("two", "three"))]
+    talk.hears(Ack(1, 3, (Refusal(2, 2, "too_long", "too long"),)))
+    outcomes = [ticket.outcome for ticket in tickets]
+    assert outcomes == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED]
+
+
+def test_a_session_that_data_went_back_behind_counts_on_from_there(talk):
+    tickets = submit(talk, "one", "two", "three")
+    talk.says()
+    talk.hears(Ack(0, 2, ()))
+    talk.core.disconnected()
+    talk.connects()
+    sent = talk.hears(talk.welcome(epoch=b"epoch--2", cseq=1))
+    assert sent.of(Echo) == [Echo(2, ("three",))]
+    talk.hears(Ack(1, 2, ()))
+    assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 3
+
+
 def test_a_forgotten_session_leaves_what_was_sent_unknown(talk):
     """The broker is the same: it may have stored it, and a second time would double it."""
     sent = submit(talk, "one")[0]

@@ -1,0 +1,32 @@
+"""What is put together of turns that are not folded yet."""
+
+from __future__ import annotations
+
+import time
+
+from chatbroker.broker.journal import Commit, SessionRecord
+from chatbroker.broker.tail import Tail
+
+
+def session(id: bytes, name: str) -> SessionRecord:
+    return SessionRecord(id, name, 1, 5, b"", False, True, True)
+
+
+def test_who_is_gone_is_gone_with_the_sessions_they_had_then():
+    tail = Tail()
+    tail.add(Commit(sessions=[session(b"1", "alice"), session(b"2", "alice")]))
+    tail.add(Commit(ended=[b"1"], sessions=[session(b"1", "bob"), session(b"2", "alice")]))
+    tail.add(Commit(gone=["alice"], sessions=[session(b"3", "alice")]))
+    bobs, alices = session(b"1", "bob"), session(b"3", "alice")
+    assert tail.sessions == {b"1": bobs, b"2": None, b"3": alices}
+    tail.add(Commit(gone=["bob", "alice", "nobody"]))
+    assert tail.sessions == {b"1": None, b"2": None, b"3": None}
+
+
+def test_many_may_go_at_once_whoever_else_is_there():
+    tail = Tail()
+    many = range(100_000)
+    tail.add(Commit(sessions=[session(b"%d" % n, f"user-{n % 50}") for n in many]))
+    begun = time.monotonic()
+    tail.add(Commit(gone=[f"once-{n}" for n in range(2000)]))
+    assert time.monotonic() - begun < 1.0  # A look at all for each took 5 s.
