@@ -66,6 +66,8 @@ class Registry:
         """Those of them that left neither outcomes nor mail when they lapsed."""
         self._absent: OrderedDict[User, None] = OrderedDict()
         """The claimed users whose names nobody holds, who left first first."""
+        self._claims = 0
+        """How many users have claimed their names."""
         self._names: list[str] = []
         """Of the users who are on, sorted."""
         self._changes: list[Change] = []
@@ -95,6 +97,7 @@ class Registry:
                 self._lapsed[session.id] = self._settings.forget
                 if session.left_nothing:
                     self._empty[session.id] = None
+        self._claims = sum([user.claimed for user in self.users.values()])
         for user in self.users.values():
             if user.claimed and not user.holders():
                 self._absent[user] = None
@@ -160,6 +163,7 @@ class Registry:
             self._new_users[user] = None
         if hello.claim and not user.claimed:
             user.claimed = True
+            self._claims += 1
             self._new_users[user] = None
 
     def _find_or_make(self, name: str, hello: Hello, time: int) -> User | Contested | Refused:
@@ -186,6 +190,8 @@ class Registry:
             self._drop(user)
         if len(self.users) >= self._settings.most_users:
             return Refused(Code.BROKER_FULL.value, "the broker cannot take more names")
+        if hello.claim and self._claims >= self._settings.most_claims:
+            return Refused(Code.BROKER_FULL.value, "the broker cannot keep more names")
         credential = hello.credential or self._fresh(ID_LENGTH)
         epoch = self._fresh(EPOCH_LENGTH)
         # The key holds the epoch: what a former owner of the name left is never found under it.
@@ -298,6 +304,7 @@ class Registry:
         if user.gone:
             return
         user.gone = True
+        self._claims -= user.claimed
         for session in list(user.sessions):
             del self.sessions[session.id]
             self._take_out(session)

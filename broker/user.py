@@ -29,6 +29,8 @@ class Settings(NamedTuple):
     most_lapsed: int = 10_000
     most_sessions: int = 100_000
     most_users: int = 100_000
+    most_claims: int = 90_000
+    """Fewer than users: whoever needs no name for long finds room, however many are claimed."""
 
 
 class User:

@@ -754,3 +754,22 @@ def test_a_note_to_oneself_is_mail(world):
     reader = world.connects()
     reader.joins("alice", credential=b"k" * 16, follows=[UNREAD])
     assert reader.welcome.readings[0].start == 0
+
+
+def test_claims_leave_room_for_those_who_need_a_name_for_a_moment(world_with):
+    world = world_with(most_claims=2, most_users=4)
+    for name in ("alice", "bob"):
+        world.joins(name, claim=True)
+    heard = world.connects().joins("carol", claim=True)
+    assert heard.codes == ["broker_full"]
+    world.joins("carol")
+    world.joins("dora")
+    assert world.connects().joins("eve").codes == ["broker_full"]
+
+
+def test_a_claim_that_ended_makes_room_for_another(world_with):
+    world = world_with(most_claims=1)
+    world.joins("alice", claim=True)
+    world.broker.release("alice")
+    world.turn()
+    world.joins("bob", claim=True)
