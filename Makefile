@@ -8,7 +8,7 @@ HOST   ?= 127.0.0.1
 PORT   ?= 5555
 ARGS   ?=
 SEED   ?= 3
-FAULTS ?= 200
+FAULTS ?= 210
 
 .PHONY: run test check bench torture clean help
 
@@ -41,7 +41,7 @@ check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
 	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_layout.py
 
-torture: $(VENV)/.dev  ## faults for minutes: nothing acknowledged may be lost  [SEED= FAULTS=200]
+torture: $(VENV)/.dev  ## faults for minutes: nothing acknowledged may be lost  [SEED= FAULTS=210]
 	CHATBROKER_SEED=$(SEED) CHATBROKER_FAULTS=$(FAULTS) CHATBROKER_MESSAGES=1000000 \
 	CHATBROKER_TORTURE=1 $(BIN)/python -m pytest -s --timeout 1800 \
 	tests/torture tests/broker/test_crash_points.py $(ARGS)
