@@ -19,7 +19,7 @@ from typing import Protocol
 from ..command.status import Status
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
 from .client import Client
-from .errors import ClientError, Refused
+from .errors import ClientError, NewHistory, Refused
 from .escape import escape
 from .events import Event, Joined, Left, Missed, Notice, Offline, Online
 from .history import History
@@ -245,7 +245,8 @@ def _show_past(client: Client, screen: Screen) -> None:
 
 
 def _show_events(client: Client, screen: Screen) -> None:
-    _show_past(client, screen)
+    with suppress(NewHistory):  # The broker lost it meanwhile; the inbox tells.
+        _show_past(client, screen)
     while True:
         for event in client.receive_many():
             line = _line_of(event, screen)
