@@ -12,7 +12,7 @@ from typing import NamedTuple
 from chatbroker.wire.messages import DIRECT_LOG, Ping
 
 from . import durable, on_broker, on_forwarder, pure_core
-from .load import READERS, SENDERS, Latency, Run
+from .load import MANY_SENDERS, READERS, SENDERS, Latency, Run
 from .processes import TICK, Server, count_commits, durable_broker, wall_time
 from .report import Aim, Spread, alternate, micro, rate, ratios, table, times, wide
 
@@ -125,20 +125,22 @@ def _broadcasts(both: Both, fan: int) -> dict[str, Callable[[int], Run]]:
     }
 
 
-def _rounds(plan: Plan, variants: Mapping[str, Callable[[int], Run]]) -> dict[str, list[Run]]:
+def _rounds(
+    plan: Plan, variants: Mapping[str, Callable[[int], Run]], senders: int = len(SENDERS)
+) -> dict[str, list[Run]]:
     def sized(run: Callable[[int], Run]) -> Callable[[], Run]:
         first = run(WARM_UP)
         # The second, of the first's size or more, is warm; the first one pays for the start.
-        again = run(_share(first, plan.seconds / 4))
-        messages = _share(again, plan.seconds)
+        again = run(_share(first, plan.seconds / 4, senders))
+        messages = _share(again, plan.seconds, senders)
         return lambda: run(messages)
 
     return alternate(plan.rounds, {name: sized(run) for name, run in variants.items()})
 
 
-def _share(run: Run, seconds: float) -> int:
-    """Messages of each sender that would last for *seconds*, in whole frames of 100."""
-    each = run.messages / run.seconds * seconds / len(SENDERS)
+def _share(run: Run, seconds: float, senders: int) -> int:
+    """Messages of each of *senders* that would last for *seconds*, in whole frames of 100."""
+    each = run.messages / run.seconds * seconds / senders
     return min(max(round(each / 100) * 100, WARM_UP), MOST)
 
 
@@ -225,6 +227,7 @@ def on_disk(plan: Plan, both: Both) -> list[Aim]:
                     "on disk, --sync full": durable.pairs_run(full, a_frame),
                     "on disk, --sync normal": durable.pairs_run(normal, a_frame),
                 },
+                len(MANY_SENDERS),
             )
             title = f"Direct messages, acknowledged, 50 senders to 50 readers, {a_frame} a frame"
             print(_table(title, runs), flush=True)
@@ -243,7 +246,7 @@ def group(plan: Plan, both: Both) -> list[Aim]:
         def run(server: Server, a_frame: int = a_frame) -> float:
             load = durable.pairs_run(server, a_frame)
             first = load(WARM_UP)
-            messages = _share(first, plan.seconds)
+            messages = _share(first, plan.seconds, len(MANY_SENDERS))
             return first.seconds + load(messages).seconds
 
         stored, seconds = count_commits(run)
