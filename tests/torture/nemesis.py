@@ -25,7 +25,8 @@ from chatbroker.broker.database import FILE
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.batch import parse_event
 
-from .record import read_record
+from .record import Record, read_record
+from .report import longest_recovery, trace
 from .verdict import Stored, judge, outcomes
 
 TESTS = Path(__file__).parents[1]
@@ -33,7 +34,30 @@ START_WITHIN = 30.0
 END_WITHIN = 150.0
 SENDERS = ("sam", "sue", "sid")
 READERS = {"rae": "position", "rob": "unread", "ruth": "position"}
-LEASES = ("--heartbeat", "1", "--lease", "4", "--grace", "2")
+LEASES = (
+    ("--heartbeat", "0.2", "--lease", "0.8", "--grace", "0.3"),
+    ("--heartbeat", "1", "--lease", "4", "--grace", "2"),
+)
+"""Shorter than some faults last, so that the broker takes many for lost who are not, or longer
+than all."""
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports that are free for the broker and for the proxy.
+
+    Below those that the system gives to connections: while the broker is down, a client that
+    tries again and again to connect to such a port may be given that very one, meet itself, and
+    keep the broker from coming back.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    for _ in range(100):
+        port = random.randrange(lowest // 2, lowest - 1)
+        with ExitStack() as taken, suppress(OSError):
+            for host in ("127.0.0.1", Proxy.HOST):
+                for number in (port, port + 1):
+                    taken.enter_context(socket.create_server((host, number)))
+            return port, port + 1
+    raise AssertionError(f"no free ports below {lowest}")
 
 
 class Proxy:
@@ -44,6 +68,8 @@ class Proxy:
     def __init__(self, ports: tuple[int, int]) -> None:
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self.delay = 0.0
+        """Seconds by which everything comes later."""
         self._flows = {"up": threading.Event(), "down": threading.Event()}
         for flow in self._flows.values():
             flow.set()
@@ -90,6 +116,7 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(16384):
                 self._flows[way].wait(30)
+                time.sleep(self.delay)
                 target.sendall(data)
         for end in (source, target):
             with suppress(OSError):
@@ -155,11 +182,12 @@ class Program:
         self._process.kill()
         self._process.wait()
 
-    def finish(self) -> None:
+    def order(self, word: str) -> None:
+        """``finish`` or ``leave``."""
         assert self._process is not None
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):
-            self._process.stdin.write(b"finish\n")
+            self._process.stdin.write(f"{word}\n".encode())
             self._process.stdin.flush()
 
     def wait(self) -> int:
@@ -182,7 +210,13 @@ class Run:
         self.folder = folder
         self.seed = seed
         self.rng = random.Random(seed)
+        self._leases = self.rng.choice(LEASES)
         self.faults: Counter[str] = Counter()
+        self._notes = Record(folder / "nemesis.record")
+        self._bag: list[str] = []
+        self._looked_at = dict.fromkeys(SENDERS, 0)
+        """How much of each sender's record was counted."""
+        self._acks = 0
         self.data = folder / "data"
         self._module = broker
         self._disk = folder / "disk"
@@ -195,7 +229,7 @@ class Run:
             "TORTURE_DISK": str(self._disk),
         }
         self._broker: subprocess.Popen[bytes] | None = None
-        self._ports = (0, 0)
+        self._ports = free_ports()
         self.programs: dict[str, Program] = {}
 
     def __enter__(self) -> Self:
@@ -218,7 +252,7 @@ class Run:
         self._ready.unlink(missing_ok=True)
         port, pub_port = self._ports
         command = [sys.executable, "-m", self._module, "run", "--data-dir", str(self.data)]
-        command += ["--port", str(port), "--pub-port", str(pub_port), *LEASES]
+        command += ["--port", str(port), "--pub-port", str(pub_port), *self._leases]
         command += ["--keep-bytes", "unlimited", "--ready-file", str(self._ready)]
         with (self.folder / "broker.log").open("ab") as log:
             self._broker = subprocess.Popen(
@@ -229,8 +263,6 @@ class Run:
             if self._broker.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"the broker does not start: {self.log()}")
             time.sleep(0.01)
-        ready = json.loads(self._ready.read_text())
-        self._ports = (_port(ready["broker"]), _port(ready["pub"]))
 
     def log(self) -> str:
         """The end of what the broker wrote."""
@@ -333,16 +365,42 @@ class Run:
             self.proxy.cut()
             return lambda: None
 
+        def delayed() -> Callable[[], None]:
+            self.proxy.delay = self.rng.uniform(0.01, 0.1)
+
+            def end() -> None:
+                self.proxy.delay = 0.0
+
+            return end
+
+        def away() -> Callable[[], None]:
+            program = pick(READERS)
+            program.order("leave")
+            program.wait()
+            return program.start
+
+        def killed_while_paused() -> Callable[[], None]:
+            self.broker.send_signal(signal.SIGSTOP)
+
+            def end() -> None:
+                self.kill_broker()
+                self.start_broker()
+
+            return end
+
         return {
             "broker killed": gone(self.kill_broker),
             "broker stopped and started": gone(self.stop_broker),
             "broker paused": lambda: stopped(self.broker.send_signal),
+            "broker killed while paused": killed_while_paused,
             "sender killed": lambda: killed(SENDERS),
             "reader killed": lambda: killed(READERS),
+            "reader away": away,
             "sender paused": lambda: stopped(pick(SENDERS).signal),
             "reader paused": lambda: stopped(pick(READERS).signal),
             "connections cut": cut,
             "connections half open": half_open,
+            "connections slow": delayed,
             "disk slow": disk(delay=0.1),
             "disk refuses": disk(refuse=True),
             "disk full": self._fill_disk,
@@ -367,20 +425,60 @@ class Run:
     def torment(self, faults: int) -> None:
         """So many faults, alone and up to three at a time."""
         kinds = self.kinds()
-        broker_itself = {kind for kind in kinds if kind.startswith(("broker", "disk full"))}
         while self.faults.total() < faults:
-            some = self.rng.sample(sorted(kinds), self.rng.choice([1, 1, 1, 2, 3]))
-            while len(broker_itself & set(some)) > 1:
-                some.remove(next(kind for kind in some if kind in broker_itself))
+            some = self._draw(min(self.rng.choice([1, 1, 1, 2, 3]), faults - self.faults.total()))
             ends = []
             for kind in some:
                 self.faults[kind] += 1
-                ends.append(kinds[kind]())
+                self._notes.note("begins", kind)
+                ends.append((kind, kinds[kind]()))
+                time.sleep(self.rng.choice([0.0, 0.0, 0.05]))
             time.sleep(self.rng.uniform(0.02, self.rng.choice([0.3, 0.8, 2.0])))
-            for end in reversed(ends):
+            for kind, end in reversed(ends):
                 end()
+                self._notes.note("mended", kind)
             assert self.broker.poll() is None, f"the broker ended by itself: {self.log()}"
-            time.sleep(self.rng.uniform(0.0, 0.6))
+            for name, program in self.programs.items():
+                assert not program.ended, f"{name} ended by itself"
+            # Mostly a fault befalls a system that works again, but not always.
+            if self.rng.random() < 0.7:
+                assert self.await_acknowledgement(), f"nothing is acknowledged: {self.log()}"
+
+    def _draw(self, count: int) -> list[str]:
+        """Kinds of faults from a bag, so that each has its turn; the broker's come last, and are
+        mended first."""
+        drawn: list[str] = []
+        while len(drawn) < count:
+            if not self._bag:
+                # What most of all must do no harm comes twice.
+                self._bag = sorted([*self.kinds(), "broker killed"])
+                self.rng.shuffle(self._bag)
+            fits = [kind for kind in self._bag if not any(_clash(kind, one) for one in drawn)]
+            if not fits:
+                break
+            self._bag.remove(fits[0])
+            drawn.append(fits[0])
+        return sorted(drawn, key=lambda kind: kind.startswith("broker"))
+
+    def await_acknowledgement(self, patience: float = 60.0) -> bool:
+        """Waits until one more message was acknowledged to anybody; False if none was for too
+        long."""
+        before, until = self._acknowledged(), time.monotonic() + patience
+        while self._acknowledged() == before:
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def _acknowledged(self) -> int:
+        for name in SENDERS:
+            path = self.record(name)
+            if path.exists():
+                with path.open("rb") as file:
+                    file.seek(self._looked_at[name])
+                    self._acks += file.read().count(b'["ok"')
+                    self._looked_at[name] = file.tell()
+        return self._acks
 
     # --- the end --------------------------------------------------------------------------
 
@@ -388,10 +486,10 @@ class Run:
         """Ends all trouble, lets everybody finish, and judges."""
         for names in (SENDERS, READERS):
             for name in names:
-                self.programs[name].finish()
+                self.programs[name].order("finish")
             for name in names:
                 assert self.programs[name].wait() == 0, f"{name} failed"
-        for name in READERS:
+        for name in (*SENDERS, *READERS):
             audit = Program(
                 ["torture.reader", name, self.address(name), str(self._audit(name)), "audit"],
                 self._env,
@@ -408,22 +506,39 @@ class Run:
         """The breaches that the records and the data show; the broker must not be running."""
         stored = read_stored(self.data)
         senders = {name: list(read_record(self.record(name))) for name in SENDERS}
+        readers = {name: list(read_record(self.record(name))) for name in READERS}
+        # Whoever asks for all of it in the end is a reader like others.
+        for name in (*SENDERS, *READERS):
+            if self._audit(name).exists():
+                readers[f"{name} in the end"] = list(read_record(self._audit(name)))
         breaches = [f"check: {fault}" for fault in check_journal(self.data / FILE).faults]
-        for path in (self.record, self._audit):
-            readers = {name: list(read_record(path(name))) for name in READERS}
-            if path == self.record or self._audit(next(iter(READERS))).exists():
-                breaches += judge(senders, readers, stored)
-        return breaches
+        return breaches + judge(senders, readers, stored)
+
+    def explain(self, breaches: list[str]) -> str:
+        """The breaches, and all that anybody noted of what the first ones are about."""
+        records = {path.stem: list(read_record(path)) for path in self.folder.glob("*.record")}
+        traces = [trace(breach, records) for breach in breaches[:3]]
+        more = [f"… {len(breaches)} in all"] if len(breaches) > 3 else []
+        return "\n".join([self.summary(), *traces, *more])
 
     def summary(self) -> str:
-        senders = {name: read_record(self.record(name)) for name in SENDERS}
+        senders = {name: list(read_record(self.record(name))) for name in SENDERS}
         invoked, heard = outcomes(senders)
         told = Counter(heard.values())
+        notes = read_record(self.folder / "nemesis.record")
+        mended = [at for what, at, *_ in notes if what == "mended"]
+        acks = [at for record in senders.values() for what, at, *_ in record if what == "ok"]
         return (
-            f"seed {self.seed}: {self.faults.total()} faults {dict(self.faults)}; "
+            f"seed {self.seed}: {self.faults.total()} faults {dict(sorted(self.faults.items()))}; "
             f"{len(invoked)} messages, {dict(told)}, "
-            f"{len(invoked) - len(heard)} of killed senders"
+            f"{len(invoked) - len(heard)} of killed senders; "
+            f"longest recovery {longest_recovery(mended, acks):.1f} s"
         )
+
+
+def _clash(one: str, other: str) -> bool:
+    """Whether two faults are of the same kind of thing, and cannot be at the same time."""
+    return one.split()[0] == other.split()[0]
 
 
 def read_stored(folder: Path) -> dict[str, list[Stored]]:
@@ -448,10 +563,6 @@ def _read_log(journal: SqliteJournal, key: str) -> Iterator[Stored]:
                 assert event is not None
                 yield Stored(seq, event.sender, event.to, event.text)
             after = row.last
-
-
-def _port(address: str) -> int:
-    return int(address.rpartition(":")[2])
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any
 
 from chatbroker.client import Client
@@ -53,7 +54,7 @@ def enter(
         identity = Identity.of(address, name)
         if exclusive and not identity.lock():
             record.note("note", "the lock of this name is held by another process")
-            orders.wait(0.2)
+            time.sleep(0.2)
             continue
         try:
             client = Client(
@@ -67,13 +68,14 @@ def enter(
                 **options,
             )
         except (NameRefused, NotAuthorised) as error:
-            if error.code != told:
-                told = error.code
+            code = error.code if isinstance(error, NameRefused) else "not_authorised"
+            if code != told:
+                told = code
                 record.note("turned_away", told)
         except ClientError as error:
             record.note("note", f"not in: {error}")
         else:
             return client, identity
         identity.unlock()
-        orders.wait(0.1)
+        time.sleep(0.1)  # Not until there is an order: that to finish may have come.
     return None

@@ -33,8 +33,8 @@ SHOWN = [
 RAE = [["open", 0.0, 1, 0, 0], *SHOWN, ["end", 0.0]]
 
 
-def verdict(record=RAE, stored=None) -> list[str]:
-    return judge({"sam": SAM}, {"rae": record}, STORED | (stored or {}))
+def verdict(record=RAE, stored=None, sam=SAM) -> list[str]:
+    return judge({"sam": sam}, {"rae": record}, STORED | (stored or {}))
 
 
 def test_a_run_without_a_breach_is_clean():
@@ -64,6 +64,8 @@ def test_what_nobody_acknowledged_may_be_missing():
         ({"echo": [*ECHO, Stored(3, "sue", "", "sam:6")]}, "invented:"),
         ({"echo": [*ECHO, Stored(3, "sam", "", "sam:4")]}, "astray:"),
         ({"echo": [*ECHO, Stored(3, "sam", "", "sam:5")]}, "refused, but stored: sam:5"),
+        ({"rae": MAIL[:1]}, "half: sam:4 is not in rae"),
+        ({"sam": MAIL[:1]}, "half: sam:4 is not in sam"),
     ],
 )
 def test_what_is_wrong_in_the_data_is_found(stored, words):
@@ -96,3 +98,50 @@ def test_what_a_reader_should_not_have_seen_is_found(rae, words):
 def test_a_reader_of_the_unread_may_see_again_what_it_had_not_confirmed():
     again = [RAE[0], *SHOWN, ["open", 0.0, 2, 2, "unread"], *SHOWN[1:3], ["end", 0.0]]
     assert verdict(again) == []
+
+
+SECOND_LIFE = [*SAM[:-1], ["open", 0.0, 2], ["invoke", 0.0, 2, 7, "*"], ["ok", 0.0, 7], SAM[-1]]
+
+
+def said(*numbers: int) -> dict[str, list[Stored]]:
+    return {"echo": [Stored(at, "sam", "", f"sam:{n}") for at, n in enumerate(numbers, 1)]}
+
+
+def reordered(stored) -> list[str]:
+    return [one for one in verdict([], stored, SECOND_LIFE) if one.startswith("reordered")]
+
+
+def test_what_a_killed_sender_had_under_way_may_come_after_what_its_next_life_said():
+    assert reordered(said(1, 3, 6, 7)) == []
+    assert reordered(said(1, 3, 7, 6)) == []
+
+
+def test_what_was_acknowledged_to_a_sender_comes_before_what_its_next_life_said():
+    assert reordered(said(1, 7, 3, 6)) == ["reordered: sam:3 in echo after sam:7"]
+
+
+def test_within_a_life_the_order_holds_for_what_nobody_acknowledged_too():
+    assert reordered(said(1, 6, 3, 7)) == ["reordered: sam:3 in echo after sam:6"]
+    assert reordered(said(1, 7, 6, 3))[-1] == "reordered: sam:3 in echo after sam:7"
+
+
+@pytest.mark.parametrize("code", ["claimed", "not_authorised"])
+def test_nobody_is_kept_from_a_name_that_is_theirs(code):
+    turned_away = [["turned_away", 0.0, code], *SAM]
+    assert verdict(sam=turned_away) == [f"turned away: sam, by {code}"]
+
+
+def test_whoever_was_killed_may_have_to_wait_for_its_own_last_session():
+    assert verdict(sam=[["turned_away", 0.0, "already_joined"], *SAM]) == []
+
+
+def test_a_sender_that_never_came_to_an_end_is_found():
+    assert verdict(sam=SAM[:-1]) == ["sam never came to an end"]
+
+
+def test_what_newcomers_are_given_in_the_end_is_judged_by_their_mailbox():
+    mail = [["shown", 0.0, "direct", n, "sam", "rae", f"sam:{2 * n}"] for n in (1, 2)]
+    record = [["open", 0.0, 1, 0, 0], SHOWN[0], SHOWN[3], *mail, ["end", 0.0]]
+    newcomers = {"sam in the end": record, "rae in the end": record}
+    assert judge({"sam": SAM}, newcomers, STORED) == []
+    assert judge({"sam": SAM}, {"sue in the end": record}, STORED) != []

@@ -22,11 +22,18 @@ class Stored(NamedTuple):
 
 class _Invoked(NamedTuple):
     sender: str
+    life: int
+    """Which session of its sender's it was."""
     n: int
     to: str
 
+    @property
+    def logs(self) -> list[str]:
+        """Where it belongs."""
+        return ["echo"] if self.to == "*" else [self.to, self.sender]
 
-Records = Mapping[str, Iterable[Sequence[Any]]]
+
+Records = Mapping[str, Sequence[Sequence[Any]]]
 
 
 def outcomes(senders: Records) -> tuple[dict[str, _Invoked], dict[str, str]]:
@@ -36,36 +43,49 @@ def outcomes(senders: Records) -> tuple[dict[str, _Invoked], dict[str, str]]:
     for sender, record in senders.items():
         for what, _, *values in record:
             if what == "invoke":
-                _, n, to = values
-                invoked[f"{sender}:{n}"] = _Invoked(sender, n, to)
+                life, n, to = values
+                invoked[f"{sender}:{n}"] = _Invoked(sender, life, n, to)
             elif what in ("ok", "unknown", "unsent", "refused"):
                 heard[f"{sender}:{values[0]}"] = what
     return invoked, heard
 
 
 def judge(senders: Records, readers: Records, stored: Mapping[str, Sequence[Stored]]) -> list[str]:
-    """The breaches.  *stored*: ``echo``, and by their names the mailboxes of all users."""
+    """The breaches.  *readers*: by the user's name, and what words may follow it.  *stored*:
+    ``echo``, and by their names the mailboxes of all users."""
     invoked, heard = outcomes(senders)
     breaches = []
     for log, messages in stored.items():
         breaches += _judge_log(log, messages, invoked, heard)
     places = {log: {message.text for message in messages} for log, messages in stored.items()}
-    for text, outcome in heard.items():
-        to = invoked[text].to
-        wanted = ["echo"] if to == "*" else [to, invoked[text].sender]
+    for text, message in invoked.items():
+        outcome = heard.get(text, "unknown")
+        missing = [log for log in message.logs if text not in places.get(log, ())]
         if outcome == "ok":
-            breaches += [
-                f"lost: {text} was acknowledged and is not in {log}"
-                for log in wanted
-                if text not in places.get(log, ())
-            ]
+            breaches += [f"lost: {text} was acknowledged and is not in {log}" for log in missing]
         elif outcome in ("refused", "unsent"):
             breaches += [
                 f"{outcome}, but stored: {text} in {log}" for log in places if text in places[log]
             ]
+        elif 0 < len(missing) < len(message.logs):
+            breaches.append(f"half: {text} is not in {missing[0]}, and in the other mailbox")
+    for name, record in {**senders, **readers}.items():
+        breaches += _judge_ways(name, record)
     for reader, record in readers.items():
-        breaches += _judge_reader(reader, list(record), stored)
+        breaches += _judge_reader(reader, record, stored)
     return breaches
+
+
+def _judge_ways(name: str, record: Iterable[Sequence[Any]]) -> list[str]:
+    """Everybody came in with the name that is theirs, and did all that they were to do."""
+    breaches = []
+    ended = False
+    for what, _, *values in record:
+        ended = ended or what == "end"
+        # A session of one's own that is not known to be dead yet is waited for.
+        if what == "turned_away" and values[0] != "already_joined":
+            breaches.append(f"turned away: {name}, by {values[0]}")
+    return breaches if ended else [*breaches, f"{name} never came to an end"]
 
 
 def _judge_log(
@@ -77,7 +97,7 @@ def _judge_log(
     breaches = []
     doubled = [text for text, n in Counter([m.text for m in messages]).items() if n > 1]
     breaches += [f"doubled: {text} in {log}" for text in doubled]
-    last: dict[str, int] = {}
+    order = _Order(log)
     for place, message in enumerate(messages, 1):
         if message.seq != place:
             breaches.append(f"numbers: {message} is at {place} of {log}")
@@ -88,19 +108,44 @@ def _judge_log(
         right = said.to == "*" if log == "echo" else log in (said.to, said.sender)
         if not right or (message.to or "*") != said.to:
             breaches.append(f"astray: {message} in {log}, sent to {said.to}")
-        if said.n < last.get(said.sender, 0):
-            breaches.append(f"reordered: {message} in {log} after {last[said.sender]}")
-        last[said.sender] = said.n
+        breaches += order.breaches(said, heard.get(message.text) == "ok")
     return breaches
+
+
+class _Order:
+    """Whether what was said after another comes after it in a log.
+
+    What a sender that was killed had under way may be taken in when its next session has said
+    something already: nobody waited for it.  So across sessions only what was acknowledged
+    has to come first.
+    """
+
+    def __init__(self, log: str) -> None:
+        self._log = log
+        self._last: dict[tuple[str, int], int] = {}
+        """The number of the last one of each session."""
+        self._newest: dict[str, _Invoked] = {}
+        """The last one of the newest session of each sender."""
+
+    def breaches(self, said: _Invoked, acknowledged: bool) -> list[str]:
+        session, newest = (said.sender, said.life), self._newest.get(said.sender, said)
+        late = said.life < newest.life and acknowledged
+        last = newest.n if late else self._last.get(session, 0)
+        self._last[session] = max(self._last.get(session, 0), said.n)
+        if said.life >= newest.life:
+            self._newest[said.sender] = said
+        if last <= said.n:
+            return []
+        return [f"reordered: {said.sender}:{said.n} in {self._log} after {said.sender}:{last}"]
 
 
 def _judge_reader(
     reader: str, record: Sequence[Sequence[Any]], stored: Mapping[str, Sequence[Stored]]
 ) -> list[str]:
     breaches: list[str] = []
+    logs = {"echo": stored.get("echo", ()), "direct": stored.get(reader.split()[0], ())}
     at = {"echo": 0, "direct": 0}
     fresh: dict[str, bool] = {}
-    ended = False
     for what, _, *values in record:
         if what == "open":
             _, echo, direct = values
@@ -112,7 +157,7 @@ def _judge_reader(
                     breaches.append(f"{reader} went on in {log} at {start} instead of {at[log]}")
         elif what == "shown":
             log, seq, sender, to, text = values
-            lies = stored.get("echo" if log == "echo" else reader, ())
+            lies = logs[log]
             right = 0 < seq <= len(lies) and lies[seq - 1] == Stored(
                 seq, sender, "" if to == "*" else to, text
             )
@@ -127,12 +172,8 @@ def _judge_reader(
         elif what == "missed":
             breaches.append(f"{reader} was told that something of {values[0]} is no longer kept")
         elif what == "end":
-            ended = True
-    if ended:
-        for log in ("echo", "direct"):
-            head = len(stored.get("echo" if log == "echo" else reader, ()))
-            if at[log] < head:
-                breaches.append(f"{reader} was shown {at[log]} of {head} in {log}")
-    else:
-        breaches.append(f"{reader} never came to an end")
+            for log in ("echo", "direct"):
+                head = len(logs[log])
+                if at[log] < head:
+                    breaches.append(f"{reader} was shown {at[log]} of {head} in {log}")
     return breaches
