@@ -341,13 +341,14 @@ class ClientCore:
         # will find, and is no ground to send commands on.
         if self.phase is not Phase.GREETING or welcome.attempt != self._attempt:
             return
-        another = welcome.born != self._born or welcome.epoch != self._epoch
-        if welcome.born == self._born and welcome.cseq >= self.outbox.resolved:
-            # Also in another life of the broker, whose data went back, but not behind what this
-            # client knows: what it was not told of, up to cseq, is among them.
-            another = False
+        same = welcome.born == self._born
+        # Data may have gone back.  If it is not behind what this client knows, the session goes
+        # on: what it was not told of, up to cseq, is among them.  Else all that is under way
+        # is not there, whatever the epoch says: a copy that was put back may have the same.
+        another = not same or welcome.cseq < self.outbox.resolved
         if another and self._epoch:
-            self.outbox.restart(welcome.cseq, forgotten=welcome.epoch == self._epoch)
+            forgotten = welcome.epoch == self._epoch and not same
+            self.outbox.restart(welcome.cseq, forgotten)
         else:
             self.outbox.rewind()
         again, self._was_online = self._was_online, True

@@ -391,13 +391,15 @@ def test_a_session_that_is_in_data_that_went_back_goes_on(talk):
     assert outcomes == [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED]
 
 
-def test_a_session_that_data_went_back_behind_counts_on_from_there(talk):
+@pytest.mark.parametrize("epoch", [b"epoch--1", b"epoch--2"])
+def test_a_session_that_data_went_back_behind_counts_on_from_there(talk, epoch):
+    """Of the same epoch, if the data folder itself was copied and put back."""
     tickets = submit(talk, "one", "two", "three")
     talk.says()
     talk.hears(Ack(0, 2, ()))
     talk.core.disconnected()
     talk.connects()
-    sent = talk.hears(talk.welcome(epoch=b"epoch--2", cseq=1))
+    sent = talk.hears(talk.welcome(epoch=epoch, cseq=1))
     assert sent.of(Echo) == [Echo(2, ("three",))]
     talk.hears(Ack(1, 2, ()))
     assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 
 import pytest
 
@@ -109,3 +110,25 @@ def test_while_the_disk_is_full_senders_wait_and_are_told(shell, broker, folder)
     assert numbers == ["before", *map(str, range(2000))]
     listed = shell.run("listen", "--since", "all", "--count", "2001", at=broker)
     assert listed.status == 0
+
+
+def test_a_sender_that_is_ahead_of_data_that_were_put_back_goes_on(shell, broker, again, folder):
+    """A folder that was copied by hand has the epoch of the data; only the numbers of commands
+    tell that they went back."""
+    sender = shell.chat("join", "alice", at=broker)
+    sender.type("echo one")
+    sender.shows("alice: one")
+    broker.stop()
+    copy = folder.with_name("copy")
+    shutil.copytree(folder, copy)
+    broker = again(broker)
+    sender.type("echo two", "echo three")
+    sender.shows("alice: three")
+    broker.kill()
+    shutil.rmtree(folder)
+    copy.rename(folder)
+    broker = again(broker)
+    sender.type("echo four")
+    assert sender.finish().status == 0
+    listed = shell.run("listen", "--since", "all", "--count", "2", at=broker)
+    assert texts(listed.out) == ["one", "four"]
