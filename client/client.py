@@ -233,7 +233,9 @@ class Client:
         return taken[0] if taken else None
 
     def receive_many(self, timeout: float | None = None, most: int = 1000) -> list[Event]:
-        """The events that are there, up to *most*; waits for the first as `receive` does."""
+        """The events that are there, up to *most*; waits for the first as `receive` does.
+
+        What was taken before counts as shown then, and is not unread the next time."""
         events = self._core.inbox.events
         taken: list[Event] = []
         was_full = to_send = False
@@ -310,8 +312,13 @@ class Client:
         *ready* is called again whenever something happened: an event came, a receipt was
         resolved, `notify` was called.  It must be quick and must not call the client's methods;
         its properties are fine.
-        Raises as `receive` does.
+        What was taken before counts as shown.  Raises as `receive` does.
         """
+        with self._changed:
+            self._core.inbox.shown()
+            to_send = self._core.taken(time.monotonic())
+        if to_send:
+            self._link.wake()
         return self._await(ready, timeout, fail=False)
 
     def notify(self) -> None:
@@ -332,6 +339,7 @@ class Client:
             if self._closing:
                 return
             self._closing = True
+            self._core.inbox.shown()
             self._core.leave()
         self._link.wake()
         self._thread.join()

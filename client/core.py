@@ -57,8 +57,8 @@ in between is noticed at once instead of at the next heartbeat."""
 
 
 CONFIRM_WITHIN = 0.5
-"""Seconds after which the broker hears that the program took mail.  Of a reader that is
-killed, the next shows again what it took since."""
+"""Seconds after which the broker hears that the program has shown mail.  Of a reader that is
+killed, the next shows again what it showed since."""
 
 
 class Phase(Enum):
@@ -222,7 +222,7 @@ class ClientCore:
         return self._ponged >= ref and self.inbox.caught_up
 
     def taken(self, now: float) -> bool:
-        """The program took events; whether there is now something to send soon."""
+        """The program took or has shown events; whether there is now something to send soon."""
         mailbox = self.inbox.readers.get(DIRECT_LOG)
         if self._confirming or mailbox is None or mailbox.cursor() == self._confirmed:
             return False

@@ -29,6 +29,9 @@ class Inbox:
         self.readers = {reader.log: reader for reader in readers}
         self.events: deque[events.Event] = deque()
         self.browses = Browses()
+        self._taken: dict[str, tuple[int, bytes]] = {}
+        """How far the program has taken each log, which it may not have shown yet: the position
+        and its epoch."""
 
     @property
     def caught_up(self) -> bool:
@@ -39,17 +42,26 @@ class Inbox:
         return len(self.events) < MOST_EVENTS
 
     def take(self, most: int) -> list[events.Event]:
-        """The next events, at most *most*; the program has seen them then."""
+        """The next events, at most *most*; the program has shown those that it took before."""
+        self.shown()
         popleft = self.events.popleft
         taken = [popleft() for _ in range(min(most, len(self.events)))]
         if self.events:
             for event in taken:
                 if isinstance(event, events.Broadcast | events.Direct):
-                    self.readers[_LOG_OF[type(event)]].shown = event.seq
+                    log = _LOG_OF[type(event)]
+                    self._taken[log] = (event.seq, self.readers[log].shown_epoch)
         else:
-            for reader in self.readers.values():
-                reader.all_shown()
+            for log, reader in self.readers.items():
+                self._taken[log] = (reader.position, reader.epoch)
         return taken
+
+    def shown(self) -> None:
+        """The program comes back, so it has shown what it took.  Not before: if it is killed over
+        showing it, it is unread the next time."""
+        for log, (position, epoch) in self._taken.items():
+            self.readers[log].shown, self.readers[log].shown_epoch = position, epoch
+        self._taken.clear()
 
     def tell(self, event: events.Event) -> None:
         """Adds an event that is in no log."""

@@ -32,8 +32,8 @@ class Reader:
         self.position = 0
         """The cursor: the position of the last event that was handed on."""
         self.shown = 0
-        """The position of the last event that the program took."""
-        self._shown_epoch = b""
+        """The position of the last event that the program took and has shown."""
+        self.shown_epoch = b""
         self.start = 0
         """Where reading began in this epoch."""
         self.head = 0
@@ -59,13 +59,9 @@ class Reader:
 
         None as long as it has taken nothing: whoever begins late in a log has not read what
         is before."""
-        if self.shown == self.start and self._shown_epoch == self.epoch:
+        if self.shown == self.start and self.shown_epoch == self.epoch:
             return None
-        return Cursor(self.log, self._shown_epoch, self.shown)
-
-    def all_shown(self) -> None:
-        """The program has taken everything that was handed on."""
-        self.shown, self._shown_epoch = self.position, self.epoch
+        return Cursor(self.log, self.shown_epoch, self.shown)
 
     def welcome(self, reading: Reading) -> bool:
         """Begins, or goes on.  True if the log is another one than before."""
@@ -74,7 +70,7 @@ class Reader:
             self.position = self.start = reading.start
         self.epoch = reading.epoch
         if first:
-            self.all_shown()
+            self.shown, self.shown_epoch = self.position, self.epoch
         self.head = reading.head
         self._fetching = False
         self._ahead.clear()

@@ -476,6 +476,7 @@ class Peer:
     def _take(self) -> None:
         if self.taking:
             self.taken += self.core.inbox.take(len(self.core.inbox.events))
+            self.core.inbox.shown()
 
 
 class World:

@@ -129,8 +129,14 @@ class Talk:
         return self
 
     def events(self) -> list:
-        """What the program would receive; taken."""
-        return self.core.inbox.take(len(self.core.inbox.events))
+        """What the program would receive; taken and shown."""
+        return self.show(len(self.core.inbox.events))
+
+    def show(self, most: int) -> list:
+        """The program takes so many and comes back for more."""
+        taken = self.core.inbox.take(most)
+        self.core.inbox.shown()
+        return taken
 
     def texts(self) -> list[str]:
         return [event.text for event in self.events() if hasattr(event, "text")]

@@ -412,6 +412,31 @@ def test_a_name_is_free_as_soon_as_its_client_is_closed(connect):
         connect("alice").close()
 
 
+def read(client):
+    """The position in the mailbox up to which the broker is told that the user has read."""
+    return [cursor.position for cursor in client._core.inbox.cursors() if cursor.log == "direct"]
+
+
+@pytest.mark.parametrize(
+    "come_back",
+    [
+        lambda bob: bob.receive(0),
+        lambda bob: bob.wait_until(lambda: True),
+        lambda bob: bob.close(),
+    ],
+    ids=["receive", "wait_until", "close"],
+)
+def test_mail_is_read_when_the_program_comes_back_after_it_took_it(connect, come_back):
+    """Who is killed in between has not shown it."""
+    bob = connect("bob", presence=False)
+    connect("alice").send("bob", "hi")
+    while not isinstance(bob.receive(WITHIN), Direct):
+        pass
+    assert read(bob) == []
+    come_back(bob)
+    assert read(bob) == [1]
+
+
 def test_one_credential_is_one_user_in_several_clients(connect):
     first = connect("alice", exclusive=False)
     second = connect("alice", exclusive=False, credential=first.credential)

@@ -222,7 +222,7 @@ def test_leaving_says_goodbye_once(talk):
 
 def test_leaving_tells_what_was_shown_before_goodbye(talk, batch):
     talk.hears(batch("direct", 1, "hi", "there"))
-    talk.core.inbox.take(1)
+    talk.show(1)
     talk.core.leave()
     ping, bye = talk.says()
     assert ping.cursors == (Cursor("direct", b"direct-1", 1),)
@@ -554,10 +554,10 @@ def test_a_ping_every_heartbeat_states_what_the_client_has(talk, batch):
 def test_that_mail_was_taken_is_told_soon_and_once(talk, batch):
     talk.hears(batch("direct", 1, "hi", "there"))
     assert not talk.core.taken(talk.now)  # Nothing was.
-    talk.core.inbox.take(1)
+    talk.show(1)
     assert talk.core.taken(talk.now)
     assert talk.core.pause(talk.now) == pytest.approx(CONFIRM_WITHIN)
-    talk.core.inbox.take(1)
+    talk.show(1)
     assert not talk.core.taken(talk.now)  # It goes with the other.
     (ping,) = talk.passes(CONFIRM_WITHIN).of(Ping)
     assert ping.cursors == (Cursor("direct", b"direct-1", 2),)
@@ -978,7 +978,7 @@ def test_a_full_queue_still_gives_signs_of_life(talk, batch):
     talk.hears(batch("echo", 1, *"abcdefghij"), batch("echo", 11, "k"))
     (ping,) = talk.passes(HEARTBEAT).of(Ping)
     assert ping.cursors == ()  # The program has seen none of them.
-    talk.core.inbox.take(3)
+    talk.show(3)
     (ping,) = talk.passes(HEARTBEAT).of(Ping)
     assert ping.cursors[0].position == 3
     talk.events()

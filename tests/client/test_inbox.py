@@ -26,6 +26,13 @@ def cursors(inbox):
     return {cursor.log: (cursor.epoch, cursor.position) for cursor in inbox.cursors()}
 
 
+def show(inbox, most):
+    """The program takes so many and comes back for more."""
+    taken = inbox.take(most)
+    inbox.shown()
+    return taken
+
+
 def fetches(inbox, now=0.0):
     return [(fetch.ref, fetch.log, fetch.after) for fetch in inbox.fetches(now, 7, 2.0)]
 
@@ -43,16 +50,27 @@ def test_what_is_not_taken_is_not_read(inbox, batch):
     inbox.batch(batch("echo", 1, "a", "b", "c"))
     inbox.batch(batch("direct", 5, "d", "e"))
     assert cursors(inbox) == {}
-    inbox.take(2)
+    show(inbox, 2)
     assert cursors(inbox) == {"echo": (ECHO, 2)}
-    inbox.take(2)
+    show(inbox, 2)
     assert cursors(inbox) == {"echo": (ECHO, 3), "direct": (DIRECT, 5)}
+
+
+@pytest.mark.parametrize("most", [1, 9], ids=["some of it", "all of it"])
+def test_what_is_taken_is_not_read_before_the_program_comes_back(inbox, batch, most):
+    """It may be killed while it shows it."""
+    inbox.batch(batch("direct", 5, "a", "b"))
+    taken = inbox.take(most)
+    assert cursors(inbox) == {}
+    inbox.batch(batch("direct", 7, "c"))
+    inbox.take(1)
+    assert cursors(inbox) == {"direct": (DIRECT, taken[-1].seq)}
 
 
 def test_what_was_said_before_reading_began_is_not_read(inbox):
     """Who begins at the newest event has not seen those before it."""
     inbox.tell(Joined(1, "bob"))
-    assert len(inbox.take(1)) == 1
+    assert len(show(inbox, 1)) == 1
     assert cursors(inbox) == {}
 
 
@@ -60,19 +78,19 @@ def test_who_has_taken_all_has_read_all_that_is_no_longer_kept_too(inbox):
     inbox.heads([Cursor("echo", ECHO, 9)])
     inbox.missed(NoLongerKept("echo", ECHO, 0, 9, 9))
     assert cursors(inbox) == {}
-    assert inbox.take(10) == [Missed("echo", 9)]
+    assert show(inbox, 10) == [Missed("echo", 9)]
     assert cursors(inbox)["echo"] == (ECHO, 9)
 
 
 def test_of_another_life_of_a_log_nothing_is_read_until_what_was_before_is_taken(inbox, batch):
     inbox.batch(batch("direct", 5, "old", "older"))
-    inbox.take(1)
+    show(inbox, 1)
     inbox.welcome([Reading("direct", b"direct-2", 0, 1)])
     inbox.batch(batch("direct", 1, "new", epoch=b"direct-2"))
     assert cursors(inbox)["direct"] == (DIRECT, 5)
-    inbox.take(2)
+    show(inbox, 2)
     assert cursors(inbox)["direct"][0] == DIRECT
-    inbox.take(5)
+    show(inbox, 5)
     assert cursors(inbox)["direct"] == (b"direct-2", 1)
 
 
