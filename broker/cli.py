@@ -41,7 +41,8 @@ class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # New
     ) -> float | None:
         if value is None or value == self._unbounded:
             return None
-        found = value if isinstance(value, int | float) else self._parse(value)
+        # As on the command line, a number in the config file needs a unit where a text needs one.
+        found = self._parse(str(value))
         if found is None or found <= 0:
             words = f"{value!r} is no {self.name} such as {self._example}, nor {self._unbounded!r}"
             self.fail(words, param, ctx)

@@ -47,6 +47,7 @@ from .door import Door
 from .effects import Deliver, Effect, Note
 from .journal import CannotStore, Commit, Journal
 from .log import Log, Row
+from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
 from .registry import FreshBytes, Registry
@@ -62,6 +63,8 @@ ENOUGH_REPLIES = 4 * 1024 * 1024
 """Bytes of replies after which no further frame is begun in a turn: three hundred observers
 that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes on."""
 
+
+ANYWHERE = Origin()
 
 RETRY = 0.5
 """Seconds between two attempts to store what could not be stored."""
@@ -127,8 +130,10 @@ class Broker:
         """Whether new sessions may come in; the edge knows how many descriptors are left."""
         self._door.accepting = accept
 
-    def receive(self, identity: bytes, frame: bytes) -> None:
-        """Takes one frame of a client.  Raises nothing: bad input gets a coded reply."""
+    def receive(self, identity: bytes, frame: bytes, origin: Origin = ANYWHERE) -> None:
+        """Takes one frame of a client, from a connection that comes from *origin*.
+
+        Raises nothing: bad input gets a coded reply."""
         try:
             messages = self._decoder.decode(frame)
         except VersionMismatch as mismatch:
@@ -142,7 +147,7 @@ class Broker:
         for message in messages:
             needs, handle = RULES[type(message)]
             if needs is Needs.NOTHING:
-                handle(self, identity, message)
+                handle(self, identity, message, origin)
                 session = self._door.bound.get(identity)
             elif session is not None and (needs is Needs.SESSION or session.user is not None):
                 handle(self, session, message)
@@ -299,11 +304,11 @@ class Broker:
 
     # --- coming and going -----------------------------------------------------------------
 
-    def _hello(self, identity: bytes, message: Hello) -> None:
-        self._door.hello(identity, message)
+    def _hello(self, identity: bytes, message: Hello, origin: Origin) -> None:
+        self._door.hello(identity, message, origin)
         self._said.forget_routes()
 
-    def _bye(self, identity: bytes, message: Bye) -> None:
+    def _bye(self, identity: bytes, message: Bye, origin: Origin) -> None:
         if self._out.full(identity):
             return
         self._door.bye(identity)

@@ -16,6 +16,7 @@ from ..wire.messages import (
     Welcome,
 )
 from .clock import TurnClock
+from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers
 from .registry import Contested, Registry
@@ -38,6 +39,7 @@ SWEEP_EVERY = 0.25
 
 class _Waiting(NamedTuple):
     hello: Hello
+    origin: Origin
     turn: int
 
 
@@ -72,7 +74,7 @@ class Door:
         """The client gave a sign of life."""
         session.expires = self._clock.attended + self._settings.lease
 
-    def hello(self, identity: bytes, hello: Hello) -> None:
+    def hello(self, identity: bytes, hello: Hello, origin: Origin) -> None:
         """Lets a client in, refuses it, or has it wait."""
         if self._stale(hello):
             return
@@ -85,7 +87,7 @@ class Door:
             words = "the broker has no descriptors left for another session"
             self._out.reply(identity, Refused(Code.BROKER_FULL.value, words))
             return
-        outcome = self._admit(hello)
+        outcome = self._admit(hello, origin)
         if isinstance(outcome, Session):
             self._welcome(identity, hello, outcome)
         elif (
@@ -93,14 +95,14 @@ class Door:
             and not self._held(outcome.holders)
             and self._may_wait(hello, outcome)
         ):
-            self.waiting[identity] = _Waiting(hello, self._clock.turn)
+            self.waiting[identity] = _Waiting(hello, origin, self._clock.turn)
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
             self._out.reply(identity, refused)
 
-    def _admit(self, hello: Hello) -> Session | Refused | Contested:
+    def _admit(self, hello: Hello, origin: Origin) -> Session | Refused | Contested:
         dead = self._registry.sessions.get(hello.replaces)
-        outcome = self._registry.admit(hello, self._clock.time)
+        outcome = self._registry.admit(hello, origin, self._clock.time)
         if dead is not None:
             self._unbind([dead], "the user's next client took this one for dead")
         return outcome
@@ -154,13 +156,13 @@ class Door:
 
     def admit_waiting(self) -> None:
         """Looks again at HELLOs that asked for a name whose holders were probed before."""
-        for identity, (hello, since) in list(self.waiting.items()):
+        for identity, (hello, origin, since) in list(self.waiting.items()):
             if since == self._clock.turn:
                 continue
             if self._stale(hello):
                 del self.waiting[identity]
                 continue
-            outcome = self._admit(hello)
+            outcome = self._admit(hello, origin)
             if isinstance(outcome, Contested):
                 if not self._held(outcome.holders):
                     continue

@@ -23,6 +23,7 @@ from ..wire.messages import User as Listed
 from ..wire.names import canonical_name
 from .journal import Commit, Kept
 from .log import Log, Row
+from .origin import Origin
 from .session import Happening, Session, State
 from .user import Settings, User, proof_of
 
@@ -107,7 +108,7 @@ class Registry:
 
     # --- coming ---------------------------------------------------------------------------
 
-    def admit(self, hello: Hello, time: int) -> Session | Refused | Contested:
+    def admit(self, hello: Hello, origin: Origin, time: int) -> Session | Refused | Contested:
         """The session that *hello* asks for, found or made, or why not."""
         try:
             name = canonical_name(hello.name) if hello.name else ""

@@ -1,4 +1,4 @@
-"""The edge: sockets, the poll loop, signals, descriptors.  The only module that imports zmq.
+"""The edge: the poll loop, signals, descriptors; ``sockets`` and ``gate`` are its parts.
 
 It performs what the core wants and decides nothing.  Settings and rules are those of
 docs/architecture.md, "Sockets".
@@ -6,8 +6,6 @@ docs/architecture.md, "Sockets".
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import gc
 import logging
 import math
@@ -24,16 +22,17 @@ from typing import Any
 import zmq
 
 from ..wire.errors import BadName, Code
-from ..wire.limits import MAX_FRAME
-from ..wire.messages import GREETING_TOPIC
 from ..wire.names import canonical_name
 from . import opening
-from .config import Config, StartError
+from .config import Config
+from .connections import Connection, Connections
 from .control import Desk
 from .core import Broker
 from .descriptors import Descriptors
 from .effects import Deliver, Effect, Note, Publish
 from .journal import Journal
+from .origin import Origin
+from .sockets import bind_pub, bind_router, endpoint, port_of, seed_routing_ids
 from .user import Settings
 
 log = logging.getLogger("chatbroker")
@@ -51,6 +50,13 @@ questions, and others wait for their answers."""
 
 MOST_GONE = 10_000
 """Connections remembered to be gone, whose last frames are not looked at."""
+
+MOST_SUBSCRIPTIONS = 64
+"""Topics that one connection may subscribe to, those that it gave up again included.  There
+are three."""
+
+SUBSCRIBED, UNSUBSCRIBED = b"\1", b"\0"
+"""How what an XPUB hands on begins."""
 
 MOST_FRAMES = 512
 """Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
@@ -73,38 +79,6 @@ IN_FLIGHT = 20
 READ_GOODBYE = 0.2
 """Seconds between the last frames to clients and the end of their connections."""
 
-# ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
-# that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
-OPTIONS: dict[int, int] = {
-    zmq.BACKLOG: 4096,
-    zmq.HANDSHAKE_IVL: 10_000,
-    zmq.TCP_MAXRT: 10_000,
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.TCP_KEEPALIVE_IDLE: 30,
-    zmq.TCP_KEEPALIVE_INTVL: 10,
-    zmq.TCP_KEEPALIVE_CNT: 3,
-    zmq.LINGER: 1000,
-}
-ROUTER_OPTIONS = OPTIONS | {
-    zmq.ROUTER_MANDATORY: 1,
-    zmq.ROUTER_HANDOVER: 0,
-    # Frames of at most MAX_FRAME, so 4 MiB from one that sends faster than it is heard; then
-    # TCP holds it back.
-    zmq.RCVHWM: 64,
-    # Frames of FRAME_TARGET, so 2 MiB for one that does not read.  What it would be pushed
-    # beyond that it fetches; a reader that keeps up has far less under way.
-    zmq.SNDHWM: 128,
-    zmq.MAXMSGSIZE: MAX_FRAME,
-}
-# What a subscriber sends is subscriptions, and topics are short.
-PUB_OPTIONS = OPTIONS | {zmq.SNDHWM: 1000, zmq.MAXMSGSIZE: 1024}
-
-
-def _seed_routing_ids() -> None:
-    """libzmq draws routing ids from libc's rand() and never seeds it: the ids of a process
-    would be the same at every start, and an id is all that tells connections apart."""
-    ctypes.CDLL(None).srand(int.from_bytes(os.urandom(4), "little"))
-
 
 class Server:
     """One broker on its two sockets.
@@ -118,23 +92,22 @@ class Server:
         config: Config,
         open_journal: Callable[[Config, int], Journal] = opening.open_journal,
     ) -> None:
-        _seed_routing_ids()
+        seed_routing_ids()
         self._descriptors = Descriptors()
         self._context = zmq.Context()
         try:
-            self._router = self._bind(zmq.ROUTER, ROUTER_OPTIONS, config.host, config.port)
-            self.port = _port(self._router)
-            self._pub = self._bind(
-                zmq.PUB, PUB_OPTIONS, config.host, config.pub_port_for(self.port)
-            )
+            self._router = bind_router(self._context, config.host, config.port, None)
+            self.port = port_of(self._router)
+            pub_port = config.pub_port_for(self.port)
+            self._pub = bind_pub(self._context, config.host, pub_port, None)
             self._journal = open_journal(config, self.port)
         except BaseException:
             self._context.destroy(linger=0)
             raise
-        self.address = _endpoint(config.host, self.port)
-        self.pub_address = _endpoint(config.host, _port(self._pub))
+        self.address = endpoint(config.host, self.port)
+        self.pub_address = endpoint(config.host, port_of(self._pub))
         settings = Settings(
-            pub_port=_port(self._pub),
+            pub_port=port_of(self._pub),
             heartbeat=config.heartbeat,
             lease=config.lease,
             grace=config.grace,
@@ -155,6 +128,7 @@ class Server:
         self._skipped = 0
         self._discarding = False
         """Whether the next part belongs to a message that was refused."""
+        self._connections = Connections()
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
         come, frame by frame, and nobody would hear an answer."""
@@ -170,36 +144,13 @@ class Server:
         poller = self._poller
         return Desk(folder, lambda sock: poller.register(sock, zmq.POLLIN), poller.unregister)
 
-    def _bind(self, kind: int, options: dict[int, int], host: str, port: int) -> zmq.Socket[bytes]:
-        sock: zmq.Socket[bytes] = self._context.socket(kind)
-        for option, value in options.items():
-            sock.setsockopt(option, value)
-        if kind == zmq.PUB:
-            sock.setsockopt(zmq.XPUB_WELCOME_MSG, GREETING_TOPIC)
-        if ":" in host:
-            sock.setsockopt(zmq.IPV6, 1)
-        endpoint = _endpoint(host, port)
-        try:
-            sock.bind(
-                _endpoint(_resolve(host), port) if port else f"{_endpoint(_resolve(host), 0)[:-1]}*"
-            )
-        except (zmq.ZMQError, OSError) as error:
-            number = error.errno if error.errno is not None else 0
-            reason = os.strerror(number).lower() if number in errno.errorcode else str(error)
-            if isinstance(error, socket.gaierror) or number == errno.ENODEV:
-                reason = "no such address on this machine"
-            hint = " (for broadcasts; --pub-port chooses another)" if kind == zmq.PUB else ""
-            raise StartError(f"cannot listen on {endpoint}: {reason}{hint}") from None
-        return sock
-
     # --- the loop -------------------------------------------------------------------------
 
     def run(self) -> None:
         """Serves until `stop` is called or, on the main thread, SIGTERM or SIGINT arrives."""
         poller = self._poller
         poller.register(self._router, zmq.POLLIN)
-        # A PUB socket gives nothing to read, but accepts connections, takes subscriptions and
-        # frees what is gone only when its owner calls in.
+        # It accepts connections and frees what is gone only when its owner calls in.
         poller.register(self._pub, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)
         gc.collect()
@@ -216,6 +167,7 @@ class Server:
                 held = core.held
                 poller.modify(self._router, 0 if held else zmq.POLLIN)
             core.tidy()
+            self._connections.tidy(time.monotonic())
             core.accept_sessions(self._descriptors.enough())
         self._stop()
 
@@ -223,6 +175,7 @@ class Server:
         """One turn; True if nothing is left to be drained that may be."""
         core = self._core
         self._begin()
+        self._hear_subscribers()
         drained = core.held or self._drain()
         if self._desk is not None:
             self._desk.hear(None if core.held else self._carry_out)
@@ -280,6 +233,7 @@ class Server:
     def _drain(self) -> bool:
         """Hands waiting frames to the core; True if none is left."""
         receive, core = self._router.recv, self._core
+        callers = self._connections.callers
         size = 0
         until = time.monotonic() + MOST_SECONDS
         for _ in range(MOST_FRAMES):
@@ -304,13 +258,40 @@ class Server:
                 self._discarding = True
             if identity in self._gone:
                 continue
+            caller = callers.get(identity)
+            if caller is None:
+                caller = callers[identity] = _meet(part)
             if part.more:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
             elif _is_own(identity):
                 core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
             else:
-                core.receive(identity, frame)
+                core.receive(identity, frame, caller.origin)
         return False
+
+    def _hear_subscribers(self) -> None:
+        """Takes what came from SUBs: subscriptions, which ZeroMQ has carried out already."""
+        subscribers = self._connections.subscribers
+        for _ in range(MOST_FRAMES):
+            try:
+                part = self._pub.recv(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            said, lone = part.bytes, not part.more
+            while part.more:
+                part = self._pub.recv(zmq.NOBLOCK, copy=False)
+            if lone and said[:1] == UNSUBSCRIBED:
+                # Also what ZeroMQ says itself of a connection that is gone.
+                continue
+            met = _meet(part)
+            known = subscribers.get(met.fd)
+            if known is None or known.inode != met.inode:
+                known = subscribers[met.fd] = met
+            known.subscriptions += 1
+            if not lone or said[:1] != SUBSCRIBED or known.subscriptions > MOST_SUBSCRIPTIONS:
+                log.warning("subscriber address=%s is cut off", known.origin.address)
+                known.cut()
+                del subscribers[known.fd]
 
     def _perform(self, effects: list[Effect]) -> None:
         deliver, publish = self._router.send, self._pub.send
@@ -337,6 +318,7 @@ class Server:
 
     def _lost(self, identity: bytes) -> None:
         self._core.lost(identity)
+        self._connections.callers.pop(identity, None)
         if not _is_own(identity):
             self._gone[identity] = None  # Such an id does not come again.
         if len(self._gone) > MOST_GONE:
@@ -414,29 +396,11 @@ class Server:
                 signal.signal(number, handler)
 
 
+def _meet(part: zmq.Frame) -> Connection:
+    """The connection that *part* came by."""
+    return Connection(int(part.get(zmq.SRCFD)), Origin(str(part.get("Peer-Address"))), "")
+
+
 def _is_own(identity: bytes) -> bool:
     """Whether a client chose its routing id itself: ZeroMQ's are a NUL and four bytes."""
     return len(identity) != 5 or identity[0] != 0
-
-
-def _resolve(host: str) -> str:
-    """*host* as an address: ZeroMQ binds to numbers and interfaces, not to names."""
-    if host in ("*", "0.0.0.0", "::"):
-        return host
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
-    return str(found[0][4][0])
-
-
-def _endpoint(host: str, port: int) -> str:
-    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
-
-
-def _port(sock: zmq.Socket[bytes]) -> int:
-    return int(_bound_to(sock).rpartition(":")[2])
-
-
-def _bound_to(sock: zmq.Socket[bytes]) -> str:
-    endpoint = sock.getsockopt(zmq.LAST_ENDPOINT)
-    assert isinstance(endpoint, bytes)  # By the option's type; for the type checker.
-    return endpoint.rstrip(b"\0").decode()

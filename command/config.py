@@ -49,7 +49,7 @@ def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dic
     if not isinstance(table, dict):
         raise click.UsageError(f"{path}: {where} must be a table: [{where}]")
     options = {
-        spelling.lstrip("-"): option.name
+        spelling.lstrip("-"): option
         for option in _options(command)
         for spelling in option.opts
     }
@@ -60,10 +60,14 @@ def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dic
             defaults[key] = _defaults(path, f"{where}.{key}", commands[key], value)
         elif isinstance(value, list | dict):
             raise click.UsageError(f"{path}: [{where}] {key} must be a single value")
-        elif options.get(key) is not None:
-            defaults[str(options[key])] = value
-        else:
+        elif key not in options:
             raise click.UsageError(f"{path}: [{where}] has no option {key!r}")
+        elif isinstance(value, bool) and not options[key].is_flag:
+            # Where a number is wanted, true would be taken for 1.
+            word = str(value).lower()
+            raise click.UsageError(f"{path}: [{where}] {key} wants a value, not {word}")
+        else:
+            defaults[str(options[key].name)] = value
     return defaults
 
 

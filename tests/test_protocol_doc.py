@@ -23,8 +23,8 @@ from chatbroker.broker.effects import Deliver, Publish
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.outgoing import MOST_REPLIES
 from chatbroker.broker.registry import MOST_OF_USER
-from chatbroker.broker.server import PUB_OPTIONS, ROUTER_OPTIONS
 from chatbroker.broker.session import HOLDING, TRANSITIONS, State
+from chatbroker.broker.sockets import PUB_OPTIONS, ROUTER_OPTIONS
 from chatbroker.broker.user import Settings
 from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.wire import limits

@@ -120,6 +120,14 @@ def test_options_may_stand_in_the_config_file(run):
     assert "port" in result.stderr
 
 
+@pytest.mark.parametrize("value", ["true", "30", '"30"', "1.5"])
+def test_how_long_messages_are_kept_needs_a_unit_in_the_config_file_too(run, value):
+    # A second, or half a minute, is what nobody means who writes that.
+    result = run("run", "--port", "0", "--memory", file=f"[chatbroker.run]\nkeep = {value}")
+    assert result.exit_code == 2
+    assert "keep" in result.stderr
+
+
 def test_what_keeps_it_from_starting_is_explained_and_a_bug_is_not():
     assert _explain(StartError("words")) == (1, "words")
     assert _explain(RuntimeError("bug")) is None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbroker.broker.journal import Kept
+from chatbroker.broker.origin import Origin
 from chatbroker.broker.registry import MOST_OF_USER, Change, Contested, Registry
 from chatbroker.broker.session import Session, State
 from chatbroker.broker.user import Settings
@@ -64,7 +65,7 @@ class Office:
             replaces.to_bytes(ID_LENGTH, "big") if replaces else b"",
             logs,
         )
-        return self.registry.admit(hello, time)
+        return self.registry.admit(hello, Origin(), time)
 
     def joins(self, name: str, expires: float = 15.0, spoke: bool = True, **how: object) -> Session:
         """A session that was let in; there is something to come back for, if it spoke."""

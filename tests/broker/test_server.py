@@ -17,10 +17,11 @@ from chatbroker.broker import outgoing
 from chatbroker.broker import server as server_module
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.server import MOST_FRAMES, Server
+from chatbroker.broker.server import MOST_FRAMES, MOST_SUBSCRIPTIONS, Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
 from chatbroker.wire.messages import (
+    GREETING_TOPIC,
     Ack,
     Batch,
     Echo,
@@ -174,9 +175,43 @@ def test_the_router_is_set_as_reliability_needs(servers):
 
 def test_the_pub_is_set_as_reliability_needs(servers):
     pub = servers()._pub
-    assert pub.getsockopt(zmq.TYPE) == zmq.PUB
+    assert pub.getsockopt(zmq.TYPE) == zmq.XPUB
     wanted = BOTH | {zmq.SNDHWM: 1000, zmq.MAXMSGSIZE: 1024}
     assert {option: pub.getsockopt(option) for option in wanted} == wanted
+
+
+def test_who_subscribes_without_end_is_cut_off_and_others_hear_on(running, context):
+    server = running()
+    bomber, listener = context.socket(zmq.SUB), context.socket(zmq.SUB)
+    with bomber, listener, bomber.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+        listener.subscribe(GREETING_TOPIC)
+        listener.connect(server.pub_address)
+        assert listener.poll(WITHIN * 1000)
+        bomber.setsockopt(zmq.RECONNECT_IVL, -1)
+        for number in range(MOST_SUBSCRIPTIONS):
+            bomber.subscribe(b"topic %d" % number)
+        bomber.connect(server.pub_address)
+        assert not monitor.poll(300)
+        bomber.subscribe(b"one more")
+        assert monitor.poll(WITHIN * 1000)
+        bomber.disable_monitor()
+        assert listener.recv() == GREETING_TOPIC
+        presence = context.socket(zmq.SUB)
+        with presence:
+            presence.subscribe(GREETING_TOPIC)
+            presence.connect(server.pub_address)
+            assert presence.poll(WITHIN * 1000)
+
+
+def test_who_says_something_else_to_the_pub_is_cut_off(running, context):
+    server = running()
+    talker = context.socket(zmq.XSUB)
+    with talker, talker.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+        talker.setsockopt(zmq.RECONNECT_IVL, -1)
+        talker.connect(server.pub_address)
+        talker.send(b"hello")
+        assert monitor.poll(WITHIN * 1000)
+        talker.disable_monitor()
 
 
 def test_a_client_that_never_reads_holds_two_mebibytes_and_no_answer_is_larger(servers):
@@ -194,9 +229,9 @@ def test_routing_ids_differ_from_one_start_to_the_next(running, context):
         server = running()
         identities = []
         receive = server._core.receive
-        server._core.receive = lambda identity, frame, receive=receive, seen=identities: (
+        server._core.receive = lambda identity, frame, origin, receive=receive, seen=identities: (
             seen.append(identity),
-            receive(identity, frame),
+            receive(identity, frame, origin),
         )
         peer = Peer(context, server)
         peer.joins("alice")
@@ -383,7 +418,7 @@ def test_what_a_connection_left_behind_is_not_looked_at(servers, peers, monkeypa
     server = servers()
     alice = peers(server)
     looked_at = []
-    monkeypatch.setattr(server._core, "receive", lambda identity, frame: looked_at.append(identity))
+    monkeypatch.setattr(server._core, "receive", lambda identity, *_: looked_at.append(identity))
     alice.says(Info(1, ""), Info(2, ""))
     until(lambda: server._drain() and looked_at)
     server._lost(looked_at[0])

@@ -86,6 +86,7 @@ def test_other_commands_have_tables_of_their_own(config, talk):
         (b"[talk.hear]\ndry_run = true", r"\[talk.hear\] has no option 'dry_run'"),
         (b"[talk]\nuser = 'bob'", r"\[talk\] has no option 'user'"),
         (b"[talk]\nport = [1]", r"\[talk\] port must be a single value"),
+        (b"[talk]\nport = true", r"\[talk\] port wants a value, not true"),
         (b"[talk.hear]\nport = {a = 1}", r"\[talk.hear\] port must be a single value"),
     ],
 )

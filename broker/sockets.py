@@ -1,0 +1,124 @@
+"""The broker's two sockets: their options, and how they are bound.
+
+The options and the reasons for them are those of docs/architecture.md, "Sockets".
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+from collections.abc import Callable
+
+import zmq
+
+from ..wire.limits import MAX_FRAME
+from ..wire.messages import GREETING_TOPIC
+from .config import StartError
+
+# ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
+# that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
+OPTIONS: dict[int, int] = {
+    zmq.BACKLOG: 4096,
+    zmq.HANDSHAKE_IVL: 10_000,
+    zmq.TCP_MAXRT: 10_000,
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 30,
+    zmq.TCP_KEEPALIVE_INTVL: 10,
+    zmq.TCP_KEEPALIVE_CNT: 3,
+    zmq.LINGER: 1000,
+}
+ROUTER_OPTIONS = OPTIONS | {
+    zmq.ROUTER_MANDATORY: 1,
+    zmq.ROUTER_HANDOVER: 0,
+    # Frames of at most MAX_FRAME, so 4 MiB from one that sends faster than it is heard; then
+    # TCP holds it back.
+    zmq.RCVHWM: 64,
+    # Frames of FRAME_TARGET, so 2 MiB for one that does not read.  What it would be pushed
+    # beyond that it fetches; a reader that keeps up has far less under way.
+    zmq.SNDHWM: 128,
+    zmq.MAXMSGSIZE: MAX_FRAME,
+}
+# What a subscriber sends is subscriptions, and topics are short.  An XPUB hands them on, and a
+# PUB would not: so the broker knows whom to cut off, and how many topics each has.
+PUB_OPTIONS = OPTIONS | {zmq.SNDHWM: 1000, zmq.MAXMSGSIZE: 1024, zmq.XPUB_VERBOSE: 1}
+
+Secure = Callable[["zmq.Socket[bytes]"], None]
+"""Makes a socket admit only whom it may, before it is bound."""
+
+
+def seed_routing_ids() -> None:
+    """libzmq draws routing ids from libc's rand() and never seeds it: the ids of a process
+    would be the same at every start, and an id is all that tells connections apart."""
+    ctypes.CDLL(None).srand(int.from_bytes(os.urandom(4), "little"))
+
+
+def bind_router(
+    context: zmq.Context[zmq.Socket[bytes]], host: str, port: int, secure: Secure | None
+) -> zmq.Socket[bytes]:
+    """The ROUTER, where clients talk.  Raises StartError."""
+    return _bind(context.socket(zmq.ROUTER), ROUTER_OPTIONS, host, port, secure, "")
+
+
+def bind_pub(
+    context: zmq.Context[zmq.Socket[bytes]], host: str, port: int, secure: Secure | None
+) -> zmq.Socket[bytes]:
+    """The socket that publishes.  Raises StartError."""
+    pub: zmq.Socket[bytes] = context.socket(zmq.XPUB)
+    pub.setsockopt(zmq.XPUB_WELCOME_MSG, GREETING_TOPIC)
+    hint = " (for broadcasts; --pub-port chooses another)"
+    return _bind(pub, PUB_OPTIONS, host, port, secure, hint)
+
+
+def _bind(
+    sock: zmq.Socket[bytes],
+    options: dict[int, int],
+    host: str,
+    port: int,
+    secure: Secure | None,
+    hint: str,
+) -> zmq.Socket[bytes]:
+    for option, value in options.items():
+        sock.setsockopt(option, value)
+    if secure is not None:
+        secure(sock)
+    if ":" in host:
+        sock.setsockopt(zmq.IPV6, 1)
+    try:
+        where = endpoint(_resolve(host), port)
+        sock.bind(where if port else f"{where[:-1]}*")
+    except (zmq.ZMQError, OSError) as error:
+        number = error.errno if error.errno is not None else 0
+        reason = os.strerror(number).lower() if number in errno.errorcode else str(error)
+        if isinstance(error, socket.gaierror) or number == errno.ENODEV:
+            reason = "no such address on this machine"
+        words = f"cannot listen on {endpoint(host, port)}: {reason}{hint}"
+        raise StartError(words) from None
+    return sock
+
+
+def _resolve(host: str) -> str:
+    """*host* as an address: ZeroMQ binds to numbers and interfaces, not to names."""
+    if host in ("*", "0.0.0.0", "::"):
+        return host
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
+    return str(found[0][4][0])
+
+
+def endpoint(host: str, port: int) -> str:
+    """*host* and *port* as an address."""
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def port_of(sock: zmq.Socket[bytes]) -> int:
+    """The port that *sock* is bound to."""
+    return int(bound_to(sock).rpartition(":")[2])
+
+
+def bound_to(sock: zmq.Socket[bytes]) -> str:
+    """Where *sock* is bound, in numbers."""
+    address = sock.getsockopt(zmq.LAST_ENDPOINT)
+    assert isinstance(address, bytes)  # By the option's type; for the type checker.
+    return address.rstrip(b"\0").decode()

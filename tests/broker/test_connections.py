@@ -1,0 +1,86 @@
+"""Whose the connections are, and how one is cut off."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from chatbroker.broker.connections import LOOK_EVERY, LOOKED_AT, Connection, Connections
+from chatbroker.broker.origin import Origin
+
+HERE = Origin("127.0.0.1")
+
+
+@pytest.fixture
+def pairs():
+    made = []
+
+    def pair():
+        made.extend(ends := socket.socketpair())
+        return ends
+
+    yield pair
+    for end in made:
+        end.close()
+
+
+def test_one_that_is_cut_ends_for_the_peer_and_its_descriptor_stays_open(pairs):
+    ours, theirs = pairs()
+    connection = Connection(ours.fileno(), HERE, "")
+    assert connection.stands
+    connection.cut()
+    assert theirs.recv(1) == b""
+    assert os.fstat(ours.fileno()).st_ino == connection.inode  # Its owner closes it.
+
+
+def test_one_whose_descriptor_is_anothers_by_now_is_not_cut(pairs):
+    ours, _ = pairs()
+    connection = Connection(ours.fileno(), HERE, "")
+    other, others_peer = pairs()
+    os.dup2(other.fileno(), ours.fileno())
+    assert not connection.stands
+    connection.cut()
+    others_peer.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        others_peer.recv(1)
+
+
+def test_one_that_had_gone_before_it_was_met_stands_no_more():
+    ours, theirs = socket.socketpair()
+    fd = ours.fileno()
+    ours.close()
+    theirs.close()
+    connection = Connection(fd, HERE, "")
+    assert not connection.stands
+    connection.cut()
+
+
+def test_those_that_are_gone_are_forgotten_each_in_its_turn(pairs):
+    connections = Connections()
+    kept, _ = pairs()
+    gone, _ = pairs()
+    for number in range(2 * LOOKED_AT):
+        fd = (gone if number % 2 else kept).fileno()
+        connections.callers[b"%d" % number] = Connection(fd, HERE, "")
+    gone.close()
+    now = 0.0
+    connections.tidy(now)
+    connections.tidy(now)  # Too soon.
+    assert len(connections.callers) == 2 * LOOKED_AT - LOOKED_AT // 2
+    for _ in range(4):
+        now += LOOK_EVERY
+        connections.tidy(now)
+    assert len(connections.callers) == LOOKED_AT
+
+
+def test_all_of_a_key_are_found(pairs):
+    connections = Connections()
+    one, other = pairs()
+    mine = Connection(one.fileno(), Origin("127.0.0.1", "alice", b"a"), "a")
+    also_mine = Connection(other.fileno(), Origin("127.0.0.1", "alice", b"a"), "a")
+    connections.callers[b"1"] = mine
+    connections.callers[b"2"] = Connection(one.fileno(), HERE, "")
+    connections.subscribers[7] = also_mine
+    assert connections.of_key([b"a", b"b"]) == [mine, also_mine]
