@@ -49,9 +49,7 @@ def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dic
     if not isinstance(table, dict):
         raise click.UsageError(f"{path}: {where} must be a table: [{where}]")
     options = {
-        spelling.lstrip("-"): option
-        for option in _options(command)
-        for spelling in option.opts
+        spelling.lstrip("-"): option for option in _options(command) for spelling in option.opts
     }
     commands = command.commands if isinstance(command, click.Group) else {}
     defaults: dict[str, Any] = {}
