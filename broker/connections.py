@@ -10,8 +10,11 @@ import os
 import socket
 from collections.abc import Iterable
 from itertools import islice
+from typing import TypeVar
 
 from .origin import Origin
+
+Key = TypeVar("Key", bytes, int)
 
 LOOKED_AT = 64
 """Connections of each kind that are looked at together, to see whether they still stand."""
@@ -81,12 +84,12 @@ class Connections:
         if now < self._look_at:
             return
         self._look_at = now + LOOK_EVERY
-        for found in (self.callers, self.subscribers):
-            _tidy(found)
+        _tidy(self.callers)
+        _tidy(self.subscribers)
 
 
-def _tidy(found: dict[bytes, Connection] | dict[int, Connection]) -> None:
+def _tidy(found: dict[Key, Connection]) -> None:
     for key in list(islice(found, LOOKED_AT)):
-        connection = found.pop(key)  # type: ignore[arg-type]  # The key is the dict's own.
+        connection = found.pop(key)
         if connection.stands:
-            found[key] = connection  # type: ignore[index]  # At the end, until its next turn.
+            found[key] = connection  # At the end, until its next turn.
