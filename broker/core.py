@@ -15,11 +15,7 @@ from typing import Any, NamedTuple
 from ..wire.batch import pack_text
 from ..wire.codec import FROM_CLIENT, Decoder
 from ..wire.errors import BadName, Code, VersionMismatch, WireError
-from ..wire.limits import (
-    EPOCH_LENGTH,
-    MAX_WORDS,
-    PUSH_WINDOW,
-)
+from ..wire.limits import EPOCH_LENGTH, MAX_TEXT, MAX_WORDS, PUSH_WINDOW
 from ..wire.messages import (
     DIRECT_LOG,
     ECHO_LOG,
@@ -42,6 +38,8 @@ from ..wire.messages import (
     topic_of,
 )
 from ..wire.names import canonical_name
+from .allowance import shortened
+from .brake import Brake
 from .clock import TurnClock
 from .door import Door
 from .effects import Deliver, Effect, Note
@@ -103,11 +101,13 @@ class Broker:
         self.epoch = kept.epoch
         self._journal = journal
         self._decoder = Decoder(FROM_CLIENT)
+        self._most_text = settings.allowance.text
         self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
         self._registry = Registry(settings, fresh, kept)
         self._readers = Readers(self._echo, journal, self._registry)
         self._out = Outgoing()
         self._clock = TurnClock(kept.time)
+        self._brake = Brake(self._out, self._clock)
         self._unstored: _Unstored | None = None
         self._held_because = ""
         self._remind_at = 0.0
@@ -140,9 +140,18 @@ class Broker:
             return self._out.reply(identity, Refused(mismatch.code.value, str(mismatch)))
         except WireError as bad:
             return self._out.reject(identity, bad.code, str(bad))
-        session = self._door.bound.get(identity)
+        if self._most_text < MAX_TEXT:
+            messages = shortened(messages, self._most_text)
+        if type(messages[0]) is Hello:
+            self._hello(identity, messages.pop(0), origin)
+        session = speaker = self._door.bound.get(identity)
+        heard, spent = 0, None
         if session is not None:
             self._door.renew(session)
+            if session.user is not None:
+                heard, spent = session.cseq, session.user.spent
+                if spent.until > self._clock.now:
+                    messages = self._brake.hold_back(session, messages)
         complaint = ""
         for message in messages:
             needs, handle = RULES[type(message)]
@@ -158,6 +167,9 @@ class Broker:
                 else:
                     code, complaint = Code.NOT_ALLOWED, "an observer has no name to send as"
                 self._out.reject(identity, code, complaint)
+        if spent is not None and speaker is not None and speaker.cseq != heard:
+            # Once a frame, and for what took a number: what is repeated costs nothing.
+            spent.said(speaker.cseq - heard, len(frame), self._clock.now)
         return None
 
     def reject(self, identity: bytes, code: Code, words: str) -> None:
@@ -261,6 +273,8 @@ class Broker:
                 for ack in session.acks():
                     self._out.reply(session.identity, ack)
         self._acks.clear()
+        for session in self._brake.tell():
+            self._gaps.pop(session, None)  # The same number is expected, and not yet.
         for session in self._gaps:
             if session.state is not State.LIVE:
                 continue
@@ -419,7 +433,11 @@ class Broker:
         if log is None or message.epoch not in (b"", log.epoch):
             words = f"no such log: {message.log!r}, or no longer that epoch of it"
             return self._out.reject(session.identity, Code.NO_SUCH_LOG, words, message.ref)
-        page = self._readers.fetch(log, message)
+        history = self._brake.history(session, message.ref)
+        if history is None:
+            return None
+        page = self._readers.fetch(log, message, history.left(self._clock.now))
+        history.take(sum([len(row.body) for row in page.rows]), self._clock.now)
         name, epoch = message.log, log.epoch
         if page.lost:
             missed = Missed(name, epoch, message.after, page.missed_upto, page.lost)

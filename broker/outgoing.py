@@ -44,8 +44,8 @@ class Outgoing:
     def reply(self, identity: bytes, message: Message) -> None:
         self.put(identity, self._encode(message))
 
-    def reject(self, identity: bytes, code: Code, words: str, ref: int = 0) -> None:
-        self.put(identity, self._encode(error(code, words, ref)))
+    def reject(self, identity: bytes, code: Code, words: str, ref: int = 0, wait: int = 0) -> None:
+        self.put(identity, self._encode(error(code, words, ref, wait)))
 
     def push(self, identity: bytes, packed: bytes) -> None:
         """Adds what nobody asked for, which the caller bounds; it takes no room of replies."""

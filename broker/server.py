@@ -51,10 +51,6 @@ questions, and others wait for their answers."""
 MOST_GONE = 10_000
 """Connections remembered to be gone, whose last frames are not looked at."""
 
-MOST_SUBSCRIPTIONS = 64
-"""Topics that one connection may subscribe to, those that it gave up again included.  There
-are three."""
-
 SUBSCRIBED, UNSUBSCRIBED = b"\1", b"\0"
 """How what an XPUB hands on begins."""
 
@@ -112,7 +108,9 @@ class Server:
             lease=config.lease,
             grace=config.grace,
             claim_ttl=config.claim_ttl,
+            allowance=config.allowance,
         )
+        self._most_subscriptions = config.allowance.subscriptions
         try:
             self._core = Broker(settings, self._journal, os.urandom)
         except BaseException:
@@ -288,7 +286,7 @@ class Server:
             if known is None or known.inode != met.inode:
                 known = subscribers[met.fd] = met
             known.subscriptions += 1
-            if not lone or said[:1] != SUBSCRIBED or known.subscriptions > MOST_SUBSCRIPTIONS:
+            if not lone or said[:1] != SUBSCRIBED or known.subscriptions > self._most_subscriptions:
                 log.warning("subscriber address=%s is cut off", known.origin.address)
                 known.cut()
                 del subscribers[known.fd]

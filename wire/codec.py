@@ -222,10 +222,10 @@ _BROKER_PARSERS: dict[int, _Parser] = {
         _port,
         integer,
         integer,
-        record(Limits, integer, integer, integer, integer, around=2),
+        record(Limits, *[integer] * 8, around=2),
         array(limits.MAX_FOLLOWS, record(Reading, _log, _epoch, integer, integer)),
     ),
-    Kind.REFUSED: _message(Refused, _code, _words),
+    Kind.REFUSED: _message(Refused, _code, _words, integer),
     Kind.ACK: _message(
         Ack,
         integer,
@@ -241,7 +241,7 @@ _BROKER_PARSERS: dict[int, _Parser] = {
     ),
     Kind.PRESENCE: _message(Presence, boolean, _name, integer),
     Kind.PONG: _message(Pong, integer, _cursors),
-    Kind.ERROR: _message(Error, _code, _words, integer),
+    Kind.ERROR: _message(Error, _code, _words, integer, integer),
     Kind.FAREWELL: _message(Farewell, _code, _words),
     Kind.NOTICE: _message(Notice, _code, _words),
 }

@@ -15,9 +15,10 @@ import zmq
 from chatbroker.broker import core as core_module
 from chatbroker.broker import outgoing
 from chatbroker.broker import server as server_module
+from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.server import MOST_FRAMES, MOST_SUBSCRIPTIONS, Server
+from chatbroker.broker.server import MOST_FRAMES, Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
 from chatbroker.wire.messages import (
@@ -188,7 +189,7 @@ def test_who_subscribes_without_end_is_cut_off_and_others_hear_on(running, conte
         listener.connect(server.pub_address)
         assert listener.poll(WITHIN * 1000)
         bomber.setsockopt(zmq.RECONNECT_IVL, -1)
-        for number in range(MOST_SUBSCRIPTIONS):
+        for number in range(Allowance().subscriptions):
             bomber.subscribe(b"topic %d" % number)
         bomber.connect(server.pub_address)
         assert not monitor.poll(300)

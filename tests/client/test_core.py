@@ -794,7 +794,7 @@ def test_a_log_that_is_gone_is_asked_for_again(talk):
     assert talk.core.phase is Phase.READY
 
 
-INTERRUPTIONS = {"out_of_order", "no_session", "no_such_log"}
+INTERRUPTIONS = {"out_of_order", "no_session", "no_such_log", "slow_down", "fetch_later"}
 
 
 @pytest.mark.parametrize("code", [code.value for code in Code if code.value not in INTERRUPTIONS])

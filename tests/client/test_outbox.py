@@ -24,7 +24,7 @@ def put(outbox, *texts):
 
 def sends(outbox, window=1000, size=PLENTY):
     """The numbers and texts that go out now."""
-    said = [msgpack.unpackb(packed) for packed in outbox.due(window, size)]
+    said = [msgpack.unpackb(packed) for packed in outbox.due(window, size, 0.0)]
     return [(cseq, text) for _, first, *_, texts in said for cseq, text in enumerate(texts, first)]
 
 
@@ -47,14 +47,14 @@ def test_commands_are_numbered_from_one_in_order(outbox):
 
 def test_a_command_to_one_user_is_a_send(outbox):
     outbox.put(Ticket("bob", "hi"))
-    (packed,) = outbox.due(1, PLENTY)
+    (packed,) = outbox.due(1, PLENTY, 0.0)
     assert msgpack.unpackb(packed) == [Kind.SEND, 1, "bob", ["hi"]]
 
 
 def test_what_goes_the_same_way_shares_a_message(outbox):
     for to in ("bob", "bob", None, None, None, "bob", "carol"):
         outbox.put(Ticket(to, "hi"))
-    assert [msgpack.unpackb(packed) for packed in outbox.due(10, PLENTY)] == [
+    assert [msgpack.unpackb(packed) for packed in outbox.due(10, PLENTY, 0.0)] == [
         [Kind.SEND, 1, "bob", ["hi", "hi"]],
         [Kind.ECHO, 3, ["hi", "hi", "hi"]],
         [Kind.SEND, 6, "bob", ["hi"]],
@@ -64,7 +64,7 @@ def test_what_goes_the_same_way_shares_a_message(outbox):
 
 def test_a_message_has_no_more_texts_than_it_may(outbox):
     put(outbox, *["x"] * (MAX_TEXTS + 1))
-    assert [len(msgpack.unpackb(packed)[2]) for packed in outbox.due(1024, PLENTY)] == [
+    assert [len(msgpack.unpackb(packed)[2]) for packed in outbox.due(1024, PLENTY, 0.0)] == [
         MAX_TEXTS,
         1,
     ]
@@ -74,7 +74,7 @@ def test_a_message_has_no_more_texts_than_it_may(outbox):
 def test_what_is_due_at_a_time_fits_a_frame(outbox, text):
     put(outbox, *[text] * 20)
     rounds = 0
-    while due := list(outbox.due(1024, MAX_FRAME // 2)):
+    while due := list(outbox.due(1024, MAX_FRAME // 2, 0.0)):
         assert sum(map(len, due)) < MAX_FRAME - 1000
         rounds += 1
     assert 1 < rounds <= 20

@@ -133,7 +133,7 @@ MESSAGES: dict[type, st.SearchStrategy] = {
         st.integers(1, 65535),
         integers,
         integers,
-        st.builds(Limits, integers, integers, integers, integers),
+        st.builds(Limits, *[integers] * 8),
         few(st.builds(Reading, logs, epochs, integers, integers)),
     ),
     Refused: st.builds(Refused, codes, words),
