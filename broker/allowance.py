@@ -59,7 +59,7 @@ DEFAULTS = Allowance()
 class Spent:
     """What one user has used up, in all sessions together."""
 
-    __slots__ = ("_bytes", "_messages", "history", "until")
+    __slots__ = ("_bytes", "_messages", "bytes", "history", "messages", "until")
 
     def __init__(self, allowance: Allowance) -> None:
         self._messages = Bucket(allowance.messages)
@@ -67,12 +67,13 @@ class Spent:
         self.history = Bucket(allowance.history)
         self.until = -inf
         """When the user may say more, if that is to come."""
+        self.messages = self.bytes = 0
+        """What was said in this turn, which is not taken yet: a frame costs two additions."""
 
-    def said(self, messages: int, size: int, now: float) -> None:
-        """The user gave so many commands, in a frame of *size* bytes."""
-        self._messages.take(messages, now)
-        self._bytes.take(size, now)
-        self.until = max(self._messages.until, self._bytes.until)
+    def settle(self, now: float) -> None:
+        """Takes what was said in this turn."""
+        self.until = max(self._messages.take(self.messages, now), self._bytes.take(self.bytes, now))
+        self.messages = self.bytes = 0
 
 
 class Place:
@@ -120,10 +121,12 @@ def told(rate: Rate) -> tuple[int, int]:
 def shortened(messages: Sequence[Any], most: int) -> list[Any]:
     """*messages* of a client, with None for each text that is longer than *most* bytes, as the
     codec puts it for what no broker takes."""
+
+    def fit(text: str | None) -> str | None:
+        return None if text is None or len(text.encode()) > most else text
+
     return [
-        message._replace(
-            texts=tuple([t if t and len(t.encode()) <= most else t and None for t in message.texts])
-        )
+        message._replace(texts=tuple(map(fit, message.texts)))
         if type(message) in (Send, Echo)
         else message
         for message in messages

@@ -9,6 +9,7 @@ from typing import Any
 from ..wire.bucket import Bucket
 from ..wire.errors import Code
 from ..wire.messages import Echo, Send
+from .allowance import Spent
 from .clock import TurnClock
 from .outgoing import Outgoing
 from .session import Session, State
@@ -27,6 +28,8 @@ class Brake:
         self._clock = clock
         self._slowed: dict[Session, None] = {}
         """Those of which commands were held back in this turn."""
+        self.spenders: list[Spent] = []
+        """Of the users who said something in this turn."""
 
     def hold_back(self, session: Session, messages: Sequence[Any]) -> list[Any]:
         """All but the commands of *messages*, from a session whose user is in debt."""
@@ -34,6 +37,12 @@ class Brake:
         if len(others) < len(messages):
             self._slowed[session] = None
         return others
+
+    def settle(self) -> None:
+        """Ends the turn: takes what was said in it."""
+        for spent in self.spenders:
+            spent.settle(self._clock.now)
+        self.spenders.clear()
 
     def tell(self) -> list[Session]:
         """Says once a turn, to each that was held back, when to go on and from where."""

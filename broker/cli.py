@@ -17,6 +17,7 @@ from ..command.quantities import parse_duration, parse_size
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .cli_data import backup, check, names
+from .cli_limits import Limit, allowance
 from .config import Config, StartError
 from .database import SYNC
 from .journal import JournalError
@@ -133,6 +134,15 @@ def chatbroker() -> None:
     help="A name whose user is away for longer is free again; or 'forever'.",
 )
 @click.option(
+    "--limit",
+    "limits",
+    type=Limit(),
+    multiple=True,
+    metavar="NAME=VALUE",
+    envvar="CHATBROKER_LIMIT",
+    help="What a user or an address may do, such as messages=1000; may be repeated.",
+)
+@click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="CHATBROKER_READY_FILE",
@@ -158,6 +168,7 @@ def run(
     keep: float | None,
     keep_bytes: int | None,
     claim_ttl: float | None,
+    limits: tuple[tuple[str, Any], ...],
     ready_file: Path | None,
     verbose: bool,
     heartbeat: float,
@@ -191,6 +202,7 @@ def run(
         sync,
         keep,
         keep_bytes,
+        allowance(limits),
     )
     server = Server(config)
 

@@ -168,8 +168,11 @@ class Broker:
                     code, complaint = Code.NOT_ALLOWED, "an observer has no name to send as"
                 self._out.reject(identity, code, complaint)
         if spent is not None and speaker is not None and speaker.cseq != heard:
-            # Once a frame, and for what took a number: what is repeated costs nothing.
-            spent.said(speaker.cseq - heard, len(frame), self._clock.now)
+            # For what took a number: what is repeated costs nothing.
+            if not spent.bytes:
+                self._brake.spenders.append(spent)
+            spent.messages += speaker.cseq - heard
+            spent.bytes += len(frame)
         return None
 
     def reject(self, identity: bytes, code: Code, words: str) -> None:
@@ -207,6 +210,7 @@ class Broker:
         """Ends the turn: what it wants stored, and what to tell then."""
         self._door.expire(all_heard)
         self._door.admit_waiting()
+        self._brake.settle()
         said = self._said.take(self._clock.time)
         for user, before, head in self._said.own:
             # What one said oneself is no news; else a script that sends and then waits for an

@@ -39,10 +39,13 @@ class Bucket:
         self.until = -inf
         """Until when it is in debt, if that is to come."""
 
-    def take(self, amount: float, now: float) -> None:
-        """Takes *amount*, whether it is there or not."""
-        full = now - self._span
-        self.until = (self.until if self.until > full else full) + amount * self._each
+    def take(self, amount: float, now: float) -> float:
+        """Takes *amount*, whether it is there or not; then until when it is in debt."""
+        until, full = self.until, now - self._span
+        if until < full:
+            until = full
+        self.until = until = until + amount * self._each
+        return until
 
     def hold(self, until: float) -> None:
         """Nothing may be taken before *until*."""
