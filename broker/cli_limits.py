@@ -89,9 +89,11 @@ def _number(kind: _Kind, text: str) -> int:
     number = parse_size(text) if kind.size else int(text) if re.fullmatch("[0-9]+", text) else None
     if number is None:
         wanted = "a size such as 64KiB or 1MB" if kind.size else "a number"
-        burst = " or two with a slash between them," if kind.per else ""
-        bound = " or 'unlimited'" if kind.most == MOST else ""
-        raise ValueError(f"{wanted},{burst}{bound} is wanted".replace(", is", " is"))
+        if kind.per:
+            wanted += ", or two with a slash between them,"
+        if kind.most == MOST:
+            wanted += " or 'unlimited'"
+        raise ValueError(f"{wanted} is wanted")
     if not kind.least <= number <= kind.most:
         raise ValueError(f"from {kind.least} to {kind.most} are possible")
     return number
