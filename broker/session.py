@@ -70,7 +70,8 @@ WORDS = {
     Code.NO_SUCH_USER: "no such user",
     Code.TOO_LONG: "too long: more bytes than the broker allows",
 }
-"""What is said beside the code of a refused command.  No more: who gave it knows the name."""
+"""What is said beside the code of a refused command.  No more: who gave it knows the name, and
+by WELCOME how long a text may be."""
 
 # What is noted of a command, as a number that is stored: WORDS may grow only at its end.
 _AWAY = 0

@@ -37,7 +37,7 @@ HELLO = (Kind.HELLO, limits.VERSION, "alice", ID, b"", 1, False, True, ID, ())
 FOLLOW = ("echo", b"", 0, 0)
 WELCOME = (
     *(Kind.WELCOME, limits.VERSION, "alice", EPOCH, 1, 1, 0, ID, 5556, 5000, 15000),
-    (65536, 16384, 1024, 1048576),
+    (65536, 16384, 1024, 1048576, 100_000, 1_000_000, 1 << 25, 10 << 25),
     (),
 )
 
