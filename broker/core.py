@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from ..wire.batch import pack_text
 from ..wire.codec import FROM_CLIENT, Decoder
 from ..wire.errors import BadName, Code, VersionMismatch, WireError
+from ..wire.keys import key_text
 from ..wire.limits import (
     EPOCH_LENGTH,
-    MAX_WORDS,
     PUSH_WINDOW,
 )
 from ..wire.messages import (
@@ -26,6 +26,8 @@ from ..wire.messages import (
     PRESENCE_TOPIC,
     Bye,
     Echo,
+    Enrol,
+    Enrolled,
     Farewell,
     Fetch,
     Fetched,
@@ -44,9 +46,11 @@ from ..wire.messages import (
 from ..wire.names import canonical_name
 from .clock import TurnClock
 from .door import Door
-from .effects import Deliver, Effect, Note
+from .effects import Deliver, Effect
+from .hold import RETRY, Hold
 from .journal import CannotStore, Commit, Journal
 from .log import Log, Row
+from .members import Members, NotAdmitted, nobody_in_particular
 from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
@@ -65,12 +69,6 @@ that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes o
 
 
 ANYWHERE = Origin()
-
-RETRY = 0.5
-"""Seconds between two attempts to store what could not be stored."""
-
-REMIND = 4.0
-"""Seconds between two notices that the broker cannot store: they are its only sign of life."""
 
 
 class Needs(IntEnum):
@@ -98,19 +96,26 @@ class _Unstored(NamedTuple):
 class Broker:
     """The whole broker but for its sockets.  Raises JournalError when made."""
 
-    def __init__(self, settings: Settings, journal: Journal, fresh: FreshBytes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        fresh: FreshBytes,
+        members: Members | None = None,
+    ) -> None:
+        """*members*: who is admitted; None for everyone."""
         kept = journal.load(fresh(EPOCH_LENGTH))
         self.epoch = kept.epoch
         self._journal = journal
         self._decoder = Decoder(FROM_CLIENT)
         self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
-        self._registry = Registry(settings, fresh, kept)
+        self._members = members or nobody_in_particular()
+        self._registry = Registry(settings, fresh, kept, self._members)
         self._readers = Readers(self._echo, journal, self._registry)
         self._out = Outgoing()
         self._clock = TurnClock(kept.time)
         self._unstored: _Unstored | None = None
-        self._held_because = ""
-        self._remind_at = 0.0
+        self._hold = Hold(self._clock)
         self._untidy = False
         self._door = Door(
             settings, self._registry, self._readers, self._out, self._clock, self.epoch
@@ -187,9 +192,15 @@ class Broker:
             try:
                 self._journal.commit(commit)
             except CannotStore as error:
-                return self._hold(str(error))
+                return self._tell_all(self._hold.begin(str(error)))
         self._unstored = None
-        return self._resume() + effects if self._held_because else effects
+        return self._tell_all(self._hold.end()) + effects if self._hold.because else effects
+
+    def _tell_all(self, notices: list[Notice]) -> list[Effect]:
+        frames = [self._out.pack(notice) for notice in notices]
+        found = self._registry.live()
+        effects: list[Effect] = [Deliver(s.identity, frame) for frame in frames for s in found]
+        return effects + self._hold.notes()
 
     def _close(self, all_heard: bool) -> _Unstored:
         """Ends the turn: what it wants stored, and what to tell then."""
@@ -210,30 +221,6 @@ class Broker:
     def held(self) -> bool:
         """Whether the last turn could not be stored yet, so that nothing may be received."""
         return self._unstored is not None
-
-    def _hold(self, why: str) -> list[Effect]:
-        """Says to everyone that they wait, and why: at first and now and then, lest they take
-        the broker for dead."""
-        effects: list[Effect] = []
-        if why != self._held_because:
-            self._held_because = why
-            self._remind_at = self._clock.attended
-            effects.append(Note("cannot_store", {"because": why}))
-        if self._clock.attended >= self._remind_at:
-            self._remind_at = self._clock.attended + REMIND
-            told = _fit_for_travel(why)
-            words = f"the broker cannot store messages ({told}); what is sent waits"
-            effects += self._tell_all(Notice(Code.CANNOT_STORE.value, words))
-        return effects
-
-    def _resume(self) -> list[Effect]:
-        self._held_because = ""
-        words = "the broker can store messages again"
-        return [Note("storing_again", {}), *self._tell_all(Notice(Code.STORING.value, words))]
-
-    def _tell_all(self, notice: Notice) -> list[Effect]:
-        frame = self._out.pack(notice)
-        return [Deliver(session.identity, frame) for session in self._registry.live()]
 
     def tidy(self) -> None:
         """Does one small step of what retention asks for.  Raises JournalError."""
@@ -288,6 +275,11 @@ class Broker:
         self._said.forget_routes()
         return self._door.release(name)
 
+    def dismiss(self, identity: bytes, words: str) -> None:
+        """Ends what goes on over a connection, whose key is admitted no more."""
+        self._said.forget_routes()
+        self._door.dismiss(identity, words)
+
     @property
     def pause(self) -> float:
         """Seconds that may pass until the next turn, if nothing comes in."""
@@ -313,6 +305,15 @@ class Broker:
             return
         self._door.bye(identity)
         self._said.forget_routes()
+
+    def _enrol(self, identity: bytes, message: Enrol, origin: Origin) -> None:
+        """Admits a key in place of an invitation.  It is kept before this answers."""
+        try:
+            name = self._members.enrol(origin, message.key, self._clock.time)
+        except NotAdmitted as why:
+            return self._out.reply(identity, Refused(Code.NOT_ALLOWED.value, str(why)))
+        self._out.note("enrolled", user=name, address=origin.address, key=key_text(message.key))
+        return self._out.reply(identity, Enrolled(name))
 
     # --- commands -------------------------------------------------------------------------
 
@@ -440,11 +441,6 @@ class Broker:
                     self._out.push(session.identity, piece)
 
 
-def _fit_for_travel(why: str) -> str:
-    """*why*, which may hold a path of any length and of any bytes, as clients take it."""
-    return why.encode(errors="backslashreplace")[: MAX_WORDS // 2].decode(errors="ignore")
-
-
 RULES: dict[type, Rule] = {
     Hello: Rule(Needs.NOTHING, Broker._hello),
     Send: Rule(Needs.USER, Broker._say),
@@ -453,4 +449,5 @@ RULES: dict[type, Rule] = {
     Fetch: Rule(Needs.SESSION, Broker._fetch),
     Ping: Rule(Needs.SESSION, Broker._ping),
     Bye: Rule(Needs.NOTHING, Broker._bye),
+    Enrol: Rule(Needs.NOTHING, Broker._enrol),
 }

@@ -202,7 +202,8 @@ class Door:
                 hello.attempt,
                 session.born,
                 session.cseq,
-                user.credential if user else b"",
+                # Whom a key lets in needs none, and may be another than who proved it.
+                b"" if user is None or session.key else user.credential,
                 settings.pub_port,
                 round(settings.heartbeat * 1000),
                 round(settings.lease * 1000),
@@ -223,6 +224,14 @@ class Door:
         """Ends a LIVE session."""
         del self.bound[session.identity]
         self._registry.leave(session, self._clock.time)
+
+    def dismiss(self, identity: bytes, words: str) -> None:
+        """The broker lets the connection speak no more."""
+        self.waiting.pop(identity, None)
+        session = self.bound.get(identity)
+        if session is not None:
+            self.end(session)
+        self._out.reply(identity, Farewell(Code.NOT_ALLOWED.value, words))
 
     def lost(self, identity: bytes) -> None:
         """The connection is known to be gone."""

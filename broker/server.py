@@ -10,17 +10,15 @@ import gc
 import logging
 import math
 import os
-import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import zmq
 
+from ..command.local import Local
 from ..wire.errors import BadName, Code
 from ..wire.names import canonical_name
 from . import opening
@@ -30,9 +28,19 @@ from .control import Desk
 from .core import Broker
 from .descriptors import Descriptors
 from .effects import Deliver, Effect, Note, Publish
+from .gate import HEAR, MARK, TALK, Gate
 from .journal import Journal
 from .origin import Origin
-from .sockets import bind_pub, bind_router, endpoint, port_of, seed_routing_ids
+from .secure import Secure
+from .sockets import (
+    bind_pub,
+    bind_router,
+    bound_to,
+    endpoint,
+    free_port,
+    port_of,
+    seed_routing_ids,
+)
 from .user import Settings
 
 log = logging.getLogger("chatbroker")
@@ -67,9 +75,6 @@ STALL = 1.0
 BEHIND = 2000
 """Milliseconds by which the wall clock may be behind the stamps of messages without a word."""
 
-STOP_WITHIN = 1.6
-"""Seconds after which a stop that peers hold up is cut short."""
-
 LAST_TURNS = 0.3
 """Seconds for which a broker that stops goes on taking what clients have under way."""
 
@@ -93,30 +98,12 @@ class Server:
         open_journal: Callable[[Config, int], Journal] = opening.open_journal,
     ) -> None:
         seed_routing_ids()
+        self._config = config
         self._descriptors = Descriptors()
         self._context = zmq.Context()
         try:
-            self._router = bind_router(self._context, config.host, config.port, None)
-            self.port = port_of(self._router)
-            pub_port = config.pub_port_for(self.port)
-            self._pub = bind_pub(self._context, config.host, pub_port, None)
-            self._journal = open_journal(config, self.port)
+            self._open(config, open_journal)
         except BaseException:
-            self._context.destroy(linger=0)
-            raise
-        self.address = endpoint(config.host, self.port)
-        self.pub_address = endpoint(config.host, port_of(self._pub))
-        settings = Settings(
-            pub_port=port_of(self._pub),
-            heartbeat=config.heartbeat,
-            lease=config.lease,
-            grace=config.grace,
-            claim_ttl=config.claim_ttl,
-        )
-        try:
-            self._core = Broker(settings, self._journal, os.urandom)
-        except BaseException:
-            self._journal.close()
             self._context.destroy(linger=0)
             raise
         self._poller = zmq.Poller()
@@ -129,12 +116,49 @@ class Server:
         self._discarding = False
         """Whether the next part belongs to a message that was refused."""
         self._connections = Connections()
+        self._to_cut: deque[tuple[float, Connection]] = deque()
+        """Connections that are to be cut off, and when."""
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
         come, frame by frame, and nobody would hear an answer."""
         self._heard = 0
         """Frames since every connection that had something to say was last heard."""
         self._clock_is_behind = False
+
+    def _open(self, config: Config, open_journal: Callable[[Config, int], Journal]) -> None:
+        secure = gate = None
+        if config.secure:
+            # Its keys lie in the folder of the port, and must be there before it is bound.
+            port = config.port or free_port(config.host)
+            config = config._replace(port=port)
+            secure = Secure(opening.folder_for(config, port))
+            gate = Gate(self._context, secure.keys, secure.origin)
+        self._secure, self._gate = secure, gate
+        talk = None if gate is None else gate.secure(TALK)
+        hear = None if gate is None else gate.secure(HEAR)
+        self._router = bind_router(self._context, config.host, config.port, talk)
+        self.port = port_of(self._router)
+        pub_port = config.pub_port_for(self.port)
+        self._pub = bind_pub(self._context, config.host, pub_port, hear)
+        self._journal = open_journal(config, self.port)
+        self.address = endpoint(config.host, self.port)
+        self.pub_address = endpoint(config.host, port_of(self._pub))
+        settings = Settings(
+            pub_port=port_of(self._pub),
+            heartbeat=config.heartbeat,
+            lease=config.lease,
+            grace=config.grace,
+            claim_ttl=config.claim_ttl,
+        )
+        try:
+            members = None
+            if secure is not None and gate is not None:
+                members = secure.take_up()
+                gate.prove(bound_to(self._router), bound_to(self._pub), secure.owner)
+            self._core = Broker(settings, self._journal, os.urandom, members)
+        except BaseException:
+            self._journal.close()
+            raise
 
     def _open_desk(self, config: Config) -> Desk | None:
         """Where an operator may ask; None where there is no folder to meet in."""
@@ -153,6 +177,8 @@ class Server:
         # It accepts connections and frees what is gone only when its owner calls in.
         poller.register(self._pub, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)
+        if self._gate is not None:
+            poller.register(self._gate.socket, zmq.POLLIN)
         gc.collect()
         gc.freeze()
         core = self._core
@@ -175,6 +201,9 @@ class Server:
         """One turn; True if nothing is left to be drained that may be."""
         core = self._core
         self._begin()
+        if self._gate is not None:
+            self._gate.hear()
+        self._cut_off()
         self._hear_subscribers()
         drained = core.held or self._drain()
         if self._desk is not None:
@@ -186,6 +215,10 @@ class Server:
 
     def _carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
         """Does what an operator asks for; the answer, which is told when it is stored."""
+        if self._secure is not None:
+            answer = self._secure.carry_out(request, self._dismiss)
+            if answer is not None:
+                return answer | {"host": self._config.host, "port": self.port}
         name = request.get("name")
         if request.get("do") != "release" or not isinstance(name, str):
             return {"ok": False, "words": "this broker cannot do that"}
@@ -194,6 +227,16 @@ class Server:
         except BadName as error:
             return {"ok": False, "words": str(error)}
         return {"ok": True} if known else {"ok": False, "words": f"nobody has the name {name!r}"}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return bool(self._stopping)
+
+    @property
+    def wake_fd(self) -> int:
+        """Whatever is written here has `run` look again."""
+        return self._wake_writer.fileno()
 
     def stop(self, why: str = "asked") -> None:
         """Makes `run` return soon.  May be called from any thread and from signal handlers."""
@@ -233,7 +276,7 @@ class Server:
     def _drain(self) -> bool:
         """Hands waiting frames to the core; True if none is left."""
         receive, core = self._router.recv, self._core
-        callers = self._connections.callers
+        callers, secure = self._connections.callers, self._gate is not None
         size = 0
         until = time.monotonic() + MOST_SECONDS
         for _ in range(MOST_FRAMES):
@@ -259,8 +302,10 @@ class Server:
             if identity in self._gone:
                 continue
             caller = callers.get(identity)
+            if caller is None or (secure and part.get(MARK) != caller.mark):
+                caller = self._meet_caller(identity, part)
             if caller is None:
-                caller = callers[identity] = _meet(part)
+                continue
             if part.more:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
             elif _is_own(identity):
@@ -268,6 +313,44 @@ class Server:
             else:
                 core.receive(identity, frame, caller.origin)
         return False
+
+    def _meet_caller(self, identity: bytes, part: zmq.Frame) -> Connection | None:
+        """The connection by which *part* came, which is new; None, if it may say nothing."""
+        callers = self._connections.callers
+        if identity in callers:
+            # A peer may plant an id, and a key of its own speaks for nobody else.
+            self._core.lost(identity)
+            del callers[identity]
+        caller = self._meet(part)
+        if caller is not None:
+            callers[identity] = caller
+        return caller
+
+    def _meet(self, part: zmq.Frame) -> Connection | None:
+        """The connection that *part* came by; None, if its key is admitted no more."""
+        address, mark = str(part.get("Peer-Address")), ""
+        origin: Origin | None = Origin(address)
+        if self._gate is not None:
+            mark = str(part.get(MARK))
+            origin = self._gate.origin(mark, address)
+        return None if origin is None else Connection(int(part.get(zmq.SRCFD)), origin, mark)
+
+    def _dismiss(self, keys: list[bytes]) -> None:
+        """Ends what goes on over all connections that one of *keys* admitted."""
+        words = "the key is admitted no more, by the broker's operator"
+        for identity, caller in self._connections.callers_of(keys).items():
+            self._core.dismiss(identity, words)
+            # What it says from now on is not heard; the goodbye has a moment to leave.
+            del self._connections.callers[identity]
+            self._to_cut.append((time.monotonic() + READ_GOODBYE, caller))
+        for fd, subscriber in self._connections.subscribers_of(keys).items():
+            del self._connections.subscribers[fd]
+            subscriber.cut()
+
+    def _cut_off(self) -> None:
+        """Cuts off those whose time has come."""
+        while self._to_cut and self._to_cut[0][0] <= time.monotonic():
+            self._to_cut.popleft()[1].cut()
 
     def _hear_subscribers(self) -> None:
         """Takes what came from SUBs: subscriptions, which ZeroMQ has carried out already."""
@@ -283,7 +366,12 @@ class Server:
             if lone and said[:1] == UNSUBSCRIBED:
                 # Also what ZeroMQ says itself of a connection that is gone.
                 continue
-            met = _meet(part)
+            met = self._meet(part)
+            if met is None:
+                # Of a key that was taken back while this was on its way: to be cut off all the
+                # same, as ZeroMQ has subscribed it.
+                Connection(int(part.get(zmq.SRCFD)), Origin(), "").cut()
+                continue
             known = subscribers.get(met.fd)
             if known is None or known.inode != met.inode:
                 known = subscribers[met.fd] = met
@@ -324,6 +412,11 @@ class Server:
         if len(self._gone) > MOST_GONE:
             del self._gone[next(iter(self._gone))]
 
+    def local(self) -> Local | None:
+        """How this user's own commands find in; None for a plain broker, which needs nothing."""
+        secure = self._secure
+        return None if secure is None else secure.local(self._config.host, os.getpid())
+
     # --- stopping -------------------------------------------------------------------------
 
     def _stop(self) -> None:
@@ -358,47 +451,11 @@ class Server:
         self._journal.close()
         self._router.close()
         self._pub.close()
+        if self._gate is not None:
+            self._gate.close()
         self._wake_reader.close()
         self._wake_writer.close()
         self._context.term()
-
-    @contextmanager
-    def signals(self, cut_short: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Turns SIGTERM and SIGINT into `stop`.  Main thread only.
-
-        *cut_short* is called when peers hold up the stop and the process is ended for it."""
-
-        # What is stored is stored; a peer that does not read may hold up the rest.
-        def end() -> None:
-            cut_short()
-            os._exit(0)
-
-        watchdog = threading.Timer(STOP_WITHIN, end)
-        watchdog.daemon = True
-
-        def handle(number: int, frame: FrameType | None) -> None:
-            first = not self._stopping
-            self.stop(signal.Signals(number).name)
-            if first:
-                watchdog.start()
-
-        # A handler alone does not end poll(): Python resumes the wait after it.
-        previous = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
-        handlers = {
-            number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        try:
-            yield
-        finally:
-            watchdog.cancel()
-            signal.set_wakeup_fd(previous)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-
-
-def _meet(part: zmq.Frame) -> Connection:
-    """The connection that *part* came by."""
-    return Connection(int(part.get(zmq.SRCFD)), Origin(str(part.get("Peer-Address"))), "")
 
 
 def _is_own(identity: bytes) -> bool:

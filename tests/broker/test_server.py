@@ -15,9 +15,11 @@ import zmq
 from chatbroker.broker import core as core_module
 from chatbroker.broker import outgoing
 from chatbroker.broker import server as server_module
+from chatbroker.broker import signals as signals_module
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import MOST_FRAMES, MOST_SUBSCRIPTIONS, Server
+from chatbroker.broker.signals import signals
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
 from chatbroker.wire.messages import (
@@ -688,7 +690,7 @@ def test_nothing_is_left_open_afterwards(servers):
 @pytest.fixture
 def patient(monkeypatch):
     """The watchdog would end this process; it shall have no reason to, nor the time."""
-    monkeypatch.setattr(server_module, "STOP_WITHIN", 3600.0)
+    monkeypatch.setattr(signals_module, "STOP_WITHIN", 3600.0)
     yield
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
@@ -701,7 +703,7 @@ def test_a_signal_wakes_it_and_stops_it(servers, caplog, number):
     caplog.set_level(logging.INFO, "chatbroker")
     server = servers()
     before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
-    with server.signals():
+    with signals(server):
         kill = threading.Timer(0.05, os.kill, (os.getpid(), number))
         kill.start()
         server.run()
@@ -714,7 +716,7 @@ def test_a_signal_wakes_it_and_stops_it(servers, caplog, number):
 def test_the_watchdog_does_not_outlive_what_it_watches(servers):
     """A program that goes on after its broker would be ended in the middle of its work."""
     server = servers()
-    with server.signals():
+    with signals(server):
         signal.raise_signal(signal.SIGTERM)
         server.run()
     left = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
@@ -741,7 +743,7 @@ def test_a_signal_of_somebody_else_does_not_make_it_spin(servers):
     stop = threading.Timer(1.2, server.stop)
     stop.start()
     try:
-        with server.signals():
+        with signals(server):
             server.run()
     finally:
         signal.signal(signal.SIGUSR1, before)
