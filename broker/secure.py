@@ -69,7 +69,8 @@ class Secure:
         """Does what an operator asks for, and gives the answer; None if it is nothing here.
 
         *dismiss* is told of keys that are admitted no more."""
-        action = _ACTIONS.get(request.get("do"))
+        do = request.get("do")
+        action = _ACTIONS.get(do) if isinstance(do, str) else None
         if action is None:
             return None
         try:
@@ -103,11 +104,15 @@ class Secure:
         return {"revoked": len(keys)}
 
 
-_ACTIONS: dict[Any, Callable[[Secure, dict[str, Any], Any], dict[str, Any]]] = {
+_ACTIONS: dict[str, Callable[[Secure, dict[str, Any], Any], dict[str, Any]]] = {
     "invite": Secure._invite,
     "admit": Secure._admit,
     "revoke": Secure._revoke,
 }
+
+
+ASKED = frozenset(_ACTIONS)
+"""What only a secure broker can do."""
 
 
 def _name(request: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ from .effects import Deliver, Effect, Note, Publish
 from .gate import HEAR, MARK, TALK, Gate
 from .journal import Journal
 from .origin import Origin
-from .secure import Secure
+from .secure import ASKED, Secure
 from .sockets import (
     bind_pub,
     bind_router,
@@ -219,8 +219,10 @@ class Server:
             answer = self._secure.carry_out(request, self._dismiss)
             if answer is not None:
                 return answer | {"host": self._config.host, "port": self.port}
-        name = request.get("name")
-        if request.get("do") != "release" or not isinstance(name, str):
+        do, name = request.get("do"), request.get("name")
+        if isinstance(do, str) and do in ASKED:
+            return {"ok": False, "words": "it is not a secure one; start it with --secure"}
+        if do != "release" or not isinstance(name, str):
             return {"ok": False, "words": "this broker cannot do that"}
         try:
             known = self._core.release(canonical_name(name))
