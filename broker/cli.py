@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +20,9 @@ from .cli_data import backup, check, names
 from .config import Config, StartError
 from .database import SYNC
 from .journal import JournalError
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 FOREVER = 1000 * 365 * 86400.0
 """Seconds."""
@@ -132,6 +135,19 @@ def chatbroker() -> None:
     help="A name whose user is away for longer is free again; or 'forever'.",
 )
 @click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    envvar="CHATBROKER_METRICS_PORT",
+    help="Serve /metrics and /healthz over HTTP; 0 takes any free port.  [default: not at all]",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    envvar="CHATBROKER_METRICS_HOST",
+    help="Address to serve them on.",
+)
+@click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="CHATBROKER_READY_FILE",
@@ -157,6 +173,8 @@ def run(
     keep: float | None,
     keep_bytes: int | None,
     claim_ttl: float | None,
+    metrics_port: int | None,
+    metrics_host: str,
     ready_file: Path | None,
     verbose: bool,
     heartbeat: float,
@@ -175,8 +193,13 @@ def run(
         format="%(asctime)s %(levelname)s %(message)s",
     )
     # Here, so that --help does not wait for ZeroMQ to load.
+    from .notify import Notifier
+    from .opening import open_journal
     from .server import Server
 
+    metrics = None
+    if metrics_port is not None:
+        metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
     config = Config(
         host.strip("[]"),
         port,
@@ -191,15 +214,27 @@ def run(
         keep,
         keep_bytes,
     )
-    server = Server(config)
+    server = Server(
+        config, open_journal if metrics is None else metrics.open_journal, Notifier(os.environ)
+    )
 
     def forget_ready() -> None:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
 
-    with closing(server), server.signals(forget_ready):
+    with closing(server), server.signals(forget_ready), ExitStack() as stack:
+        ready: dict[str, str | int] = {
+            "broker": server.address,
+            "pub": server.pub_address,
+            "pid": os.getpid(),
+        }
+        if metrics is not None:
+            stack.callback(metrics.close)
+            metrics.serve(server, config)
+            ready["metrics"] = metrics.address
+            click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         if ready_file is not None:
-            _write_ready_file(ready_file, server.address, server.pub_address)
+            _write_ready_file(ready_file, ready)
         click.echo(f"chatbroker ready at {server.address}")
         try:
             server.run()
@@ -212,9 +247,21 @@ for _command in (check, backup, names):
     chatbroker.add_command(_command)
 
 
-def _write_ready_file(path: Path, broker: str, pub: str) -> None:
+def _load_metrics() -> type[Metrics]:
+    try:
+        from .metrics import Metrics
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        raise StartError(
+            "cannot serve metrics: prometheus-client is not installed; "
+            "install it with: pip install 'chatbroker[metrics]'"
+        ) from None
+    return Metrics
+
+
+def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
     """Writes it whole or not at all: whoever waits for it may read at any moment."""
-    ready = {"broker": broker, "pub": pub, "pid": os.getpid()}
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(json.dumps(ready) + "\n")

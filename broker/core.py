@@ -43,6 +43,7 @@ from ..wire.messages import (
 )
 from ..wire.names import canonical_name
 from .clock import TurnClock
+from .counts import Census, Counts
 from .door import Door
 from .effects import Deliver, Effect, Note
 from .journal import CannotStore, Commit, Journal
@@ -90,6 +91,8 @@ class _Unstored(NamedTuple):
     commit: Commit
     effects: list[Effect]
     """What is to be told when it has."""
+    messages: int
+    """How many were said in it."""
 
 
 class Broker:
@@ -103,10 +106,12 @@ class Broker:
         self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
         self._registry = Registry(settings, fresh, kept)
         self._readers = Readers(self._echo, journal, self._registry)
-        self._out = Outgoing()
+        self.counts = Counts()
+        self._out = Outgoing(self.counts)
         self._clock = TurnClock(kept.time)
         self._unstored: _Unstored | None = None
-        self._held_because = ""
+        self.held_because = ""
+        """Why nothing could be stored at the last attempt; empty if it could."""
         self._remind_at = 0.0
         self._untidy = False
         self._door = Door(
@@ -132,7 +137,7 @@ class Broker:
         try:
             messages = self._decoder.decode(frame)
         except VersionMismatch as mismatch:
-            return self._out.reply(identity, Refused(mismatch.code.value, str(mismatch)))
+            return self._out.refuse(identity, Refused(mismatch.code.value, str(mismatch)))
         except WireError as bad:
             return self._out.reject(identity, bad.code, str(bad))
         session = self._door.bound.get(identity)
@@ -177,19 +182,22 @@ class Broker:
         """
         if self._unstored is None:
             self._unstored = self._close(all_heard)
-        commit, effects = self._unstored
+        commit, effects, messages = self._unstored
         if any(commit):
             try:
                 self._journal.commit(commit)
             except CannotStore as error:
                 return self._hold(str(error))
         self._unstored = None
-        return self._resume() + effects if self._held_because else effects
+        if messages:
+            self.counts.batches.add(messages)
+        return self._resume() + effects if self.held_because else effects
 
     def _close(self, all_heard: bool) -> _Unstored:
         """Ends the turn: what it wants stored, and what to tell then."""
         self._door.expire(all_heard)
         self._door.admit_waiting()
+        messages = self._said.messages
         said = self._said.take(self._clock.time)
         for user, before, head in self._said.own:
             # What one said oneself is no news; else a script that sends and then waits for an
@@ -199,7 +207,7 @@ class Broker:
         rows = [row for _, _, rows in said for row in rows]
         commit = self._registry.take_commit(rows, self._journal.durable)
         self._tell(said)
-        return _Unstored(commit, self._out.take())
+        return _Unstored(commit, self._out.take(), messages)
 
     @property
     def held(self) -> bool:
@@ -210,8 +218,8 @@ class Broker:
         """Says to everyone that they wait, and why: at first and now and then, lest they take
         the broker for dead."""
         effects: list[Effect] = []
-        if why != self._held_because:
-            self._held_because = why
+        if why != self.held_because:
+            self.held_because = why
             self._remind_at = self._clock.attended
             effects.append(Note("cannot_store", {"because": why}))
         if self._clock.attended >= self._remind_at:
@@ -222,7 +230,7 @@ class Broker:
         return effects
 
     def _resume(self) -> list[Effect]:
-        self._held_because = ""
+        self.held_because = ""
         words = "the broker can store messages again"
         return [Note("storing_again", {}), *self._tell_all(Notice(Code.STORING.value, words))]
 
@@ -271,6 +279,10 @@ class Broker:
         for session in self._registry.live():
             self._out.reply(session.identity, goodbye)
         return effects + self._out.take()
+
+    def census(self) -> Census:
+        """How many there are of what the broker knows.  May be called from any thread."""
+        return self._registry.census(len(self._door.bound))
 
     @property
     def clock_behind(self) -> int:
@@ -331,7 +343,7 @@ class Broker:
         if route is None:
             route = self._find_route(session.user, to)  # type: ignore[arg-type]
             if route is None:
-                session.refuse(first, session.cseq, Code.NO_SUCH_USER)
+                self._refuse(session, first, session.cseq, Code.NO_SUCH_USER)
                 return
         self._said.events += len(texts)
         head = route.head
@@ -354,9 +366,14 @@ class Broker:
     ) -> None:
         for number, text in enumerate(texts, first):
             if text is None:
-                session.refuse(number, number, Code.TOO_LONG)
+                self._refuse(session, number, number, Code.TOO_LONG)
+                self._said.too_long += 1
             elif away:
                 session.note_away(number, number)
+
+    def _refuse(self, session: Session, first: int, last: int, code: Code) -> None:
+        session.refuse(first, last, code)
+        self.counts.refuse(code, last - first + 1)
 
     def _unheard(
         self, session: Session, cseq: int, texts: tuple[str | None, ...]

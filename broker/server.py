@@ -31,9 +31,11 @@ from . import opening
 from .config import Config, StartError
 from .control import Desk
 from .core import Broker
+from .counts import Vitals
 from .descriptors import Descriptors
 from .effects import Deliver, Effect, Note, Publish
 from .journal import Journal
+from .notify import Notifier
 from .user import Settings
 
 log = logging.getLogger("chatbroker")
@@ -117,6 +119,7 @@ class Server:
         self,
         config: Config,
         open_journal: Callable[[Config, int], Journal] = opening.open_journal,
+        notifier: Notifier | None = None,
     ) -> None:
         _seed_routing_ids()
         self._descriptors = Descriptors()
@@ -146,13 +149,16 @@ class Server:
             self._journal.close()
             self._context.destroy(linger=0)
             raise
+        self.counts = self._core.counts
+        self._notifier = notifier or Notifier({})
         self._poller = zmq.Poller()
         self._desk = self._open_desk(config)
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._stopping = ""
-        self._skipped = 0
+        self._turned = time.monotonic()
+        """When the last turn began."""
         self._discarding = False
         """Whether the next part belongs to a message that was refused."""
         self._gone: dict[bytes, None] = {}
@@ -204,10 +210,13 @@ class Server:
         poller.register(self._wake_reader, zmq.POLLIN)
         gc.collect()
         gc.freeze()
-        core = self._core
+        core, notifier = self._core, self._notifier
         drained, held = True, False
+        serving = f"serving at {self.address}"
+        notifier.ready(serving)
         while not self._stopping:
-            ready = poller.poll(max(0, math.ceil(core.pause * 1000)) if drained else 0)
+            pause = min(core.pause, notifier.interval)
+            ready = poller.poll(max(0, math.ceil(pause * 1000)) if drained else 0)
             if any(sock == self._wake_reader.fileno() for sock, _ in ready):
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
             drained = self._turn()
@@ -215,8 +224,10 @@ class Server:
                 # While nothing can be stored nothing is taken, and TCP holds the senders back.
                 held = core.held
                 poller.modify(self._router, 0 if held else zmq.POLLIN)
+                notifier.status(f"cannot store: {core.held_because}" if held else serving)
             core.tidy()
             core.accept_sessions(self._descriptors.enough())
+            notifier.alive(self._turned)
         self._stop()
 
     def _turn(self) -> bool:
@@ -252,7 +263,7 @@ class Server:
             return
 
     def _begin(self) -> None:
-        now = time.monotonic()
+        self._turned = now = time.monotonic()
         stalled = self._core.begin(now, time.time_ns() // 1_000_000)
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO
@@ -315,6 +326,8 @@ class Server:
     def _perform(self, effects: list[Effect]) -> None:
         deliver, publish = self._router.send, self._pub.send
         first, last = FIRST, LAST
+        # What is frequent is not counted one by one.
+        published = others = 0
         for effect in effects:
             if type(effect) is Deliver:
                 try:
@@ -322,18 +335,24 @@ class Server:
                     deliver(effect.frame, last)
                 except zmq.Again:
                     # Full: skip.  The log has the events, and a PING brings the rest again.
-                    self._skipped += 1
+                    self.counts.skipped += 1
+                    others += 1
                 except zmq.ZMQError as error:
                     if error.errno != zmq.EHOSTUNREACH:
                         raise
                     self._lost(effect.identity)
+                    others += 1
             elif type(effect) is Publish:
                 publish(effect.topic, first)
                 publish(effect.frame, last)
+                published += 1
             elif type(effect) is Note:
                 log.info(
                     "%s %s", effect.what, " ".join(f"{k}={v}" for k, v in effect.fields.items())
                 )
+                others += 1
+        self.counts.published += published
+        self.counts.delivered += len(effects) - published - others
 
     def _lost(self, identity: bytes) -> None:
         self._core.lost(identity)
@@ -350,7 +369,8 @@ class Server:
         It does not unbind first: libzmq ends the connections of a listener with it, before
         the goodbye could leave.
         """
-        log.info("stopping reason=%s skipped=%d", self._stopping, self._skipped)
+        self._notifier.stopping()
+        log.info("stopping reason=%s skipped=%d", self._stopping, self.counts.skipped)
         until = time.monotonic() + LAST_TURNS
         more = True
         while more and time.monotonic() < until:
@@ -373,12 +393,20 @@ class Server:
             return
         if self._desk is not None:
             self._desk.close()
+        self._notifier.close()
         self._journal.close()
         self._router.close()
         self._pub.close()
         self._wake_reader.close()
         self._wake_writer.close()
         self._context.term()
+
+    def vitals(self) -> Vitals:
+        """How the broker is.  May be called from any thread, and when it is stuck."""
+        core, descriptors = self._core, self._descriptors
+        return Vitals(
+            self._turned, core.held_because, core.census(), descriptors.used, descriptors.limit
+        )
 
     @contextmanager
     def signals(self, cut_short: Callable[[], None] = lambda: None) -> Iterator[None]:

@@ -64,6 +64,7 @@ MEETS_THE_SYSTEM = {
     "broker": {
         *("server", "descriptors", "cli", "cli_data", "control"),
         *("database", "folder", "sqlite_journal", "backup"),
+        *("metrics", "notify"),
     },
     "client": {
         *("link", "client", "interrupts", "identity"),
@@ -83,6 +84,7 @@ def test_what_only_one_module_needs_is_imported_only_there(path):
     found = imported(path)
     assert "prompt_toolkit" not in found or path.name == "prompt.py"
     assert "pytest" not in found or path.name == "plugin.py"
+    assert "prometheus_client" not in found or path.name == "metrics.py"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
