@@ -221,7 +221,7 @@ class Broker:
         if why != self.held_because:
             self.held_because = why
             self._remind_at = self._clock.attended
-            effects.append(Note("cannot_store", {"because": why}))
+            effects.append(Note("cannot_store", {"because": why}, True))
         if self._clock.attended >= self._remind_at:
             self._remind_at = self._clock.attended + REMIND
             told = _fit_for_travel(why)
@@ -232,7 +232,7 @@ class Broker:
     def _resume(self) -> list[Effect]:
         self.held_because = ""
         words = "the broker can store messages again"
-        return [Note("storing_again", {}), *self._tell_all(Notice(Code.STORING.value, words))]
+        return [Note("storing_again", {}, True), *self._tell_all(Notice(Code.STORING.value, words))]
 
     def _tell_all(self, notice: Notice) -> list[Effect]:
         frame = self._out.pack(notice)

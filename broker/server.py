@@ -347,9 +347,9 @@ class Server:
                 publish(effect.frame, last)
                 published += 1
             elif type(effect) is Note:
-                log.info(
-                    "%s %s", effect.what, " ".join(f"{k}={v}" for k, v in effect.fields.items())
-                )
+                level = logging.WARNING if effect.grave else logging.INFO
+                fields = " ".join(f"{k}={v}" for k, v in effect.fields.items())
+                log.log(level, "%s %s", effect.what, fields)
                 others += 1
         self.counts.published += published
         self.counts.delivered += len(effects) - published - others

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -62,7 +63,8 @@ def supervisor(tmp_path):
 class Disk:
     """The disk of a running broker, which does as the test says."""
 
-    def __init__(self, ready: Path, orders: Path) -> None:
+    def __init__(self, broker: Any, ready: Path, orders: Path) -> None:
+        self.broker = broker
         where = json.loads(ready.read_text())
         self.address: str = where["broker"]
         self.metrics: str = where["metrics"]
@@ -86,7 +88,7 @@ class Disk:
 @pytest.fixture
 def disk(shell, supervisor, tmp_path, eventually) -> Disk:
     orders, ready = tmp_path / "disk", tmp_path / "ready"
-    shell.start(
+    program = shell.start(
         *(sys.executable, "-m", "torture.slow_broker", "run", "--port", "0", "--metrics-port", "0"),
         *("--data-dir", str(tmp_path / "data"), "--ready-file", str(ready)),
         env={
@@ -97,7 +99,7 @@ def disk(shell, supervisor, tmp_path, eventually) -> Disk:
         },
     )
     eventually(ready.exists, "the broker did not start")
-    return Disk(ready, orders)
+    return Disk(program, ready, orders)
 
 
 @pytest.fixture
@@ -154,8 +156,10 @@ def test_a_broker_that_cannot_store_is_not_well(disk, eventually):
             assert held["chatbroker_held"] == 1
             assert held["chatbroker_commit_failures_total"] > 0
             assert held["chatbroker_messages_total"] == 1
+            disk.broker.says("WARNING cannot_store because=this disk is full by order")
             disk.fills(False)
         assert health(disk.metrics) == (200, "ok\n")
+        disk.broker.says("WARNING storing_again")
         well = numbers(disk.metrics)
         assert well["chatbroker_held"] == 0
         assert well["chatbroker_messages_total"] == 2
