@@ -92,7 +92,7 @@ class _Unstored(NamedTuple):
     effects: list[Effect]
     """What is to be told when it has."""
     messages: int
-    """How many were said in it."""
+    """How many messages it stores, each once."""
 
 
 class Broker:
