@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import sys
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,6 +24,9 @@ from .quantity import DURATION, SIZE
 from .signals import signals
 
 log = logging.getLogger("chatbroker")
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 FOREVER = 1000 * 365 * 86400.0
 """Seconds."""
@@ -121,6 +124,19 @@ def chatbroker() -> None:
     help="A name whose user is away for longer is free again; or 'forever'.",
 )
 @click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    envvar="CHATBROKER_METRICS_PORT",
+    help="Serve /metrics and /healthz over HTTP; 0 takes any free port.  [default: not at all]",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    envvar="CHATBROKER_METRICS_HOST",
+    help="Address to serve them on.",
+)
+@click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="CHATBROKER_READY_FILE",
@@ -148,6 +164,8 @@ def run(
     keep: float | None,
     keep_bytes: int | None,
     claim_ttl: float | None,
+    metrics_port: int | None,
+    metrics_host: str,
     ready_file: Path | None,
     verbose: bool,
     heartbeat: float,
@@ -168,17 +186,21 @@ def run(
         format="%(asctime)s %(levelname)s %(message)s",
     )
     # Here, so that --help does not wait for ZeroMQ to load.
+    from .notify import Notifier
+    from .opening import open_journal
     from .server import Server
     from .sockets import loopback
 
     host = host.strip("[]")
-    if not secure and not loopback(host):
-        if not insecure:
-            raise click.UsageError(
-                f"--host {host} is reached from other machines, and everyone there could read "
-                "all and take any name: give --secure, or --insecure if that is meant"
-            )
-        log.warning("insecure host=%s: everyone there comes in, nothing is encrypted", host)
+    in_the_open = not secure and not loopback(host)
+    if in_the_open and not insecure:
+        raise click.UsageError(
+            f"--host {host} is reached from other machines, and everyone there could read "
+            "all and take any name: give --secure, or --insecure if that is meant"
+        )
+    metrics = None
+    if metrics_port is not None:
+        metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
     config = Config(
         host,
         port,
@@ -194,7 +216,12 @@ def run(
         secure,
         keep_bytes,
     )
-    server = Server(config)
+    server = Server(
+        config, open_journal if metrics is None else metrics.open_journal, Notifier(os.environ)
+    )
+
+    if in_the_open:
+        log.warning("insecure host=%s: everyone there comes in, nothing is encrypted", host)
 
     def forget_ready() -> None:
         if ready_file is not None:
@@ -202,11 +229,24 @@ def run(
         if secure:
             remove_local(server.port)
 
-    with closing(server), signals(server, forget_ready):
+    with closing(server), signals(server, forget_ready), ExitStack() as stack:
+        local = server.local()
+        ready: dict[str, str | int] = {
+            "broker": server.address,
+            "pub": server.pub_address,
+            "pid": os.getpid(),
+        }
+        if local is not None:
+            ready["server_key"] = local.server_key
+        if metrics is not None:
+            stack.callback(metrics.close)
+            metrics.serve(server, config)
+            ready["metrics"] = metrics.address
+            click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         try:
-            _let_own_user_in(server.port, server.local())
+            _let_own_user_in(server.port, local)
             if ready_file is not None:
-                _write_ready_file(ready_file, server.address, server.pub_address, server.local())
+                _write_ready_file(ready_file, ready)
             click.echo(f"chatbroker ready at {server.address}")
             server.run()
         finally:
@@ -229,11 +269,21 @@ def _let_own_user_in(port: int, local: Local | None) -> None:
         log.warning("own user: commands find no way in by themselves: %s", error)
 
 
-def _write_ready_file(path: Path, broker: str, pub: str, local: Local | None = None) -> None:
+def _load_metrics() -> type[Metrics]:
+    try:
+        from .metrics import Metrics
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        raise StartError(
+            "cannot serve metrics: prometheus-client is not installed; "
+            "install it with: pip install 'chatbroker[metrics]'"
+        ) from None
+    return Metrics
+
+
+def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
     """Writes it whole or not at all: whoever waits for it may read at any moment."""
-    ready: dict[str, Any] = {"broker": broker, "pub": pub, "pid": os.getpid()}
-    if local is not None:
-        ready["server_key"] = local.server_key
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(json.dumps(ready) + "\n")

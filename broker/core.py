@@ -45,6 +45,7 @@ from ..wire.messages import (
 )
 from ..wire.names import canonical_name
 from .clock import TurnClock
+from .counts import Census, Counts
 from .door import Door
 from .effects import Deliver, Effect
 from .hold import RETRY, Hold
@@ -91,6 +92,8 @@ class _Unstored(NamedTuple):
     commit: Commit
     effects: list[Effect]
     """What is to be told when it has."""
+    messages: int
+    """How many messages it stores, each once."""
 
 
 class Broker:
@@ -112,7 +115,8 @@ class Broker:
         self._members = members or nobody_in_particular()
         self._registry = Registry(settings, fresh, kept, self._members)
         self._readers = Readers(self._echo, journal, self._registry)
-        self._out = Outgoing()
+        self.counts = Counts()
+        self._out = Outgoing(self.counts)
         self._clock = TurnClock(kept.time)
         self._unstored: _Unstored | None = None
         self._hold = Hold(self._clock)
@@ -142,7 +146,7 @@ class Broker:
         try:
             messages = self._decoder.decode(frame)
         except VersionMismatch as mismatch:
-            return self._out.reply(identity, Refused(mismatch.code.value, str(mismatch)))
+            return self._out.refuse(identity, Refused(mismatch.code.value, str(mismatch)))
         except WireError as bad:
             return self._out.reject(identity, bad.code, str(bad))
         session = self._door.bound.get(identity)
@@ -187,13 +191,15 @@ class Broker:
         """
         if self._unstored is None:
             self._unstored = self._close(all_heard)
-        commit, effects = self._unstored
+        commit, effects, messages = self._unstored
         if any(commit):
             try:
                 self._journal.commit(commit)
             except CannotStore as error:
                 return self._tell_all(self._hold.begin(str(error)))
         self._unstored = None
+        if messages:
+            self.counts.batches.add(messages)
         return self._tell_all(self._hold.end()) + effects if self._hold.because else effects
 
     def _tell_all(self, notices: list[Notice]) -> list[Effect]:
@@ -206,6 +212,7 @@ class Broker:
         """Ends the turn: what it wants stored, and what to tell then."""
         self._door.expire(all_heard)
         self._door.admit_waiting()
+        messages = self._said.messages
         said = self._said.take(self._clock.time)
         for user, before, head in self._said.own:
             # What one said oneself is no news; else a script that sends and then waits for an
@@ -215,12 +222,17 @@ class Broker:
         rows = [row for _, _, rows in said for row in rows]
         commit = self._registry.take_commit(rows, self._journal.durable)
         self._tell(said)
-        return _Unstored(commit, self._out.take())
+        return _Unstored(commit, self._out.take(), messages)
 
     @property
     def held(self) -> bool:
         """Whether the last turn could not be stored yet, so that nothing may be received."""
         return self._unstored is not None
+
+    @property
+    def held_because(self) -> str:
+        """Why nothing could be stored at the last attempt; empty if it could."""
+        return self._hold.because
 
     def tidy(self) -> None:
         """Does one small step of what retention asks for.  Raises JournalError."""
@@ -263,6 +275,10 @@ class Broker:
         for session in self._registry.live():
             self._out.reply(session.identity, goodbye)
         return effects + self._out.take()
+
+    def census(self) -> Census:
+        """How many there are of what the broker knows.  May be called from any thread."""
+        return self._registry.census(len(self._door.bound))
 
     @property
     def clock_behind(self) -> int:
@@ -337,7 +353,7 @@ class Broker:
         if route is None:
             route = self._find_route(session.user, to)  # type: ignore[arg-type]
             if route is None:
-                session.refuse(first, session.cseq, Code.NO_SUCH_USER)
+                self._refuse(session, first, session.cseq, Code.NO_SUCH_USER)
                 return
         self._said.events += len(texts)
         head = route.head
@@ -360,9 +376,14 @@ class Broker:
     ) -> None:
         for number, text in enumerate(texts, first):
             if text is None:
-                session.refuse(number, number, Code.TOO_LONG)
+                self._refuse(session, number, number, Code.TOO_LONG)
+                self._said.too_long += 1
             elif away:
                 session.note_away(number, number)
+
+    def _refuse(self, session: Session, first: int, last: int, code: Code) -> None:
+        session.refuse(first, last, code)
+        self.counts.refuse(code, last - first + 1)
 
     def _unheard(
         self, session: Session, cseq: int, texts: tuple[str | None, ...]

@@ -85,7 +85,7 @@ class Door:
             self.end(bound)
         if not self.accepting and hello.session not in self._registry.sessions:
             words = "the broker has no descriptors left for another session"
-            self._out.reply(identity, Refused(Code.BROKER_FULL.value, words))
+            self._out.refuse(identity, Refused(Code.BROKER_FULL.value, words))
             return
         outcome = self._admit(hello, origin)
         if isinstance(outcome, Session):
@@ -98,7 +98,7 @@ class Door:
             self.waiting[identity] = _Waiting(hello, origin, self._clock.turn)
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
-            self._out.reply(identity, refused)
+            self._out.refuse(identity, refused)
 
     def _admit(self, hello: Hello, origin: Origin) -> Session | Refused | Contested:
         dead = self._registry.sessions.get(hello.replaces)
@@ -171,7 +171,7 @@ class Door:
             if isinstance(outcome, Session):
                 self._welcome(identity, hello, outcome)
             else:
-                self._out.reply(identity, outcome)
+                self._out.refuse(identity, outcome)
 
     def _welcome(self, identity: bytes, hello: Hello, session: Session) -> None:
         if session.identity != identity and self.bound.get(session.identity) is session:

@@ -31,7 +31,7 @@ class Hold:
         if why != self.because:
             self.because = why
             self._remind_at = self._clock.attended
-            self._notes.append(Note("cannot_store", {"because": why}))
+            self._notes.append(Note("cannot_store", {"because": why}, True))
         if self._clock.attended < self._remind_at:
             return []
         self._remind_at = self._clock.attended + REMIND
@@ -41,7 +41,7 @@ class Hold:
     def end(self) -> list[Notice]:
         """It can be stored again: what is to be said."""
         self.because = ""
-        self._notes.append(Note("storing_again", {}))
+        self._notes.append(Note("storing_again", {}, True))
         return [Notice(Code.STORING.value, "the broker can store messages again")]
 
     def notes(self) -> list[Note]:

@@ -21,6 +21,7 @@ from ..wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS
 from ..wire.messages import DIRECT_LOG, Hello, Refused
 from ..wire.messages import User as Listed
 from ..wire.names import canonical_name
+from .counts import Census
 from .journal import Commit, Kept
 from .log import Log, Row
 from .members import Members
@@ -384,6 +385,13 @@ class Registry:
 
     def live(self) -> Iterator[Session]:
         return (s for s in self.sessions.values() if s.state is State.LIVE)
+
+    def census(self, live: int) -> Census:
+        """How many there are; *live*: of the sessions.  May be called from any thread, as it
+        takes lengths only."""
+        lapsed = len(self._lapsed)
+        gone = max(len(self.sessions) - live - lapsed, 0)
+        return Census(live, gone, lapsed, len(self._names), len(self.users), self._claims)
 
     # --- what is to be stored -------------------------------------------------------------
 

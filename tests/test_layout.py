@@ -23,6 +23,7 @@ MAY_IMPORT = {
 }
 EDGES = {
     "broker/server.py",
+    "broker/intake.py",
     "broker/sockets.py",
     "broker/gate.py",
     "client/link.py",
@@ -68,9 +69,10 @@ IMPURE = {"socket", "time", "random", "secrets", "threading", "os", "logging", "
 # The edges: what meets the system.  All else of broker and client is pure.
 MEETS_THE_SYSTEM = {
     "broker": {
-        *("server", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
+        *("server", "intake", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup"),
+        *("metrics", "notify"),
     },
     "client": {
         *("link", "enrol", "client", "interrupts", "identity"),
@@ -90,6 +92,7 @@ def test_what_only_one_module_needs_is_imported_only_there(path):
     found = imported(path)
     assert "prompt_toolkit" not in found or path.name == "prompt.py"
     assert "pytest" not in found or path.name == "plugin.py"
+    assert "prometheus_client" not in found or path.name == "metrics.py"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
