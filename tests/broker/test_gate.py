@@ -28,25 +28,6 @@ def admit(key, address):
     }.get(key)
 
 
-class Tracked(zmq.Context):
-    """Keeps its sockets until the end of the test."""
-
-    def __init__(self):
-        super().__init__()
-        self.__dict__["made"] = []
-
-    def socket(self, *args, **options):
-        self.made.append(super().socket(*args, **options))
-        return self.made[-1]
-
-
-@pytest.fixture
-def context():
-    context = Tracked()
-    yield context
-    context.destroy(linger=0)
-
-
 class Gated:
     """A gate and the two sockets behind it, which a thread looks after."""
 
