@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address, ip_address
 from math import inf
 from typing import Any, NamedTuple
 
 from ..wire.bucket import UNLIMITED, Bucket, Rate
+from ..wire.codec import FROM_CLIENT, Decoder
 from ..wire.limits import MAX_TEXT
 from ..wire.messages import Echo, Send
 
@@ -116,6 +117,14 @@ class Places:
 def told(rate: Rate) -> tuple[int, int]:
     """*rate* as WELCOME tells it, with 0 for any."""
     return (0, 0) if rate == UNLIMITED else (int(rate.per_second), int(rate.burst))
+
+
+def decoding(most: int) -> Callable[[bytes], list[Any]]:
+    """What decodes frames of clients, to whom a broker allows texts of *most* bytes."""
+    decode = Decoder(FROM_CLIENT).decode
+    if most >= MAX_TEXT:
+        return decode
+    return lambda frame: shortened(decode(frame), most)
 
 
 def shortened(messages: Sequence[Any], most: int) -> list[Any]:

@@ -44,17 +44,22 @@ class Brake:
             spent.settle(self._clock.now)
         self.spenders.clear()
 
-    def tell(self) -> list[Session]:
-        """Says once a turn, to each that was held back, when to go on and from where."""
-        told = list(self._slowed)
-        for session in told:
+    def tell(self, gaps: dict[Session, None]) -> None:
+        """Says once a turn, to each that was held back, when to go on and from where; and to
+        each of *gaps*, which skipped a number, from where."""
+        for session in self._slowed:
+            gaps.pop(session, None)  # The same number is expected, and not yet.
             if session.state is State.LIVE and session.user is not None:
                 wait = milliseconds(session.user.spent.until - self._clock.now)
                 words = "more was said than this broker takes of one user at a time"
                 number = session.cseq + 1
                 self._out.reject(session.identity, Code.SLOW_DOWN, words, number, wait)
         self._slowed.clear()
-        return told
+        for session in gaps:
+            if session.state is State.LIVE:
+                number = session.cseq + 1
+                words = f"command {number} is expected next"
+                self._out.reject(session.identity, Code.OUT_OF_ORDER, words, number)
 
     def history(self, session: Session, ref: int) -> Bucket | None:
         """What is left of answers to FETCH, to the user or to the observers of one address; None

@@ -102,6 +102,7 @@ class Session:
         "follows",
         "id",
         "identity",
+        "key",
         "place",
         "state",
         "told",
@@ -119,6 +120,9 @@ class Session:
         """None for an observer."""
         self.identity = b""
         """The routing id of its connection while LIVE."""
+        self.key: bytes | None = b""
+        """The public key whose it is, empty in plain mode; None after a restart, until somebody
+        of the right name goes on with it."""
         self.state = State.LIVE
         self.place: Place | None = None
         """Where its connection comes from, or came from; None since the broker was started."""
@@ -254,6 +258,7 @@ class Session:
         """The session of *record*: GONE, as its connection went with the former process."""
         session = cls(record.id, user, record.born)
         session.state = State.GONE if record.holding else State.LAPSED
+        session.key = None
         session.cseq = session.told = record.cseq
         session.exclusive = record.exclusive
         if record.hears:

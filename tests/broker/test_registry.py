@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.journal import Kept
+from chatbroker.broker.members import nobody_in_particular
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.registry import Change, Contested, Registry
 from chatbroker.broker.session import Session, State
@@ -26,7 +27,9 @@ class Office:
         self.given: list[bytes] = []
         self._asked = 0
         settings = SETTINGS._replace(**chosen)
-        self.registry = Registry(settings, self._fresh, Kept(b"", 0, {}, (), ()))
+        self.registry = Registry(
+            settings, self._fresh, Kept(b"", 0, {}, (), ()), nobody_in_particular()
+        )
 
     def _fresh(self, length: int) -> bytes:
         self.given.append(len(self.given).to_bytes(length, "big"))
