@@ -142,12 +142,12 @@ class Intake:
 
     def _meet(self, part: zmq.Frame) -> Connection | None:
         """The connection that *part* came by; None, if its key is admitted no more."""
-        address, mark = str(part.get("Peer-Address")), ""
+        (fd, address), mark = _source(part), ""
         origin: Origin | None = Origin(address)
         if self._gate is not None:
             mark = str(part.get(MARK))
             origin = self._gate.origin(mark, address)
-        return None if origin is None else Connection(_descriptor(part), origin, mark)
+        return None if origin is None else Connection(fd, origin, mark)
 
     def dismiss(self, keys: list[bytes]) -> None:
         """Ends what goes on over all connections that one of *keys* admitted."""
@@ -184,7 +184,7 @@ class Intake:
             if met is None:
                 # Of a key that was taken back while this was on its way: to be cut off all the
                 # same, as ZeroMQ has subscribed it.
-                Connection(_descriptor(part), Origin(), "").cut()
+                Connection(_source(part)[0], Origin(), "").cut()
                 continue
             known = subscribers.get(met.fd)
             if known is None or known.inode != met.inode:
@@ -205,12 +205,14 @@ class Intake:
             del self._gone[next(iter(self._gone))]
 
 
-def _descriptor(part: zmq.Frame) -> int:
-    """The descriptor that *part* came by; -1, which is none, if it is closed already."""
+def _source(part: zmq.Frame) -> tuple[int, str]:
+    """The descriptor and the address that *part* came by: -1, which is no descriptor, and none, if
+    ZeroMQ does not know.  It does not of peers that speak ZMTP 1 or 2, for which random bytes
+    pass easily."""
     try:
-        return int(part.get(zmq.SRCFD))
+        return int(part.get(zmq.SRCFD)), str(part.get("Peer-Address"))
     except zmq.ZMQError:
-        return -1
+        return -1, ""
 
 
 def _is_own(identity: bytes) -> bool:
