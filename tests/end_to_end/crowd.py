@@ -27,7 +27,7 @@ from chatbroker.client.starts import Since
 
 def main(address: str, first: int, count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    host, port = parse_address(address)
+    host, port, *_ = parse_address(address)
     context = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 16 * count)
     cores, links = [], []
