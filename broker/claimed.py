@@ -9,6 +9,7 @@ from .control import ask
 from .database import FILE
 from .folder import DataFolder, in_use
 from .journal import Commit, JournalError
+from .operator import unknown
 from .snapshot import Snapshot, reading
 from .sqlite_journal import SqliteJournal
 
@@ -69,8 +70,3 @@ def release(folder: Path, name: str, fresh: bytes) -> str:
     finally:
         journal.close()
     return ""
-
-
-def unknown(name: str) -> str:
-    """That nobody has *name*, in words."""
-    return f"nobody has the name {name!r}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable
@@ -12,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from ..command.config import config_defaults
 from ..command.quantities import parse_duration, parse_size
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .cli_data import backup, check, names
-from .config import Config, StartError
+from .cli_operator import COMMANDS
+from .config import FOREVER, Config, StartError
 from .database import SYNC
 from .journal import JournalError
-
-FOREVER = 1000 * 365 * 86400.0
-"""Seconds."""
+from .logs import set_up
 
 
 class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # Newer click has one.
@@ -145,24 +145,24 @@ def chatbroker() -> None:
     envvar="CHATBROKER_VERBOSE",
     help="Log who comes and goes.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="CHATBROKER_LOG_FORMAT",
+    help="How lines of the log look on stderr.",
+)
 @click.option("--heartbeat", type=click.FloatRange(0.05, 3600), default=5.0, hidden=True)
 @click.option("--lease", type=click.FloatRange(0.1, 36000), default=15.0, hidden=True)
 @click.option("--grace", type=click.FloatRange(0, 3600), default=3.0, hidden=True)
 def run(
-    host: str,
-    port: int,
-    pub_port: int | None,
     data_dir: Path | None,
     memory: bool,
-    sync: str,
-    keep: float | None,
-    keep_bytes: int | None,
-    claim_ttl: float | None,
     ready_file: Path | None,
     verbose: bool,
-    heartbeat: float,
-    lease: float,
-    grace: float,
+    log_format: str,
+    **_others: Any,
 ) -> int:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -170,29 +170,12 @@ def run(
     """
     if memory and data_dir is not None:
         raise click.UsageError("give --data-dir or --memory, not both")
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    set_up(verbose, log_format)
     # Here, so that --help does not wait for ZeroMQ to load.
     from .server import Server
 
-    config = Config(
-        host.strip("[]"),
-        port,
-        pub_port,
-        heartbeat,
-        lease,
-        grace,
-        FOREVER if claim_ttl is None else claim_ttl,
-        memory,
-        data_dir,
-        sync,
-        keep,
-        keep_bytes,
-    )
-    server = Server(config)
+    context = click.get_current_context()
+    server = Server(_config_of(context.params), read_config=lambda: _reread(context))
 
     def forget_ready() -> None:
         if ready_file is not None:
@@ -209,7 +192,34 @@ def run(
     return Status.DONE
 
 
-for _command in (check, backup, names):
+def _config_of(given: dict[str, Any]) -> Config:
+    """The settings by the options of ``run``."""
+    wanted = {name: value for name, value in given.items() if name in Config._fields}
+    wanted["host"] = given["host"].strip("[]")
+    wanted["claim_ttl"] = FOREVER if given["claim_ttl"] is None else given["claim_ttl"]
+    return Config(**wanted)
+
+
+def _reread(context: click.Context) -> Config:
+    """The settings by the options that were given and by what the config file says now.
+
+    Raises StartError."""
+    try:
+        defaults = config_defaults(chatbroker).get("run", {})
+        fresh = click.Context(context.command, context.parent, default_map=defaults)
+        given = dict(context.params)
+        for param in context.command.params:
+            source = context.get_parameter_source(str(param.name))
+            if source is not ParameterSource.COMMANDLINE:
+                # From its variable, from the file, or what is built in: in this order.
+                param.handle_parse_result(fresh, {}, [])
+                given[str(param.name)] = fresh.params[str(param.name)]
+        return _config_of(given)
+    except click.UsageError as error:
+        raise StartError(error.format_message()) from None
+
+
+for _command in (check, backup, names, *COMMANDS):
     chatbroker.add_command(_command)
 
 

@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from ..command.status import Status
 from ..wire.errors import BadName
 from ..wire.limits import EPOCH_LENGTH
 from ..wire.names import canonical_name
+from .clock import iso
 from .database import FILE
 from .folder import folder_of
 
@@ -31,29 +31,27 @@ port_option = click.option(
     default=5555,
     show_default=True,
     envvar="CHATBROKER_PORT",
-    help="Port of the broker whose data are meant.",
+    help="Port of the broker that is meant.",
 )
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="CHATBROKER_DATA_DIR",
-    help="Folder of the data.  [default: the one of the port]",
+    help="Folder of its data.  [default: the one of the port]",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line on stdout."
 )
 
 
-def _folder(port: int, data_dir: Path | None) -> Path:
+def data_folder_of(port: int, data_dir: Path | None) -> Path:
+    """The folder that the options mean."""
     return folder_of(port) if data_dir is None else data_dir
 
 
 def _iso(time: int) -> str | None:
-    """*time* (milliseconds since 1970; 0 for none) in UTC, as ``chat --json`` writes it."""
-    if not time:
-        return None
-    words = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
-    return words.replace("+00:00", "Z")
+    """*time* (milliseconds since 1970; 0 for none) in UTC."""
+    return iso(time) if time else None
 
 
 @click.command()
@@ -72,7 +70,7 @@ def check(path: Path | None, port: int, data_dir: Path | None, as_json: bool) ->
         raise click.UsageError("give PATH or --data-dir, not both")
     from .check import check_journal, journal_at
 
-    found = journal_at(path if path is not None else _folder(port, data_dir), FILE)
+    found = journal_at(path if path is not None else data_folder_of(port, data_dir), FILE)
     report = check_journal(found)
     for fault in report.faults:
         complain("chatbroker", f"{found}: {fault}")
@@ -106,7 +104,7 @@ def backup(file: Path, port: int, data_dir: Path | None, force: bool) -> int:
     """
     from .backup import back_up
 
-    folder = _folder(port, data_dir)
+    folder = data_folder_of(port, data_dir)
     back_up(folder / FILE, file, force)
     print(
         f"chatbroker: to restore it, stop the broker, remove {folder / FILE}* "
@@ -135,7 +133,7 @@ def list_names(port: int, data_dir: Path | None, as_json: bool) -> int:
     """
     from .claimed import claims
 
-    for claim in claims(_folder(port, data_dir) / FILE):
+    for claim in claims(data_folder_of(port, data_dir) / FILE):
         if as_json:
             click.echo(json.dumps(claim._asdict() | {"seen": _iso(claim.seen)}))
         else:
@@ -156,7 +154,8 @@ def release_name(name: str, port: int, data_dir: Path | None) -> int:
     from .claimed import release
 
     try:
-        words = release(_folder(port, data_dir), canonical_name(name), os.urandom(EPOCH_LENGTH))
+        folder = data_folder_of(port, data_dir)
+        words = release(folder, canonical_name(name), os.urandom(EPOCH_LENGTH))
     except BadName as error:
         words = str(error)
     if words:

@@ -45,12 +45,14 @@ from ..wire.names import canonical_name
 from .clock import TurnClock
 from .door import Door
 from .effects import Deliver, Effect, Note
+from .hand import Hand
 from .journal import CannotStore, Commit, Journal
 from .log import Log, Row
 from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
 from .registry import FreshBytes, Registry
+from .sanctions import Sanctions
 from .session import Session, State
 from .turn import Route, Turn
 from .user import Settings, User
@@ -98,18 +100,25 @@ class _Unstored(NamedTuple):
 class Broker:
     """The whole broker but for its sockets.  Raises JournalError when made."""
 
-    def __init__(self, settings: Settings, journal: Journal, fresh: FreshBytes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        fresh: FreshBytes,
+        sanctions: Sanctions | None = None,
+    ) -> None:
         kept = journal.load(fresh(EPOCH_LENGTH))
         self.epoch = kept.epoch
         self._journal = journal
         self._decoder = Decoder(FROM_CLIENT)
         self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
-        self._registry = Registry(settings, fresh, kept)
+        self._registry = Registry(settings, fresh, kept, sanctions)
         self._readers = Readers(self._echo, journal, self._registry)
         self._out = Outgoing()
         self._clock = TurnClock(kept.time)
         self._unstored: _Unstored | None = None
-        self._held_because = ""
+        self.held_because = ""
+        """Why nothing could be stored at the last attempt; empty if it could."""
         self._remind_at = 0.0
         self._untidy = False
         self._door = Door(
@@ -119,6 +128,9 @@ class Broker:
         self._said = Turn(self._echo)
         self._acks: dict[Session, None] = {}
         self._gaps: dict[Session, None] = {}
+        self.hand = Hand(self._registry, self._door, self._out, self._said, self._tell_all)
+        self.said = 0
+        """Commands that were carried out since the start."""
 
     # --- the turn -------------------------------------------------------------------------
 
@@ -137,7 +149,8 @@ class Broker:
         try:
             messages = self._decoder.decode(frame)
         except VersionMismatch as mismatch:
-            return self._out.reply(identity, Refused(mismatch.code.value, str(mismatch)))
+            refused = Refused(mismatch.code.value, str(mismatch))
+            return self._out.refuse(identity, refused, address=origin.address)
         except WireError as bad:
             return self._out.reject(identity, bad.code, str(bad))
         session = self._door.bound.get(identity)
@@ -189,12 +202,13 @@ class Broker:
             except CannotStore as error:
                 return self._hold(str(error))
         self._unstored = None
-        return self._resume() + effects if self._held_because else effects
+        return self._resume() + effects if self.held_because else effects
 
     def _close(self, all_heard: bool) -> _Unstored:
         """Ends the turn: what it wants stored, and what to tell then."""
         self._door.expire(all_heard)
         self._door.admit_waiting()
+        self.said += self._said.events
         said = self._said.take(self._clock.time)
         for user, before, head in self._said.own:
             # What one said oneself is no news; else a script that sends and then waits for an
@@ -215,8 +229,8 @@ class Broker:
         """Says to everyone that they wait, and why: at first and now and then, lest they take
         the broker for dead."""
         effects: list[Effect] = []
-        if why != self._held_because:
-            self._held_because = why
+        if why != self.held_because:
+            self.held_because = why
             self._remind_at = self._clock.attended
             effects.append(Note("cannot_store", {"because": why}))
         if self._clock.attended >= self._remind_at:
@@ -227,7 +241,7 @@ class Broker:
         return effects
 
     def _resume(self) -> list[Effect]:
-        self._held_because = ""
+        self.held_because = ""
         words = "the broker can store messages again"
         return [Note("storing_again", {}), *self._tell_all(Notice(Code.STORING.value, words))]
 
@@ -282,12 +296,6 @@ class Broker:
         """Milliseconds by which the wall clock is behind the stamps of messages."""
         return self._clock.behind
 
-    def release(self, name: str) -> bool:
-        """Frees *name*, at an operator's word; whether it was anybody's.  The mailbox goes with
-        it, and the sessions of who had it end."""
-        self._said.forget_routes()
-        return self._door.release(name)
-
     @property
     def pause(self) -> float:
         """Seconds that may pass until the next turn, if nothing comes in."""
@@ -334,10 +342,11 @@ class Broker:
         session.cseq += len(texts)
         route = self._said.routes.get((session.user, to))  # type: ignore[arg-type]  # Needs.USER
         if route is None:
-            route = self._find_route(session.user, to)  # type: ignore[arg-type]
-            if route is None:
-                session.refuse(first, session.cseq, Code.NO_SUCH_USER)
+            found = self._find_route(session.user, to)  # type: ignore[arg-type]
+            if isinstance(found, Code):
+                session.refuse(first, session.cseq, found)
                 return
+            route = found
         self._said.events += len(texts)
         head = route.head
         if len(texts) == 1 and texts[0] is not None:
@@ -381,10 +390,13 @@ class Broker:
             self._acks[session] = None
             self._out.owe(session.outcomes_size)
 
-    def _find_route(self, sender: User, to: str | None) -> Route | None:
+    def _find_route(self, sender: User, to: str | None) -> Route | Code:
+        """The way of what *sender* says, or why there is none."""
+        if self._registry.sanctions.mute_on(sender.name) is not None:
+            return Code.MUTED
         recipient = None if to is None else self._find_user(to)
         if to is not None and (recipient is None or not (recipient.on or recipient.claimed)):
-            return None
+            return Code.NO_SUCH_USER
         return self._said.route(sender, to, recipient, self._clock.time)
 
     def _find_user(self, name: str) -> User | None:

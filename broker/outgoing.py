@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..wire.codec import Encoder, coalesce
 from ..wire.errors import Code
 from ..wire.limits import FRAME_TARGET
-from ..wire.messages import Message, error
+from ..wire.messages import Message, Refused, error
 from .effects import Deliver, Effect, Note, Publish
 
 MOST_REPLIES = 1024 * 1024
@@ -43,6 +43,11 @@ class Outgoing:
 
     def reply(self, identity: bytes, message: Message) -> None:
         self.put(identity, self._encode(message))
+
+    def refuse(self, identity: bytes, refused: Refused, **fields: object) -> None:
+        """Does not let a client in; *fields* for the log."""
+        self.note("refused", code=refused.code, **fields)
+        self.reply(identity, refused)
 
     def reject(self, identity: bytes, code: Code, words: str, ref: int = 0) -> None:
         self.put(identity, self._encode(error(code, words, ref)))

@@ -17,22 +17,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import zmq
 
-from ..wire.errors import BadName, Code
-from ..wire.names import canonical_name
+from ..wire.errors import Code
 from . import opening
 from .config import Config
 from .connections import Connection, Connections
-from .control import Desk
 from .core import Broker
 from .descriptors import Descriptors
 from .effects import Deliver, Effect, Note, Publish
 from .journal import Journal
+from .kept_file import sanctions_in
+from .office import Edge, Office
 from .origin import Origin
 from .sockets import bind_pub, bind_router, endpoint, port_of, seed_routing_ids
+from .status import Facts
 from .user import Settings
 
 log = logging.getLogger("chatbroker")
@@ -91,6 +91,7 @@ class Server:
         self,
         config: Config,
         open_journal: Callable[[Config, int], Journal] = opening.open_journal,
+        read_config: Callable[[], Config] | None = None,
     ) -> None:
         seed_routing_ids()
         self._descriptors = Descriptors()
@@ -113,19 +114,21 @@ class Server:
             grace=config.grace,
             claim_ttl=config.claim_ttl,
         )
+        # Without data there is no folder, also for a journal of a caller's own.
+        folder = opening.folder_for(config, self.port) if self._journal.durable else None
         try:
-            self._core = Broker(settings, self._journal, os.urandom)
+            sanctions = sanctions_in(folder)
+            self._core = Broker(settings, self._journal, os.urandom, sanctions)
         except BaseException:
             self._journal.close()
             self._context.destroy(linger=0)
             raise
-        self._poller = zmq.Poller()
-        self._desk = self._open_desk(config)
+        self._poller = poller = zmq.Poller()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._stopping = ""
-        self._skipped = 0
+        self._skipped = self._performed = 0
         self._discarding = False
         """Whether the next part belongs to a message that was refused."""
         self._connections = Connections()
@@ -135,14 +138,17 @@ class Server:
         self._heard = 0
         """Frames since every connection that had something to say was last heard."""
         self._clock_is_behind = False
-
-    def _open_desk(self, config: Config) -> Desk | None:
-        """Where an operator may ask; None where there is no folder to meet in."""
-        folder = opening.folder_for(config, self.port)
-        if folder is None or not self._journal.durable:
-            return None
-        poller = self._poller
-        return Desk(folder, lambda sock: poller.register(sock, zmq.POLLIN), poller.unregister)
+        self._reread = False
+        edge = Edge(
+            self._perform,
+            self._admitted_by,
+            self._facts,
+            lambda sock: poller.register(sock, zmq.POLLIN),
+            poller.unregister,
+        )
+        self._office = Office(
+            config, folder, self._core, self._journal, sanctions, edge, read_config
+        )
 
     # --- the loop -------------------------------------------------------------------------
 
@@ -161,6 +167,9 @@ class Server:
             ready = poller.poll(max(0, math.ceil(core.pause * 1000)) if drained else 0)
             if any(sock == self._wake_reader.fileno() for sock, _ in ready):
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
+            if self._reread:
+                self._reread = False
+                self._office.reread()
             drained = self._turn()
             if core.held != held:
                 # While nothing can be stored nothing is taken, and TCP holds the senders back.
@@ -177,23 +186,11 @@ class Server:
         self._begin()
         self._hear_subscribers()
         drained = core.held or self._drain()
-        if self._desk is not None:
-            self._desk.hear(None if core.held else self._carry_out)
+        self._office.hear(core.held)
         self._perform(core.commit(not core.held and self._all_heard(drained)))
-        if self._desk is not None and not core.held:
-            self._desk.tell()
+        if not core.held:
+            self._office.tell()
         return drained
-
-    def _carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Does what an operator asks for; the answer, which is told when it is stored."""
-        name = request.get("name")
-        if request.get("do") != "release" or not isinstance(name, str):
-            return {"ok": False, "words": "this broker cannot do that"}
-        try:
-            known = self._core.release(canonical_name(name))
-        except BadName as error:
-            return {"ok": False, "words": str(error)}
-        return {"ok": True} if known else {"ok": False, "words": f"nobody has the name {name!r}"}
 
     def stop(self, why: str = "asked") -> None:
         """Makes `run` return soon.  May be called from any thread and from signal handlers."""
@@ -205,8 +202,9 @@ class Server:
             return
 
     def _begin(self) -> None:
-        now = time.monotonic()
-        stalled = self._core.begin(now, time.time_ns() // 1_000_000)
+        now, wall = time.monotonic(), time.time_ns() // 1_000_000
+        stalled = self._core.begin(now, wall)
+        self._office.begin(now, wall)
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)
@@ -289,13 +287,14 @@ class Server:
                 known = subscribers[met.fd] = met
             known.subscriptions += 1
             if not lone or said[:1] != SUBSCRIBED or known.subscriptions > MOST_SUBSCRIPTIONS:
-                log.warning("subscriber address=%s is cut off", known.origin.address)
+                self._office.audit.note("cut_off", address=known.origin.address)
                 known.cut()
                 del subscribers[known.fd]
 
     def _perform(self, effects: list[Effect]) -> None:
         deliver, publish = self._router.send, self._pub.send
         first, last = FIRST, LAST
+        self._performed += len(effects)
         for effect in effects:
             if type(effect) is Deliver:
                 try:
@@ -312,9 +311,30 @@ class Server:
                 publish(effect.topic, first)
                 publish(effect.frame, last)
             elif type(effect) is Note:
-                log.info(
-                    "%s %s", effect.what, " ".join(f"{k}={v}" for k, v in effect.fields.items())
-                )
+                self._office.note(effect)
+
+    def _facts(self) -> Facts:
+        connections, descriptors = self._connections, self._descriptors
+        return Facts(
+            self.address,
+            self.pub_address,
+            self.port,
+            False,
+            len(connections.callers),
+            len(connections.subscribers),
+            descriptors.used,
+            descriptors.limit,
+            self._performed,
+            self._skipped,
+        )
+
+    def _admitted_by(self, key: bytes) -> list[bytes]:
+        """The connections of clients that *key* admitted; its subscribers are cut off."""
+        for connection in self._connections.subscribers.values():
+            if connection.origin.key == key:
+                connection.cut()
+        callers = self._connections.callers.items()
+        return [identity for identity, caller in callers if caller.origin.key == key]
 
     def _lost(self, identity: bytes) -> None:
         self._core.lost(identity)
@@ -353,8 +373,7 @@ class Server:
         Again: nothing."""
         if self._context.closed:
             return
-        if self._desk is not None:
-            self._desk.close()
+        self._office.close()
         self._journal.close()
         self._router.close()
         self._pub.close()
@@ -364,7 +383,8 @@ class Server:
 
     @contextmanager
     def signals(self, cut_short: Callable[[], None] = lambda: None) -> Iterator[None]:
-        """Turns SIGTERM and SIGINT into `stop`.  Main thread only.
+        """Turns SIGTERM and SIGINT into `stop`, SIGHUP into a look at the config file.  Main
+        thread only.
 
         *cut_short* is called when peers hold up the stop and the process is ended for it."""
 
@@ -382,11 +402,19 @@ class Server:
             if first:
                 watchdog.start()
 
+        terminals = [number for number in range(3) if os.isatty(number)]
+
+        def hang_up(number: int, frame: FrameType | None) -> None:
+            if terminals and not any(map(os.isatty, terminals)):
+                handle(number, frame)  # The terminal was closed: nobody could end it any more.
+            self._reread = True
+
         # A handler alone does not end poll(): Python resumes the wait after it.
         previous = signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
         handlers = {
             number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)
         }
+        handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
         try:
             yield
         finally:

@@ -64,6 +64,7 @@ MEETS_THE_SYSTEM = {
     "broker": {
         *("server", "sockets", "gate", "connections", "descriptors", "cli", "cli_data", "control"),
         *("database", "folder", "sqlite_journal", "backup"),
+        *("audit", "cli_operator", "kept_file", "logs", "office"),
     },
     "client": {
         *("link", "client", "interrupts", "identity"),
