@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ class Audit:
         """Few: there are so many events and codes."""
         self._open()
 
-    def begin(self, now: float, time: int) -> None:
-        """Tells the time: *now* in seconds of a monotonic clock, *time* in milliseconds since
+    def begin(self, now: float, wall: int) -> None:
+        """Tells the time: *now* in seconds of a monotonic clock, *wall* in milliseconds since
         1970.  What was suppressed is summed up when its second is over."""
-        self._now, self._time = now, time
+        self._now, self._time = now, wall
         if self._kinds:
             for kind, lately in list(self._kinds.items()):
                 if now - lately.began >= WITHIN:
@@ -127,3 +128,14 @@ class Audit:
         for kind in list(self._kinds):
             self._sum_up(kind)
         self._shut()
+
+
+def note_once(folder: Path, event: str, **fields: Any) -> None:
+    """Writes what was decided without a broker, about the data in *folder*, by whoever runs this
+    process."""
+    written = Audit(folder / FILE)
+    try:
+        written.begin(0.0, time.time_ns() // 1_000_000)
+        written.note(event, **{"by": os.getuid()} | fields)
+    finally:
+        written.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from .audit import note_once
 from .control import ask
 from .database import FILE
 from .folder import DataFolder, in_use
@@ -67,6 +68,7 @@ def release(folder: Path, name: str, fresh: bytes) -> str:
         if name not in logs:
             return unknown(name)
         journal.commit(Commit(gone=[name], dropped=[logs[name]]))
+        note_once(folder, "release", user=name)
     finally:
         journal.close()
     return ""

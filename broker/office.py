@@ -9,11 +9,12 @@ import os
 import socket
 import time as clock
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from . import audit
-from .audit import Audit
+from .audit import Audit, note_once
 from .config import Config, StartError
 from .control import Desk, ask
 from .core import Broker
@@ -189,18 +190,15 @@ def put(folder: Path, request: Request) -> Answer:
 def stand_in(folder: Path, request: Request) -> Answer:
     """What a broker would do that nobody is on."""
     lock = DataFolder(folder)
-    written = Audit(folder / audit.FILE)
     try:
         time = clock.time_ns() // 1_000_000
-        written.begin(0.0, time)
         sanctions = sanctions_in(folder)
         sanctions.expire(time)
         nobody = Broker(Settings(pub_port=0), MemoryJournal(), os.urandom, sanctions)
-        around = Surroundings(_perform_nothing, _nobody, written.note, dict)
+        around = Surroundings(_perform_nothing, _nobody, partial(note_once, folder), dict)
         operator = Operator(nobody.hand, sanctions, around)
         return operator.carry_out(request, os.getuid(), time, held=False)
     finally:
-        written.close()
         lock.close()
 
 

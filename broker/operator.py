@@ -6,7 +6,6 @@ takes.  What is wrong with them is told in words, as is what cannot be done.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -211,8 +210,7 @@ def _reason(value: Any) -> str:
 def _seconds(value: Any) -> float | None:
     if value is None:
         return None
-    number = type(value) in (int, float) and math.isfinite(value)
-    if not number or not 0 < value <= LONGEST:
+    if type(value) not in (int, float) or not 0 < value <= LONGEST:
         raise Refusal("how long it lasts is a number of seconds, at most of a thousand years")
     return float(value)
 

@@ -29,6 +29,10 @@ MAX_REASON = 200
 """Bytes of UTF-8."""
 
 
+LATEST = 253_402_300_799_999
+"""The end of the year 9999, in milliseconds since 1970: no later time can be written."""
+
+
 class Kind(StrEnum):
     BAN = "ban"
     MUTE = "mute"
@@ -228,8 +232,8 @@ def _one(number: int, entry: Any) -> Sanction:
         sound = (
             (checked_who(who) if kind is Kind.BAN else canonical_name(who)) == who
             and checked_reason(kept.reason) == kept.reason
-            and type(kept.since) is int
-            and type(kept.until) in (int, type(None))
+            and _is_time(kept.since)
+            and (kept.until is None or _is_time(kept.until))
             and type(kept.by) in (int, type(None))
         )
     except (TypeError, ValueError, AttributeError):
@@ -237,6 +241,10 @@ def _one(number: int, entry: Any) -> Sanction:
     if not sound:
         raise ValueError(f"entry {number} is no ban and no mute")
     return kept._replace(kind=kind)
+
+
+def _is_time(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LATEST
 
 
 def until_of(time: int, seconds: float | None) -> int | None:
