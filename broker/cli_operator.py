@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,10 @@ def _ask(port: int, data_dir: Path | None, **request: Any) -> dict[str, Any]:
 def _do(port: int, data_dir: Path | None, **request: Any) -> int:
     """Has *request* carried out; the exit status."""
     answer = _ask(port, data_dir, **request)
-    if answer.get("ok") is True:
-        return Status.DONE
+    return Status.DONE if answer.get("ok") is True else _refused(answer)
+
+
+def _refused(answer: dict[str, Any]) -> int:
     complain("chatbroker", str(answer.get("words", "refused")))
     return Status.REFUSED
 
@@ -74,10 +75,9 @@ def status(port: int, data_dir: Path | None, as_json: bool, watch: bool) -> int:
 
     while True:
         answer = _ask(port, data_dir, do="status")
-        found = answer.get("status")
-        if not isinstance(found, dict):
-            complain("chatbroker", str(answer.get("words", "refused")))
-            return Status.REFUSED
+        if answer.get("ok") is not True:
+            return _refused(answer)
+        found = answer["status"]
         if as_json:
             click.echo(json.dumps(found))
         else:
@@ -140,25 +140,23 @@ def bans(port: int, data_dir: Path | None, as_json: bool) -> int:
 
     Example: chatbroker bans --port 5555
     """
-    for one in _listed(port, data_dir):
-        if as_json:
-            click.echo(json.dumps(one))
-            continue
-        words = [one["kind"], one.get("name", one.get("key")), f"since {one['since']}"]
-        words += [f"until {one['until']}"] if one["until"] else []
-        words += [one["reason"]] if one["reason"] else []
-        click.echo("  ".join(words))
-    return Status.DONE
-
-
-def _listed(port: int, data_dir: Path | None) -> Iterator[dict[str, Any]]:
     for kind in ("ban", "mute"):
         after, more = "", True
         while more:
             answer = _ask(port, data_dir, do="bans", kind=kind, after=after)
-            listed, more = answer.get("listed", []), bool(answer.get("more"))
-            yield from listed
-            after = listed[-1].get("name", listed[-1].get("key")) if listed else ""
+            if answer.get("ok") is not True:
+                return _refused(answer)
+            for one in answer["listed"]:
+                after = one.get("name") or one["key"]
+                click.echo(json.dumps(one) if as_json else _line_of(after, one))
+            more = answer["more"]
+    return Status.DONE
+
+
+def _line_of(who: str, one: dict[str, Any]) -> str:
+    until = f"until {one['until']}" if one["until"] else ""
+    words = (one["kind"], who, f"since {one['since']}", until, one["reason"])
+    return "  ".join(filter(None, words))
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire.errors import Code
+from ..wire.errors import BadName, Code
 from ..wire.limits import MAX_FRAME, MAX_TEXT, PUSH_WINDOW, VERSION, WINDOW
 from ..wire.messages import (
     Farewell,
@@ -15,6 +15,7 @@ from ..wire.messages import (
     Refused,
     Welcome,
 )
+from ..wire.names import canonical_name
 from .clock import TurnClock
 from .origin import Origin
 from .outgoing import Outgoing
@@ -101,8 +102,10 @@ class Door:
             self._refuse(identity, hello, origin, refused)
 
     def _refuse(self, identity: bytes, hello: Hello, origin: Origin, refused: Refused) -> None:
-        # What is no name may be anything, also what somebody wanted to say.
-        name = "" if refused.code == Code.BAD_NAME else hello.name
+        try:
+            name = canonical_name(hello.name) if hello.name else ""
+        except BadName:
+            name = ""  # It may be anything, also what somebody wanted to say.
         self._out.refuse(identity, refused, user=name, address=origin.address)
 
     def _admit(self, hello: Hello, origin: Origin) -> Session | Refused | Contested:

@@ -27,7 +27,7 @@ from .memory_journal import MemoryJournal
 from .operator import ACTIONS, Answer, Operator, Request, Surroundings, whom
 from .rates import Rates
 from .reread import Reach, apply
-from .sanctions import CannotKeep, Sanctions
+from .sanctions import CannotKeep, Kind, Sanctions
 from .status import Facts, status_of
 from .user import Settings
 
@@ -151,6 +151,8 @@ class Office:
     def _take_up(self) -> None:
         if self._folder is not None:
             self._sanctions.take_up(KeptFile(self._folder / SANCTIONS).read())
+            for ban in self._sanctions.listed(Kind.BAN):
+                self._operator.enforce(ban)
 
     def close(self) -> None:
         """Is heard no more.  A folder that was only to meet in goes."""

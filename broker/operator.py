@@ -114,13 +114,16 @@ class Operator:
     def _ban(self, asked: Asked) -> Answer:
         ban = _sanction(Kind.BAN, asked)
         self._sanctions.impose(ban)
-        key = key_of(ban.who)
-        if key is None:
-            ended = self._hand.kick(ban.who, Code.BANNED, ban.words())
-        else:
-            ended = self._hand.expel(self._around.admitted_by(key), Code.BANNED, ban.words())
+        ended = self.enforce(ban)
         self._around.audit("ban", **_audited(ban), sessions=ended)
         return {"sessions": ended}
+
+    def enforce(self, ban: Sanction) -> int:
+        """Ends the sessions of whom *ban* meets; how many there were."""
+        key = key_of(ban.who)
+        if key is None:
+            return self._hand.kick(ban.who, Code.BANNED, ban.words())
+        return self._hand.expel(self._around.admitted_by(key), Code.BANNED, ban.words())
 
     def _mute(self, asked: Asked) -> Answer:
         mute = _sanction(Kind.MUTE, asked)

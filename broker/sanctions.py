@@ -128,7 +128,7 @@ class Sanctions:
         """What keeps *name* (in its canonical form) from speaking."""
         return self._mutes.get(name)
 
-    def listed(self, kind: Kind, after: str, most: int) -> list[Sanction]:
+    def listed(self, kind: Kind, after: str = "", most: int = MOST) -> list[Sanction]:
         """Those of one kind, by whom they are on, from the first after *after*."""
         held = self._of(kind)
         return [held[who] for who in islice(sorted(w for w in held if w > after), most)]

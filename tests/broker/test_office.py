@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import threading
+import time
 
 import pytest
 import zmq
@@ -21,6 +22,7 @@ from chatbroker.broker.folder import folder_of
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.kept_file import SANCTIONS
 from chatbroker.broker.office import put
+from chatbroker.broker.origin import Origin
 from chatbroker.broker.server import Server
 from chatbroker.client import Client, Direct, NotAuthorised, Notice, Refused
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -75,6 +77,13 @@ def audited(folder):
 
 def client_of(server, name="alice", **options):
     return Client(name, server.address, timeout=WITHIN, **options)
+
+
+def eventually(met):
+    until = time.monotonic() + WITHIN
+    while not met():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 # --- status -------------------------------------------------------------------------------
@@ -207,6 +216,32 @@ def test_who_is_kicked_ends_and_comes_back(serve, folder):
         bob.echo("hi")
 
 
+def test_a_banned_key_ends_whom_it_admitted(serve, folder):
+    server = serve()
+    with client_of(server) as alice, client_of(server, "bob") as bob:
+        alice.echo("hi")
+        bob.echo("hi")
+        named = {s.identity: s.user.name for s in server._core._registry.live()}
+        # As where keys admit.
+        for identity, caller in server._connections.callers.items():
+            if named[identity] == "bob":
+                caller.origin = Origin("127.0.0.1", key=bytes(32))
+        put(folder, {"do": "ban", "name": "A" * 43, "reason": "spam"})
+        with pytest.raises(NotAuthorised, match=r"this key is banned \(spam\)"):
+            list(bob.events(WITHIN))
+        alice.echo("still here")
+
+
+def test_who_is_cut_off_is_written_down(serve, folder):
+    server = serve()
+    with zmq.Context() as context, context.socket(zmq.XSUB) as hostile:
+        hostile.connect(server.pub_address)
+        hostile.send(b"no subscription")
+        eventually(lambda: (folder / AUDIT).read_text())
+    (line,) = audited(folder)
+    assert (line["event"], line["address"]) == ("cut_off", "127.0.0.1")
+
+
 def test_a_broken_list_of_bans_keeps_the_broker_from_starting(folder):
     folder.mkdir(mode=0o700)
     (folder / SANCTIONS).write_text("{}")
@@ -289,7 +324,10 @@ def test_bans_that_were_written_by_hand_hold(serve, folder):
     server = serve()
     entry = {"kind": "ban", "who": "bob", "since": 0}
     (folder / SANCTIONS).write_text(json.dumps({"sanctions": [entry]}))
-    reread(server)
+    with client_of(server, "bob") as bob:
+        reread(server)
+        with pytest.raises(NotAuthorised, match="'bob' is banned"):
+            list(bob.events(WITHIN))
     with pytest.raises(NotAuthorised):
         client_of(server, "bob")
 
@@ -303,8 +341,7 @@ def test_what_retention_keeps_is_what_was_read_last(serve, folder):
         assert ask(folder, do="status")["status"]["journal"]["bytes"] > 5000
         reread(server)
         alice.echo("y")
-        while ask(folder, do="status")["status"]["journal"]["bytes"] > 500:
-            alice.echo("y")
+        eventually(lambda: ask(folder, do="status")["status"]["journal"]["bytes"] < 500)
 
 
 def test_the_audit_log_goes_on_in_a_new_file(serve, folder):

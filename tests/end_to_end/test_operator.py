@@ -190,6 +190,24 @@ def test_status_is_shown_as_lines_as_json_and_again_and_again(shell, serve, oper
     assert "no broker runs at" in ended.err
 
 
+def test_on_a_terminal_status_is_watched_in_place(shell, serve, folder):
+    broker = serve()
+    near, far = os.openpty()
+    try:
+        where = os.ttyname(far)
+        command = f"exec chatbroker status --watch --data-dir {folder} > {where}"
+        watching = shell.start("bash", "-c", command)
+        shown = b""
+        while shown.count(b"\x1b[H\x1b[2Jbroker: ") < 2:
+            shown += os.read(near, 4096)
+        watching.signal(signal.SIGINT)
+        assert watching.wait().status == 130
+    finally:
+        os.close(near)
+        os.close(far)
+    ends(broker)
+
+
 def test_a_broker_in_memory_has_a_hand_and_leaves_no_trace(shell, tmp_path):
     home = tmp_path / "home"
     env = {"CHATBROKER_DATA": str(home)}
