@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..wire.errors import Code
 from ..wire.messages import Notice
@@ -56,7 +56,6 @@ class Hand:
         self._out = out
         self._said = said
         self._tell_all = tell_all
-        self.adjust = registry.adjust
 
     def release(self, name: str) -> bool:
         """Frees *name*; whether it was anybody's.  The mailbox goes with it, and the sessions
@@ -85,6 +84,10 @@ class Hand:
     def announce(self, words: str) -> list[Effect]:
         """Tells everybody, at once and apart from the turn."""
         return self._tell_all(Notice(Code.ANNOUNCEMENT.value, words))
+
+    def adjust(self, **changed: Any) -> None:
+        """Has other settings hold from now on, by their names in `user.Settings`."""
+        self._registry.adjust(**changed)
 
     def survey(self) -> Survey:
         """Looks at all users and sessions: some 20 ms, if there are 100,000 of each."""

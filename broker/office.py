@@ -105,7 +105,10 @@ class Office:
 
     def note(self, note: Note) -> None:
         """Writes down what the core noted."""
-        (self.audit.note if note.what in DECISIONS else say)(note.what, **note.fields)
+        if note.what in DECISIONS:
+            self.audit.note(note.what, **note.fields)
+        else:
+            say(note.what, **note.fields)
 
     def _totals(self) -> tuple[int, int]:
         return self._core.said, self._edge.facts().deliveries

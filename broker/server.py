@@ -170,7 +170,9 @@ class Server:
             if self._reread:
                 self._reread = False
                 self._office.reread()
-            drained = self._turn()
+            # An operator is whoever comes by no socket of ZeroMQ's; to look for one in vain costs
+            # 5 µs a turn.
+            drained = self._turn(any(type(sock) is int for sock, _ in ready))
             if core.held != held:
                 # While nothing can be stored nothing is taken, and TCP holds the senders back.
                 held = core.held
@@ -180,13 +182,15 @@ class Server:
             core.accept_sessions(self._descriptors.enough())
         self._stop()
 
-    def _turn(self) -> bool:
-        """One turn; True if nothing is left to be drained that may be."""
+    def _turn(self, asked: bool) -> bool:
+        """One turn; True if nothing is left to be drained that may be.  *asked*: whether an
+        operator may have come."""
         core = self._core
         self._begin()
         self._hear_subscribers()
         drained = core.held or self._drain()
-        self._office.hear(core.held)
+        if asked:
+            self._office.hear(core.held)
         self._perform(core.commit(not core.held and self._all_heard(drained)))
         if not core.held:
             self._office.tell()
@@ -356,7 +360,7 @@ class Server:
         until = time.monotonic() + LAST_TURNS
         more = True
         while more and time.monotonic() < until:
-            self._turn()
+            self._turn(asked=True)
             more = not self._core.held and self._router.poll(IN_FLIGHT) != 0
         self._begin()
         goodbyes = self._core.shutdown()

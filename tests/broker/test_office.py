@@ -22,7 +22,9 @@ from chatbroker.broker.folder import folder_of
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.kept_file import SANCTIONS
 from chatbroker.broker.office import put
+from chatbroker.broker.operator import PAGE
 from chatbroker.broker.origin import Origin
+from chatbroker.broker.sanctions import LATEST
 from chatbroker.broker.server import Server
 from chatbroker.client import Client, Direct, NotAuthorised, Notice, Refused
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -192,6 +194,19 @@ def test_bans_and_mutes_outlive_the_broker(serve, folder):
         ("ban", os.getuid()),
         ("unban", os.getuid()),
     ]
+
+
+def test_the_longest_page_of_bans_goes_through_the_socket(serve, folder):
+    folder.mkdir(mode=0o700)
+    entries = [
+        {"kind": "ban", "who": f"{n:032}", "since": 0, "until": LATEST, "reason": "ü" * 100}
+        for n in range(PAGE)
+    ]
+    (folder / SANCTIONS).write_text(json.dumps({"sanctions": entries}))
+    serve()
+    answer = ask(folder, do="bans", kind="ban", after="")
+    assert (len(answer["listed"]), answer["more"]) == (PAGE, True)
+    assert ask(folder, do="bans", kind="ban", after="z")["listed"] == []
 
 
 def test_a_ban_is_over_at_its_time(serve, folder):
