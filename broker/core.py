@@ -129,8 +129,6 @@ class Broker:
         self._acks: dict[Session, None] = {}
         self._gaps: dict[Session, None] = {}
         self.hand = Hand(self._registry, self._door, self._out, self._said, self._tell_all)
-        self.said = 0
-        """Commands that were carried out since the start."""
 
     # --- the turn -------------------------------------------------------------------------
 
@@ -208,7 +206,6 @@ class Broker:
         """Ends the turn: what it wants stored, and what to tell then."""
         self._door.expire(all_heard)
         self._door.admit_waiting()
-        self.said += self._said.events
         said = self._said.take(self._clock.time)
         for user, before, head in self._said.own:
             # What one said oneself is no news; else a script that sends and then waits for an

@@ -85,6 +85,11 @@ class Hand:
         """Tells everybody, at once and apart from the turn."""
         return self._tell_all(Notice(Code.ANNOUNCEMENT.value, words))
 
+    @property
+    def said(self) -> int:
+        """Commands that were carried out since the start."""
+        return self._said.before
+
     def adjust(self, **changed: Any) -> None:
         """Has other settings hold from now on, by their names in `user.Settings`."""
         self._registry.adjust(**changed)

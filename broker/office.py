@@ -111,7 +111,7 @@ class Office:
             say(note.what, **note.fields)
 
     def _totals(self) -> tuple[int, int]:
-        return self._core.said, self._edge.facts().deliveries
+        return self._core.hand.said, self._edge.facts().deliveries
 
     def _status(self) -> Answer:
         totals = self._totals()

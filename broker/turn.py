@@ -36,6 +36,8 @@ class Turn:
         """By sender and the recipient's name as it was typed; None for everyone."""
         self.events = 0
         """How many were said, those that are too long included."""
+        self.before = 0
+        """How many were said in all the turns that were taken."""
         self.own: list[tuple[User, int, int]] = []
         """Of the turn that was taken: whose mailboxes got only copies of what they themselves
         said, and from where to where."""
@@ -78,5 +80,6 @@ class Turn:
         self._dirty.clear()
         self._news.clear()
         self.routes.clear()
+        self.before += self.events
         self.events = 0
         return taken

@@ -223,7 +223,7 @@ def test_a_flood_of_a_muted_user_takes_no_room(world, sanctions):
         bob.says(*[bob.echo("x") for _ in range(WINDOW)], Ping(1, bob.cseq, bob.cseq, ()))
     (session,) = world.broker._registry.sessions.values()
     assert session.outcomes_size <= 64
-    assert world.broker.said == 0
+    assert world.broker.hand.said == 0
 
 
 # --- what is told -------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_a_survey_counts_what_there_is(world, hand):
     assert (found.live, found.gone, found.lapsed) == (2, 1, 0)
     assert found.unread == 3
     assert found.lagging == [("bob", 2), ("alice", 1)]
-    assert world.broker.said == 3
+    assert world.broker.hand.said == 3
 
 
 def test_only_the_largest_mailboxes_are_named(world, hand):
