@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+FOREVER = 1000 * 365 * 86400.0
+"""Seconds that stand for no bound."""
+
 
 class StartError(Exception):
     """The broker cannot start; the words say why and what to do, on one line."""
@@ -34,6 +37,11 @@ class Config(NamedTuple):
     """Admit keys only, and encrypt; else everyone who can connect comes in."""
     keep_bytes: int | None = 1_000_000_000
     """What messages may take on disk; None: any amount."""
+
+    verbose: bool = False
+    """Log who comes and goes."""
+    log_format: str = "text"
+    """Or ``json``."""
 
     def pub_port_for(self, port: int) -> int:
         """The port to publish on when listening on *port*.  Raises StartError."""

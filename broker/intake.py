@@ -5,9 +5,9 @@ An edge: it takes from the sockets and hands to the core.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
+from collections.abc import Callable, Collection
 
 import zmq
 
@@ -17,8 +17,6 @@ from .core import Broker
 from .descriptors import Descriptors
 from .gate import MARK, Gate
 from .origin import Origin
-
-log = logging.getLogger("chatbroker")
 
 MOST_BYTES = 256 * 1024
 """Bytes drained in one turn, so that a turn of full frames is not a tenth of a second: who is
@@ -55,12 +53,15 @@ class Intake:
         gate: Gate | None,
         core: Broker,
         descriptors: Descriptors,
+        note: Callable[..., None],
     ) -> None:
         self._router = router
         self._pub = pub
         self._gate = gate
         self._core = core
         self._descriptors = descriptors
+        self._note = note
+        """Writes a decision down."""
         self._discarding = False
         """Whether the next part belongs to a message that was refused."""
         self._connections = Connections()
@@ -138,6 +139,11 @@ class Intake:
         caller = self._meet(part)
         if caller is not None:
             callers[identity] = caller
+        else:
+            # Taken back between the handshake and now.
+            words = "the key is admitted no more, or the invitation was used"
+            self._core.reject(identity, Code.NOT_ALLOWED, words)
+            self._to_cut.append((time.monotonic() + GOODBYE, _connection(part, Origin(), "")))
         return caller
 
     def _meet(self, part: zmq.Frame) -> Connection | None:
@@ -147,19 +153,24 @@ class Intake:
         if self._gate is not None:
             mark = str(part.get(MARK))
             origin = self._gate.origin(mark, address)
-        return None if origin is None else Connection(int(part.get(zmq.SRCFD)), origin, mark)
+        return None if origin is None else _connection(part, origin, mark)
 
-    def dismiss(self, keys: list[bytes]) -> None:
-        """Ends what goes on over all connections that one of *keys* admitted."""
-        words = "the key is admitted no more, by the broker's operator"
-        for identity, caller in self._connections.callers_of(keys).items():
-            self._core.dismiss(identity, words)
-            # What it says from now on is not heard; the goodbye has a moment to leave.
+    def part_with(self, keys: Collection[bytes]) -> list[bytes]:
+        """Hears connections no more that one of *keys* admitted, and cuts them off: those of
+        SUBs now, and those of DEALERs, which are returned, in time for a last word."""
+        found = self._connections.callers_of(keys)
+        for identity, caller in found.items():
             del self._connections.callers[identity]
             self._to_cut.append((time.monotonic() + GOODBYE, caller))
         for fd, subscriber in self._connections.subscribers_of(keys).items():
             del self._connections.subscribers[fd]
             subscriber.cut()
+        return list(found)
+
+    @property
+    def connected(self) -> tuple[int, int]:
+        """How many connections of DEALERs and of SUBs have said something."""
+        return len(self._connections.callers), len(self._connections.subscribers)
 
     def cut_off(self) -> None:
         """Cuts off those whose time has come."""
@@ -184,14 +195,14 @@ class Intake:
             if met is None:
                 # Of a key that was taken back while this was on its way: to be cut off all the
                 # same, as ZeroMQ has subscribed it.
-                Connection(int(part.get(zmq.SRCFD)), Origin(), "").cut()
+                _connection(part, Origin(), "").cut()
                 continue
             known = subscribers.get(met.fd)
             if known is None or known.inode != met.inode:
                 known = subscribers[met.fd] = met
             known.subscriptions += 1
             if not lone or said[:1] != SUBSCRIBED or known.subscriptions > MOST_SUBSCRIPTIONS:
-                log.warning("subscriber address=%s is cut off", known.origin.address)
+                self._note("cut_off", address=known.origin.address)
                 known.cut()
                 del subscribers[known.fd]
 
@@ -203,6 +214,10 @@ class Intake:
             self._gone[identity] = None  # Such an id does not come again.
         if len(self._gone) > MOST_GONE:
             del self._gone[next(iter(self._gone))]
+
+
+def _connection(part: zmq.Frame, origin: Origin, mark: str) -> Connection:
+    return Connection(int(part.get(zmq.SRCFD)), origin, mark)
 
 
 def _is_own(identity: bytes) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..wire.errors import BadName, Code
 from ..wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS
@@ -26,6 +26,7 @@ from .journal import Commit, Kept
 from .log import Log, Row
 from .members import Members
 from .origin import Origin
+from .sanctions import Sanctions
 from .session import Happening, Session, State
 from .user import Settings, User, proof_of
 
@@ -58,8 +59,16 @@ class Registry:
     1970.
     """
 
-    def __init__(self, settings: Settings, fresh: FreshBytes, kept: Kept, members: Members) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fresh: FreshBytes,
+        kept: Kept,
+        members: Members,
+        sanctions: Sanctions | None = None,
+    ) -> None:
         self._settings = settings
+        self.sanctions = sanctions or Sanctions()
         self._fresh = fresh
         self._members = members
         self.users: dict[str, User] = {}
@@ -75,6 +84,8 @@ class Registry:
         self._names: list[str] = []
         """Of the users who are on, sorted."""
         self._changes: list[Change] = []
+        self.unclaimed: list[str] = []
+        """Names whose claims lapsed, until somebody tells of it and clears this."""
         # What is to be stored:
         self._new_users: dict[User, None] = {}
         self._new_sessions: dict[Session, None] = {}
@@ -117,6 +128,9 @@ class Registry:
             name = canonical_name(hello.name) if hello.name else ""
         except BadName as error:
             return Refused(error.code.value, str(error))
+        ban = self.sanctions.ban_on(name, origin.key)
+        if ban is not None:
+            return Refused(Code.BANNED.value, ban.words())
         if origin.invited:
             return _not_allowed("an invitation lets nobody in; it is there to be accepted")
         if origin.name and name not in ("", origin.name):
@@ -261,6 +275,21 @@ class Registry:
         self._drop(user)
         return True, ended
 
+    def holders(self, name: str) -> list[Session]:
+        """The sessions that hold *name*."""
+        user = self.users.get(name)
+        return user.holders() if user is not None else []
+
+    def kick(self, sessions: list[Session], time: int) -> None:
+        """Ends *sessions*, which hold their names, at an operator's word."""
+        for session in sessions:
+            session.happen(Happening.REPLACED)
+            self._remove(session, time)
+
+    def adjust(self, **changed: Any) -> None:
+        """Has other settings from now on, by the names that they have in `Settings`."""
+        self._settings = self._settings._replace(**changed)
+
     def expire(self, clock: float, time: int) -> list[Session]:
         """Lets lapse what is overdue, forgets what lapsed long ago; returns the former."""
         overdue = [s for s in self.sessions.values() if s.holding and s.expires <= clock]
@@ -294,6 +323,7 @@ class Registry:
             if user.seen > oldest:
                 break
             self._drop(user)
+            self.unclaimed.append(user.name)
         return overdue
 
     def _forget(self, session: Session, time: int) -> None:

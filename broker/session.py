@@ -68,6 +68,7 @@ TRANSITIONS: dict[tuple[State, Happening], State] = {
 WORDS = {
     Code.NO_SUCH_USER: "no such user",
     Code.TOO_LONG: f"too long: at most {MAX_TEXT} bytes are allowed",
+    Code.MUTED: "you are muted by the broker's operator",
 }
 """What is said beside the code of a refused command.  No more: who gave it knows the name."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from ..wire.errors import Code
+
 
 def _when(time: int) -> datetime:
     return datetime.fromtimestamp(time / 1000, UTC)
@@ -80,12 +82,19 @@ class Offline(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What the broker has to say of itself: that it cannot store messages now, say.
+    """What the broker has to say of itself, that it cannot store messages now, say; or what its
+    operator has to say.
 
     ``code`` is a word of docs/protocol.md, "Codes"."""
 
     code: str
     words: str
+
+    @property
+    def line(self) -> str:
+        """The words, with who speaks if it is not the broker."""
+        announced = self.code == Code.ANNOUNCEMENT
+        return f"announcement: {self.words}" if announced else self.words
 
 
 class UserInfo(NamedTuple):

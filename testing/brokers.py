@@ -34,13 +34,18 @@ class BrokerProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="chatbroker-")
         ready_file = Path(self._folder.name) / "ready"
         self._log = Path(self._folder.name) / "log"
+        self._data = {"CHATBROKER_DATA": str(Path(self._folder.name) / "data")}
         command = [sys.executable, "-m", "chatbroker.broker", "run"]
         command += ["--memory"] if data_dir is None else ["--data-dir", str(data_dir)]
         command += ["--port", str(port), "--pub-port", str(pub_port)]
         command += ["--ready-file", str(ready_file), *options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+                command,
+                env=os.environ | self._data,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
             )
         until = time.monotonic() + START_WITHIN
         while not ready_file.exists():
@@ -62,12 +67,10 @@ class BrokerProcess:
     @property
     def env(self) -> dict[str, str]:
         """This process's environment with CHAT_BROKER set, for a ``subprocess``; and with
-        CHATBROKER_DATA, so that the identities of its users are gone with the broker."""
+        CHATBROKER_DATA, so that the identities of its users are gone with the broker, and
+        ``chatbroker status --port`` and the like find it."""
         here = {name: value for name, value in os.environ.items() if name != "CHAT_PORT"}
-        return here | {
-            "CHAT_BROKER": self.address,
-            "CHATBROKER_DATA": str(Path(self._folder.name) / "data"),
-        }
+        return here | {"CHAT_BROKER": self.address, **self._data}
 
     def client(self, name: str | None = None, **options: Any) -> Client:
         """A connected client; closed with the broker.  *options* as for ``Client``."""

@@ -73,6 +73,7 @@ MEETS_THE_SYSTEM = {
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup"),
         *("metrics", "notify"),
+        *("audit", "cli_operator", "kept_file", "logs", "office"),
     },
     "client": {
         *("link", "enrol", "client", "interrupts", "identity"),
