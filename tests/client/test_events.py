@@ -26,6 +26,12 @@ def test_when_is_a_moment_with_its_zone(event):
     assert event.when.tzinfo is UTC
 
 
+@pytest.mark.parametrize("time", [2**53, 2**63 - 1])
+def test_a_broker_with_a_clock_gone_mad_has_a_last_moment(time):
+    assert Broadcast(1, time, "bob", "hi").when.year == 9999
+    assert UserInfo("bob", time).when.year == 9999
+
+
 def test_every_event_is_one_of_the_union():
     names = {kind.__name__ for kind in events.Event.__args__}
     assert names == {
