@@ -6,51 +6,30 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from ..command.quantities import parse_duration, parse_size
+from ..command.local import Local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .cli_data import backup, check, names
+from .cli_members import admit, invite, members, revoke
 from .config import Config, StartError
 from .database import SYNC
 from .journal import JournalError
+from .quantity import DURATION, SIZE
+from .signals import signals
+
+log = logging.getLogger("chatbroker")
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
 
 FOREVER = 1000 * 365 * 86400.0
 """Seconds."""
-
-
-class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # Newer click has one.
-    """A number with a unit, or a word for no bound, which gives None."""
-
-    def __init__(
-        self, name: str, unbounded: str, parse: Callable[[str], float | None], example: str
-    ) -> None:
-        self.name = name
-        self._unbounded = unbounded
-        self._parse = parse
-        self._example = example
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | None:
-        if value is None or value == self._unbounded:
-            return None
-        # As on the command line, a number in the config file needs a unit where a text needs one.
-        found = self._parse(str(value))
-        if found is None or found <= 0:
-            words = f"{value!r} is no {self.name} such as {self._example}, nor {self._unbounded!r}"
-            self.fail(words, param, ctx)
-        return found
-
-
-DURATION = _Quantity("duration", "forever", parse_duration, "90s, 12h or 30d")
-SIZE = _Quantity("size", "unlimited", parse_size, "500MB or 1GB")
 
 
 @click.group(
@@ -101,6 +80,18 @@ def chatbroker() -> None:
     help="Keep everything in memory only: it is gone with the broker.",
 )
 @click.option(
+    "--secure",
+    is_flag=True,
+    envvar="CHATBROKER_SECURE",
+    help="Encrypt, and let in only whom you invite; see 'chatbroker invite'.",
+)
+@click.option(
+    "--insecure",
+    is_flag=True,
+    envvar="CHATBROKER_INSECURE",
+    help="Let in everyone who reaches --host, and encrypt nothing.",
+)
+@click.option(
     "--sync",
     type=click.Choice(list(SYNC)),
     default="full",
@@ -133,6 +124,19 @@ def chatbroker() -> None:
     help="A name whose user is away for longer is free again; or 'forever'.",
 )
 @click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    envvar="CHATBROKER_METRICS_PORT",
+    help="Serve /metrics and /healthz over HTTP; 0 takes any free port.  [default: not at all]",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    envvar="CHATBROKER_METRICS_HOST",
+    help="Address to serve them on.",
+)
+@click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, path_type=Path),
     envvar="CHATBROKER_READY_FILE",
@@ -154,10 +158,14 @@ def run(
     pub_port: int | None,
     data_dir: Path | None,
     memory: bool,
+    secure: bool,
+    insecure: bool,
     sync: str,
     keep: float | None,
     keep_bytes: int | None,
     claim_ttl: float | None,
+    metrics_port: int | None,
+    metrics_host: str,
     ready_file: Path | None,
     verbose: bool,
     heartbeat: float,
@@ -170,16 +178,31 @@ def run(
     """
     if memory and data_dir is not None:
         raise click.UsageError("give --data-dir or --memory, not both")
+    if secure and insecure:
+        raise click.UsageError("give --secure or --insecure, not both")
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO if verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(message)s",
     )
     # Here, so that --help does not wait for ZeroMQ to load.
+    from .notify import Notifier
+    from .opening import open_journal
     from .server import Server
+    from .sockets import loopback
 
+    host = host.strip("[]")
+    in_the_open = not secure and not loopback(host)
+    if in_the_open and not insecure:
+        raise click.UsageError(
+            f"--host {host} is reached from other machines, and everyone there could read "
+            "all and take any name: give --secure, or --insecure if that is meant"
+        )
+    metrics = None
+    if metrics_port is not None:
+        metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
     config = Config(
-        host.strip("[]"),
+        host,
         port,
         pub_port,
         heartbeat,
@@ -190,32 +213,77 @@ def run(
         data_dir,
         sync,
         keep,
+        secure,
         keep_bytes,
     )
-    server = Server(config)
+    server = Server(
+        config, open_journal if metrics is None else metrics.open_journal, Notifier(os.environ)
+    )
+
+    if in_the_open:
+        log.warning("insecure host=%s: everyone there comes in, nothing is encrypted", host)
 
     def forget_ready() -> None:
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
+        if secure:
+            remove_local(server.port)
 
-    with closing(server), server.signals(forget_ready):
-        if ready_file is not None:
-            _write_ready_file(ready_file, server.address, server.pub_address)
-        click.echo(f"chatbroker ready at {server.address}")
+    with closing(server), signals(server, forget_ready), ExitStack() as stack:
+        local = server.local()
+        ready: dict[str, str | int] = {
+            "broker": server.address,
+            "pub": server.pub_address,
+            "pid": os.getpid(),
+        }
+        if local is not None:
+            ready["server_key"] = local.server_key
+        if metrics is not None:
+            stack.callback(metrics.close)
+            metrics.serve(server, config)
+            ready["metrics"] = metrics.address
+            click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         try:
+            _let_own_user_in(server.port, local)
+            if ready_file is not None:
+                _write_ready_file(ready_file, ready)
+            click.echo(f"chatbroker ready at {server.address}")
             server.run()
         finally:
             forget_ready()
     return Status.DONE
 
 
-for _command in (check, backup, names):
+for _command in (check, backup, names, invite, admit, revoke, members):
     chatbroker.add_command(_command)
 
 
-def _write_ready_file(path: Path, broker: str, pub: str) -> None:
+def _let_own_user_in(port: int, local: Local | None) -> None:
+    """Has the commands of this user find in to a secure broker."""
+    try:
+        if local is None:
+            remove_local(port)  # That of a secure broker which was killed.
+        else:
+            write_local(port, local)
+    except OSError as error:
+        log.warning("own user: commands find no way in by themselves: %s", error)
+
+
+def _load_metrics() -> type[Metrics]:
+    try:
+        from .metrics import Metrics
+    except ModuleNotFoundError as error:
+        if error.name != "prometheus_client":
+            raise
+        raise StartError(
+            "cannot serve metrics: prometheus-client is not installed; "
+            "install it with: pip install 'chatbroker[metrics]'"
+        ) from None
+    return Metrics
+
+
+def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
     """Writes it whole or not at all: whoever waits for it may read at any moment."""
-    ready = {"broker": broker, "pub": pub, "pid": os.getpid()}
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(json.dumps(ready) + "\n")

@@ -44,11 +44,12 @@ json_option = click.option(
 )
 
 
-def _folder(port: int, data_dir: Path | None) -> Path:
+def folder_given(port: int, data_dir: Path | None) -> Path:
+    """The folder that these options mean."""
     return folder_of(port) if data_dir is None else data_dir
 
 
-def _iso(time: int) -> str | None:
+def iso(time: int) -> str | None:
     """*time* (milliseconds since 1970; 0 for none) in UTC, as ``chat --json`` writes it."""
     if not time:
         return None
@@ -72,7 +73,7 @@ def check(path: Path | None, port: int, data_dir: Path | None, as_json: bool) ->
         raise click.UsageError("give PATH or --data-dir, not both")
     from .check import check_journal, journal_at
 
-    found = journal_at(path if path is not None else _folder(port, data_dir), FILE)
+    found = journal_at(path if path is not None else folder_given(port, data_dir), FILE)
     report = check_journal(found)
     for fault in report.faults:
         complain("chatbroker", f"{found}: {fault}")
@@ -82,11 +83,11 @@ def check(path: Path | None, port: int, data_dir: Path | None, as_json: bool) ->
         told: dict[str, Any] = {"path": str(found), "faults": report.count}
         if report.summary is not None:
             told |= report.summary._asdict()
-            told |= {"oldest": _iso(told["oldest"]), "newest": _iso(told["newest"])}
+            told |= {"oldest": iso(told["oldest"]), "newest": iso(told["newest"])}
         click.echo(json.dumps(told))
     elif not report.count and report.summary is not None:
         kept = report.summary
-        when = f", from {_iso(kept.oldest)} to {_iso(kept.newest)}" if kept.newest else ""
+        when = f", from {iso(kept.oldest)} to {iso(kept.newest)}" if kept.newest else ""
         click.echo(
             f"{found}: whole; {kept.messages} messages in {kept.logs} logs{when}; "
             f"{kept.users} users, {kept.sessions} sessions; {kept.bytes} bytes"
@@ -106,7 +107,7 @@ def backup(file: Path, port: int, data_dir: Path | None, force: bool) -> int:
     """
     from .backup import back_up
 
-    folder = _folder(port, data_dir)
+    folder = folder_given(port, data_dir)
     back_up(folder / FILE, file, force)
     print(
         f"chatbroker: to restore it, stop the broker, remove {folder / FILE}* "
@@ -135,11 +136,11 @@ def list_names(port: int, data_dir: Path | None, as_json: bool) -> int:
     """
     from .claimed import claims
 
-    for claim in claims(_folder(port, data_dir) / FILE):
+    for claim in claims(folder_given(port, data_dir) / FILE):
         if as_json:
-            click.echo(json.dumps(claim._asdict() | {"seen": _iso(claim.seen)}))
+            click.echo(json.dumps(claim._asdict() | {"seen": iso(claim.seen)}))
         else:
-            seen = "held now" if claim.held else f"last seen {_iso(claim.seen)}"
+            seen = "held now" if claim.held else f"last seen {iso(claim.seen)}"
             click.echo(f"{claim.name}  {seen}  {claim.unread} unread")
     return Status.DONE
 
@@ -156,7 +157,9 @@ def release_name(name: str, port: int, data_dir: Path | None) -> int:
     from .claimed import release
 
     try:
-        words = release(_folder(port, data_dir), canonical_name(name), os.urandom(EPOCH_LENGTH))
+        words = release(
+            folder_given(port, data_dir), canonical_name(name), os.urandom(EPOCH_LENGTH)
+        )
     except BadName as error:
         words = str(error)
     if words:

@@ -30,6 +30,8 @@ class Config(NamedTuple):
     sync: str = "full"
     keep: float | None = 30 * 86400.0
     """Messages older than so long may go; None: none may for that."""
+    secure: bool = False
+    """Admit keys only, and encrypt; else everyone who can connect comes in."""
     keep_bytes: int | None = 1_000_000_000
     """What messages may take on disk; None: any amount."""
 

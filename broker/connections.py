@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection
 from itertools import islice
 from typing import TypeVar
 
@@ -71,11 +71,13 @@ class Connections:
         """By descriptor: connections of clients' SUBs."""
         self._look_at = 0.0
 
-    def of_key(self, keys: Iterable[bytes]) -> list[Connection]:
-        """All that were admitted by one of *keys*."""
-        wanted = set(keys)
-        both = (*self.callers.values(), *self.subscribers.values())
-        return [connection for connection in both if connection.origin.key in wanted]
+    def callers_of(self, keys: Collection[bytes]) -> dict[bytes, Connection]:
+        """The connections of DEALERs that one of *keys* admitted."""
+        return {i: one for i, one in self.callers.items() if one.origin.key in keys}
+
+    def subscribers_of(self, keys: Collection[bytes]) -> dict[int, Connection]:
+        """The connections of SUBs that one of *keys* admitted."""
+        return {fd: one for fd, one in self.subscribers.items() if one.origin.key in keys}
 
     def tidy(self, now: float) -> None:
         """Forgets some of those that are gone: each is looked at in its turn.

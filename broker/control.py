@@ -153,7 +153,7 @@ class Desk:
             self._path.unlink(missing_ok=True)
 
 
-def ask(folder: Path, **request: str) -> dict[str, Any]:
+def ask(folder: Path, **request: Any) -> dict[str, Any]:
     """Puts *request* to the broker that serves from *folder*; its answer.
 
     Raises StartError if no broker answers there.

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from ..wire.batch import pack_text
 from ..wire.codec import FROM_CLIENT, Decoder
 from ..wire.errors import BadName, Code, VersionMismatch, WireError
+from ..wire.keys import key_text
 from ..wire.limits import (
     EPOCH_LENGTH,
-    MAX_WORDS,
     PUSH_WINDOW,
 )
 from ..wire.messages import (
@@ -26,6 +26,8 @@ from ..wire.messages import (
     PRESENCE_TOPIC,
     Bye,
     Echo,
+    Enrol,
+    Enrolled,
     Farewell,
     Fetch,
     Fetched,
@@ -43,10 +45,13 @@ from ..wire.messages import (
 )
 from ..wire.names import canonical_name
 from .clock import TurnClock
+from .counts import Census, Counts
 from .door import Door
-from .effects import Deliver, Effect, Note
+from .effects import Deliver, Effect
+from .hold import RETRY, Hold
 from .journal import CannotStore, Commit, Journal
 from .log import Log, Row
+from .members import Members, NotAdmitted, nobody_in_particular
 from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
@@ -65,12 +70,6 @@ that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes o
 
 
 ANYWHERE = Origin()
-
-RETRY = 0.5
-"""Seconds between two attempts to store what could not be stored."""
-
-REMIND = 4.0
-"""Seconds between two notices that the broker cannot store: they are its only sign of life."""
 
 
 class Needs(IntEnum):
@@ -93,24 +92,34 @@ class _Unstored(NamedTuple):
     commit: Commit
     effects: list[Effect]
     """What is to be told when it has."""
+    messages: int
+    """How many messages it stores, each once."""
 
 
 class Broker:
     """The whole broker but for its sockets.  Raises JournalError when made."""
 
-    def __init__(self, settings: Settings, journal: Journal, fresh: FreshBytes) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        journal: Journal,
+        fresh: FreshBytes,
+        members: Members | None = None,
+    ) -> None:
+        """*members*: who is admitted; None for everyone."""
         kept = journal.load(fresh(EPOCH_LENGTH))
         self.epoch = kept.epoch
         self._journal = journal
         self._decoder = Decoder(FROM_CLIENT)
         self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
-        self._registry = Registry(settings, fresh, kept)
+        self._members = members or nobody_in_particular()
+        self._registry = Registry(settings, fresh, kept, self._members)
         self._readers = Readers(self._echo, journal, self._registry)
-        self._out = Outgoing()
+        self.counts = Counts()
+        self._out = Outgoing(self.counts)
         self._clock = TurnClock(kept.time)
         self._unstored: _Unstored | None = None
-        self._held_because = ""
-        self._remind_at = 0.0
+        self._hold = Hold(self._clock)
         self._untidy = False
         self._door = Door(
             settings, self._registry, self._readers, self._out, self._clock, self.epoch
@@ -137,7 +146,7 @@ class Broker:
         try:
             messages = self._decoder.decode(frame)
         except VersionMismatch as mismatch:
-            return self._out.reply(identity, Refused(mismatch.code.value, str(mismatch)))
+            return self._out.refuse(identity, Refused(mismatch.code.value, str(mismatch)))
         except WireError as bad:
             return self._out.reject(identity, bad.code, str(bad))
         session = self._door.bound.get(identity)
@@ -182,19 +191,28 @@ class Broker:
         """
         if self._unstored is None:
             self._unstored = self._close(all_heard)
-        commit, effects = self._unstored
+        commit, effects, messages = self._unstored
         if any(commit):
             try:
                 self._journal.commit(commit)
             except CannotStore as error:
-                return self._hold(str(error))
+                return self._tell_all(self._hold.begin(str(error)))
         self._unstored = None
-        return self._resume() + effects if self._held_because else effects
+        if messages:
+            self.counts.batches.add(messages)
+        return self._tell_all(self._hold.end()) + effects if self._hold.because else effects
+
+    def _tell_all(self, notices: list[Notice]) -> list[Effect]:
+        frames = [self._out.pack(notice) for notice in notices]
+        found = self._registry.live()
+        effects: list[Effect] = [Deliver(s.identity, frame) for frame in frames for s in found]
+        return effects + self._hold.notes()
 
     def _close(self, all_heard: bool) -> _Unstored:
         """Ends the turn: what it wants stored, and what to tell then."""
         self._door.expire(all_heard)
         self._door.admit_waiting()
+        messages = self._said.messages
         said = self._said.take(self._clock.time)
         for user, before, head in self._said.own:
             # What one said oneself is no news; else a script that sends and then waits for an
@@ -204,36 +222,17 @@ class Broker:
         rows = [row for _, _, rows in said for row in rows]
         commit = self._registry.take_commit(rows, self._journal.durable)
         self._tell(said)
-        return _Unstored(commit, self._out.take())
+        return _Unstored(commit, self._out.take(), messages)
 
     @property
     def held(self) -> bool:
         """Whether the last turn could not be stored yet, so that nothing may be received."""
         return self._unstored is not None
 
-    def _hold(self, why: str) -> list[Effect]:
-        """Says to everyone that they wait, and why: at first and now and then, lest they take
-        the broker for dead."""
-        effects: list[Effect] = []
-        if why != self._held_because:
-            self._held_because = why
-            self._remind_at = self._clock.attended
-            effects.append(Note("cannot_store", {"because": why}))
-        if self._clock.attended >= self._remind_at:
-            self._remind_at = self._clock.attended + REMIND
-            told = _fit_for_travel(why)
-            words = f"the broker cannot store messages ({told}); what is sent waits"
-            effects += self._tell_all(Notice(Code.CANNOT_STORE.value, words))
-        return effects
-
-    def _resume(self) -> list[Effect]:
-        self._held_because = ""
-        words = "the broker can store messages again"
-        return [Note("storing_again", {}), *self._tell_all(Notice(Code.STORING.value, words))]
-
-    def _tell_all(self, notice: Notice) -> list[Effect]:
-        frame = self._out.pack(notice)
-        return [Deliver(session.identity, frame) for session in self._registry.live()]
+    @property
+    def held_because(self) -> str:
+        """Why nothing could be stored at the last attempt; empty if it could."""
+        return self._hold.because
 
     def tidy(self) -> None:
         """Does one small step of what retention asks for.  Raises JournalError."""
@@ -277,6 +276,10 @@ class Broker:
             self._out.reply(session.identity, goodbye)
         return effects + self._out.take()
 
+    def census(self) -> Census:
+        """How many there are of what the broker knows.  May be called from any thread."""
+        return self._registry.census(len(self._door.bound))
+
     @property
     def clock_behind(self) -> int:
         """Milliseconds by which the wall clock is behind the stamps of messages."""
@@ -287,6 +290,11 @@ class Broker:
         it, and the sessions of who had it end."""
         self._said.forget_routes()
         return self._door.release(name)
+
+    def dismiss(self, identity: bytes, words: str) -> None:
+        """Ends what goes on over a connection, whose key is admitted no more."""
+        self._said.forget_routes()
+        self._door.dismiss(identity, words)
 
     @property
     def pause(self) -> float:
@@ -314,6 +322,15 @@ class Broker:
         self._door.bye(identity)
         self._said.forget_routes()
 
+    def _enrol(self, identity: bytes, message: Enrol, origin: Origin) -> None:
+        """Admits a key in place of an invitation.  It is kept before this answers."""
+        try:
+            name = self._members.enrol(origin, message.key, self._clock.time)
+        except NotAdmitted as why:
+            return self._out.reply(identity, Refused(Code.NOT_ALLOWED.value, str(why)))
+        self._out.note("enrolled", user=name, address=origin.address, key=key_text(message.key))
+        return self._out.reply(identity, Enrolled(name))
+
     # --- commands -------------------------------------------------------------------------
 
     def _say_to_all(self, session: Session, message: Echo) -> None:
@@ -336,7 +353,7 @@ class Broker:
         if route is None:
             route = self._find_route(session.user, to)  # type: ignore[arg-type]
             if route is None:
-                session.refuse(first, session.cseq, Code.NO_SUCH_USER)
+                self._refuse(session, first, session.cseq, Code.NO_SUCH_USER)
                 return
         self._said.events += len(texts)
         head = route.head
@@ -359,9 +376,14 @@ class Broker:
     ) -> None:
         for number, text in enumerate(texts, first):
             if text is None:
-                session.refuse(number, number, Code.TOO_LONG)
+                self._refuse(session, number, number, Code.TOO_LONG)
+                self._said.too_long += 1
             elif away:
                 session.note_away(number, number)
+
+    def _refuse(self, session: Session, first: int, last: int, code: Code) -> None:
+        session.refuse(first, last, code)
+        self.counts.refuse(code, last - first + 1)
 
     def _unheard(
         self, session: Session, cseq: int, texts: tuple[str | None, ...]
@@ -440,11 +462,6 @@ class Broker:
                     self._out.push(session.identity, piece)
 
 
-def _fit_for_travel(why: str) -> str:
-    """*why*, which may hold a path of any length and of any bytes, as clients take it."""
-    return why.encode(errors="backslashreplace")[: MAX_WORDS // 2].decode(errors="ignore")
-
-
 RULES: dict[type, Rule] = {
     Hello: Rule(Needs.NOTHING, Broker._hello),
     Send: Rule(Needs.USER, Broker._say),
@@ -453,4 +470,5 @@ RULES: dict[type, Rule] = {
     Fetch: Rule(Needs.SESSION, Broker._fetch),
     Ping: Rule(Needs.SESSION, Broker._ping),
     Bye: Rule(Needs.NOTHING, Broker._bye),
+    Enrol: Rule(Needs.NOTHING, Broker._enrol),
 }

@@ -85,7 +85,7 @@ class Door:
             self.end(bound)
         if not self.accepting and hello.session not in self._registry.sessions:
             words = "the broker has no descriptors left for another session"
-            self._out.reply(identity, Refused(Code.BROKER_FULL.value, words))
+            self._out.refuse(identity, Refused(Code.BROKER_FULL.value, words))
             return
         outcome = self._admit(hello, origin)
         if isinstance(outcome, Session):
@@ -98,7 +98,7 @@ class Door:
             self.waiting[identity] = _Waiting(hello, origin, self._clock.turn)
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
-            self._out.reply(identity, refused)
+            self._out.refuse(identity, refused)
 
     def _admit(self, hello: Hello, origin: Origin) -> Session | Refused | Contested:
         dead = self._registry.sessions.get(hello.replaces)
@@ -171,7 +171,7 @@ class Door:
             if isinstance(outcome, Session):
                 self._welcome(identity, hello, outcome)
             else:
-                self._out.reply(identity, outcome)
+                self._out.refuse(identity, outcome)
 
     def _welcome(self, identity: bytes, hello: Hello, session: Session) -> None:
         if session.identity != identity and self.bound.get(session.identity) is session:
@@ -202,7 +202,8 @@ class Door:
                 hello.attempt,
                 session.born,
                 session.cseq,
-                user.credential if user else b"",
+                # Whom a key lets in needs none, and may be another than who proved it.
+                b"" if user is None or session.key else user.credential,
                 settings.pub_port,
                 round(settings.heartbeat * 1000),
                 round(settings.lease * 1000),
@@ -223,6 +224,14 @@ class Door:
         """Ends a LIVE session."""
         del self.bound[session.identity]
         self._registry.leave(session, self._clock.time)
+
+    def dismiss(self, identity: bytes, words: str) -> None:
+        """The broker lets the connection speak no more."""
+        self.waiting.pop(identity, None)
+        session = self.bound.get(identity)
+        if session is not None:
+            self.end(session)
+        self._out.reply(identity, Farewell(Code.NOT_ALLOWED.value, words))
 
     def lost(self, identity: bytes) -> None:
         """The connection is known to be gone."""

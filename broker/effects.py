@@ -25,6 +25,8 @@ class Note(NamedTuple):
 
     what: str
     fields: dict[str, object]
+    grave: bool = False
+    """Whether an operator who does not ask for more (``-v``) is told, too."""
 
 
 Effect = Deliver | Publish | Note

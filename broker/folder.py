@@ -31,7 +31,7 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            _make(path)
+            make_folder(path)
             self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         except FileExistsError:
             raise StartError(
@@ -64,7 +64,9 @@ class DataFolder:
             self._lock = -1
 
 
-def _make(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Makes a data folder, with those above it, if it is not there; nobody but its owner may
+    look into it.  Raises OSError."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     for folder in reversed(missing):
         # With parents=True only the last one would get the mode.

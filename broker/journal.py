@@ -109,6 +109,10 @@ class Journal(Protocol):
     durable: bool
     """Whether users and sessions are kept too, for the next start."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that what was said takes, as retention reckons.  May be read from any thread."""
+
     def load(self, fresh: bytes) -> Kept:
         """What is kept, called once before all else.  *fresh*: the epoch to take, if these
         data are new.  Raises JournalError."""

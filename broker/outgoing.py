@@ -5,7 +5,8 @@ from __future__ import annotations
 from ..wire.codec import Encoder, coalesce
 from ..wire.errors import Code
 from ..wire.limits import FRAME_TARGET
-from ..wire.messages import Message, error
+from ..wire.messages import Message, Refused, error
+from .counts import Counts
 from .effects import Deliver, Effect, Note, Publish
 
 MOST_REPLIES = 1024 * 1024
@@ -29,7 +30,8 @@ def _frames(pieces: list[bytes]) -> list[bytes]:
 class Outgoing:
     """One frame or a few for each connection and topic, instead of one a message."""
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
         self._encode = Encoder().encode
         self._published: dict[bytes, list[bytes]] = {}
         self._delivered: dict[bytes, _Pile] = {}
@@ -44,7 +46,13 @@ class Outgoing:
     def reply(self, identity: bytes, message: Message) -> None:
         self.put(identity, self._encode(message))
 
+    def refuse(self, identity: bytes, refused: Refused) -> None:
+        """Does not let a client in."""
+        self._counts.refuse(refused.code)
+        self.reply(identity, refused)
+
     def reject(self, identity: bytes, code: Code, words: str, ref: int = 0) -> None:
+        self._counts.refuse(code)
         self.put(identity, self._encode(error(code, words, ref)))
 
     def push(self, identity: bytes, packed: bytes) -> None:

@@ -21,8 +21,10 @@ from ..wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS
 from ..wire.messages import DIRECT_LOG, Hello, Refused
 from ..wire.messages import User as Listed
 from ..wire.names import canonical_name
+from .counts import Census
 from .journal import Commit, Kept
 from .log import Log, Row
+from .members import Members
 from .origin import Origin
 from .session import Happening, Session, State
 from .user import Settings, User, proof_of
@@ -59,9 +61,10 @@ class Registry:
     1970.
     """
 
-    def __init__(self, settings: Settings, fresh: FreshBytes, kept: Kept) -> None:
+    def __init__(self, settings: Settings, fresh: FreshBytes, kept: Kept, members: Members) -> None:
         self._settings = settings
         self._fresh = fresh
+        self._members = members
         self.users: dict[str, User] = {}
         self.sessions: dict[bytes, Session] = {}
         self._lapsed: OrderedDict[bytes, float] = OrderedDict()
@@ -117,27 +120,33 @@ class Registry:
             name = canonical_name(hello.name) if hello.name else ""
         except BadName as error:
             return Refused(error.code.value, str(error))
+        if origin.invited:
+            return _not_allowed("an invitation lets nobody in; it is there to be accepted")
+        if origin.name and name not in ("", origin.name):
+            return _not_allowed(f"the key is that of {origin.name!r}, not of {name!r}")
         session = self.sessions.get(hello.session)
         dead = None
         if session is not None:
             if (session.user.name if session.user else "") != name:
-                return Refused(Code.NOT_ALLOWED.value, "the session belongs to another name")
+                return _not_allowed("the session belongs to another name")
+            if session.key not in (None, origin.key):
+                return _not_allowed("the session belongs to another key")
             # The session id is the client's own secret of 128 bits; nobody else can name it.
             rivals = self._rivals(session, hello)
             if rivals:
                 return Contested(rivals, _already_joined(name))
-            if session.user is not None and self._claims_too_many(session.user, hello):
+            if session.user is not None and self._claims_too_many(session.user, hello, origin):
                 return _NO_MORE_CLAIMS
             session.happen(Happening.HELLO)
             self._take_out(session)
         else:
             if len(self.sessions) - len(self._lapsed) >= self._settings.most_sessions:
                 return Refused(Code.BROKER_FULL.value, "the broker cannot take more sessions")
-            user = self._find_or_make(name, hello, time) if name else None
+            user = self._find_or_make(name, hello, origin, time) if name else None
             if isinstance(user, Contested | Refused):
                 return user
             if user is not None:
-                if self._claims_too_many(user, hello):
+                if self._claims_too_many(user, hello, origin):
                     return _NO_MORE_CLAIMS
                 # Before the session itself is there: it does not replace itself.
                 dead = self._replaced(user, hello)
@@ -147,10 +156,11 @@ class Registry:
             self.sessions[hello.session] = session
             if user is not None:
                 user.sessions.add(session)
+        session.key = origin.key
         session.exclusive = hello.exclusive
         session.follows = {follow.log: follow for follow in hello.follows}
         if session.user is not None:
-            self._own(session.user, hello)
+            self._own(session.user, hello, origin)
             self._new_sessions[session] = None
         if dead is not None:
             dead.happen(Happening.REPLACED)
@@ -161,24 +171,29 @@ class Registry:
             self._crowd_out(session.user)
         return session
 
-    def _own(self, user: User, hello: Hello) -> None:
+    def _own(self, user: User, hello: Hello, origin: Origin) -> None:
         """Notes what a session of *user* says about the ownership of the name."""
-        if not user.credential and not user.prove(hello.credential):
+        by_key = bool(origin.name)
+        if not by_key and not user.credential and not user.prove(hello.credential):
             # Since the broker was started nobody presented it; this client never learned it, as
             # the WELCOME that told it was lost.  Whoever is welcomed is told one that is good.
             user.credential = self._fresh(ID_LENGTH)
             user.proof = proof_of(user.credential)
             self._new_users[user] = None
-        if hello.claim and not user.claimed:
+        if (hello.claim or by_key) and not user.claimed:
             user.claimed = True
             self._claims += 1
             self._new_users[user] = None
 
-    def _find_or_make(self, name: str, hello: Hello, time: int) -> User | Contested | Refused:
+    def _find_or_make(
+        self, name: str, hello: Hello, origin: Origin, time: int
+    ) -> User | Contested | Refused:
         user = self.users.get(name)
+        by_key = bool(origin.name)
         if user is not None:
             holders = user.holders()
-            if user.prove(hello.credential):
+            # Whose key it is, owns the name that is claimed; who borrowed it may not know yet.
+            if user.prove(hello.credential) or (by_key and user.claimed):
                 # Whoever proves to be the user need not wait for sessions of their own that
                 # are known to be gone.
                 dead = self._replaced(user, hello)
@@ -196,9 +211,12 @@ class Registry:
                 return Contested(holders, Refused(Code.NAME_TAKEN.value, words))
             # Nobody holds the name: who borrowed it has lapsed and makes room.
             self._drop(user)
+        if self._members.has(name) and not by_key:
+            words = f"name {name!r} is claimed by somebody who comes by a key"
+            return Refused(Code.NAME_CLAIMED.value, words)
         if len(self.users) >= self._settings.most_users:
             return Refused(Code.BROKER_FULL.value, "the broker cannot take more names")
-        if self._claims_too_many(None, hello):
+        if self._claims_too_many(None, hello, origin):
             return _NO_MORE_CLAIMS
         credential = hello.credential or self._fresh(ID_LENGTH)
         epoch = self._fresh(EPOCH_LENGTH)
@@ -210,9 +228,10 @@ class Registry:
         self._new_users[user] = None
         return user
 
-    def _claims_too_many(self, user: User | None, hello: Hello) -> bool:
+    def _claims_too_many(self, user: User | None, hello: Hello, origin: Origin) -> bool:
         """Whether *hello* claims one more name than may be, be it new or borrowed so far."""
-        more = hello.claim and (user is None or not user.claimed)
+        wanted = hello.claim or bool(origin.name)
+        more = wanted and (user is None or not user.claimed)
         return more and self._claims >= self._settings.most_claims
 
     def _replaced(self, user: User, hello: Hello) -> Session | None:
@@ -380,6 +399,13 @@ class Registry:
     def live(self) -> Iterator[Session]:
         return (s for s in self.sessions.values() if s.state is State.LIVE)
 
+    def census(self, live: int) -> Census:
+        """How many there are; *live*: of the sessions.  May be called from any thread, as it
+        takes lengths only."""
+        lapsed = len(self._lapsed)
+        gone = max(len(self.sessions) - live - lapsed, 0)
+        return Census(live, gone, lapsed, len(self._names), len(self.users), self._claims)
+
     # --- what is to be stored -------------------------------------------------------------
 
     def read(self, user: User, position: int) -> None:
@@ -416,3 +442,7 @@ def _bars(session: Session) -> bool:
 
 def _already_joined(name: str) -> Refused:
     return Refused(Code.ALREADY_JOINED.value, f"{name!r} is already joined")
+
+
+def _not_allowed(words: str) -> Refused:
+    return Refused(Code.NOT_ALLOWED.value, words)

@@ -100,6 +100,7 @@ class Session:
         "follows",
         "id",
         "identity",
+        "key",
         "state",
         "told",
         "unconfirmed",
@@ -116,6 +117,9 @@ class Session:
         """None for an observer."""
         self.identity = b""
         """The routing id of its connection while LIVE."""
+        self.key: bytes | None = b""
+        """The public key whose it is, empty in plain mode; None after a restart, until somebody
+        of the right name goes on with it."""
         self.state = State.LIVE
         self.expires = 0.0
         """When its lease runs out, or its name's moment of waiting (lease clock, seconds)."""
@@ -239,6 +243,7 @@ class Session:
         """The session of *record*: GONE, as its connection went with the former process."""
         session = cls(record.id, user, record.born)
         session.state = State.GONE if record.holding else State.LAPSED
+        session.key = None
         session.cseq = session.told = record.cseq
         session.exclusive = record.exclusive
         if record.hears:

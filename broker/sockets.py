@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 
 import zmq
 
@@ -96,6 +97,25 @@ def _bind(
         words = f"cannot listen on {endpoint(host, port)}: {reason}{hint}"
         raise StartError(words) from None
     return sock
+
+
+def free_port(host: str) -> int:
+    """A port of *host* that is free at this moment.  Raises StartError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.bind((_resolve(host).replace("*", ""), 0))
+            return int(sock.getsockname()[1])
+    except OSError as error:
+        raise StartError(f"cannot listen on {endpoint(host, 0)}: {error.strerror}") from None
+
+
+def loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on *host*, or nothing can listen there."""
+    try:
+        return ip_address(_resolve(host).replace("*", "0.0.0.0")).is_loopback
+    except (ValueError, OSError):
+        return True
 
 
 def _resolve(host: str) -> str:

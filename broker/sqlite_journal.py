@@ -87,6 +87,10 @@ class SqliteJournal:
         self.events = 0
         """How many they held."""
 
+    @property
+    def size(self) -> int:
+        return self._retention.size
+
     # --- opening --------------------------------------------------------------------------
 
     def load(self, fresh: bytes) -> Kept:

@@ -36,9 +36,16 @@ class Turn:
         """By sender and the recipient's name as it was typed; None for everyone."""
         self.events = 0
         """How many were said, those that are too long included."""
+        self.too_long = 0
+        """How many of them are."""
         self.own: list[tuple[User, int, int]] = []
         """Of the turn that was taken: whose mailboxes got only copies of what they themselves
         said, and from where to where."""
+
+    @property
+    def messages(self) -> int:
+        """How many are to be stored, each once."""
+        return self.events - self.too_long
 
     def route(self, sender: User, to: str | None, recipient: User | None, time: int) -> Route:
         """Finds the way of an event and keeps it for those after it.
@@ -78,5 +85,5 @@ class Turn:
         self._dirty.clear()
         self._news.clear()
         self.routes.clear()
-        self.events = 0
+        self.events = self.too_long = 0
         return taken

@@ -301,6 +301,48 @@ def history(
     return run_history(shared, Question(partner, start, limit, grep, only), render, end)
 
 
+@chat.command()
+@click.argument("invitation")
+@shared_options("timeout", "json")
+def accept(invitation: str, **_: Any) -> int:
+    """Get in to a secure broker, by an invitation.
+
+    INVITATION is the line that its operator gave you; '-' reads it from stdin.
+
+    Example: chat accept 'chat://alice:TOKEN@chat.example.org:5555/KEY'
+    """
+    from .admission import accept as get_in
+
+    return get_in(Shared.given(), sys.stdin.readline() if invitation == "-" else invitation)
+
+
+@chat.command()
+@click.argument("name")
+@shared_options("broker", "port")
+def keygen(name: str, **_: Any) -> int:
+    """Make a key for NAME, and print its public half.
+
+    The broker's operator has to admit it.  Who has an invitation needs no keygen.
+
+    Example: chat keygen alice --broker chat://chat.example.org:5555/KEY
+    """
+    from .admission import keygen as make_key
+
+    return make_key(Shared.given(), name)
+
+
+@chat.command()
+@shared_options("broker", "port", "user", "timeout", "json")
+def whoami(**_: Any) -> int:
+    """Print the name that you have at a broker.
+
+    Example: chat whoami --broker chat://chat.example.org:5555
+    """
+    from .admission import whoami as tell
+
+    return tell(Shared.given())
+
+
 def _starts(since: str, only: str | None) -> Any:
     """Where to begin in the public log and in the mailbox, from ``--since``."""
     from .starts import Since

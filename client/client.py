@@ -12,6 +12,7 @@ from ..wire.errors import BadName, BadText, Code, TooLong
 from ..wire.limits import ID_LENGTH
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
 from ..wire.names import NAME_RULE, canonical_name, checked_text
+from .access import find_access
 from .address import DEFAULT, parse_address
 from .browse import Browse
 from .core import ClientCore, Phase
@@ -46,7 +47,8 @@ class Client:
     """A user, or an observer, at a broker.
 
     *name*: the user to be; None for an observer, who hears broadcasts and sends nothing.
-    *broker*: ``tcp://HOST:PORT``.
+    *broker*: ``tcp://HOST:PORT``, or ``chat://HOST:PORT/KEY`` of a secure one; what else that
+    takes is in files, as ``chat accept`` left it (docs/cli.md, "Secure brokers").
     *hear*: whether to receive messages.  A client that only sends costs the broker less, is
     not listed by ``users`` and not announced.
     *presence*: whether to receive Joined and Left.
@@ -85,7 +87,7 @@ class Client:
         identity: Identity | None = None,
         interrupts: Interrupts | None = None,
     ) -> None:
-        host, port = parse_address(broker)
+        address = parse_address(broker)
         session, replaces = os.urandom(ID_LENGTH), b""
         exclusive = exclusive and name is not None and hear
         if name is not None:
@@ -94,16 +96,15 @@ class Client:
             except BadName as error:
                 raise NameRefused(error.code.value, str(error)) from None
         if identity is not None:
-            if credential or (identity.name, parse_address(identity.broker)) != (
-                name,
-                (host, port),
-            ):
+            theirs = parse_address(identity.broker)
+            if credential or (identity.name, theirs[:2]) != (name, address[:2]):
                 raise UsageError("an identity is of one name at one broker; it has the credential")
             credential = identity.credential
             if exclusive and identity.locked:
                 # Before HELLO goes out: if this process is killed, the next must know of it.
                 identity.remember(session)
                 replaces = identity.previous
+        access = find_access(address, name, identity)
         readers = []
         if hear:
             readers.append(Reader(ECHO_LOG, since or Since.now()))
@@ -128,7 +129,7 @@ class Client:
         self._opened = False
         self._down_since: float | None = None
         self._interrupts = interrupts
-        self._link = Link(self._core, host, port, self._changed)
+        self._link = Link(self._core, access, self._changed)
         if interrupts is not None:
             interrupts.on_signal(self._link.wake)
         self._thread = threading.Thread(target=self._run, name="chatbroker client", daemon=True)

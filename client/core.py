@@ -22,6 +22,7 @@ from ..wire.messages import (
     Batch,
     Bye,
     Cursor,
+    Enrolled,
     Error,
     Farewell,
     Fetched,
@@ -169,6 +170,11 @@ class ClientCore:
             self.phase = Phase.OFFLINE
         elif self.phase is Phase.LEAVING:
             self.phase = Phase.OVER
+
+    def turned_away(self, words: str) -> None:
+        """The broker does not let this client in, and another attempt would meet the same."""
+        if self.phase is not Phase.OVER:
+            self._end(Refused(Code.NOT_ALLOWED.value, words))
 
     def received(self, frame: bytes, now: float) -> None:
         """A frame came over the DEALER."""
@@ -465,5 +471,6 @@ HANDLERS: dict[type, Callable[[ClientCore, Any, float], None]] = {
     Pong: ClientCore._pong,
     Error: ClientCore._error,
     Farewell: ClientCore._farewell,
+    Enrolled: lambda core, enrolled, now: None,  # Of a session nobody asks for it.
     Notice: lambda core, notice, now: core.inbox.tell(events.Notice(notice.code, notice.words)),
 }

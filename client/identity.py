@@ -1,7 +1,9 @@
 """Who a user is at one broker: the credential that proves it, in a file of one's own.
 
-    …/chatbroker/identities/127.0.0.1_5555/alice        {"credential": …, "session": …}
+    …/chatbroker/identities/127.0.0.1_5555/alice        {"credential": …, "session": …, "key": …}
     …/chatbroker/identities/127.0.0.1_5555/.alice.lock  held while alice is joined
+
+``key`` is the secret key by which a secure broker knows the user; most have none.
 
 The file is written whole or not at all, and one that is there is never written over by a new
 credential: who loses the credential loses the name.
@@ -18,11 +20,13 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from ..command.files import make_private, write_private
 from ..command.folders import data_folder
 from ..wire.errors import BadName
+from ..wire.keys import key_text, parse_key
 from ..wire.limits import ID_LENGTH
 from ..wire.names import canonical_name
-from .address import parse_address
+from .address import Address, parse_address
 from .errors import IdentityError, NameRefused, UsageError
 
 
@@ -32,6 +36,7 @@ class _Kept(NamedTuple):
     credential: bytes
     session: bytes
     """Empty, if nobody has joined yet."""
+    key: bytes = b""
 
 
 class Identity:
@@ -46,6 +51,8 @@ class Identity:
         self.previous = kept.session
         """The id of the session that was joined last, or empty.  When `lock` gave True, that
         session is dead for certain."""
+        self.key = kept.key
+        """The secret CURVE key by which a secure broker knows the user; empty for none."""
         self._lock: int | None = None
 
     @classmethod
@@ -55,13 +62,15 @@ class Identity:
         Several processes that ask at once get the same.  Raises UsageError for an address
         that is none, NameRefused for a name that is none, IdentityError.
         """
-        host, port = parse_address(broker)
-        try:
-            name = canonical_name(name)
-        except BadName as error:
-            raise NameRefused(error.code.value, str(error)) from None
-        path = data_folder() / "identities" / f"{_plain(host)}_{port}" / name
-        return cls(broker, name, path, _read(path) or _create(path))
+        path = _path(broker, name)
+        return cls(broker, path.name, path, _read(path) or _create(path))
+
+    @classmethod
+    def kept(cls, broker: str, name: str) -> Identity | None:
+        """The identity that is kept for *name* at *broker*, if there is one.  Raises as `of`."""
+        path = _path(broker, name)
+        found = _read(path)
+        return None if found is None else cls(broker, path.name, path, found)
 
     @property
     def locked(self) -> bool:
@@ -93,7 +102,7 @@ class Identity:
         except IdentityError:
             os.close(descriptor)
             raise
-        self.credential, self.previous = kept
+        self.credential, self.previous, self.key = kept
         self._lock = descriptor
         return True
 
@@ -109,12 +118,31 @@ class Identity:
         `previous` stays what it was.  Raises IdentityError; UsageError without the lock."""
         if self._lock is None:
             raise UsageError("an identity must be locked before a session is remembered")
-        beside = _write_beside(self.path, _Kept(self.credential, session))
-        try:
-            beside.replace(self.path)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise _cannot("keep", self.path, error) from None
+        _write(self.path, _Kept(self.credential, session, self.key))
+
+    def take_key(self, fresh: bytes) -> bytes:
+        """The secret key of this user: the one that is there, or *fresh*, which is kept then.
+
+        Raises IdentityError; UsageError without the lock."""
+        if self._lock is None:
+            raise UsageError("an identity must be locked before it gets a key")
+        if not self.key:
+            _write(self.path, _Kept(self.credential, self.previous, fresh))
+            self.key = fresh
+        return self.key
+
+
+def folder_of(address: Address) -> Path:
+    """Where what is known of the broker at *address* is kept."""
+    return data_folder() / "identities" / f"{_plain(address.host)}_{address.port}"
+
+
+def _path(broker: str, name: str) -> Path:
+    address = parse_address(broker)
+    try:
+        return folder_of(address) / canonical_name(name)
+    except BadName as error:
+        raise NameRefused(error.code.value, str(error)) from None
 
 
 def _plain(host: str) -> str:
@@ -135,8 +163,13 @@ def _read(path: Path) -> _Kept | None:
         raise IdentityError(f"{words}; make the file readable for you") from None
     try:
         found = json.loads(text)
-        kept = _Kept(bytes.fromhex(found["credential"]), bytes.fromhex(found["session"]))
-    except (ValueError, TypeError, LookupError, RecursionError):
+        key = found.get("key", "")
+        kept = _Kept(
+            bytes.fromhex(found["credential"]),
+            bytes.fromhex(found["session"]),
+            parse_key(key) if key else b"",
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         kept = _Kept(b"", b"")
     if len(kept.credential) != ID_LENGTH or len(kept.session) not in (0, ID_LENGTH):
         # Whoever made another in its place would take the name from its owner.
@@ -150,55 +183,25 @@ def _read(path: Path) -> _Kept | None:
 def _create(path: Path) -> _Kept:
     """Makes the file, unless another process is first; what is kept then."""
     try:
-        # mkdir(parents=True) would give only the last one the mode.
-        folder = path.parent
-        folder.parent.parent.parent.mkdir(parents=True, exist_ok=True)
-        for made in (folder.parent.parent, folder.parent, folder):
-            made.mkdir(mode=0o700, exist_ok=True)
+        make_private(path.parent, data_folder())
     except OSError as error:
         raise _cannot("keep", path, error) from None
-    beside = _write_beside(path, _Kept(os.urandom(ID_LENGTH), b""))
-    try:
-        # Not a rename, which would write over what another process put there meanwhile.
-        with suppress(FileExistsError):
-            os.link(beside, path)
-        _sync_folder(folder)
-    except OSError as error:
-        raise _cannot("keep", path, error) from None
-    finally:
-        beside.unlink(missing_ok=True)
+    _write(path, _Kept(os.urandom(ID_LENGTH), b""), replace=False)
     kept = _read(path)
     if kept is None:
         raise IdentityError(f"the identity of {path.name!r} in {path} was removed; try again")
     return kept
 
 
-def _write_beside(path: Path, kept: _Kept) -> Path:
-    """Writes *kept* to a file beside *path*, and has it on disk.  Raises IdentityError."""
-    beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
-    text = json.dumps({"credential": kept.credential.hex(), "session": kept.session.hex()})
+def _write(path: Path, kept: _Kept, *, replace: bool = True) -> None:
+    """Has *kept* on disk.  Raises IdentityError."""
+    found = {"credential": kept.credential.hex(), "session": kept.session.hex()}
+    if kept.key:
+        found["key"] = key_text(kept.key)
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text + "\n")
-                file.flush()
-                # Else a power cut could leave an empty file where the credential was.
-                os.fsync(descriptor)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        write_private(path, json.dumps(found) + "\n", replace=replace)
     except OSError as error:
         raise _cannot("keep", path, error) from None
-    return beside
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:

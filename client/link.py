@@ -13,9 +13,11 @@ import time
 from contextlib import AbstractContextManager
 
 import zmq
+from zmq.utils import z85
 
 from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
+from .access import Access
 from .core import ClientCore, Phase
 from .errors import Unreachable
 
@@ -40,7 +42,19 @@ DEALER_OPTIONS: dict[int, int] = {
 }
 SUB_OPTIONS: dict[int, int] = {zmq.RCVHWM: 5000, zmq.LINGER: 0}
 
-MONITORED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+HANDSHAKES = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+PEEK_WITHIN = 1.0
+"""Seconds for a look at how the broker greets."""
+
+MOST_FAILURES = 3
+"""Handshakes that may break off in a row before the broker is taken for another one.  One alone
+may have been cut by a broker that stopped."""
 
 
 class Link:
@@ -49,13 +63,15 @@ class Link:
     def __init__(
         self,
         core: ClientCore,
-        host: str,
-        port: int,
+        access: Access,
         lock: AbstractContextManager[object],
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self._core = core
-        self._host = f"[{host}]" if ":" in host else host
+        self._access = access
+        self._host = f"[{access.host}]" if ":" in access.host else access.host
+        self._failures = 0
+        """Handshakes in a row that the broker broke off."""
         self._lock = lock
         """Held while the core is used, and never while waiting or sending."""
         self._own_context = context is None
@@ -69,11 +85,13 @@ class Link:
         self._sub_port: int | None = None
         self._unsent: list[bytes] = []
         self._dealer = self._socket(zmq.DEALER, DEALER_OPTIONS)
-        self._monitor: zmq.Socket[bytes] = self._dealer.get_monitor_socket(MONITORED)
+        self._monitor: zmq.Socket[bytes] = self._dealer.get_monitor_socket(
+            HANDSHAKES | zmq.EVENT_DISCONNECTED
+        )
         self._poller.register(self._dealer, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
         try:
-            self._connect(self._dealer, port)
+            self._connect(self._dealer, access.port)
         except Unreachable:
             self.close()
             raise
@@ -82,6 +100,7 @@ class Link:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
         for option, value in (HEARTBEAT_OPTIONS | options).items():
             sock.setsockopt(option, value)
+        present_keys(sock, self._access)
         if self._host.startswith("["):
             sock.setsockopt(zmq.IPV6, 1)
         # Fixed, it would make a herd of all clients when a broker comes back; libzmq adds up
@@ -132,13 +151,24 @@ class Link:
                 elif topic == GREETING_TOPIC:
                     core.greeted(now)
             for change in changes:
-                if struct.unpack("=HI", change[0])[0] == zmq.EVENT_DISCONNECTED:
-                    core.disconnected()
-                else:
-                    core.connected(now)
-                self._unsent.clear()
+                event, value = struct.unpack("=HI", change[0])
+                self._take_change(event, value, now)
         self._follow_pub()
         self._send(now)
+
+    def _take_change(self, event: int, value: int, now: float) -> None:
+        """The connection came, went, or was refused."""
+        self._unsent.clear()
+        if event == zmq.EVENT_DISCONNECTED:
+            self._core.disconnected()
+        elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._failures = 0
+            self._core.connected(now)
+        else:
+            self._failures += event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+            words = why_refused(event, value, self._failures, self._access)
+            if words:
+                self._core.turned_away(words)
 
     def _send(self, now: float) -> None:
         """Sends what is due until the connection takes no more."""
@@ -200,3 +230,55 @@ def _drain(sock: zmq.Socket[bytes], most: int = MOST_FRAMES) -> list[list[bytes]
     except zmq.Again:
         return messages
     return messages
+
+
+def fresh_secret() -> bytes:
+    """A new secret key."""
+    secret: bytes = z85.decode(zmq.curve_keypair()[1])
+    return secret
+
+
+def public_key(secret: bytes) -> bytes:
+    """The public key that belongs to *secret*."""
+    public: bytes = z85.decode(zmq.curve_public(z85.encode(secret)))
+    return public
+
+
+def present_keys(sock: zmq.Socket[bytes], access: Access) -> None:
+    """Has *sock* prove its key, and want the broker to prove its own; nothing for a plain one."""
+    if access.server_key:
+        sock.setsockopt(zmq.CURVE_SERVERKEY, access.server_key)
+        sock.setsockopt(zmq.CURVE_SECRETKEY, access.secret)
+        sock.setsockopt(zmq.CURVE_PUBLICKEY, public_key(access.secret))
+
+
+def why_refused(event: int, value: int, failures: int, access: Access) -> str:
+    """Why a handshake failed, in words; empty if it may succeed the next time."""
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return access.not_admitted if value == 400 else ""
+    mechanisms = zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+    if event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL and value == mechanisms:
+        return access.other_mode
+    if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        # The end that finds that the mechanisms differ hangs up, and may be the faster one.
+        mechanism = mechanism_of(access.host, access.port)
+        if mechanism and mechanism != (b"CURVE" if access.server_key else b"NULL"):
+            return access.other_mode
+        if mechanism == b"CURVE" and failures >= MOST_FAILURES:
+            return access.wrong_key
+    return ""
+
+
+def mechanism_of(host: str, port: int) -> bytes:
+    """The security mechanism of who listens there, as the greeting of ZMTP tells
+    (rfc.zeromq.org/spec/23); empty if nobody says."""
+    greeting = b""
+    try:
+        with socket.create_connection((host, port), PEEK_WITHIN) as sock:
+            # As much of one's own as has the other end tell the rest of its.
+            sock.sendall(b"\xff" + bytes(8) + b"\x7f\x03")
+            while len(greeting) < 32 and (some := sock.recv(64)):
+                greeting += some
+    except OSError:
+        return b""
+    return greeting[12:32].rstrip(b"\0")

@@ -12,8 +12,10 @@ import click
 
 from ..command.run import complain
 from ..command.status import Status
+from .access import is_own_user, own_names
+from .address import parse_address
 from .client import Client
-from .errors import NameRefused, Refused
+from .errors import NameRefused, Refused, UsageError
 from .escape import escape
 from .events import Notice, Offline, Online
 from .feed import LONGEST, Entry, Feed, decode_line
@@ -44,8 +46,22 @@ def named(shared: Shared) -> Identity | None:
     return None if shared.user is None else Identity.of(shared.broker, shared.user)
 
 
+def _name_by_key(broker: str) -> str | None:
+    """The name that one has a key for at the secure broker; None where any free one will do.
+
+    Raises UsageError if there are several."""
+    address = parse_address(broker)
+    names = own_names(address)
+    if not names or is_own_user(address):
+        return None
+    if len(names) > 1:
+        raise UsageError(f"you have several names at {broker}: {', '.join(names)}; give --as NAME")
+    return names[0]
+
+
 def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
     """A client that follows nothing: it costs the broker nothing to push to."""
+    shared = shared._replace(user=shared.user or _name_by_key(shared.broker))
     identity = named(shared)
     for attempt in range(1, ATTEMPTS + 1):
         try:

@@ -53,6 +53,8 @@ class BrokerProcess:
         self.address: str = ready["broker"]
         """``tcp://HOST:PORT``, for ``Client`` and for ``chat --broker``."""
         self.pub_address: str = ready["pub"]
+        self.metrics_address: str | None = ready.get("metrics")
+        """Where it serves metrics, if ``--metrics-port`` is among the *options*."""
         self.port = _port(self.address)
         self.pub_port = _port(self.pub_address)
         self.pid = self._process.pid

@@ -92,8 +92,9 @@ def test_recipes_use_options_that_exist():
         if isinstance(option, click.Option)
         for spelling in option.opts
     } | {"--help", "--version"}
-    for document in (ROOT / "README.md", ROOT / "docs" / "cli.md"):
-        for block in re.findall(r"```(?:sh|console)\n(.*?)```", document.read_text(), re.DOTALL):
+    for document in ("README.md", "docs/cli.md", "docs/operations.md"):
+        text = (ROOT / document).read_text()
+        for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, re.DOTALL):
             for line in block.splitlines():
                 for command in re.findall(r"\bchat(?:broker)? [^|;&)#]*", line):
                     used = set(re.findall(r"(?<=\s)--[a-z-]+", command))

@@ -17,9 +17,10 @@ import msgpack
 import pytest
 import zmq
 
-from chatbroker.broker.core import REMIND, RULES, Broker, Needs
+from chatbroker.broker.core import RULES, Broker, Needs
 from chatbroker.broker.door import MOST_WAITING
 from chatbroker.broker.effects import Deliver, Publish
+from chatbroker.broker.hold import REMIND
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.outgoing import MOST_REPLIES
 from chatbroker.broker.registry import MOST_OF_USER
@@ -41,6 +42,8 @@ from chatbroker.wire.messages import (
     Bye,
     Cursor,
     Echo,
+    Enrol,
+    Enrolled,
     Error,
     Event,
     Farewell,
@@ -113,6 +116,7 @@ SAMPLES: list[Any] = [
     Fetch(1, ECHO_LOG, E8, 0, 1000),
     Ping(1, 0, 0, (Cursor(ECHO_LOG, E8, 0),)),
     Bye(),
+    Enrol(1, bytes(32)),
     Welcome(
         1, "alice", E8, 1, 1, 0, ID, 5556, 5000, 15000, Limits(1, 2, 3, 4),
         (Reading(ECHO_LOG, E8, 0, 0),),
@@ -128,6 +132,7 @@ SAMPLES: list[Any] = [
     Error("bad_frame", "words", 0),
     Farewell("left", "words"),
     Notice("cannot_store", "words"),
+    Enrolled("alice"),
 ]  # fmt: skip
 MESSAGES = {KINDS[type(sample)].name: sample for sample in SAMPLES}
 RECORDS: dict[str, type[Any]] = {

@@ -21,6 +21,8 @@ from .messages import (
     Bye,
     Cursor,
     Echo,
+    Enrol,
+    Enrolled,
     Error,
     Farewell,
     Fetch,
@@ -78,8 +80,12 @@ _words = string(limits.MAX_WORDS)
 _epoch = binary(limits.EPOCH_LENGTH)
 _epoch_or_none = binary(0, limits.EPOCH_LENGTH)
 _id = binary(limits.ID_LENGTH)
+_key = binary(limits.KEY_LENGTH)
 _id_or_none = binary(0, limits.ID_LENGTH)
 _cursors = array(limits.MAX_FOLLOWS, record(Cursor, _log, _epoch, integer))
+
+
+_Parser = Callable[[tuple[Any, ...]], Any]
 
 
 # The two commands are decoded by hand, and made without the Python function that is the
@@ -131,17 +137,26 @@ def _texts(cseq: object, texts: object) -> tuple[str | None, ...]:
     return tuple([text if fits(text) else None for text in texts])
 
 
+def _versioned(name: str, fields: _Parser) -> _Parser:
+    """A message that begins with the version.  That is looked at first and alone: the rest may
+    differ in another one."""
+
+    def parse(item: tuple[Any, ...]) -> Any:
+        if len(item) < 2:
+            raise BadFrame(f"{name} begins with a version")
+        version = integer(item[1])
+        if version != limits.VERSION:
+            older, newer = ("your client", "the broker")[:: 1 if version < limits.VERSION else -1]
+            raise VersionMismatch(
+                f"protocol version {version} meets version {limits.VERSION}: "
+                f"{older} is older than {newer}; upgrade {older}"
+            )
+        return fields(item)
+
+    return parse
+
+
 def _hello(item: tuple[Any, ...]) -> Hello:
-    # The version comes first and is looked at alone: the rest may differ in another one.
-    if len(item) < 2:
-        raise BadFrame("HELLO has 9 fields")
-    version = integer(item[1])
-    if version != limits.VERSION:
-        older, newer = ("your client", "the broker")[:: 1 if version < limits.VERSION else -1]
-        raise VersionMismatch(
-            f"protocol version {version} meets version {limits.VERSION}: "
-            f"{older} is older than {newer}; upgrade {older}"
-        )
     hello: Hello = _hello_fields(item)
     if len({follow.log for follow in hello.follows}) < len(hello.follows):
         raise BadFrame("HELLO follows a log twice")
@@ -185,8 +200,6 @@ _hello_fields = _message(
     array(limits.MAX_FOLLOWS, record(Follow, _log, _epoch_or_none, _start, integer)),
 )
 
-_Parser = Callable[[tuple[Any, ...]], Any]
-
 
 class Direction(NamedTuple):
     """What one side may say to the other."""
@@ -200,13 +213,14 @@ class Direction(NamedTuple):
 
 
 _CLIENT_PARSERS: dict[int, _Parser] = {
-    Kind.HELLO: _hello,
+    Kind.HELLO: _versioned("HELLO", _hello),
     Kind.SEND: _send,
     Kind.ECHO: _echo,
     Kind.INFO: _message(Info, integer, _name),
     Kind.FETCH: _message(Fetch, integer, _log, _epoch_or_none, integer, integer),
     Kind.PING: _message(Ping, integer, integer, integer, _cursors),
     Kind.BYE: _message(Bye),
+    Kind.ENROL: _versioned("ENROL", _message(Enrol, integer, _key)),
 }
 
 _BROKER_PARSERS: dict[int, _Parser] = {
@@ -244,6 +258,7 @@ _BROKER_PARSERS: dict[int, _Parser] = {
     Kind.ERROR: _message(Error, _code, _words, integer),
     Kind.FAREWELL: _message(Farewell, _code, _words),
     Kind.NOTICE: _message(Notice, _code, _words),
+    Kind.ENROLLED: _message(Enrolled, _name),
 }
 
 FROM_CLIENT = Direction(_CLIENT_PARSERS, limits.MAX_ELEMENTS, limits.MAX_MESSAGES)
@@ -312,9 +327,9 @@ class Decoder:
             if parse is None:
                 raise UnknownKind(f"unknown kind of message: {item[0]}")
             messages.append(parse(item))
-        if len(messages) > 1 and Hello in map(type, messages[1:]):
+        if len(messages) > 1 and {Hello, Enrol} & {*map(type, messages[1:])}:
             # The dearest of all messages, and nobody needs two at a time.
-            raise BadFrame("HELLO is the first message of its frame")
+            raise BadFrame("HELLO and ENROL are the first message of their frame")
         return messages
 
     def _several(self, frame: bytes) -> list[Any]:

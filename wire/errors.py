@@ -8,6 +8,7 @@ The exceptions of this package, as a tree::
      └─ VersionMismatch     a HELLO of another protocol version
     InvalidInput            *you* misused the protocol: refused before a byte is sent
      ├─ BadName             not a valid user name
+     ├─ BadKey              not a key as it is written
      └─ BadText             not a valid text: not Unicode
          └─ TooLong         too long
 
@@ -106,6 +107,10 @@ class BadName(InvalidInput):
     """Not a valid user name."""
 
     code = Code.BAD_NAME
+
+
+class BadKey(InvalidInput):
+    """Not a key as it is written."""
 
 
 class BadText(InvalidInput):

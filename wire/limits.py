@@ -59,6 +59,9 @@ MAX_INT = 2**63 - 1
 ID_LENGTH = 16
 """A session id and a credential: random bytes from a cryptographic source."""
 
+KEY_LENGTH = 32
+"""A CURVE key, public or secret, as ZeroMQ's CURVE mechanism takes it (rfc.zeromq.org/spec/26)."""
+
 EPOCH_LENGTH = 8
 """An epoch: random bytes that name one life of a log."""
 

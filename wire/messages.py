@@ -38,6 +38,7 @@ class Kind(IntEnum):
     FETCH = 5
     PING = 6
     BYE = 7
+    ENROL = 8
     WELCOME = 16
     REFUSED = 17
     ACK = 18
@@ -50,6 +51,7 @@ class Kind(IntEnum):
     ERROR = 25
     FAREWELL = 26
     NOTICE = 27
+    ENROLLED = 28
 
 
 class Start(IntEnum):
@@ -204,6 +206,16 @@ class Bye(NamedTuple):
     """The session is over; its name is free at once.  Answered by FAREWELL."""
 
 
+class Enrol(NamedTuple):
+    """Admit this key from now on, in place of the invitation's, by which one came in.
+
+    Answered by ENROLLED or REFUSED."""
+
+    version: int
+    key: bytes
+    """The public key of the user's own, which nobody else was ever told the secret of."""
+
+
 # --- broker to client ---------------------------------------------------------------------
 
 
@@ -333,7 +345,14 @@ class Notice(NamedTuple):
     words: str
 
 
-ClientMessage = Hello | Send | Echo | Info | Fetch | Ping | Bye
+class Enrolled(NamedTuple):
+    """The key is admitted, and stored."""
+
+    name: str
+    """Whose it is."""
+
+
+ClientMessage = Hello | Send | Echo | Info | Fetch | Ping | Bye | Enrol
 BrokerMessage = (
     Welcome
     | Refused
@@ -347,6 +366,7 @@ BrokerMessage = (
     | Error
     | Farewell
     | Notice
+    | Enrolled
 )
 Message = ClientMessage | BrokerMessage
 
@@ -358,6 +378,7 @@ KINDS: dict[type, Kind] = {
     Fetch: Kind.FETCH,
     Ping: Kind.PING,
     Bye: Kind.BYE,
+    Enrol: Kind.ENROL,
     Welcome: Kind.WELCOME,
     Refused: Kind.REFUSED,
     Ack: Kind.ACK,
@@ -370,6 +391,7 @@ KINDS: dict[type, Kind] = {
     Error: Kind.ERROR,
     Farewell: Kind.FAREWELL,
     Notice: Kind.NOTICE,
+    Enrolled: Kind.ENROLLED,
 }
 
 

@@ -12,14 +12,18 @@ or *posts* them, to be read together with other frames in the next ``world.turn(
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
+import zmq
 from hypothesis import settings
 
 from chatbroker.broker.core import Broker
 from chatbroker.broker.effects import Deliver, Effect, Note, Publish
+from chatbroker.broker.members import Members
 from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.origin import Origin
 from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, MAX_MESSAGES, VERSION
@@ -81,6 +85,7 @@ class Peer:
         self.attempt = 0
         """That of the last HELLO."""
         self.welcome: Welcome | None = None
+        self.origin = Origin("127.0.0.1")
         self.reachable = True
         """False: its connection is gone, which the broker learns when it sends to it."""
         self.frames: list[bytes] = []
@@ -184,10 +189,13 @@ class Peer:
 class World:
     """The broker, its clock, and everyone around it."""
 
-    def __init__(self, journal: object = None, **chosen: float) -> None:
+    def __init__(
+        self, journal: object = None, members: Members | None = None, **chosen: float
+    ) -> None:
         self._made = 0
         self.journal = MemoryJournal() if journal is None else journal
-        self.broker = Broker(Settings(pub_port=5556, **chosen), self.journal, self.fresh)
+        settings = Settings(pub_port=5556, **chosen)
+        self.broker = Broker(settings, self.journal, self.fresh, members)
         self.now = 1000.0
         self.wall = NOON
         self.peers: dict[bytes, Peer] = {}
@@ -233,7 +241,7 @@ class World:
         """Hands over what was posted."""
         posted, self._posted = self._posted, []
         for identity, frame in posted:
-            self.broker.receive(identity, frame)
+            self.broker.receive(identity, frame, self.peers[identity].origin)
 
     def perform(self, effects: list[Effect]) -> None:
         """What the sockets would do."""
@@ -317,3 +325,25 @@ def world_with() -> Callable[..., World]:
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+class TrackedContext(zmq.Context):  # type: ignore[type-arg]
+    """Keeps its sockets until the end of the test: one that nobody holds would be closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__["made"] = []
+
+    def socket(self, *args: Any, **options: Any) -> Any:
+        self.__dict__["made"].append(super().socket(*args, **options))
+        return self.__dict__["made"][-1]
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context[Any]]:
+    """A ZeroMQ context; its sockets are closed after the test."""
+    context = TrackedContext()
+    try:
+        yield context
+    finally:
+        context.destroy(linger=0)

@@ -83,4 +83,6 @@ def test_all_of_a_key_are_found(pairs):
     connections.callers[b"1"] = mine
     connections.callers[b"2"] = Connection(one.fileno(), HERE, "")
     connections.subscribers[7] = also_mine
-    assert connections.of_key([b"a", b"b"]) == [mine, also_mine]
+    assert connections.callers_of([b"a", b"b"]) == {b"1": mine}
+    assert connections.subscribers_of([b"a", b"b"]) == {7: also_mine}
+    assert not connections.callers_of([b"b"])

@@ -331,7 +331,7 @@ def test_a_turn_is_answered_in_one_frame_and_in_a_fixed_order(world):
         (b"GET / HTTP/1.1\r\n\r\n", "bad_frame"),
         (b"\x93\x03\x01", "bad_frame"),
         (b"\0" * (MAX_FRAME + 1), "bad_frame"),
-        (b"\x91\x08", "unknown_kind"),
+        (b"\x91\x0f", "unknown_kind"),
     ],
 )
 def test_a_bad_frame_gets_a_coded_answer_and_changes_nothing(world, frame, code):

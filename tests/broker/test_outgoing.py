@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatbroker.broker.counts import Counts
 from chatbroker.broker.effects import Deliver, Note, Publish
 from chatbroker.broker.outgoing import MOST_REPLIES, Outgoing
 from chatbroker.wire.codec import FROM_BROKER, Decoder
@@ -14,7 +15,7 @@ ALICE, BOB = b"\0alice", b"\0bob"
 
 @pytest.fixture
 def out() -> Outgoing:
-    return Outgoing()
+    return Outgoing(Counts())
 
 
 def messages(frame: bytes) -> list:

@@ -4,6 +4,7 @@ import pytest
 
 from chatbroker.broker.journal import Commit, Kept, Page
 from chatbroker.broker.log import Log, Row
+from chatbroker.broker.members import nobody_in_particular
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.readers import Readers, pack_batches
 from chatbroker.broker.registry import Registry
@@ -24,7 +25,7 @@ class Library:
         self.journal = MemoryJournal()
         self.echo = Log("echo", ECHO_EPOCH)
         self.mailbox = Log("@alice", MAIL_EPOCH)
-        registry = Registry(Settings(5556), bytes, Kept(b"", 0, {}, (), ()))
+        registry = Registry(Settings(5556), bytes, Kept(b"", 0, {}, (), ()), nobody_in_particular())
         self.readers = Readers(self.echo, self.journal, registry)
         self.user = User("alice", proof_of(b"secret"), self.mailbox)
         self.alice = Session(b"alice's session.", self.user)

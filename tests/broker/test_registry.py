@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbroker.broker.journal import Kept
+from chatbroker.broker.members import nobody_in_particular
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.registry import MOST_OF_USER, Change, Contested, Registry
 from chatbroker.broker.session import Session, State
@@ -25,7 +26,9 @@ class Office:
         self.given: list[bytes] = []
         self._asked = 0
         settings = SETTINGS._replace(**chosen)
-        self.registry = Registry(settings, self._fresh, Kept(b"", 0, {}, (), ()))
+        self.registry = Registry(
+            settings, self._fresh, Kept(b"", 0, {}, (), ()), nobody_in_particular()
+        )
 
     def _fresh(self, length: int) -> bytes:
         self.given.append(len(self.given).to_bytes(length, "big"))

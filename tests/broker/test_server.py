@@ -13,11 +13,15 @@ import pytest
 import zmq
 
 from chatbroker.broker import core as core_module
+from chatbroker.broker import intake as intake_module
 from chatbroker.broker import outgoing
 from chatbroker.broker import server as server_module
+from chatbroker.broker import signals as signals_module
 from chatbroker.broker.config import Config, StartError
+from chatbroker.broker.intake import MOST_FRAMES, MOST_SUBSCRIPTIONS
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.server import MOST_FRAMES, MOST_SUBSCRIPTIONS, Server
+from chatbroker.broker.server import Server
+from chatbroker.broker.signals import signals
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
 from chatbroker.wire.messages import (
@@ -379,7 +383,7 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
     epochs = [observer.joins("", follows=("echo",)).readings[0].epoch for observer in observers]
 
     held, turns = threading.Lock(), []
-    begin, drain = server._begin, server._drain
+    begin, drain = server._begin, server._intake.drain
 
     def begins_when_all_have_asked():
         with held:
@@ -390,7 +394,7 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
         turns.append((drained, server._core._out.replies))
         return drained
 
-    server._begin, server._drain = begins_when_all_have_asked, drains
+    server._begin, server._intake.drain = begins_when_all_have_asked, drains
     end = time.monotonic() + WITHIN
     while not any(not drained and size > most for drained, size in turns):
         assert time.monotonic() < end, "no turn was ended"
@@ -420,40 +424,40 @@ def test_what_a_connection_left_behind_is_not_looked_at(servers, peers, monkeypa
     looked_at = []
     monkeypatch.setattr(server._core, "receive", lambda identity, *_: looked_at.append(identity))
     alice.says(Info(1, ""), Info(2, ""))
-    until(lambda: server._drain() and looked_at)
-    server._lost(looked_at[0])
+    until(lambda: server._intake.drain() and looked_at)
+    server._intake.lost(looked_at[0])
     alice.says(Info(3, ""))
     bob = peers(server)
     bob.says(Info(1, ""))
-    until(lambda: server._drain() and len({*looked_at}) == 2)
+    until(lambda: server._intake.drain() and len({*looked_at}) == 2)
     for _ in range(20):
-        server._drain()
+        server._intake.drain()
     assert looked_at.count(looked_at[0]) == 1
 
 
 def test_so_many_that_are_gone_are_remembered_and_none_with_an_id_of_its_own(servers, monkeypatch):
-    monkeypatch.setattr(server_module, "MOST_GONE", 3)
+    monkeypatch.setattr(intake_module, "MOST_GONE", 3)
     server = servers()
     for number in range(10):
-        server._lost(b"\0abc" + bytes([number]))
-        server._lost(b"own-%d" % number)  # The next one of that name is answered again.
-    assert [*server._gone] == [b"\0abc" + bytes([number]) for number in (7, 8, 9)]
+        server._intake.lost(b"\0abc" + bytes([number]))
+        server._intake.lost(b"own-%d" % number)  # The next one of that name is answered again.
+    assert [*server._intake._gone] == [b"\0abc" + bytes([number]) for number in (7, 8, 9)]
 
 
 def test_all_were_heard_when_there_were_as_many_frames_as_connections(servers):
     server = servers()
     server._descriptors.used = 10
-    server._heard = 10
-    assert not server._all_heard(drained=False)
-    server._heard = 11
-    assert server._all_heard(drained=False)
-    assert not server._all_heard(drained=False)  # Another round begins.
-    assert server._all_heard(drained=True)
+    server._intake._heard = 10
+    assert not server._intake.all_heard(drained=False)
+    server._intake._heard = 11
+    assert server._intake.all_heard(drained=False)
+    assert not server._intake.all_heard(drained=False)  # Another round begins.
+    assert server._intake.all_heard(drained=True)
 
 
 def test_a_flood_does_not_keep_the_dead_alive(running, peers, monkeypatch):
     """There is always another frame waiting; and yet each connection has its turn."""
-    monkeypatch.setattr(server_module, "MOST_FRAMES", 2)
+    monkeypatch.setattr(intake_module, "MOST_FRAMES", 2)
     server = running(lease=0.3, heartbeat=0.1)
     alice, mallory = peers(server), peers(server)
     alice.joins("alice")
@@ -549,7 +553,7 @@ def test_a_full_peer_is_skipped_and_costs_nobody_else(running, peers):
     welcome = greedy.joins("greedy", follows=("echo",))
     epoch = welcome.readings[0].epoch
     end = time.monotonic() + WITHIN
-    while not server._skipped:
+    while not server.counts.skipped:
         assert time.monotonic() < end, "nothing was skipped"
         greedy.says(Fetch(1, "echo", epoch, 0, MAX_FETCH))
         assert alice.serves()
@@ -688,7 +692,7 @@ def test_nothing_is_left_open_afterwards(servers):
 @pytest.fixture
 def patient(monkeypatch):
     """The watchdog would end this process; it shall have no reason to, nor the time."""
-    monkeypatch.setattr(server_module, "STOP_WITHIN", 3600.0)
+    monkeypatch.setattr(signals_module, "STOP_WITHIN", 3600.0)
     yield
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
@@ -701,7 +705,7 @@ def test_a_signal_wakes_it_and_stops_it(servers, caplog, number):
     caplog.set_level(logging.INFO, "chatbroker")
     server = servers()
     before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
-    with server.signals():
+    with signals(server):
         kill = threading.Timer(0.05, os.kill, (os.getpid(), number))
         kill.start()
         server.run()
@@ -714,7 +718,7 @@ def test_a_signal_wakes_it_and_stops_it(servers, caplog, number):
 def test_the_watchdog_does_not_outlive_what_it_watches(servers):
     """A program that goes on after its broker would be ended in the middle of its work."""
     server = servers()
-    with server.signals():
+    with signals(server):
         signal.raise_signal(signal.SIGTERM)
         server.run()
     left = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
@@ -741,7 +745,7 @@ def test_a_signal_of_somebody_else_does_not_make_it_spin(servers):
     stop = threading.Timer(1.2, server.stop)
     stop.start()
     try:
-        with server.signals():
+        with signals(server):
             server.run()
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -295,4 +295,5 @@ def test_an_empty_message_from_stdin_needs_no_broker(process):
 
 def test_the_commands_are_those_of_the_contract():
     commands = {"join", "send", "echo", "info", "listen", "history"}
+    commands |= {"accept", "keygen", "whoami"}
     assert set(cli.chat.commands) == commands

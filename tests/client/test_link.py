@@ -8,6 +8,7 @@ import pytest
 import zmq
 
 from chatbroker.client import link as link_module
+from chatbroker.client.access import Access
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Joined, Offline, Online
 from chatbroker.client.link import DEALER_OPTIONS, HEARTBEAT_OPTIONS, SUB_OPTIONS, Link
@@ -30,7 +31,7 @@ def links():
         core = ClientCore("alice", b"session-of-alice", [Reader(log, Since.now()) for log in logs])
         for name, value in options.items():
             setattr(core, name, value)
-        made.append(Link(core, host, port, threading.Lock()))
+        made.append(Link(core, Access(host, port), threading.Lock()))
         made[-1].core = core
         return made[-1]
 
@@ -312,7 +313,7 @@ def test_a_goodbye_leaves_although_nobody_waits_for_the_answer(links, puppets, u
 def test_a_context_of_somebody_else_is_left_alone(puppets):
     with zmq.Context() as context:
         core = ClientCore("alice", b"session-of-alice", [])
-        Link(core, "127.0.0.1", puppets().port, threading.Lock(), context).close()
+        Link(core, Access("127.0.0.1", puppets().port), threading.Lock(), context).close()
         assert not context.closed
 
 

@@ -259,6 +259,8 @@ class Proxy:
         self.cuts = 0
         self._cut_at = sorted(cut_at)
         self.forwarded = 0
+        self.seen: bytearray | None = None
+        """What was forwarded, either way, if somebody wants to see it."""
         self._open: set[socket.socket] = set()
         self._ends: list[socket.socket] = []
         self._lock = threading.Lock()
@@ -296,6 +298,8 @@ class Proxy:
         with suppress(OSError):
             while data := source.recv(4096):
                 target.sendall(data)
+                if self.seen is not None:
+                    self.seen += data
                 self._count(len(data))
         for end in (source, target):
             with suppress(OSError):

@@ -57,7 +57,8 @@ def test_a_port_in_use_is_1_in_one_line(shell, chatbroker):
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "not an address"])
 def test_an_address_that_is_not_here_is_1_in_one_line(shell, host):
-    ended = shell.start("chatbroker", "run", "--host", host, "--port", "0").finish()
+    command = ("chatbroker", "run", "--insecure", "--host", host, "--port", "0")
+    ended = shell.start(*command).finish()
     assert (ended.status, ended.out, ended.err.count("\n")) == (1, "", 1)
     assert ended.err.startswith(f"chatbroker: cannot listen on tcp://{host}:0: ")
     assert "Traceback" not in ended.err

@@ -26,6 +26,8 @@ from chatbroker.wire.messages import (
     Bye,
     Cursor,
     Echo,
+    Enrol,
+    Enrolled,
     Error,
     Event,
     Farewell,
@@ -121,6 +123,8 @@ MESSAGES: dict[type, st.SearchStrategy] = {
     Fetch: st.builds(Fetch, integers, logs, epochs, integers, integers),
     Ping: st.builds(Ping, integers, integers, integers, cursors),
     Bye: st.just(Bye()),
+    Enrol: st.builds(Enrol, st.just(limits.VERSION), st.binary(min_size=32, max_size=32)),
+    Enrolled: st.builds(Enrolled, names),
     Welcome: st.builds(
         Welcome,
         integers,
@@ -186,8 +190,8 @@ def test_a_message_survives_the_wire(message, data):
 @given(data=st.data())
 def test_messages_in_one_frame_are_heard_in_order(kinds, data):
     said = data.draw(st.lists(said_in(kinds), min_size=1, max_size=8))
-    # HELLO may only be the first.
-    said = said[:1] + [message for message in said[1:] if type(message) is not Hello]
+    # HELLO and ENROL may only be the first.
+    said = said[:1] + [message for message in said[1:] if type(message) not in (Hello, Enrol)]
     encode, decode = Encoder().encode, Decoder(kinds).decode
     frames = coalesce(map(encode, said), limits.FRAME_TARGET)
     if all(len(frame) <= limits.MAX_FRAME for frame in frames):

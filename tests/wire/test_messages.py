@@ -77,6 +77,8 @@ def test_the_numbers_of_kinds_and_starts_are_those_of_the_protocol():
         "ERROR": 25,
         "FAREWELL": 26,
         "NOTICE": 27,
+        "ENROL": 8,
+        "ENROLLED": 28,
     }
     assert {start.name: start.value for start in Start} == {
         "NOW": 0,

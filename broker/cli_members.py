@@ -1,0 +1,172 @@
+"""The commands of ``chatbroker`` that say who is admitted to a secure broker.
+
+``cli`` adds them to the others.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..command.run import complain
+from ..command.status import Status
+from ..wire.errors import BadKey, BadName
+from ..wire.keys import key_text, parse_key
+from ..wire.names import canonical_name
+from .cli_data import data_dir_option, folder_given, iso, json_option, port_option
+from .config import StartError
+from .control import ask
+from .folder import in_use
+from .keyring import load_members
+from .quantity import DURATION
+
+WILDCARDS = ("0.0.0.0", "::", "*")
+
+
+def _ask(folder: Path, **request: Any) -> dict[str, Any] | None:
+    """Has the broker of *folder* do it; None, and words on stderr, if it would not."""
+    if not in_use(folder):
+        raise StartError(f"no broker serves from {folder}; start it with 'chatbroker run --secure'")
+    answer = ask(folder, **request)
+    if answer.get("ok") is True:
+        return answer
+    complain("chatbroker", str(answer.get("words", "refused")))
+    return None
+
+
+def _named(name: str) -> str:
+    try:
+        return canonical_name(name)
+    except BadName as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--for",
+    "seconds",
+    type=DURATION,
+    default="7d",
+    show_default=True,
+    help="How long it may be accepted.",
+)
+@click.option("--host", help="The address by which NAME reaches the broker.")
+@port_option
+@data_dir_option
+@json_option
+def invite(
+    name: str,
+    seconds: float | None,
+    host: str | None,
+    port: int,
+    data_dir: Path | None,
+    as_json: bool,
+) -> int:
+    """Print one line by which NAME gets in, once.
+
+    Who has it gives it to 'chat accept'.  The broker has to be running.
+
+    Example: chatbroker invite alice
+    """
+    from .gate import KeyPair
+
+    if seconds is None:
+        raise click.UsageError("an invitation does not hold forever; give --for 30d, say")
+    name = _named(name)
+    # The secret is printed here and nowhere else: the broker learns the public half.
+    token = KeyPair.fresh()
+    folder = folder_given(port, data_dir)
+    answer = _ask(folder, do="invite", name=name, key=key_text(token.public), seconds=seconds)
+    if answer is None:
+        return Status.REFUSED
+    where = host or str(answer["host"])
+    if where in WILDCARDS:
+        where = _own_address()
+    where = f"[{where}]" if ":" in where else where
+    line = f"chat://{name}:{key_text(token.secret)}@{where}:{answer['port']}/{answer['server_key']}"
+    expires = iso(int(answer["expires"]))
+    if as_json:
+        click.echo(json.dumps({"name": name, "invitation": line, "expires": expires}))
+    else:
+        click.echo(f"chat accept '{line}'")
+        complain("chatbroker", f"give this line to {name}; it is good once, until {expires}")
+    return Status.DONE
+
+
+def _own_address() -> str:
+    """The address by which others most likely reach this machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            # Sends nothing: it only asks which way packets would take.  (RFC 5737, TEST-NET-1)
+            sock.connect(("192.0.2.1", 9))
+            return str(sock.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
+
+
+@click.command()
+@click.argument("name")
+@click.argument("key")
+@port_option
+@data_dir_option
+def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
+    """Admit KEY, which 'chat keygen' printed, as that of NAME.
+
+    Example: chatbroker admit alice X0TQ…
+    """
+    name = _named(name)
+    try:
+        parse_key(key)
+    except BadKey as error:
+        raise click.BadParameter(str(error)) from None
+    answer = _ask(folder_given(port, data_dir), do="admit", name=name, key=key)
+    if answer is None:
+        return Status.REFUSED
+    complain("chatbroker", f"{name} needs the broker's key: {answer['server_key']}")
+    return Status.DONE
+
+
+@click.command()
+@click.argument("who", metavar="NAME|KEY")
+@port_option
+@data_dir_option
+def revoke(who: str, port: int, data_dir: Path | None) -> int:
+    """Take back the keys and invitations of NAME, or one KEY; what they do ends at once.
+
+    The name stays theirs; 'chatbroker names release' frees it.
+
+    Example: chatbroker revoke alice
+    """
+    try:
+        parse_key(who)
+        request = {"key": who}
+    except BadKey:
+        request = {"name": _named(who)}
+    answer = _ask(folder_given(port, data_dir), do="revoke", **request)
+    return Status.REFUSED if answer is None else Status.DONE
+
+
+@click.command()
+@port_option
+@data_dir_option
+@json_option
+def members(port: int, data_dir: Path | None, as_json: bool) -> int:
+    """List the keys that are admitted, and the invitations that are open.
+
+    Example: chatbroker members --json
+    """
+    roll = load_members(folder_given(port, data_dir))
+    for member in sorted(roll.members):
+        told = {"name": member.name, "key": key_text(member.key), "since": iso(member.since)}
+        words = f"{member.name}  {told['key']}  since {told['since']}"
+        click.echo(json.dumps({"type": "member"} | told) if as_json else words)
+    for one in sorted(roll.invitations):
+        told = {"name": one.name, "key": key_text(one.key), "expires": iso(one.expires)}
+        words = f"{one.name}  {told['key']}  invited, until {told['expires']}"
+        click.echo(json.dumps({"type": "invitation"} | told) if as_json else words)
+    return Status.DONE

@@ -1,0 +1,96 @@
+"""The files of a secure broker: its own key, and who is admitted.
+
+    server.key      {"secret": …, "owner": …}          made at the first start
+    members.json    {"members": […], "invitations": […]}
+
+They lie in the data folder, and only its owner can read them.  Each is written whole or not at
+all.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..command.files import write_private
+from ..wire.errors import BadKey, BadName
+from ..wire.keys import key_text, parse_key
+from ..wire.names import canonical_name
+from .config import StartError
+from .members import Invitation, Member, Roll
+
+SERVER_KEY = "server.key"
+MEMBERS = "members.json"
+
+
+class Secrets(NamedTuple):
+    """Secret keys."""
+
+    server: bytes
+    """The broker proves itself by it."""
+    owner: bytes
+    """The broker's own user gets in by it, on the same machine."""
+
+
+def server_secrets(folder: Path, fresh: Secrets) -> Secrets:
+    """The secrets of the broker whose data are in *folder*: *fresh*, if it had none.
+
+    Raises StartError.
+    """
+    path = folder / SERVER_KEY
+    kept = {"secret": key_text(fresh.server), "owner": key_text(fresh.owner)}
+    try:
+        write_private(path, json.dumps(kept) + "\n", replace=False)
+        found = _read(path)
+        return Secrets(parse_key(found["secret"]), parse_key(found["owner"]))
+    except OSError as error:
+        raise _cannot("keep the broker's key in", path, error) from None
+    except (BadKey, ValueError, TypeError, LookupError):
+        raise StartError(
+            f"the broker's key in {path} is broken; put a copy of it in its place, "
+            "or remove it and invite everyone anew"
+        ) from None
+
+
+def load_members(folder: Path) -> Roll:
+    """Who is admitted, as kept in *folder*.  Raises StartError."""
+    path = folder / MEMBERS
+    try:
+        found = _read(path)
+        return Roll(
+            tuple([Member(*_entry(one), int(one["since"])) for one in found["members"]]),
+            tuple([Invitation(*_entry(one), int(one["expires"])) for one in found["invitations"]]),
+        )
+    except FileNotFoundError:
+        return Roll()
+    except OSError as error:
+        raise _cannot("read", path, error) from None
+    except (BadKey, BadName, ValueError, TypeError, LookupError):
+        # To take it for empty would lock everyone out, and the next change would write that.
+        raise StartError(
+            f"the list of who is admitted in {path} is broken; put a copy of it in its place, "
+            "or remove it and invite everyone anew"
+        ) from None
+
+
+def store_members(folder: Path, roll: Roll) -> None:
+    """Keeps *roll* in *folder*; it is on disk then.  Raises OSError."""
+
+    def entries(of: tuple[Any, ...]) -> list[dict[str, Any]]:
+        return [one._asdict() | {"key": key_text(one.key)} for one in of]
+
+    kept = {"members": entries(roll.members), "invitations": entries(roll.invitations)}
+    write_private(folder / MEMBERS, json.dumps(kept, indent=1) + "\n")
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_bytes())
+
+
+def _entry(one: Any) -> tuple[str, bytes]:
+    return canonical_name(one["name"]), parse_key(one["key"])
+
+
+def _cannot(verb: str, path: Path, error: OSError) -> StartError:
+    return StartError(f"cannot {verb} {path}: {error.strerror or error}")

@@ -1,0 +1,166 @@
+"""Who is admitted to a secure broker: keys, each of one user, and invitations.
+
+The rules; ``keyring`` keeps them in a file.  A key that is none of these is refused at the
+handshake.  An *invitation* is a key too, whose secret the invited user was told: it lets one in
+only to hand over a key of the user's own, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from .origin import Origin
+
+MOST_INVITATIONS = 10_000
+"""Open at a time."""
+
+MOST_KEYS = 100_000
+"""Of all users together."""
+
+
+class Member(NamedTuple):
+    """A key, and whose it is."""
+
+    name: str
+    key: bytes
+    since: int
+    """Milliseconds since 1970."""
+
+
+class Invitation(NamedTuple):
+    """A key that admits another one, once."""
+
+    name: str
+    key: bytes
+    expires: int
+    """Milliseconds since 1970."""
+
+
+class Roll(NamedTuple):
+    """All of it, as it is kept."""
+
+    members: tuple[Member, ...] = ()
+    invitations: tuple[Invitation, ...] = ()
+
+
+class NotAdmitted(Exception):
+    """Why somebody is not admitted, in words."""
+
+
+class Members:
+    """The keys that are admitted.  Each change is kept before it holds.
+
+    *keep* stores a Roll; what it raises is raised, and then nothing has changed.
+    *owner*: the key of the broker's own user, by which any name may be asked for; or empty.
+    """
+
+    def __init__(self, roll: Roll, keep: Callable[[Roll], None], owner: bytes = b"") -> None:
+        self._keep = keep
+        self._owner = owner
+        self._take(roll)
+
+    def _take(self, roll: Roll) -> None:
+        self._members = {member.key: member for member in roll.members}
+        self._invitations = {invitation.key: invitation for invitation in roll.invitations}
+        self._names = {member.name for member in roll.members}
+
+    def _change(self, members: dict[bytes, Member], invitations: dict[bytes, Invitation]) -> None:
+        roll = Roll(tuple(members.values()), tuple(invitations.values()))
+        self._keep(roll)
+        self._take(roll)
+
+    # --- questions ------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._members.values())
+
+    def invitations(self, time: int) -> list[Invitation]:
+        """Those that are open at *time* (milliseconds since 1970)."""
+        return [one for one in self._invitations.values() if one.expires > time]
+
+    def origin(self, key: bytes, address: str, time: int) -> Origin | None:
+        """Who comes by *key* at *time*; None: nobody that is admitted."""
+        member = self._members.get(key)
+        if member is not None:
+            return Origin(address, member.name, key)
+        invitation = self._invitations.get(key)
+        if invitation is not None:
+            open_still = invitation.expires > time
+            return Origin(address, invitation.name, key, True) if open_still else None
+        return Origin(address, "", key) if key == self._owner and key else None
+
+    def has(self, name: str) -> bool:
+        """Whether *name* is that of a key."""
+        return name in self._names
+
+    # --- changes --------------------------------------------------------------------------
+
+    def invite(self, name: str, key: bytes, expires: int, time: int) -> None:
+        """Opens an invitation.  Raises NotAdmitted."""
+        invitations = {one.key: one for one in self.invitations(time)}
+        if len(invitations) >= MOST_INVITATIONS:
+            raise NotAdmitted(f"{MOST_INVITATIONS} invitations are open; revoke some")
+        self._check_new(key)
+        invitations[key] = Invitation(name, key, expires)
+        self._change(self._members, invitations)
+
+    def admit(self, name: str, key: bytes, time: int) -> None:
+        """Admits *key* as that of *name*; nothing if it is that already.  Raises NotAdmitted."""
+        known = self._members.get(key)
+        if known is None:
+            self._check_new(key)
+        elif known.name != name:
+            raise NotAdmitted(f"the key is that of {known.name!r}; revoke it first")
+        else:
+            return
+        self._change(self._with(name, key, time), self._invitations)
+
+    def enrol(self, origin: Origin, key: bytes, time: int) -> str:
+        """Admits *key* in place of the invitation by which *origin* came; whose it is then.
+
+        Once it was done for the same key, it may be asked for again.  Raises NotAdmitted.
+        """
+        if not origin.invited:
+            raise NotAdmitted("only an invitation admits a key")
+        known = self._members.get(key)
+        if known is not None and known.name == origin.name:
+            return origin.name
+        invitation = self._invitations.get(origin.key)
+        if invitation is None or invitation.expires <= time:
+            raise NotAdmitted("the invitation was used, or is out of date; ask for another")
+        self._check_new(key)
+        left = {one.key: one for one in self.invitations(time) if one.key != origin.key}
+        self._change(self._with(origin.name, key, time), left)
+        return origin.name
+
+    def revoke(self, name: str) -> list[bytes]:
+        """Takes all keys and invitations of *name* back: which these were."""
+        keys = {key for key, one in (self._members | self._invitations).items() if one.name == name}
+        return self._take_back(keys)
+
+    def revoke_key(self, key: bytes) -> list[bytes]:
+        """Takes *key* back: in a list, or nothing if it was not admitted."""
+        return self._take_back({key} & (self._members.keys() | self._invitations.keys()))
+
+    def _take_back(self, keys: set[bytes]) -> list[bytes]:
+        if keys:
+            self._change(
+                {key: one for key, one in self._members.items() if key not in keys},
+                {key: one for key, one in self._invitations.items() if key not in keys},
+            )
+        return sorted(keys)
+
+    def _with(self, name: str, key: bytes, time: int) -> dict[bytes, Member]:
+        if len(self._members) >= MOST_KEYS:
+            raise NotAdmitted(f"{MOST_KEYS} keys are admitted; revoke some")
+        return self._members | {key: Member(name, key, time)}
+
+    def _check_new(self, key: bytes) -> None:
+        if key in self._members or key in self._invitations or key == self._owner:
+            raise NotAdmitted("the key is in use already; make another")
+
+
+def nobody_in_particular() -> Members:
+    """The members of a broker that everyone may come to."""
+    return Members(Roll(), lambda roll: None)

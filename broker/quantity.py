@@ -1,0 +1,38 @@
+"""Options of ``chatbroker`` whose values have a unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ..command.quantities import parse_duration, parse_size
+
+
+class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # Newer click has one.
+    """A number with a unit, or a word for no bound, which gives None."""
+
+    def __init__(
+        self, name: str, unbounded: str, parse: Callable[[str], float | None], example: str
+    ) -> None:
+        self.name = name
+        self._unbounded = unbounded
+        self._parse = parse
+        self._example = example
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        if value is None or value == self._unbounded:
+            return None
+        # As on the command line, a number in the config file needs a unit where a text needs one.
+        found = self._parse(str(value))
+        if found is None or found <= 0:
+            words = f"{value!r} is no {self.name} such as {self._example}, nor {self._unbounded!r}"
+            self.fail(words, param, ctx)
+        return found
+
+
+DURATION = _Quantity("duration", "forever", parse_duration, "90s, 12h or 30d")
+SIZE = _Quantity("size", "unlimited", parse_size, "500MB or 1GB")

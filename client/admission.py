@@ -1,0 +1,115 @@
+"""The commands by which one gets in to a secure broker: ``accept``, ``keygen``, ``whoami``."""
+
+from __future__ import annotations
+
+import sys
+
+from ..command.run import complain
+from ..command.status import Status
+from ..wire.keys import key_text
+from .access import Access, find_access, known_server, own_names, remember_server
+from .address import Address, parse_address, parse_invitation, plain_text
+from .client import Client
+from .enrol import enrol
+from .errors import NotAuthorised, UsageError
+from .escape import escape
+from .identity import Identity
+from .interrupts import Interrupts
+from .link import fresh_secret, public_key
+from .options import Shared
+from .output import Output
+
+
+def accept(shared: Shared, line: str) -> int:
+    """Gets in by an invitation: makes a key, has it admitted, and tries it.
+
+    What was accepted already may be accepted again."""
+    address, name, token = parse_invitation(line.strip())
+    where = plain_text(address)
+    identity = _with_key(where, name)
+    remember_server(address)
+    with Interrupts() as interrupts:
+        try:
+            _try(shared, identity, interrupts)
+        except NotAuthorised:
+            # It is not admitted yet, as is to be expected.
+            access = Access(*address[:2], address.server_key, token, name, invited=True)
+            enrol(access, identity.key, where, shared.timeout)
+            _try(shared, identity, interrupts)
+    if shared.json:
+        _print_who(Output(as_json=True), name, address, identity.key)
+    else:
+        print(f"you are {name} at {where}")
+        at = "" if where == shared.broker else f" --broker {where}"
+        print(f"chat: next: chat join {name}{at}", file=sys.stderr)
+    return Status.DONE
+
+
+def _try(shared: Shared, identity: Identity, interrupts: Interrupts) -> None:
+    Client(
+        identity.name,
+        identity.broker,
+        hear=False,
+        timeout=shared.timeout,
+        reconnect=shared.timeout,
+        identity=identity,
+        interrupts=interrupts,
+    ).close()
+
+
+def keygen(shared: Shared, name: str) -> int:
+    """Makes a key for *name* at the broker, if there is none, and prints the public one."""
+    address = parse_address(shared.broker)
+    if address.server_key:
+        remember_server(address)
+    identity = _with_key(shared.broker, name)
+    print(key_text(public_key(identity.key)))
+    told = "" if known_server(address) else ", and asks it for the broker's key"
+    complain(
+        "chat", f"give it to the broker's operator, who runs 'chatbroker admit {name} KEY'{told}"
+    )
+    return Status.DONE
+
+
+def _with_key(broker: str, name: str) -> Identity:
+    """The identity of *name* at *broker*, with a key."""
+    identity = Identity.of(broker, name)
+    if not identity.key:
+        if not identity.lock():
+            raise UsageError(f"{identity.name!r} is joined at {broker}; leave first")
+        identity.take_key(fresh_secret())
+        identity.unlock()
+    return identity
+
+
+def whoami(shared: Shared) -> int:
+    """Prints the name that one has at the broker, which has confirmed it."""
+    address = parse_address(shared.broker)
+    name = shared.user
+    if name is None:
+        names = own_names(address)
+        if len(names) != 1:
+            several = (
+                f"you have several: {', '.join(names)}" if names else "you have none of your own"
+            )
+            complain("chat", escape(f"no name at {shared.broker}: {several}; give --as NAME"))
+            return Status.NAME_REFUSED
+        (name,) = names
+    identity = Identity.kept(shared.broker, name)
+    if identity is None:
+        complain("chat", escape(f"no name at {shared.broker}: {name!r} was never used here"))
+        return Status.NAME_REFUSED
+    with Interrupts() as interrupts:
+        _try(shared, identity, interrupts)
+    if shared.json:
+        key = find_access(address, name, identity).secret if identity.key else b""
+        _print_who(Output(as_json=True), identity.name, address, key)
+    else:
+        print(identity.name)
+    return Status.DONE
+
+
+def _print_who(output: Output, name: str, address: Address, secret: bytes) -> None:
+    key = key_text(public_key(secret)) if secret else None
+    output.record(type="you", name=name, broker=plain_text(address), key=key)
+    output.flush()

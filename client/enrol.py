@@ -1,0 +1,94 @@
+"""Hands one's own key over to a secure broker, by the key of an invitation."""
+
+from __future__ import annotations
+
+import struct
+import time
+
+import zmq
+
+from ..wire.codec import FROM_BROKER, Decoder, Encoder
+from ..wire.errors import WireError
+from ..wire.limits import MAX_FRAME, VERSION
+from ..wire.messages import Enrol, Enrolled, Refused
+from .access import Access
+from .errors import NotAuthorised, ProtocolError, Unreachable, session_error
+from .link import HANDSHAKES, present_keys, public_key, why_refused
+
+ASK_AGAIN = 1.0
+"""Seconds after which it is said again."""
+
+
+def enrol(access: Access, secret: bytes, broker: str, timeout: float) -> str:
+    """Has the broker admit the key that belongs to *secret*; whose it is then.
+
+    *access*: by the invitation's key.  *broker*: its address, for words.  Raises NotAuthorised,
+    Unreachable after *timeout* seconds, ProtocolError.
+    """
+    until = time.monotonic() + timeout
+    request = Encoder().encode(Enrol(VERSION, public_key(secret)))
+    host = f"[{access.host}]" if ":" in access.host else access.host
+    with zmq.Context() as context, context.socket(zmq.DEALER) as sock:
+        for option, value in ((zmq.LINGER, 0), (zmq.IMMEDIATE, 1), (zmq.MAXMSGSIZE, MAX_FRAME)):
+            sock.setsockopt(option, value)
+        sock.setsockopt(zmq.IPV6, int(host.startswith("[")))
+        present_keys(sock, access)
+        with sock.get_monitor_socket(HANDSHAKES) as monitor:
+            try:
+                sock.connect(f"tcp://{host}:{access.port}")
+                return _ask(sock, monitor, request, access, broker, until)
+            except zmq.ZMQError as error:
+                raise Unreachable(f"cannot connect to {broker}: {error}") from None
+            finally:
+                sock.disable_monitor()
+
+
+def _ask(
+    sock: zmq.Socket[bytes],
+    monitor: zmq.Socket[bytes],
+    request: bytes,
+    access: Access,
+    broker: str,
+    until: float,
+) -> str:
+    poller = zmq.Poller()
+    poller.register(sock, zmq.POLLIN)
+    poller.register(monitor, zmq.POLLIN)
+    failures, say_at = 0, float("inf")
+    while (now := time.monotonic()) < until:
+        if now >= say_at:
+            say_at = now + ASK_AGAIN
+            try:
+                sock.send(request, zmq.NOBLOCK)
+            except zmq.Again:
+                say_at = now + ASK_AGAIN / 10
+        wait = max(min(until, say_at) - now, 0.0)
+        ready = dict(poller.poll(int(wait * 1000) + 1))
+        if monitor in ready:
+            event, value = struct.unpack("=HI", monitor.recv_multipart()[0])
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                failures, say_at = 0, 0.0
+            else:
+                failures += event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+                words = why_refused(event, value, failures, access)
+                if words:
+                    raise NotAuthorised(f"{words} on {broker}")
+        if sock in ready:
+            name = _answer(sock.recv(), broker)
+            if name:
+                return name
+    raise Unreachable(f"no broker answers at {broker}; is it running, and is the address right?")
+
+
+def _answer(frame: bytes, broker: str) -> str:
+    """Whose the key is now; empty, if that is not what *frame* tells."""
+    try:
+        messages = Decoder(FROM_BROKER).decode(frame)
+    except WireError as error:
+        raise ProtocolError(f"{broker} sent what is not the protocol: {error}") from None
+    for message in messages:
+        if isinstance(message, Refused):
+            raise session_error(message.code, message.words, broker)
+        if isinstance(message, Enrolled):
+            return message.name
+    return ""

@@ -1,0 +1,51 @@
+"""Files that nobody else may read, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+    """Has *text* in the file *path* on disk, readable for its owner only.
+
+    Whoever reads it meanwhile finds what was there before, or this.  *replace*: else a file that
+    is there stays as it is.  Raises OSError.
+    """
+    beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            # Else a power cut could leave an empty file.
+            os.fsync(descriptor)
+        if replace:
+            beside.replace(path)
+        else:
+            # Not a rename, which would write over what another process put there meanwhile.
+            with suppress(FileExistsError):
+                os.link(beside, path)
+        sync_folder(path.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def make_private(folder: Path, below: Path) -> None:
+    """Makes *folder* and what is between it and *below*, which it lies in, for its owner only;
+    and *below*, if it is not there, as any other folder.  Raises OSError."""
+    # mkdir(parents=True) would give only the last one the mode.
+    below.parent.mkdir(parents=True, exist_ok=True)
+    between = [one for one in folder.parents if one.is_relative_to(below)]
+    for one in (*reversed(between), folder):
+        one.mkdir(mode=0o700, exist_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Has the names in *folder* on disk.  Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

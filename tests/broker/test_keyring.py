@@ -1,0 +1,89 @@
+"""The files of a secure broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+
+from chatbroker.broker.config import StartError
+from chatbroker.broker.keyring import (
+    MEMBERS,
+    SERVER_KEY,
+    Secrets,
+    load_members,
+    server_secrets,
+    store_members,
+)
+from chatbroker.broker.members import Invitation, Member, Roll
+
+ONE, OTHER = Secrets(b"s" * 32, b"o" * 32), Secrets(b"S" * 32, b"O" * 32)
+ROLL = Roll(
+    (Member("alice", b"a" * 32, 5), Member("alice", b"b" * 32, 6)),
+    (Invitation("bob", b"c" * 32, 700),),
+)
+
+
+def test_the_first_secrets_stay_and_nobody_else_can_read_them(tmp_path):
+    assert server_secrets(tmp_path, ONE) == ONE
+    assert server_secrets(tmp_path, OTHER) == ONE
+    assert stat.S_IMODE((tmp_path / SERVER_KEY).stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == [SERVER_KEY]
+
+
+def test_who_is_admitted_is_there_again(tmp_path):
+    assert load_members(tmp_path) == Roll()
+    store_members(tmp_path, ROLL)
+    assert load_members(tmp_path) == ROLL
+    assert stat.S_IMODE((tmp_path / MEMBERS).stat().st_mode) == 0o600
+    store_members(tmp_path, Roll())
+    assert load_members(tmp_path) == Roll()
+    assert os.listdir(tmp_path) == [MEMBERS]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"secret": 1, "owner": 2}',
+        json.dumps({"secret": "A" * 43}),
+        json.dumps({"secret": "A" * 42, "owner": "A" * 43}),
+    ],
+)
+def test_a_broken_key_is_told_and_not_replaced(tmp_path, text):
+    (tmp_path / SERVER_KEY).write_text(text)
+    with pytest.raises(StartError, match=r"server\.key is broken"):
+        server_secrets(tmp_path, ONE)
+    assert (tmp_path / SERVER_KEY).read_text() == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"members": [{}], "invitations": []}',
+        '{"members": [{"name": ".", "key": "%s", "since": 1}], "invitations": []}' % ("A" * 43),
+        '{"members": [{"name": "a", "key": "A", "since": 1}], "invitations": []}',
+        '{"members": [], "invitations": [{"name": "a", "key": "%s"}]}' % ("A" * 43),
+    ],
+)
+def test_a_broken_list_is_not_taken_for_an_empty_one(tmp_path, text):
+    (tmp_path / MEMBERS).write_text(text)
+    with pytest.raises(StartError, match=r"members\.json is broken"):
+        load_members(tmp_path)
+
+
+def test_what_cannot_be_read_or_written_is_told(tmp_path):
+    (tmp_path / MEMBERS).mkdir()
+    with pytest.raises(StartError, match="cannot read"):
+        load_members(tmp_path)
+    with pytest.raises(OSError, match="irectory"):
+        store_members(tmp_path, ROLL)
+    with pytest.raises(StartError, match="cannot keep"):
+        server_secrets(tmp_path / "none", ONE)

@@ -1,0 +1,147 @@
+"""Who is admitted: keys, invitations, and what is taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatbroker.broker import members as members_module
+from chatbroker.broker.members import Invitation, Member, Members, NotAdmitted, Roll
+from chatbroker.broker.origin import Origin
+
+ALICE, ALICE_2, BOB, TOKEN, OWNER = (bytes([n]) * 32 for n in range(1, 6))
+
+
+@pytest.fixture
+def kept():
+    return []
+
+
+@pytest.fixture
+def members(kept):
+    return Members(Roll(), kept.append, OWNER)
+
+
+def by_invitation(members, name="alice", key=TOKEN, expires=100):
+    members.invite(name, key, expires, 0)
+    return members.origin(key, "10.0.0.1", 1)
+
+
+def test_nobody_is_admitted_but_the_brokers_own_user(members):
+    assert members.origin(ALICE, "10.0.0.1", 0) is None
+    assert members.origin(b"", "10.0.0.1", 0) is None
+    assert members.origin(OWNER, "127.0.0.1", 0) == Origin("127.0.0.1", "", OWNER)
+
+
+def test_without_an_own_user_an_empty_key_is_nobodys():
+    assert Members(Roll(), lambda roll: None).origin(b"", "10.0.0.1", 0) is None
+
+
+def test_an_admitted_key_is_its_users(members, kept):
+    members.admit("alice", ALICE, 5)
+    assert members.origin(ALICE, "10.0.0.1", 9) == Origin("10.0.0.1", "alice", ALICE)
+    assert members.has("alice")
+    assert kept == [Roll((Member("alice", ALICE, 5),), ())]
+
+
+def test_an_invitation_admits_one_key_once(members, kept):
+    origin = by_invitation(members)
+    assert origin == Origin("10.0.0.1", "alice", TOKEN, invited=True)
+    assert not members.has("alice")
+    assert members.enrol(origin, ALICE, 50) == "alice"
+    assert members.origin(ALICE, "10.0.0.1", 51) == Origin("10.0.0.1", "alice", ALICE)
+    assert members.origin(TOKEN, "10.0.0.1", 51) is None
+    assert kept[-1] == Roll((Member("alice", ALICE, 50),), ())
+    with pytest.raises(NotAdmitted, match="used"):
+        members.enrol(origin, ALICE_2, 52)
+
+
+def test_who_did_not_hear_the_answer_may_ask_again(members, kept):
+    origin = by_invitation(members)
+    members.enrol(origin, ALICE, 50)
+    changes = len(kept)
+    assert members.enrol(origin, ALICE, 51) == "alice"
+    assert len(kept) == changes
+
+
+def test_an_invitation_ends_at_its_time(members):
+    origin = by_invitation(members, expires=100)
+    assert members.origin(TOKEN, "10.0.0.1", 99) is not None
+    assert members.origin(TOKEN, "10.0.0.1", 100) is None
+    with pytest.raises(NotAdmitted, match="out of date"):
+        members.enrol(origin, ALICE, 100)
+    assert members.invitations(100) == []
+
+
+@pytest.mark.parametrize("origin", [Origin(), Origin("a", "bob", BOB), Origin("a", "", OWNER)])
+def test_only_an_invitation_admits_a_key(members, origin):
+    members.admit("bob", BOB, 0)
+    with pytest.raises(NotAdmitted, match="only an invitation"):
+        members.enrol(origin, ALICE, 1)
+
+
+@pytest.mark.parametrize("key", [BOB, TOKEN, OWNER])
+def test_a_key_that_is_in_use_is_not_admitted_for_another(members, key):
+    members.admit("bob", BOB, 0)
+    origin = by_invitation(members)
+    with pytest.raises(NotAdmitted, match="in use"):
+        members.enrol(origin, key, 1)
+    assert members.origin(TOKEN, "10.0.0.1", 2) is not None  # It is good still.
+
+
+def test_a_key_is_of_one_user(members):
+    members.admit("bob", BOB, 0)
+    members.admit("bob", BOB, 1)
+    with pytest.raises(NotAdmitted, match="that of 'bob'"):
+        members.admit("alice", BOB, 2)
+    with pytest.raises(NotAdmitted, match="in use"):
+        members.invite("alice", BOB, 100, 2)
+
+
+def test_all_of_a_user_can_be_taken_back_or_one_key(members, kept):
+    members.admit("alice", ALICE, 0)
+    members.admit("alice", ALICE_2, 0)
+    members.admit("bob", BOB, 0)
+    by_invitation(members)
+    assert members.revoke_key(ALICE_2) == [ALICE_2]
+    assert members.origin(ALICE, "", 1) is not None
+    assert members.revoke("alice") == sorted([ALICE, TOKEN])
+    assert members.origin(ALICE, "", 1) is None
+    assert not members.has("alice")
+    assert kept[-1] == Roll((Member("bob", BOB, 0),), ())
+    changes = len(kept)
+    assert members.revoke("alice") == members.revoke_key(ALICE) == members.revoke_key(OWNER) == []
+    assert len(kept) == changes
+
+
+def test_what_cannot_be_kept_does_not_hold():
+    def fail(roll):
+        raise NotAdmitted("the disk is full")
+
+    roll = Roll((Member("bob", BOB, 0),), (Invitation("alice", TOKEN, 100),))
+    members = Members(roll, fail)
+    origin = members.origin(TOKEN, "", 1)
+    for change in (
+        lambda: members.admit("carol", ALICE, 1),
+        lambda: members.enrol(origin, ALICE, 1),
+        lambda: members.invite("carol", ALICE, 100, 1),
+        lambda: members.revoke("bob"),
+    ):
+        with pytest.raises(NotAdmitted, match="full"):
+            change()
+    assert [*members] == [*roll.members]
+    assert members.invitations(1) == [*roll.invitations]
+    assert members.origin(ALICE, "", 1) is None
+
+
+def test_there_are_so_many_and_no_more(members, monkeypatch):
+    monkeypatch.setattr(members_module, "MOST_INVITATIONS", 1)
+    monkeypatch.setattr(members_module, "MOST_KEYS", 1)
+    members.admit("bob", BOB, 0)
+    with pytest.raises(NotAdmitted, match="revoke some"):
+        members.admit("alice", ALICE, 0)
+    members.invite("alice", TOKEN, 100, 0)
+    with pytest.raises(NotAdmitted, match="revoke some"):
+        members.invite("carol", ALICE_2, 100, 0)
+    members.invite("carol", ALICE_2, 200, 100)  # The other one is out of date.
+    with pytest.raises(NotAdmitted, match="revoke some"):
+        members.enrol(members.origin(ALICE_2, "", 101), ALICE, 101)

@@ -1,0 +1,171 @@
+"""Which keys a client presents, found in files."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from chatbroker.client.access import (
+    SERVER,
+    Access,
+    find_access,
+    is_own_user,
+    known_server,
+    own_names,
+    remember_server,
+)
+from chatbroker.client.address import parse_address
+from chatbroker.client.errors import IdentityError, NotAuthorised
+from chatbroker.client.identity import Identity, folder_of
+from chatbroker.command.local import Local, local_path, write_local
+from chatbroker.wire.keys import key_text
+
+KEY, OTHER, SECRET = b"k" * 32, b"o" * 32, b"s" * 32
+FAR = "chat://example.org:5555"
+HERE = "tcp://127.0.0.1:5555"
+
+
+@pytest.fixture(autouse=True)
+def data(monkeypatch, tmp_path):
+    monkeypatch.setenv("CHATBROKER_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def with_key(name, broker=FAR, secret=SECRET):
+    identity = Identity.of(broker, name)
+    identity.lock()
+    identity.take_key(secret)
+    identity.unlock()
+    return identity
+
+
+def accepted(broker=FAR, key=KEY):
+    remember_server(parse_address(f"{broker}/{key_text(key)}"))
+
+
+def left_for_own_user(port=5555, host="0.0.0.0", key=KEY, secret=OTHER):
+    write_local(port, Local(host, key_text(key), key_text(secret), 1))
+
+
+def access(broker, name="alice", **options):
+    return find_access(parse_address(broker), name, **options)
+
+
+def test_without_any_key_a_broker_is_taken_for_a_plain_one(data):
+    assert access(HERE) == access(HERE, None) == Access("127.0.0.1", 5555)
+    assert not data.exists()
+
+
+def test_by_a_key_of_ones_own_at_a_broker_that_is_known():
+    with_key("alice")
+    accepted()
+    expected = Access("example.org", 5555, KEY, SECRET, "alice")
+    assert access(FAR) == access("tcp://example.org:5555") == expected
+    assert access(FAR, None) == expected
+
+
+def test_an_address_may_tell_the_brokers_key():
+    with_key("alice")
+    assert access(f"{FAR}/{key_text(KEY)}").server_key == KEY
+    assert known_server(parse_address(FAR)) == b""
+
+
+def test_an_address_with_another_key_than_is_known_is_refused():
+    with_key("alice")
+    accepted()
+    with pytest.raises(NotAuthorised, match="known by another key") as caught:
+        access(f"{FAR}/{key_text(OTHER)}")
+    assert str(folder_of(parse_address(FAR)) / SERVER) in str(caught.value)
+    with pytest.raises(NotAuthorised, match="known by another key"):
+        accepted(key=OTHER)
+    assert known_server(parse_address(FAR)) == KEY
+
+
+def test_a_secure_broker_without_a_key_is_asked_for_nothing():
+    with_key("alice")
+    with pytest.raises(NotAuthorised, match="no key of the broker"):
+        access(FAR)
+
+
+@pytest.mark.parametrize(("name", "words"), [("bob", "'bob' is not"), (None, "you are not")])
+def test_who_has_no_key_is_told_how_to_get_one(name, words):
+    accepted()
+    with pytest.raises(NotAuthorised, match=f"{words} admitted .*'chat accept'"):
+        access(FAR, name)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1.2.3"])
+def test_the_brokers_own_user_needs_nothing_on_its_machine(host):
+    left_for_own_user()
+    expected = (5555, KEY, OTHER, "")
+    assert access(f"tcp://{host}:5555")[1:5] == expected
+    assert access(f"chat://{host}:5555", None)[1:5] == expected
+    assert is_own_user(parse_address(f"tcp://{host}:5555"))
+
+
+def test_what_a_broker_left_is_good_for_that_one_alone():
+    left_for_own_user(host="10.0.0.7")
+    assert access("tcp://10.0.0.7:5555").secret == OTHER
+    assert access("tcp://10.0.0.8:5555").secret == b""
+    assert access("tcp://127.0.0.1:5556").secret == b""
+    assert not is_own_user(parse_address("tcp://example.org:5555"))
+
+
+def test_a_key_of_ones_own_goes_before_what_the_broker_left():
+    left_for_own_user()
+    with_key("alice", HERE)
+    assert access(HERE).name == "alice"
+    assert access(HERE, "bob").name == ""
+
+
+def test_what_another_broker_left_on_that_port_is_not_used():
+    left_for_own_user(key=OTHER)
+    accepted("chat://127.0.0.1:5555")
+    with pytest.raises(NotAuthorised, match="not admitted"):
+        access(HERE)
+
+
+def test_what_is_broken_is_no_way_in():
+    left_for_own_user()
+    write_local(5555, Local("127.0.0.1", "short", "short", 1))
+    assert access(HERE) == Access("127.0.0.1", 5555)
+    local_path(5555).write_text("{")
+    assert access(HERE) == Access("127.0.0.1", 5555)
+
+
+def test_the_names_that_one_has_keys_for():
+    address = parse_address(FAR)
+    assert own_names(address) == []
+    with_key("bob")
+    with_key("alice")
+    Identity.of(FAR, "carol")
+    accepted()
+    assert own_names(address) == ["alice", "bob"]
+
+
+def test_the_brokers_key_is_for_its_owner_only_and_never_guessed_when_it_is_broken():
+    accepted()
+    path = folder_of(parse_address(FAR)) / SERVER
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    accepted()
+    path.write_text("{}")
+    with pytest.raises(IdentityError, match="broken"):
+        access(FAR)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(data):
+    data.parent.mkdir(exist_ok=True)
+    data.write_text("a file")
+    with pytest.raises(IdentityError, match="cannot keep"):
+        accepted()
+
+
+def test_a_key_is_kept_when_a_session_is_remembered():
+    identity = with_key("alice")
+    identity.lock()
+    identity.remember(os.urandom(16))
+    identity.unlock()
+    assert Identity.of(FAR, "alice").key == SECRET
+    assert with_key("alice", secret=OTHER).key == SECRET

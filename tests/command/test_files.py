@@ -1,0 +1,56 @@
+"""Files that nobody else may read, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from chatbroker.command.files import make_private, write_private
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_it_is_for_its_owner_only_whatever_the_umask_is(tmp_path):
+    before = os.umask(0)
+    try:
+        write_private(tmp_path / "file", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").read_text() == "text"
+    assert mode(tmp_path / "file") == 0o600
+
+
+def test_it_is_replaced_whole_or_kept(tmp_path):
+    path = tmp_path / "file"
+    write_private(path, "first", replace=False)
+    write_private(path, "second", replace=False)
+    assert path.read_text() == "first"
+    write_private(path, "third")
+    assert path.read_text() == "third"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_fails_leaves_what_was_there_and_nothing_beside_it(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_private(path, "first")
+
+    def fail(descriptor):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="no space"):
+        write_private(path, "second")
+    assert path.read_text() == "first"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_folders_are_for_their_owner_from_a_given_one_on(tmp_path):
+    below = tmp_path / "share" / "chatbroker"
+    make_private(below / "one" / "two", below)
+    make_private(below / "one" / "two", below)
+    assert mode(below / "one" / "two") == mode(below / "one") == mode(below) == 0o700
+    assert mode(tmp_path / "share") != 0o700

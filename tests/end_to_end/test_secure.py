@@ -1,0 +1,415 @@
+"""A secure broker: who is invited gets in, and nobody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+import zmq
+import zmq.utils.z85
+
+from chatbroker.client import Client
+from chatbroker.testing.brokers import BrokerProcess
+from chatbroker.wire.keys import key_text, parse_key
+
+PATIENCE = 30.0
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Where the broker keeps its data."""
+    return tmp_path / "broker"
+
+
+@pytest.fixture
+def secure(data, fast_leases):
+    with BrokerProcess("--secure", "-v", *fast_leases, data_dir=data) as broker:
+        yield broker
+
+
+@pytest.fixture
+def far(tmp_path):
+    """The environment of somebody on another machine."""
+    return {"CHATBROKER_DATA": str(tmp_path / "far")}
+
+
+@pytest.fixture
+def operator(shell, data):
+    """Runs ``chatbroker`` as the broker's operator."""
+
+    def run(*args):
+        return shell.start("chatbroker", *args, "--data-dir", str(data)).finish()
+
+    return run
+
+
+@pytest.fixture
+def invite(operator):
+    """An invitation, as the invited are given it."""
+
+    def make(name, *options):
+        status, out, _err = operator("invite", name, *options)
+        assert status == 0
+        return re.fullmatch(r"chat accept '(chat://[^']*)'\n", out)[1]
+
+    return make
+
+
+def chat_address(broker):
+    return broker.address.replace("tcp://", "chat://")
+
+
+def test_the_brokers_own_user_needs_no_step_at_all(shell, secure):
+    alice = shell.chat("join", "alice", at=secure)
+    alice.type("info")
+    alice.shows("online: alice")
+    assert shell.run("echo", "from cron", at=secure) == (0, "", "")
+    assert shell.run("send", "alice", "hi", "--as", "bob", at=secure) == (0, "", "")
+    alice.shows(r"from cron$")
+    alice.shows(r"bob -> alice: hi$")
+    assert alice.finish().status == 0
+    again = shell.run("listen", "--since", "all", "--count", "1", at=chat_address(secure))
+    assert again.status == 0
+    assert "from cron" in again.out
+
+
+def test_who_is_invited_accepts_and_is_in(shell, secure, far, invite):
+    address = chat_address(secure)
+    line = invite("Alice")
+    accepted = shell.run("accept", line, env=far)
+    assert accepted.status == 0
+    assert accepted.out == f"you are alice at {address}\n"
+    assert accepted.err == f"chat: next: chat join alice --broker {address}\n"
+    assert shell.run("whoami", at=address, env=far) == (0, "alice\n", "")
+    # By then no name need be given, and no other can be.
+    assert shell.run("echo", "hello", at=address, env=far).status == 0
+    heard = shell.run("listen", "--since", "all", "--count", "1", at=secure)
+    assert heard.out.endswith(" alice: hello\n")
+    other = shell.run("echo", "hello", "--as", "bob", at=address, env=far)
+    assert (other.status, other.out) == (5, "")
+    assert "'bob' is not admitted" in other.err
+
+
+def test_an_invitation_is_good_once(shell, secure, far, invite, tmp_path):
+    line = invite("alice")
+    assert shell.run("accept", "-", input=f"{line}\n", env=far).status == 0
+    assert shell.run("accept", line, env=far).status == 0  # Whose it is may say it again.
+    thief = shell.run("accept", line, env={"CHATBROKER_DATA": str(tmp_path / "thief")})
+    assert (thief.status, thief.out) == (5, "")
+    assert "another invitation is needed: this one was used, or is out of date" in thief.err
+
+
+def test_an_invitation_that_is_out_of_date_lets_nobody_in(shell, secure, far, invite, eventually):
+    line = invite("alice", "--for", "1ms")
+    refused = shell.run("accept", line, env=far)
+    assert refused.status == 5
+    assert "out of date" in refused.err
+
+
+def test_of_two_who_accept_at_the_same_instant_one_gets_in(shell, secure, invite, tmp_path):
+    line = invite("alice")
+    envs = [{"CHATBROKER_DATA": str(tmp_path / name)} for name in ("one", "two")]
+    both = [shell.chat("accept", line, env=env) for env in envs]
+    ended = [program.finish() for program in both]
+    assert sorted(end.status for end in ended) == [0, 5], ended
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["join", "alice"], ["send", "alice", "hi"], ["echo", "hi"], ["info"], ["listen"], ["history"]],
+    ids=lambda command: command[0],
+)
+def test_everyone_else_is_refused_in_words(shell, secure, far, command):
+    ended = shell.run(*command, at=secure, env=far)
+    assert (ended.status, ended.out) == (5, "")
+    assert ended.err == (
+        "chat: an invitation, for 'chat accept', is needed to get in to the secure broker "
+        f"on {secure.address}\n"
+    )
+    with_key = f"{chat_address(secure)}/{key_text(bytes(32))}"
+    ended = shell.run(*command, at=with_key, env=far)
+    assert (ended.status, ended.out) == (5, "")
+    assert "not admitted" in ended.err
+
+
+def test_a_broker_that_proves_another_key_is_told(shell, secure, far, invite):
+    line = invite("alice")
+    other = re.sub(r"/[^/]*$", f"/{key_text(b'k' * 32)}", line)
+    ended = shell.run("accept", other, env=far)
+    assert (ended.status, ended.out) == (5, "")
+    assert "is not proved by the broker" in ended.err
+
+
+def test_a_plain_broker_in_a_secure_ones_place_is_told(shell, secure, far, invite):
+    line = invite("alice")
+    assert shell.run("accept", line, env=far).status == 0
+    port, pub_port = secure.port, secure.pub_port
+    secure.stop()
+    with BrokerProcess(port=port, pub_port=pub_port):
+        for address in (chat_address(secure), secure.address):
+            ended = shell.run("echo", "a secret", at=address, env=far)
+            assert ended.status == 5
+            assert f"nothing is encrypted or proved by the plain broker on {address}" in ended.err
+        assert shell.run("echo", "hi", at=secure).status == 0  # Its own user knows no key.
+
+
+def test_keygen_and_admit_do_without_a_secret_that_travels(shell, secure, far, operator, data):
+    server_key = json.loads((data / "server.key").read_text())
+    assert "secret" in server_key
+    address = chat_address(secure)
+    made = shell.run("keygen", "alice", at=address, env=far)
+    assert made.status == 0
+    key = made.out.strip()
+    assert shell.run("keygen", "alice", at=address, env=far).out == made.out
+    admitted = operator("admit", "alice", key)
+    assert admitted.status == 0
+    known = admitted.err.split()[-1]
+    whole = f"{address}/{known}"
+    assert shell.run("whoami", "--as", "alice", at=whole, env=far) == (0, "alice\n", "")
+    told = json.loads(shell.run("whoami", "--json", at=whole, env=far).out)
+    assert told == {"type": "you", "name": "alice", "broker": address, "key": key}
+    taken = operator("admit", "bob", key)
+    assert (taken.status, taken.out) == (6, "")
+    assert "that of 'alice'" in taken.err
+
+
+def test_who_is_admitted_is_listed(secure, operator, shell, far, invite):
+    line = invite("alice")
+    invite("bob")
+    shell.run("accept", line, env=far)
+    members = [json.loads(line) for line in operator("members", "--json").out.splitlines()]
+    assert [(one["type"], one["name"]) for one in members] == [
+        ("member", "alice"),
+        ("invitation", "bob"),
+    ]
+    assert re.fullmatch(
+        r"alice  [\w-]{43}  since \S+Z\nbob  [\w-]{43}  invited, until \S+Z\n",
+        operator("members").out,
+    )
+
+
+def test_a_key_that_is_taken_back_ends_at_once(shell, secure, far, invite, operator, eventually):
+    address = chat_address(secure)
+    shell.run("accept", invite("alice"), env=far)
+    joined = shell.chat("join", "alice", "--stay", at=address, env=far)
+    joined.type("info")
+    joined.shows("online: alice")
+    listening = shell.chat("listen", at=address, env=far)
+    listening.says("listening")
+    assert operator("revoke", "alice") == (0, "", "")
+    for program in (joined, listening):
+        ended = program.wait()
+        assert ended.status == 5
+        assert "admitted no more" in ended.err or "not admitted" in ended.err
+    assert shell.run("whoami", "--as", "alice", at=address, env=far).status == 5
+    assert operator("revoke", "alice").status == 6
+    # The name is nobody else's for that.
+    squatter = shell.run("echo", "hi", "--as", "alice", at=secure)
+    assert squatter.status == 4
+
+
+def test_subscriptions_of_a_key_that_is_taken_back_end(secure, data, operator):
+    """Of a peer that keeps its SUB and never asks anything again."""
+    with zmq.Context() as context:
+        public, secret = zmq.curve_keypair()
+        raw = zmq.utils.z85.decode(public)
+        known = operator("admit", "alice", key_text(raw)).err.split()[-1]
+        sub = context.socket(zmq.SUB)
+        with sub, sub.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+            sub.setsockopt(zmq.CURVE_SERVERKEY, parse_key(known))
+            sub.curve_publickey, sub.curve_secretkey = public, secret
+            sub.setsockopt(zmq.LINGER, 0)
+            sub.subscribe(b"echo\0")
+            sub.subscribe(b"greeting\0")
+            sub.connect(secure.pub_address)
+            assert sub.poll(PATIENCE * 1000)
+            assert operator("revoke", key_text(raw)).status == 0
+            assert monitor.poll(PATIENCE * 1000)
+            sub.disable_monitor()
+            with Client("bob", secure.address) as bob:
+                bob.echo("not for alice")
+            while sub.poll(300):
+                assert sub.recv_multipart() == [b"greeting\0"]
+
+
+def test_a_restart_changes_nothing(shell, data, fast_leases, far, eventually):
+    with BrokerProcess("--secure", *fast_leases, data_dir=data) as broker:
+        port, pub_port = broker.port, broker.pub_port
+        own = Client("olga", broker.address, reconnect=PATIENCE)
+        status = shell.start("chatbroker", "invite", "alice", "--data-dir", str(data)).finish()
+        line = status.out.split("'")[1]
+        shell.run("accept", line, env=far)
+        joined = shell.chat("join", "alice", at=chat_address(broker), env=far)
+        joined.type("echo before")
+        joined.shows("alice: before")
+        broker.kill()
+        with BrokerProcess(
+            "--secure", *fast_leases, data_dir=data, port=port, pub_port=pub_port
+        ) as again:
+            joined.type("echo after")
+            joined.shows("alice: after")
+            assert joined.finish().status == 0
+            own.echo("mine")
+            own.close()
+            assert shell.run("accept", line, at=again, env=far).status == 0
+
+
+def test_nothing_travels_in_the_clear(secure, proxies, shell, far, invite):
+    """What crosses the network holds neither texts nor names nor tokens."""
+    line = invite("alice")
+    proxy = proxies(secure)
+    proxy.seen = seen = bytearray()
+    through = line.replace("127.0.0.1", proxy.HOST)
+    assert shell.run("accept", through, env=far).status == 0
+    address = f"chat://{proxy.HOST}:{secure.port}"
+    assert shell.run("echo", "a very secret text", at=address, env=far).status == 0
+    assert len(seen) > 2000
+    assert b"CURVE" in seen
+    for secret in (b"very secret", b"alice", line.split(":")[2].split("@")[0].encode()):
+        assert secret not in seen
+
+
+# --- the safe default ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "*"])
+def test_a_plain_broker_is_not_for_other_machines(shell, host):
+    ended = shell.start("chatbroker", "run", "--memory", "--port", "0", "--host", host).finish()
+    assert (ended.status, ended.out) == (2, "")
+    assert "give --secure, or --insecure if that is meant" in ended.err
+
+
+def test_unless_somebody_insists_and_then_it_warns(shell):
+    broker = shell.start(
+        "chatbroker", "run", "--memory", "--port", "0", "--host", "0.0.0.0", "--insecure"
+    )
+    broker.shows("ready at tcp://0.0.0.0:")
+    broker.says("WARNING insecure host=0.0.0.0: everyone there comes in, nothing is encrypted")
+    broker.signal(signal.SIGTERM)
+    assert broker.wait().status == 0
+
+
+def test_secure_and_insecure_exclude_each_other(shell):
+    ended = shell.start("chatbroker", "run", "--secure", "--insecure", "--memory").finish()
+    assert ended.status == 2
+
+
+def test_a_file_for_the_own_user_goes_with_the_broker(shell, data, tmp_path, eventually):
+    env = {"CHATBROKER_DATA": str(tmp_path / "home")}
+    run = tmp_path / "home" / "run"
+    command = ("chatbroker", "run", "--secure", "--port", "0", "--data-dir", str(data))
+    broker = shell.start(*command, env=env)
+    broker.shows("ready")
+    (left,) = run.iterdir()
+    assert left.stat().st_mode & 0o777 == 0o600
+    broker.signal(signal.SIGTERM)
+    assert broker.wait().status == 0
+    assert not [*run.iterdir()]
+    # Of one that was killed, the next one on its port takes it away, if it is plain.
+    broker = shell.start(*command, env=env)
+    broker.shows("ready")
+    (left,) = run.iterdir()
+    broker.kill()
+    assert left.exists()
+    plain = shell.start("chatbroker", "run", "--memory", "--port", left.stem, env=env)
+    plain.shows("ready")
+    assert not left.exists()
+
+
+def test_an_operator_is_told_when_nothing_runs(shell, data, operator):
+    ended = operator("invite", "alice")
+    assert (ended.status, ended.out) == (1, "")
+    assert "no broker serves from" in ended.err
+
+
+def test_a_plain_broker_invites_nobody(shell, data, operator):
+    with BrokerProcess(data_dir=data):
+        ended = operator("invite", "alice")
+        assert (ended.status, ended.out) == (6, "")
+        assert "it is not a secure one; start it with --secure" in ended.err
+
+
+# --- two machines -------------------------------------------------------------------------
+
+
+def _ip(*args):
+    subprocess.run(["ip", *args], check=True, capture_output=True, timeout=PATIENCE)
+
+
+@pytest.fixture
+def two_machines():
+    """Two network namespaces that reach each other; their names and the first one's address."""
+    if shutil.which("ip") is None or os.geteuid() != 0:
+        pytest.skip("making network namespaces takes root, and Debian's iproute2")
+    tag = f"{os.getpid() % 100000:05d}"
+    one, two = f"chat{tag}a", f"chat{tag}b"
+    made = []
+    try:
+        for name in (one, two):
+            try:
+                _ip("netns", "add", name)
+            except subprocess.CalledProcessError as error:
+                pytest.skip(f"no network namespaces here: {error.stderr.decode().strip()}")
+            made.append(name)
+        _ip(
+            "link",
+            "add",
+            f"v{tag}a",
+            "netns",
+            one,
+            "type",
+            "veth",
+            "peer",
+            f"v{tag}b",
+            "netns",
+            two,
+        )
+        for name, end, address in ((one, "a", "10.97.0.1/24"), (two, "b", "10.97.0.2/24")):
+            _ip("-n", name, "addr", "add", address, "dev", f"v{tag}{end}")
+            _ip("-n", name, "link", "set", f"v{tag}{end}", "up")
+            _ip("-n", name, "link", "set", "lo", "up")
+        yield one, two, "10.97.0.1"
+    finally:
+        for name in made:
+            _ip("netns", "del", name)
+
+
+def test_two_machines_are_set_up_as_the_readme_tells(shell, two_machines, data, far, tmp_path):
+    here, there, address = two_machines
+    begun = time.monotonic()
+    on_one = ("ip", "netns", "exec", here)
+    on_two = ("ip", "netns", "exec", there)
+    broker = shell.start(
+        *on_one,
+        *("chatbroker", "run", "--secure", "--host", "0.0.0.0", "--data-dir", str(data)),
+    )
+    broker.shows("chatbroker ready at tcp://0.0.0.0:5555")
+    invited = shell.start(
+        *on_one, "chatbroker", "invite", "alice", "--host", address, "--data-dir", str(data)
+    ).finish()
+    assert invited.status == 0
+    # The line is pasted as it is printed.
+    accepted = shell.start(*on_two, "bash", "-c", invited.out, env=far).finish()
+    assert accepted.status == 0
+    assert accepted.out == f"you are alice at chat://{address}:5555\n"
+    join = accepted.err.removeprefix("chat: next: ").strip()
+    alice = shell.start(*on_two, "bash", "-c", f"exec {join}", env=far)
+    alice.type("echo hello from afar")
+    alice.shows("alice: hello from afar")
+    heard = shell.start(*on_one, "chat", "listen", "--since", "all", "--count", "1").finish()
+    assert heard.status == 0
+    assert "alice: hello from afar" in heard.out
+    print(f"two machines were set up in {time.monotonic() - begun:.1f} s")
+    stranger = {"CHATBROKER_DATA": str(tmp_path / "stranger")}
+    for broker_address in (f"tcp://{address}:5555", f"chat://{address}:5555"):
+        ended = shell.start(
+            *on_two, "chat", "info", "--broker", broker_address, env=stranger
+        ).finish()
+        assert (ended.status, ended.out) == (5, "")
+    assert alice.finish().status == 0
