@@ -139,9 +139,9 @@ class Stage:
         self.lives: dict[Session, int] = {}
         """Of the sessions: what tells one from another that had the same id."""
         self.marked: dict[tuple[Session, int], str] = {}
-        """The text of a command that was given under that number, whatever its kind."""
-        self.blurred: set[Session] = set()
-        """Those of which commands may have been heard that this does not know."""
+        """The text of the command that was heard under that number, where that is known."""
+        self.offered: dict[tuple[Session, int], str] = {}
+        """Of the next frame."""
         self.credentials: dict[str, bytes] = {}
         self.open()
 
@@ -168,8 +168,15 @@ class Stage:
         if self.broker.held:
             return
         before = dict(self.broker._door.bound)
-        self.last_frames[identity] = before.get(identity), frame
+        session = before.get(identity)
+        self.last_frames[identity] = session, frame
+        heard = session.cseq if session is not None else 0
         self.broker.receive(identity, frame)
+        if session is not None:
+            for number in range(heard + 1, session.cseq + 1):
+                if (session, number) in self.offered:
+                    self.marked[session, number] = self.offered[session, number]
+        self.offered.clear()
         for other, session in before.items():
             # Promise 2: whoever has the session's id has its secret; nobody else evicts it.
             if other != identity and session.id not in frame:
@@ -213,7 +220,7 @@ class Stage:
         session = self.broker._door.bound.get(identity)
         if isinstance(message, Welcome) and message.name:
             self.credentials[message.name] = message.credential
-        if isinstance(message, Ack) and session is not None and session not in self.blurred:
+        if isinstance(message, Ack) and session is not None:
             assert message.upto <= session.cseq
             refused = [range(run.first, run.last + 1) for run in message.refused]
             for number in range(message.after + 1, message.upto + 1):
@@ -231,9 +238,7 @@ class Stage:
             case 0 | 1 | 2 | 3 | 4 | 5:
                 self._talk(identity)
             case 6:
-                self._blur(identity)
                 self.receive(identity, script.raw())
-                self._blur(identity)
             case 7:
                 session, frame = self.last_frames.get(identity, (None, b""))
                 if frame and session is self.broker._door.bound.get(identity):
@@ -255,12 +260,6 @@ class Stage:
             case 15 if script.byte() < 64:
                 self._restart()
 
-    def _blur(self, identity: bytes) -> None:
-        """Whoever is there may have said what this does not know."""
-        session = self.broker._door.bound.get(identity)
-        if session is not None:
-            self.blurred.add(session)
-
     def _operate(self) -> None:
         script = self.script
         match script.byte() % 4:
@@ -281,15 +280,15 @@ class Stage:
         self.open()
         for id, session in self.broker._registry.sessions.items():
             if id in former:
-                # It goes on: texts of its numbers must not come again.
+                # It goes on: the texts of its numbers must not come again.
                 self.lives[session] = self._life(former[id])
-                self.blurred.add(session)
 
     def _life(self, session: Session) -> int:
         return self.lives.setdefault(session, len(self.lives) + self.made * 1000)
 
     def _talk(self, identity: bytes) -> None:
         """One frame of a few messages."""
+        self.offered.clear()
         session = self.broker._door.bound.get(identity)
         kinds = [self.script.byte() for _ in range(1 + self.script.byte() % 3)]
         if session is None and kinds[0] < 192:
@@ -309,8 +308,6 @@ class Stage:
         frame = b"".join(map(encode, messages))
         if len(frame) <= MAX_FRAME:
             self.receive(identity, frame)
-        if fresh and any(isinstance(message, Send | Echo) for message in messages):
-            self._blur(identity)
         for session in self.broker._registry.sessions.values():
             self._life(session)
 
@@ -346,7 +343,7 @@ class Stage:
                 texts.append(self.script.pick(NASTY))
             else:
                 text = f"{MARK}{self._life(session)} command {number}"
-                self.marked[session, number] = text
+                self.offered[session, number] = text
                 texts.append(text)
         return tuple(texts)
 
