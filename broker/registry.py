@@ -38,6 +38,9 @@ MOST_OF_USER = 64
 """Sessions of one user, lapsed ones included."""
 
 
+_NO_MORE_CLAIMS = Refused(Code.BROKER_FULL.value, "the broker cannot keep more names")
+
+
 class Contested(NamedTuple):
     """The name is held by these sessions; whether all of them still live is to be seen."""
 
@@ -146,6 +149,8 @@ class Registry:
             rivals = self._rivals(session, hello)
             if rivals:
                 return Contested(rivals, _already_joined(name))
+            if session.user is not None and self._claims_too_many(session.user, hello, origin):
+                return _NO_MORE_CLAIMS
             session.happen(Happening.HELLO)
             self._take_out(session)
         else:
@@ -155,6 +160,8 @@ class Registry:
             if isinstance(user, Contested | Refused):
                 return user
             if user is not None:
+                if self._claims_too_many(user, hello, origin):
+                    return _NO_MORE_CLAIMS
                 # Before the session itself is there: it does not replace itself.
                 dead = self._replaced(user, hello)
                 if len([s for s in user.holders() if s is not dead]) >= MOST_OF_USER:
@@ -223,8 +230,8 @@ class Registry:
             return Refused(Code.NAME_CLAIMED.value, words)
         if len(self.users) >= self._settings.most_users:
             return Refused(Code.BROKER_FULL.value, "the broker cannot take more names")
-        if (hello.claim or by_key) and self._claims >= self._settings.most_claims:
-            return Refused(Code.BROKER_FULL.value, "the broker cannot keep more names")
+        if self._claims_too_many(None, hello, origin):
+            return _NO_MORE_CLAIMS
         credential = hello.credential or self._fresh(ID_LENGTH)
         epoch = self._fresh(EPOCH_LENGTH)
         # The key holds the epoch: what a former owner of the name left is never found under it.
@@ -234,6 +241,12 @@ class Registry:
         self.users[name] = user
         self._new_users[user] = None
         return user
+
+    def _claims_too_many(self, user: User | None, hello: Hello, origin: Origin) -> bool:
+        """Whether *hello* claims one more name than may be, be it new or borrowed so far."""
+        wanted = hello.claim or bool(origin.name)
+        more = wanted and (user is None or not user.claimed)
+        return more and self._claims >= self._settings.most_claims
 
     def _replaced(self, user: User, hello: Hello) -> Session | None:
         """The session of *user* that *hello* vouches to be dead."""

@@ -7,9 +7,13 @@ from typing import NamedTuple
 
 from ..wire.errors import Code
 
+LAST_SECOND = 253_370_764_800
+"""The year 9999 in every time zone: nothing later has a date.  A broker with a clock gone mad
+must not end its clients."""
+
 
 def _when(time: int) -> datetime:
-    return datetime.fromtimestamp(time / 1000, UTC)
+    return datetime.fromtimestamp(min(time / 1000, LAST_SECOND), UTC)
 
 
 class Broadcast(NamedTuple):

@@ -773,3 +773,15 @@ def test_a_claim_that_ended_makes_room_for_another(world_with):
     world.broker.hand.release("alice")
     world.turn()
     world.joins("bob", claim=True)
+
+
+def test_a_borrowed_name_is_claimed_only_if_there_is_room(world_with):
+    world = world_with(most_claims=1)
+    world.joins("alice", claim=True)
+    bob = world.joins("bob")
+    assert bob.joins(claim=True).codes == ["broker_full"]
+    secret = bob.welcome.credential
+    other = world.connects()
+    assert other.joins("bob", claim=True, credential=secret).codes == ["broker_full"]
+    assert bob.echoes("still here").of(Ack)
+    assert bob.joins().of(Welcome)

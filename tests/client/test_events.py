@@ -31,6 +31,12 @@ def test_a_notice_tells_who_speaks():
     assert Notice("announcement", "words").line == "announcement: words"
 
 
+@pytest.mark.parametrize("time", [2**53, 2**63 - 1])
+def test_a_broker_with_a_clock_gone_mad_has_a_last_moment(time):
+    assert Broadcast(1, time, "bob", "hi").when.year == 9999
+    assert UserInfo("bob", time).when.year == 9999
+
+
 def test_every_event_is_one_of_the_union():
     names = {kind.__name__ for kind in events.Event.__args__}
     assert names == {
