@@ -34,6 +34,7 @@ from .journal import Journal
 from .origin import Origin
 from .sockets import bind_pub, bind_router, endpoint, port_of, seed_routing_ids
 from .user import Settings
+from .watch import Watch
 
 log = logging.getLogger("chatbroker")
 
@@ -48,8 +49,17 @@ MOST_SECONDS = 0.05
 """Seconds after which no further frame is begun in a turn: a frame may hold thousands of tiny
 questions, and others wait for their answers."""
 
+MOST_PARTS = 16
+"""Parts of a message that are taken out before its sender is cut off: there may be millions."""
+
+MOST_QUIET = 60.0
+"""Seconds for which a connection may say nothing, or four leases if that is more."""
+
 MOST_GONE = 10_000
 """Connections remembered to be gone, whose last frames are not looked at."""
+
+GONE = Connection(-1, Origin(), "")
+"""Stands for any of those."""
 
 MOST_SUBSCRIPTIONS = 64
 """Topics that one connection may subscribe to, those that it gave up again included.  There
@@ -126,9 +136,18 @@ class Server:
         self._wake_writer.setblocking(False)
         self._stopping = ""
         self._skipped = 0
-        self._discarding = False
-        """Whether the next part belongs to a message that was refused."""
+        self._discarding: Connection | None = None
+        """Whose message of several parts is being taken out."""
+        self._parts = 0
+        """How many of its parts were."""
         self._connections = Connections()
+        self._watch = Watch(
+            self._connections,
+            self.port,
+            settings.pub_port,
+            self._descriptors.limit,
+            max(MOST_QUIET, 4 * config.lease),
+        )
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
         come, frame by frame, and nobody would hear an answer."""
@@ -158,7 +177,8 @@ class Server:
         core = self._core
         drained, held = True, False
         while not self._stopping:
-            ready = poller.poll(max(0, math.ceil(core.pause * 1000)) if drained else 0)
+            pause = min(core.pause, self._watch.pause)
+            ready = poller.poll(max(0, math.ceil(pause * 1000)) if drained else 0)
             if any(sock == self._wake_reader.fileno() for sock, _ in ready):
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
             drained = self._turn()
@@ -168,6 +188,7 @@ class Server:
                 poller.modify(self._router, 0 if held else zmq.POLLIN)
             core.tidy()
             self._connections.tidy(time.monotonic())
+            self._watch.look(time.monotonic(), drained and not core.held)
             core.accept_sessions(self._descriptors.enough())
         self._stop()
 
@@ -239,11 +260,7 @@ class Server:
         for _ in range(MOST_FRAMES):
             if size > MOST_BYTES or core.full or time.monotonic() > until:
                 break
-            while self._discarding and time.monotonic() < until:
-                # The rest of a message of several parts.  There may be millions, and ROUTER
-                # gives nothing else before their end.
-                self._discarding = receive(0, False).more
-            if self._discarding:
+            if self._discarding is not None and not self._discard(self._discarding, until):
                 break
             try:
                 identity = receive(zmq.NOBLOCK)
@@ -254,19 +271,39 @@ class Server:
             part = receive(0, False)
             frame = part.bytes
             size += len(frame)
-            if part.more:
-                self._discarding = True
             if identity in self._gone:
+                caller = GONE
+            else:
+                caller = callers.get(identity) or self._connections.meet(identity, _meet(part))
+            caller.frames += 1
+            caller.taken += len(frame) + (2 if len(frame) < 256 else 9)
+            if part.more:
+                self._discarding, self._parts = caller, 1
+            if caller is GONE:
                 continue
-            caller = callers.get(identity)
-            if caller is None:
-                caller = callers[identity] = _meet(part)
             if part.more:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
             elif _is_own(identity):
                 core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
             else:
                 core.receive(identity, frame, caller.origin)
+        return False
+
+    def _discard(self, caller: Connection, until: float) -> bool:
+        """Takes out the rest of *caller*'s message of several parts; whether it has ended.
+
+        ROUTER gives nothing else before its end."""
+        receive = self._router.recv
+        while time.monotonic() < until:
+            part = receive(0, False)
+            self._parts += 1
+            caller.taken += len(part) + (2 if len(part) < 256 else 9)
+            if self._parts == MOST_PARTS:
+                log.warning("client address=%s is cut off: many parts", caller.origin.address)
+                caller.cut()
+            if not part.more:
+                self._discarding = None
+                return True
         return False
 
     def _hear_subscribers(self) -> None:

@@ -17,6 +17,9 @@ from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .config import StartError
 
+FRAMES_WAITING = 64
+"""Frames of one connection that wait to be heard."""
+
 # ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
 # that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
 OPTIONS: dict[int, int] = {
@@ -34,7 +37,7 @@ ROUTER_OPTIONS = OPTIONS | {
     zmq.ROUTER_HANDOVER: 0,
     # Frames of at most MAX_FRAME, so 4 MiB from one that sends faster than it is heard; then
     # TCP holds it back.
-    zmq.RCVHWM: 64,
+    zmq.RCVHWM: FRAMES_WAITING,
     # Frames of FRAME_TARGET, so 2 MiB for one that does not read.  What it would be pushed
     # beyond that it fetches; a reader that keeps up has far less under way.
     zmq.SNDHWM: 128,
