@@ -58,7 +58,9 @@ MOST_QUIET = 60.0
 MOST_GONE = 10_000
 """Connections remembered to be gone, whose last frames are not looked at."""
 
-GONE = Connection(-1, Origin(), "")
+NO_FD = -1
+
+GONE = Connection(NO_FD, Origin(), "")
 """Stands for any of those."""
 
 MOST_SUBSCRIPTIONS = 64
@@ -283,6 +285,8 @@ class Server:
                 continue
             if part.more:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
+            elif caller.fd == NO_FD:
+                core.reject(identity, Code.BAD_FRAME, "ZMTP 3 is needed")
             elif _is_own(identity):
                 core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
             else:
@@ -299,8 +303,7 @@ class Server:
             self._parts += 1
             caller.taken += len(part) + (2 if len(part) < 256 else 9)
             if self._parts == MOST_PARTS:
-                log.warning("client address=%s is cut off: many parts", caller.origin.address)
-                caller.cut()
+                self._watch.cut(caller, "a message had many parts")
             if not part.more:
                 self._discarding = None
                 return True
@@ -321,14 +324,14 @@ class Server:
                 # Also what ZeroMQ says itself of a connection that is gone.
                 continue
             met = _meet(part)
+            if met.fd == NO_FD:
+                continue  # To the watch it is one that says nothing.
             known = subscribers.get(met.fd)
             if known is None or known.inode != met.inode:
                 known = subscribers[met.fd] = met
-            known.subscriptions += 1
-            if not lone or said[:1] != SUBSCRIBED or known.subscriptions > MOST_SUBSCRIPTIONS:
-                log.warning("subscriber address=%s is cut off", known.origin.address)
-                known.cut()
-                del subscribers[known.fd]
+            known.subscriptions += 1 if lone and said[:1] == SUBSCRIBED else MOST_SUBSCRIPTIONS
+            if known.subscriptions > MOST_SUBSCRIPTIONS:
+                self._watch.cut(known, "more was subscribed to than there is")
 
     def _perform(self, effects: list[Effect]) -> None:
         deliver, publish = self._router.send, self._pub.send
@@ -434,8 +437,17 @@ class Server:
 
 
 def _meet(part: zmq.Frame) -> Connection:
-    """The connection that *part* came by."""
-    return Connection(int(part.get(zmq.SRCFD)), Origin(str(part.get("Peer-Address"))), "")
+    """The connection that *part* came by; one without a descriptor, if ZeroMQ does not tell."""
+    try:
+        fd = int(part.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        # The peer speaks ZMTP 2 or older, of which ZeroMQ tells nothing.
+        return Connection(NO_FD, Origin(), "")
+    try:
+        address = str(part.get("Peer-Address"))
+    except zmq.ZMQError:
+        address = ""  # It was gone before ZeroMQ asked.
+    return Connection(fd, Origin(address), "")
 
 
 def _is_own(identity: bytes) -> bool:

@@ -162,7 +162,10 @@ class Watch:
         """
         if drained:
             self._drained = now
-        if now < self._look_at or not self.on:
+        if now < self._look_at:
+            return
+        self._tell(now)
+        if not self.on:
             return
         self._look_at = now + LOOK_EVERY
         resident = _resident()
@@ -178,7 +181,12 @@ class Watch:
         elif self._look_at_these(self._pass, now, SLICE):
             self._cut_silent(now)
             self._begin_pass()
-        self._tell(now)
+
+    def cut(self, connection: Connection, why: str) -> None:
+        """Cuts off one that was seen to go too far elsewhere."""
+        if connection.stands:
+            connection.cut()
+            self._cuts[connection.origin.address, why] += 1
 
     @property
     def _short(self) -> bool:

@@ -209,7 +209,7 @@ def test_a_subscriber_that_says_more_than_topics_is_cut_off(scene):
 
 @pytest.mark.parametrize("sub", [False, True])
 def test_one_that_says_nothing_is_cut_off(scene, sub):
-    ours, theirs = scene.connects(sub)
+    _, theirs = scene.connects(sub)
     scene.looks(2)
     scene.looks(2, after=SILENT / 3)
     assert not is_cut(theirs)
@@ -236,7 +236,7 @@ def test_a_subscriber_may_fall_silent(scene):
 
 
 def test_silence_means_nothing_while_nobody_is_heard(scene):
-    ours, theirs = scene.connects()
+    _, theirs = scene.connects()
     scene.looks(2)
     scene.looks(3, drained=False, after=SILENT)
     assert not is_cut(theirs)
@@ -254,7 +254,7 @@ def test_other_descriptors_are_left_alone(scene):
 
 
 def test_a_descriptor_that_is_used_again_begins_anew(scene):
-    ours, theirs = scene.connects()
+    ours, _ = scene.connects()
     scene.looks(2, after=SILENT / 3)
     later, newcomer = scene.connects()
     os.dup2(later.fileno(), ours.fileno())
@@ -329,6 +329,6 @@ def test_where_the_system_tells_nothing_it_is_off_and_says_so(make, monkeypatch,
     with caplog.at_level(logging.WARNING, "chatbroker"):
         scene = make()
     assert [record.getMessage()[:9] for record in caplog.records] == ["watch off"]
-    ours, theirs = scene.connects()
+    _, theirs = scene.connects()
     scene.looks(10, after=SILENT)
     assert not is_cut(theirs)
