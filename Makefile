@@ -9,8 +9,9 @@ PORT   ?= 5555
 ARGS   ?=
 SEED   ?= 3
 FAULTS ?= 210
+SCALE  ?= 5
 
-.PHONY: run test check bench torture clean help
+.PHONY: run test check bench torture hostile clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -45,6 +46,9 @@ torture: $(VENV)/.dev  ## faults for minutes: nothing acknowledged may be lost  
 	CHATBROKER_SEED=$(SEED) CHATBROKER_FAULTS=$(FAULTS) CHATBROKER_MESSAGES=1000000 \
 	CHATBROKER_TORTURE=1 $(BIN)/python -m pytest -s --timeout 1800 \
 	tests/torture tests/broker/test_crash_points.py $(ARGS)
+
+hostile: $(VENV)/.dev  ## attacks on a broker, with their figures as a table  [SCALE=5]
+	@cd tests && HOSTILE_SCALE=$(SCALE) PYTHONPATH=$(CURDIR) $(abspath $(BIN))/python -m hostile $(ARGS)
 
 bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
 	$(BIN)/python -m bench $(ARGS)

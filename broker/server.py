@@ -63,7 +63,7 @@ NO_FD = -1
 GONE = Connection(NO_FD, Origin(), "")
 """Stands for any of those."""
 
-MOST_SUBSCRIPTIONS = 64
+MOST_SUBSCRIPTIONS = 16
 """Topics that one connection may subscribe to, those that it gave up again included.  There
 are three."""
 

@@ -44,8 +44,15 @@ ROUTER_OPTIONS = OPTIONS | {
     zmq.MAXMSGSIZE: MAX_FRAME,
 }
 # What a subscriber sends is subscriptions, and topics are short.  An XPUB hands them on, and a
-# PUB would not: so the broker knows whom to cut off, and how many topics each has.
-PUB_OPTIONS = OPTIONS | {zmq.SNDHWM: 1000, zmq.MAXMSGSIZE: 1024, zmq.XPUB_VERBOSE: 1}
+# PUB would not: so the broker knows whom to cut off, and how many topics each has.  It takes
+# all that wait before it tells of any, and walks through all topics when a subscriber goes: so
+# few may wait, and none is longer than what the handshake of CURVE takes (some 300 bytes).
+PUB_OPTIONS = OPTIONS | {
+    zmq.SNDHWM: 1000,
+    zmq.RCVHWM: 4,
+    zmq.MAXMSGSIZE: 384,
+    zmq.XPUB_VERBOSE: 1,
+}
 
 Secure = Callable[["zmq.Socket[bytes]"], None]
 """Makes a socket admit only whom it may, before it is bound."""

@@ -70,9 +70,14 @@ MOST_SILENT = 1000
 SETTLED = 2.0
 """Seconds that a newcomer is given, however many there are."""
 
+SETTLED_SHORT = 0.3
+"""The same while descriptors run short; none when they are all but used up."""
+
 SHORT, ENOUGH = 0.75, 0.6
 """Shares of the descriptors: when more are in use than the one, those that said nothing are cut
 off until the other is reached.  The first is less than where sessions are refused."""
+
+USED_UP = 0.95
 
 TELL_EVERY, MOST_TOLD = 1.0, 8
 """Seconds between lines about those that were cut off, and how many lines at a time."""
@@ -278,12 +283,14 @@ class Watch:
     def _cut_silent(self, now: float) -> None:
         """Cuts off those that said nothing and are too many: the oldest of the address that has
         the most."""
-        hurry = self._used > 0.95 * self._limit
+        settled = SETTLED
+        if self._short:
+            settled = SETTLED_SHORT if self._used < USED_UP * self._limit else 0.0
         silent = [
             (fd, seen)
             for fd, seen in self._known.items()
             if seen.address
-            and (hurry or now - seen.since > SETTLED)
+            and now - seen.since >= settled
             and self._connections.at(fd, seen.inode) is None
         ]
         excess = len(silent) - MOST_SILENT
