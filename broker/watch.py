@@ -313,7 +313,9 @@ class Watch:
         if not self._cuts or now < self._tell_at:
             return
         self._tell_at = now + TELL_EVERY
-        for (address, why), count in self._cuts.most_common(MOST_TOLD):
+        # Not Counter.most_common: it imports heapq, for which there may be no descriptor.
+        most = sorted(self._cuts.items(), key=lambda told: -told[1])[:MOST_TOLD]
+        for (address, why), count in most:
             log.warning("cut off address=%s connections=%d: %s", address, count, why)
         self._cuts.clear()
 
