@@ -17,10 +17,11 @@ from contextlib import contextmanager, suppress
 
 from bench import zmtp
 from bench.sessions import hello
-from chatbroker.client import Client, Since, Unreachable
-from chatbroker.wire.codec import Encoder
+from chatbroker.client import Client, NameRefused, Since, Unreachable
+from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
+from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import MAX_FRAME, MAX_MESSAGES
-from chatbroker.wire.messages import Echo, Fetch, Info
+from chatbroker.wire.messages import Echo, Fetch, Info, Refused
 
 from .stage import MIB, Stage
 
@@ -328,6 +329,43 @@ def frames_of_before(stage: Stage) -> tuple[str, str]:
     return f"{count} times, and by {20 * stage.scale} others", "each command counts once"
 
 
+LOOK_ALIKES = [
+    "ｐｏｌｉｔｅ",  # Full width.
+    "p\N{CYRILLIC SMALL LETTER O}lite",
+    "polite\N{COMBINING ACUTE ACCENT}",
+    "polite\N{ZERO WIDTH SPACE}",
+    "pol\N{LATIN SMALL LETTER DOTLESS I}te",
+    "\N{RIGHT-TO-LEFT OVERRIDE}etilop",
+    "polite ",
+    "polite\x1b[2J",
+    "\N{KELVIN SIGN}",
+]
+
+
+def names_that_look_alike(stage: Stage) -> tuple[str, str]:
+    """Asked for by hand, as no client of ours lets one."""
+    count = 20 * stage.scale
+    decode = Decoder(FROM_BROKER).decode
+    for name in LOOK_ALIKES:
+        inbox = zmtp.connect(stage.address, b"DEALER", timeout=MOST_SECONDS)
+        with inbox.sock:
+            for _ in range(count):
+                inbox.sock.sendall(zmtp.frame(encode(hello(name))))
+                frames: list[zmtp.Frame] = []
+                while not frames:
+                    assert inbox.fill(), "no answer"
+                    frames = list(inbox.frames())
+                (told,) = decode(bytes(inbox.buffer[frames[0].start : frames[0].stop]))
+                assert isinstance(told, Refused)
+                assert told.code == Code.BAD_NAME
+                assert told.words.isprintable()
+    try:
+        with Client("Polite", stage.address):
+            raise AssertionError("a second one came in")
+    except NameRefused:
+        return f"{len(LOOK_ALIKES)} names, {count} times each", "refused"
+
+
 ATTACKS = {
     garbage_instead_of_a_greeting: 0,
     another_mechanism: 0,
@@ -345,5 +383,6 @@ ATTACKS = {
     bombs_of_msgpack: 0,
     planted_routing_ids: 0,
     frames_of_before: 0,
+    names_that_look_alike: 0,
 }
 """Each with the descriptors that the broker may have; 0: as many as there are."""
