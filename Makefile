@@ -11,8 +11,9 @@ SEED   ?= 3
 FAULTS ?= 210
 SECONDS ?= 60
 TARGET ?= all
+SCALE  ?= 5
 
-.PHONY: run test check bench torture fuzz clean help
+.PHONY: run test check bench torture fuzz hostile clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -54,6 +55,9 @@ torture: $(VENV)/.dev  ## faults for minutes: nothing acknowledged may be lost  
 
 fuzz: $(VENV)/.fuzz   ## look for inputs that break something  [TARGET=all SECONDS=60 SEED=]
 	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED)) $(ARGS)
+
+hostile: $(VENV)/.dev  ## attacks on a broker, with their figures as a table  [SCALE=5]
+	@cd tests && HOSTILE_SCALE=$(SCALE) PYTHONPATH=$(CURDIR) $(abspath $(BIN))/python -m hostile $(ARGS)
 
 bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
 	$(BIN)/python -m bench $(ARGS)

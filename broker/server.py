@@ -87,7 +87,13 @@ class Server:
             self._context.destroy(linger=0)
             raise
         self._intake = Intake(
-            self._router, self._pub, self._gate, self._core, self._descriptors, self._note
+            self._router,
+            self._pub,
+            self._gate,
+            self._core,
+            self._descriptors,
+            config.lease,
+            self._note,
         )
         self.counts = self._core.counts
         self._notifier = notifier or Notifier({})
@@ -175,7 +181,7 @@ class Server:
         serving = f"serving at {self.address}"
         notifier.ready(serving)
         while not self._stopping:
-            pause = min(core.pause, notifier.interval)
+            pause = min(core.pause, notifier.interval, self._intake.pause)
             ready = poller.poll(max(0, math.ceil(pause * 1000)) if drained else 0)
             if any(sock == self._wake_reader.fileno() for sock, _ in ready):
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
@@ -191,7 +197,7 @@ class Server:
                 poller.modify(self._router, 0 if held else zmq.POLLIN)
                 notifier.status(f"cannot store: {core.held_because}" if held else serving)
             core.tidy()
-            self._intake.tidy(time.monotonic())
+            self._intake.tidy(time.monotonic(), drained and not core.held)
             core.accept_sessions(self._descriptors.enough())
             notifier.alive(self._turned)
         self._stop()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,18 +25,24 @@ class BrokerProcess:
     """A running ``chatbroker run``.
 
     *port*, *pub_port*: 0 for any free one.  *data_dir*: the folder to keep the data in; None:
-    nothing is kept.  *options*: more arguments for the command.
+    nothing is kept.  *options*: more arguments for the command.  *prefix*: what the command is
+    started by, such as ``("nice",)``; it has to become it.
     """
 
     def __init__(
-        self, *options: str, port: int = 0, pub_port: int = 0, data_dir: Path | None = None
+        self,
+        *options: str,
+        port: int = 0,
+        pub_port: int = 0,
+        data_dir: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self._clients: list[Client] = []
         self._folder = tempfile.TemporaryDirectory(prefix="chatbroker-")
         ready_file = Path(self._folder.name) / "ready"
         self._log = Path(self._folder.name) / "log"
         self._data = {"CHATBROKER_DATA": str(Path(self._folder.name) / "data")}
-        command = [sys.executable, "-m", "chatbroker.broker", "run"]
+        command = [*prefix, sys.executable, "-m", "chatbroker.broker", "run"]
         command += ["--memory"] if data_dir is None else ["--data-dir", str(data_dir)]
         command += ["--port", str(port), "--pub-port", str(pub_port)]
         command += ["--ready-file", str(ready_file), *options]

@@ -70,6 +70,7 @@ IMPURE = {"socket", "time", "random", "secrets", "threading", "os", "logging", "
 MEETS_THE_SYSTEM = {
     "broker": {
         *("server", "intake", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
+        "watch",
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup"),
         *("metrics", "notify"),
