@@ -9,8 +9,11 @@ PORT   ?= 5555
 ARGS   ?=
 SEED   ?= 3
 FAULTS ?= 210
+SECONDS ?= 60
+TARGET ?= all
+SCALE  ?= 5
 
-.PHONY: run test check bench torture clean help
+.PHONY: run test check bench torture fuzz hostile clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -24,6 +27,10 @@ $(VENV)/.run: pyproject.toml
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.fuzz: pyproject.toml $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
 	@touch $@
 
 run: $(VENV)/.run     ## install, start the broker in the foreground   [PORT=5555 HOST=127.0.0.1]
@@ -45,6 +52,12 @@ torture: $(VENV)/.dev  ## faults for minutes: nothing acknowledged may be lost  
 	CHATBROKER_SEED=$(SEED) CHATBROKER_FAULTS=$(FAULTS) CHATBROKER_MESSAGES=1000000 \
 	CHATBROKER_TORTURE=1 $(BIN)/python -m pytest -s --timeout 1800 \
 	tests/torture tests/broker/test_crash_points.py $(ARGS)
+
+fuzz: $(VENV)/.fuzz   ## look for inputs that break something  [TARGET=all SECONDS=60 SEED=]
+	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS) $(if $(filter command line environment,$(origin SEED)),--seed $(SEED)) $(ARGS)
+
+hostile: $(VENV)/.dev  ## attacks on a broker, with their figures as a table  [SCALE=5]
+	@cd tests && HOSTILE_SCALE=$(SCALE) PYTHONPATH=$(CURDIR) $(abspath $(BIN))/python -m hostile $(ARGS)
 
 bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
 	$(BIN)/python -m bench $(ARGS)

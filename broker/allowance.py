@@ -49,7 +49,7 @@ class Allowance(NamedTuple):
     """LIVE ones from one address."""
     text: int = MAX_TEXT
     """Bytes of a text; may only be lowered."""
-    subscriptions: int = 64
+    subscriptions: int = 16
     """Topics that one connection may subscribe to, those that it gave up again included.  There
     are three."""
 

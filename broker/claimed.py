@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from .audit import note_once
 from .control import ask
 from .database import FILE
 from .folder import DataFolder, in_use
 from .journal import Commit, JournalError
+from .operator import unknown
 from .snapshot import Snapshot, reading
 from .sqlite_journal import SqliteJournal
 
@@ -66,11 +68,7 @@ def release(folder: Path, name: str, fresh: bytes) -> str:
         if name not in logs:
             return unknown(name)
         journal.commit(Commit(gone=[name], dropped=[logs[name]]))
+        note_once(folder, "release", user=name)
     finally:
         journal.close()
     return ""
-
-
-def unknown(name: str) -> str:
-    """That nobody has *name*, in words."""
-    return f"nobody has the name {name!r}"

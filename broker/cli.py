@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
 from contextlib import ExitStack, closing, suppress
@@ -11,26 +10,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
+from ..command.config import config_defaults
 from ..command.local import Local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .cli_data import backup, check, names
 from .cli_limits import Limit, allowance
 from .cli_members import admit, invite, members, revoke
-from .config import Config, StartError
+from .cli_operator import COMMANDS
+from .config import FOREVER, Config, StartError
 from .database import SYNC
 from .journal import JournalError
+from .logs import log, set_up
 from .quantity import DURATION, SIZE
 from .signals import signals
 
-log = logging.getLogger("chatbroker")
-
 if TYPE_CHECKING:
     from .metrics import Metrics
-
-FOREVER = 1000 * 365 * 86400.0
-"""Seconds."""
 
 
 @click.group(
@@ -159,29 +157,29 @@ def chatbroker() -> None:
     envvar="CHATBROKER_VERBOSE",
     help="Log who comes and goes.",
 )
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="CHATBROKER_LOG_FORMAT",
+    help="How lines of the log look on stderr.",
+)
 @click.option("--heartbeat", type=click.FloatRange(0.05, 3600), default=5.0, hidden=True)
 @click.option("--lease", type=click.FloatRange(0.1, 36000), default=15.0, hidden=True)
 @click.option("--grace", type=click.FloatRange(0, 3600), default=3.0, hidden=True)
 def run(
     host: str,
-    port: int,
-    pub_port: int | None,
     data_dir: Path | None,
     memory: bool,
     secure: bool,
     insecure: bool,
-    sync: str,
-    keep: float | None,
-    keep_bytes: int | None,
-    claim_ttl: float | None,
-    limits: tuple[tuple[str, Any], ...],
     metrics_port: int | None,
     metrics_host: str,
     ready_file: Path | None,
     verbose: bool,
-    heartbeat: float,
-    lease: float,
-    grace: float,
+    log_format: str,
+    **_others: Any,
 ) -> int:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -191,11 +189,7 @@ def run(
         raise click.UsageError("give --data-dir or --memory, not both")
     if secure and insecure:
         raise click.UsageError("give --secure or --insecure, not both")
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(message)s",
-    )
+    set_up(verbose, log_format)
     # Here, so that --help does not wait for ZeroMQ to load.
     from .notify import Notifier
     from .opening import open_journal
@@ -212,24 +206,13 @@ def run(
     metrics = None
     if metrics_port is not None:
         metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
-    config = Config(
-        host,
-        port,
-        pub_port,
-        heartbeat,
-        lease,
-        grace,
-        FOREVER if claim_ttl is None else claim_ttl,
-        memory,
-        data_dir,
-        sync,
-        keep,
-        secure,
-        keep_bytes,
-        allowance(limits),
-    )
+    context = click.get_current_context()
+    config = _config_of(context.params)
     server = Server(
-        config, open_journal if metrics is None else metrics.open_journal, Notifier(os.environ)
+        config,
+        open_journal if metrics is None else metrics.open_journal,
+        Notifier(os.environ),
+        read_config=lambda: _reread(context),
     )
 
     if in_the_open:
@@ -266,7 +249,35 @@ def run(
     return Status.DONE
 
 
-for _command in (check, backup, names, invite, admit, revoke, members):
+def _config_of(given: dict[str, Any]) -> Config:
+    """The settings by the options of ``run``."""
+    wanted = {name: value for name, value in given.items() if name in Config._fields}
+    wanted["allowance"] = allowance(given["limits"])
+    wanted["host"] = given["host"].strip("[]")
+    wanted["claim_ttl"] = FOREVER if given["claim_ttl"] is None else given["claim_ttl"]
+    return Config(**wanted)
+
+
+def _reread(context: click.Context) -> Config:
+    """The settings by the options that were given and by what the config file says now.
+
+    Raises StartError."""
+    try:
+        defaults = config_defaults(chatbroker).get("run", {})
+        fresh = click.Context(context.command, context.parent, default_map=defaults)
+        given = dict(context.params)
+        for param in context.command.params:
+            source = context.get_parameter_source(str(param.name))
+            if source is not ParameterSource.COMMANDLINE:
+                # From its variable, from the file, or what is built in: in this order.
+                param.handle_parse_result(fresh, {}, [])
+                given[str(param.name)] = fresh.params[str(param.name)]
+        return _config_of(given)
+    except click.UsageError as error:
+        raise StartError(error.format_message()) from None
+
+
+for _command in (check, backup, names, invite, admit, revoke, members, *COMMANDS):
     chatbroker.add_command(_command)
 
 

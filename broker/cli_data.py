@@ -9,7 +9,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +19,7 @@ from ..command.status import Status
 from ..wire.errors import BadName
 from ..wire.limits import EPOCH_LENGTH
 from ..wire.names import canonical_name
+from .clock import iso
 from .database import FILE
 from .folder import folder_of
 
@@ -31,13 +31,13 @@ port_option = click.option(
     default=5555,
     show_default=True,
     envvar="CHATBROKER_PORT",
-    help="Port of the broker whose data are meant.",
+    help="Port of the broker that is meant.",
 )
 data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="CHATBROKER_DATA_DIR",
-    help="Folder of the data.  [default: the one of the port]",
+    help="Folder of its data.  [default: the one of the port]",
 )
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object a line on stdout."
@@ -49,12 +49,9 @@ def folder_given(port: int, data_dir: Path | None) -> Path:
     return folder_of(port) if data_dir is None else data_dir
 
 
-def iso(time: int) -> str | None:
-    """*time* (milliseconds since 1970; 0 for none) in UTC, as ``chat --json`` writes it."""
-    if not time:
-        return None
-    words = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
-    return words.replace("+00:00", "Z")
+def _iso(time: int) -> str | None:
+    """*time* (milliseconds since 1970; 0 for none) in UTC."""
+    return iso(time) if time else None
 
 
 @click.command()
@@ -83,7 +80,7 @@ def check(path: Path | None, port: int, data_dir: Path | None, as_json: bool) ->
         told: dict[str, Any] = {"path": str(found), "faults": report.count}
         if report.summary is not None:
             told |= report.summary._asdict()
-            told |= {"oldest": iso(told["oldest"]), "newest": iso(told["newest"])}
+            told |= {"oldest": _iso(told["oldest"]), "newest": _iso(told["newest"])}
         click.echo(json.dumps(told))
     elif not report.count and report.summary is not None:
         kept = report.summary

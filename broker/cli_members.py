@@ -17,7 +17,8 @@ from ..command.status import Status
 from ..wire.errors import BadKey, BadName
 from ..wire.keys import key_text, parse_key
 from ..wire.names import canonical_name
-from .cli_data import data_dir_option, folder_given, iso, json_option, port_option
+from .cli_data import data_dir_option, folder_given, json_option, port_option
+from .clock import iso
 from .config import StartError
 from .control import ask
 from .folder import in_use
@@ -144,10 +145,9 @@ def revoke(who: str, port: int, data_dir: Path | None) -> int:
     """
     try:
         parse_key(who)
-        request = {"key": who}
     except BadKey:
-        request = {"name": _named(who)}
-    answer = _ask(folder_given(port, data_dir), do="revoke", **request)
+        who = _named(who)
+    answer = _ask(folder_given(port, data_dir), do="revoke", name=who)
     return Status.REFUSED if answer is None else Status.DONE
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 MOST_ATTENDED = 1.0
 """Seconds that leases lose in one turn at most: a broker that was itself stopped or starved
 has not listened, so its clients were not silent."""
@@ -38,3 +40,9 @@ class TurnClock:
         self.behind = self.time - time
         self.turn += 1
         return passed - counted
+
+
+def iso(time: int) -> str:
+    """*time* (milliseconds since 1970) in UTC, as ``chat --json`` writes it."""
+    words = datetime.fromtimestamp(time / 1000, UTC).isoformat(timespec="milliseconds")
+    return words.replace("+00:00", "Z")

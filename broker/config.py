@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from .allowance import DEFAULTS, Allowance
 
+FOREVER = 1000 * 365 * 86400.0
+"""Seconds that stand for no bound."""
+
 
 class StartError(Exception):
     """The broker cannot start; the words say why and what to do, on one line."""
@@ -37,6 +40,11 @@ class Config(NamedTuple):
     keep_bytes: int | None = 1_000_000_000
     """What messages may take on disk; None: any amount."""
     allowance: Allowance = DEFAULTS
+
+    verbose: bool = False
+    """Log who comes and goes."""
+    log_format: str = "text"
+    """Or ``json``."""
 
     def pub_port_for(self, port: int) -> int:
         """The port to publish on when listening on *port*.  Raises StartError."""

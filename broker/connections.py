@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -26,35 +27,55 @@ LOOK_EVERY = 0.1
 class Connection:
     """One TCP connection."""
 
-    __slots__ = ("fd", "inode", "mark", "origin", "subscriptions")
+    __slots__ = ("fd", "frames", "inode", "mark", "origin", "subscriptions", "taken")
 
     def __init__(self, fd: int, origin: Origin, mark: str) -> None:
         self.fd = fd
-        self.inode = _inode(fd)
+        self.inode = inode_of(fd)
         """Tells this socket from a later one with the same descriptor; 0 if it had gone."""
         self.origin = origin
         self.mark = mark
         """What ZeroMQ tells of each of its messages, and of those of no other peer."""
         self.subscriptions = 0
+        self.frames = 0
+        """How many were taken out of it."""
+        self.taken = 0
+        """Bytes that these took on the way, in the open."""
 
     @property
     def stands(self) -> bool:
         """Whether the socket is still open at this end."""
-        return self.inode != 0 and _inode(self.fd) == self.inode
+        return self.inode != 0 and inode_of(self.fd) == self.inode
 
     def cut(self) -> None:
         """Ends it.  Frames that wait to be sent are lost."""
-        if not self.stands:
-            return
-        # A copy of the descriptor: closing it leaves ZeroMQ's own alone.
-        with socket.socket(fileno=os.dup(self.fd)) as sock:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # The peer was faster.
+        cut(self.fd, self.inode)
 
 
-def _inode(fd: int) -> int:
+def cut(fd: int, inode: int) -> None:
+    """Ends the connection *fd*, if it is the one of *inode* still.  ZeroMQ closes it."""
+    if inode == 0 or inode_of(fd) != inode:
+        return
+    try:
+        with borrowed(fd) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # The peer was faster.
+
+
+@contextmanager
+def borrowed(fd: int) -> Iterator[socket.socket]:
+    """The descriptor *fd*, which is another's, as a socket.  Takes no descriptor: there may be
+    none left.  Raises OSError if it is no socket."""
+    sock = socket.socket(fileno=fd)
+    try:
+        yield sock
+    finally:
+        sock.detach()
+
+
+def inode_of(fd: int) -> int:
+    """What tells a socket from a later one with the same descriptor; 0 if nothing is open."""
     try:
         return os.fstat(fd).st_ino
     except OSError:
@@ -69,7 +90,26 @@ class Connections:
         """By routing id: connections of clients' DEALERs."""
         self.subscribers: dict[int, Connection] = {}
         """By descriptor: connections of clients' SUBs."""
+        self._dealers: dict[int, Connection] = {}
+        """By descriptor: those of `callers`."""
         self._look_at = 0.0
+
+    def meet(self, identity: bytes, met: Connection) -> Connection:
+        """The connection of a DEALER that said something for the first time."""
+        known = self._dealers.get(met.fd)
+        if known is None or known.inode != met.inode:
+            # Otherwise a frame of a connection that is gone comes after one of its successor,
+            # which has its descriptor.
+            known = self._dealers[met.fd] = met
+        self.callers[identity] = known
+        return known
+
+    def at(self, fd: int, inode: int) -> Connection | None:
+        """The connection of this descriptor and inode, if it has said anything."""
+        for found in (self._dealers.get(fd), self.subscribers.get(fd)):
+            if found is not None and found.inode == inode:
+                return found
+        return None
 
     def callers_of(self, keys: Collection[bytes]) -> dict[bytes, Connection]:
         """The connections of DEALERs that one of *keys* admitted."""
@@ -87,6 +127,7 @@ class Connections:
             return
         self._look_at = now + LOOK_EVERY
         _tidy(self.callers)
+        _tidy(self._dealers)
         _tidy(self.subscribers)
 
 

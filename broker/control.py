@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ MOST_VISITORS = 16
 
 BACKLOG = 128
 """Connections that wait to be accepted: who comes when there are more is turned away."""
+
+
+CarryOut = Callable[[dict[str, Any], int | None], dict[str, Any]]
+"""Does what a request asks for, by the user of that id if the system tells; the answer."""
 
 
 class Desk:
@@ -71,10 +76,10 @@ class Desk:
             return
         self._watch(self._listener)
 
-    def hear(self, carry_out: Callable[[dict[str, Any]], dict[str, Any]] | None) -> None:
+    def hear(self, carry_out: CarryOut, at_once: bool = False) -> None:
         """Takes what has come; has *carry_out* answer each whole request.
 
-        None: nothing can be carried out now, and who asks is told so at once.
+        *at_once*: no turn is to be waited for, whoever asks is answered now.
         """
         if self._listener.fileno() < 0:
             return
@@ -91,16 +96,14 @@ class Desk:
             self._heard[visitor] = b""
             self._watch(visitor)
         for visitor in list(self._heard):
-            self._hear_one(visitor, carry_out)
+            self._hear_one(visitor, carry_out, at_once)
 
     def _dismiss(self, visitor: socket.socket) -> None:
         del self._heard[visitor]
         self._forget(visitor)
         visitor.close()
 
-    def _hear_one(
-        self, visitor: socket.socket, carry_out: Callable[[dict[str, Any]], dict[str, Any]] | None
-    ) -> None:
+    def _hear_one(self, visitor: socket.socket, carry_out: CarryOut, at_once: bool) -> None:
         try:
             some = visitor.recv(4096)
         except BlockingIOError:
@@ -122,10 +125,10 @@ class Desk:
             request = None
         if not isinstance(request, dict):
             self._give(visitor, {"ok": False, "words": "a request is a JSON object"})
-        elif carry_out is None:
-            self._give(visitor, {"ok": False, "words": "the broker can store nothing now"})
+        elif at_once:
+            self._give(visitor, carry_out(request, _user_of(visitor)))
         else:
-            self._answers.append((visitor, carry_out(request)))
+            self._answers.append((visitor, carry_out(request, _user_of(visitor))))
 
     def tell(self) -> None:
         """Gives the answers: what was asked for is stored."""
@@ -151,6 +154,16 @@ class Desk:
             self._forget(self._listener)
             self._listener.close()
             self._path.unlink(missing_ok=True)
+
+
+def _user_of(visitor: socket.socket) -> int | None:
+    """The user id of whoever is at the other end; None where the system does not tell."""
+    credentials = getattr(socket, "SO_PEERCRED", None)
+    if credentials is None:
+        return None
+    # Three ints: process, user, group.
+    found = visitor.getsockopt(socket.SOL_SOCKET, credentials, 12)
+    return int.from_bytes(found[4:8], sys.byteorder)
 
 
 def ask(folder: Path, **request: Any) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from .clock import TurnClock
 from .counts import Census, Counts
 from .door import Door
 from .effects import Deliver, Effect
+from .hand import Hand
 from .hold import RETRY, Hold
 from .journal import CannotStore, Commit, Journal
 from .log import Log, Row
@@ -53,9 +54,10 @@ from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
 from .registry import FreshBytes, Registry
+from .sanctions import Sanctions
 from .session import Session, State
 from .turn import Route, Turn
-from .user import Settings, User
+from .user import Settings, User, find
 
 ENOUGH_EVENTS = 60_000
 """Commands after which no further frame is begun in a turn: a frame holds 60,000 of empty
@@ -102,15 +104,16 @@ class Broker:
         journal: Journal,
         fresh: FreshBytes,
         members: Members | None = None,
+        sanctions: Sanctions | None = None,
     ) -> None:
-        """*members*: who is admitted; None for everyone."""
+        """*members*: who is admitted; None for everyone.  *sanctions*: who is kept out."""
         kept = journal.load(fresh(EPOCH_LENGTH))
         self.epoch = kept.epoch
         self._journal = journal
         self._decode = decoding(settings.allowance.text)
         self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
         self._members = members or nobody_in_particular()
-        self._registry = Registry(settings, fresh, kept, self._members)
+        self._registry = Registry(settings, fresh, kept, self._members, sanctions)
         self._readers = Readers(self._echo, journal, self._registry)
         self.counts = Counts()
         self._out = Outgoing(self.counts)
@@ -126,6 +129,7 @@ class Broker:
         self._said = Turn(self._echo)
         self._acks: dict[Session, None] = {}
         self._gaps: dict[Session, None] = {}
+        self.hand = Hand(self._registry, self._door, self._out, self._said, self._tell_all)
 
     # --- the turn -------------------------------------------------------------------------
 
@@ -144,7 +148,8 @@ class Broker:
         try:
             messages = self._decode(frame)
         except VersionMismatch as mismatch:
-            return self._out.refuse(identity, Refused(mismatch.code.value, str(mismatch)))
+            refused = Refused(mismatch.code.value, str(mismatch))
+            return self._out.refuse(identity, refused, address=origin.address)
         except WireError as bad:
             return self._out.reject(identity, bad.code, str(bad))
         if type(messages[0]) is Hello:
@@ -292,17 +297,6 @@ class Broker:
         """Milliseconds by which the wall clock is behind the stamps of messages."""
         return self._clock.behind
 
-    def release(self, name: str) -> bool:
-        """Frees *name*, at an operator's word; whether it was anybody's.  The mailbox goes with
-        it, and the sessions of who had it end."""
-        self._said.forget_routes()
-        return self._door.release(name)
-
-    def dismiss(self, identity: bytes, words: str) -> None:
-        """Ends what goes on over a connection, whose key is admitted no more."""
-        self._said.forget_routes()
-        self._door.dismiss(identity, words)
-
     @property
     def pause(self) -> float:
         """Seconds that may pass until the next turn, if nothing comes in."""
@@ -358,10 +352,11 @@ class Broker:
         session.cseq += len(texts)
         route = self._said.routes.get((session.user, to))  # type: ignore[arg-type]  # Needs.USER
         if route is None:
-            route = self._find_route(session.user, to)  # type: ignore[arg-type]
-            if route is None:
-                self._refuse(session, first, session.cseq, Code.NO_SUCH_USER)
+            found = self._find_route(session.user, to)  # type: ignore[arg-type]
+            if isinstance(found, Code):
+                self._refuse(session, first, session.cseq, found)
                 return
+            route = found
         self._said.events += len(texts)
         head = route.head
         if len(texts) == 1 and texts[0] is not None:
@@ -410,10 +405,13 @@ class Broker:
             self._acks[session] = None
             self._out.owe(session.outcomes_size)
 
-    def _find_route(self, sender: User, to: str | None) -> Route | None:
-        recipient = None if to is None else self._registry.find(to)
+    def _find_route(self, sender: User, to: str | None) -> Route | Code:
+        """The way of what *sender* says, or why there is none."""
+        if self._registry.sanctions.mute_on(sender.name) is not None:
+            return Code.MUTED
+        recipient = None if to is None else find(self._registry.users, to)
         if to is not None and (recipient is None or not (recipient.on or recipient.claimed)):
-            return None
+            return Code.NO_SUCH_USER
         return self._said.route(sender, to, recipient, self._clock.time)
 
     # --- questions ------------------------------------------------------------------------

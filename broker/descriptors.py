@@ -19,6 +19,9 @@ REFUSE_AT = 0.8
 LOOK_EVERY = 1.0
 """Seconds between two counts: one costs about 0.3 µs a descriptor."""
 
+LOOK_AGAIN = 0.2
+"""The same while sessions are refused: those that say nothing are about to be cut off."""
+
 MOST = 1_000_000
 """More than this is not asked for: some systems grant what then costs memory to track."""
 
@@ -55,7 +58,6 @@ class Descriptors:
         """Whether another session may come in."""
         now = time.monotonic()
         if now >= self._next_look:
-            self._next_look = now + LOOK_EVERY
             self.used = used = self.in_use()
             enough = used < REFUSE_AT * self.limit
             if enough != self._enough:
@@ -66,4 +68,5 @@ class Descriptors:
                     "accepted again" if enough else "refused",
                 )
             self._enough = enough
+            self._next_look = now + (LOOK_EVERY if enough else LOOK_AGAIN)
         return self._enough

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire.errors import Code
+from ..wire.errors import BadName, Code
 from ..wire.limits import MAX_FRAME, PUSH_WINDOW, VERSION, WINDOW
 from ..wire.messages import (
     Farewell,
@@ -15,6 +15,7 @@ from ..wire.messages import (
     Refused,
     Welcome,
 )
+from ..wire.names import canonical_name
 from .allowance import Place, Places, told
 from .brake import milliseconds
 from .clock import TurnClock
@@ -23,7 +24,7 @@ from .outgoing import Outgoing
 from .readers import Readers
 from .registry import Contested, Registry
 from .session import Session, State
-from .user import Settings
+from .user import Settings, find
 
 MOST_WAITING = 1000
 """HELLOs that may wait to see whether a name's holder is still there."""
@@ -88,7 +89,7 @@ class Door:
             self.end(bound)
         if not self.accepting and hello.session not in self._registry.sessions:
             words = "the broker has no descriptors left for another session"
-            self._out.refuse(identity, Refused(Code.BROKER_FULL.value, words))
+            self._refuse(identity, hello, origin, Refused(Code.BROKER_FULL.value, words))
             return
         outcome = self._admit(hello, origin)
         if isinstance(outcome, Session):
@@ -101,11 +102,19 @@ class Door:
             self.waiting[identity] = _Waiting(hello, origin, self._clock.turn)
         else:
             refused = outcome.refusal if isinstance(outcome, Contested) else outcome
-            self._out.refuse(identity, refused)
+            self._refuse(identity, hello, origin, refused)
+
+    def _refuse(self, identity: bytes, hello: Hello, origin: Origin, refused: Refused) -> None:
+        try:
+            name = canonical_name(hello.name) if hello.name else ""
+        except BadName:
+            name = ""  # It may be anything, also what somebody wanted to say.
+        self._out.refuse(identity, refused, user=name, address=origin.address)
 
     def _admit(self, hello: Hello, origin: Origin) -> Session | Refused | Contested:
         new = hello.session not in self._registry.sessions
-        claims = self._registry.claims_anew(hello)
+        user = find(self._registry.users, hello.name)
+        claims = hello.claim and hello.name != "" and not (user is not None and user.claimed)
         place = self._places.find(origin.address)
         too_much = self._too_much(place, new, claims)
         if too_much is not None:
@@ -133,12 +142,18 @@ class Door:
         words = f"too many new {what} from one address in a short time"
         return Refused(Code.SLOW_DOWN.value, words, milliseconds(wait))
 
-    def _unbind(self, sessions: list[Session], words: str) -> None:
+    def _unbind(self, sessions: list[Session], words: str, code: Code = Code.REPLACED) -> None:
         """Says goodbye to the connections of those of *sessions* that are over."""
         for session in sessions:
             if session.state is State.ENDED and self.bound.get(session.identity) is session:
                 del self.bound[session.identity]
-                self._out.reply(session.identity, Farewell(Code.REPLACED.value, words))
+                self._out.reply(session.identity, Farewell(code.value, words))
+
+    def kick(self, sessions: list[Session], code: Code, words: str) -> int:
+        """Ends *sessions*, at an operator's word; how many they were."""
+        self._registry.kick(sessions, self._clock.time)
+        self._unbind(sessions, words, code)
+        return len(sessions)
 
     def release(self, name: str) -> bool:
         """Frees *name*, at an operator's word; whether it was anybody's."""
@@ -197,7 +212,7 @@ class Door:
             if isinstance(outcome, Session):
                 self._welcome(identity, hello, outcome)
             else:
-                self._out.refuse(identity, outcome)
+                self._refuse(identity, hello, origin, outcome)
 
     def _welcome(self, identity: bytes, hello: Hello, session: Session) -> None:
         if session.identity != identity and self.bound.get(session.identity) is session:
@@ -259,13 +274,13 @@ class Door:
         del self.bound[session.identity]
         self._registry.leave(session, self._clock.time)
 
-    def dismiss(self, identity: bytes, words: str) -> None:
-        """The broker lets the connection speak no more."""
+    def expel(self, identity: bytes, code: Code, words: str) -> bool:
+        """Nothing goes on over the connection any more; whether a session did."""
         self.waiting.pop(identity, None)
         session = self.bound.get(identity)
         if session is not None:
-            self.end(session)
-        self._out.reply(identity, Farewell(Code.NOT_ALLOWED.value, words))
+            self.kick([session], code, words)
+        return session is not None
 
     def lost(self, identity: bytes) -> None:
         """The connection is known to be gone."""
@@ -287,3 +302,6 @@ class Door:
         for session in self._registry.expire(self._clock.attended, self._clock.time):
             if self.bound.get(session.identity) is session:
                 del self.bound[session.identity]
+        for name in self._registry.unclaimed:
+            self._out.note("claim_lapsed", user=name)
+        self._registry.unclaimed.clear()

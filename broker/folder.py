@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ..command.folders import data_folder
@@ -54,14 +55,33 @@ class DataFolder:
                 f"data folder {path} is in use by another broker{by}; "
                 "stop it, or give another with --data-dir"
             ) from None
+        if not _same(self._lock, path / LOCK):
+            # Whoever had it went, and took the file along, between our two looks.
+            os.close(self._lock)
+            raise StartError(f"data folder {path} was left by another broker just now; try again")
         os.ftruncate(self._lock, 0)
         os.write(self._lock, f"{os.getpid()}\n".encode())
+
+    def remove(self) -> None:
+        """Lets others use it, and leaves no trace of it that is not another's."""
+        if self._lock >= 0:
+            (self.path / LOCK).unlink(missing_ok=True)
+            self.close()
+            with suppress(OSError):  # Something is in it: data of a broker that kept them.
+                self.path.rmdir()
 
     def close(self) -> None:
         """Lets others use it."""
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+
+def _same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def make_folder(path: Path) -> None:

@@ -7,7 +7,6 @@ handler in another thread that died of an exception would have every handshake h
 
 from __future__ import annotations
 
-import logging
 import struct
 import time
 from collections.abc import Callable
@@ -19,8 +18,6 @@ from ..wire.keys import key_text
 from ..wire.limits import KEY_LENGTH
 from .config import StartError
 from .origin import Origin
-
-log = logging.getLogger("chatbroker")
 
 ZAP = "inproc://zeromq.zap.01"
 
@@ -63,11 +60,17 @@ class Gate:
     """Answers whether a key may come in.  Raises zmq.ZMQError if it cannot be made."""
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], keys: KeyPair, admit: Admit
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        keys: KeyPair,
+        admit: Admit,
+        note: Callable[..., None],
     ) -> None:
         self._context = context
         self._keys = keys
         self._admit = admit
+        self._note = note
+        """Writes a decision down."""
         self._stranger = b""
         """The key that was tried and must not have come in."""
         self.socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
@@ -113,7 +116,7 @@ class Gate:
         if origin is not None:
             status, name, properties = b"200", origin.name.encode(), _property(MARK, key.hex())
         elif key != self._stranger:
-            log.info("refused_key address=%s key=%s", address, key_text(key))
+            self._note("refused_key", address=address, key=key_text(key))
         return [sender, empty, version, id, status, b"OK", name, properties]
 
     # --- the trial ------------------------------------------------------------------------

@@ -5,9 +5,9 @@ An edge: it takes from the sockets and hands to the core.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
+from collections.abc import Callable, Collection
 
 import zmq
 
@@ -17,8 +17,8 @@ from .core import Broker
 from .descriptors import Descriptors
 from .gate import MARK, Gate
 from .origin import Origin
-
-log = logging.getLogger("chatbroker")
+from .sockets import port_of
+from .watch import SECURE_OVERHEAD, Watch
 
 MOST_BYTES = 256 * 1024
 """Bytes drained in one turn, so that a turn of full frames is not a tenth of a second: who is
@@ -28,8 +28,19 @@ MOST_SECONDS = 0.05
 """Seconds after which no further frame is begun in a turn: a frame may hold thousands of tiny
 questions, and others wait for their answers."""
 
+MOST_PARTS = 16
+"""Parts of a message that are taken out before its sender is cut off: there may be millions."""
+
+MOST_QUIET = 60.0
+"""Seconds for which a connection may say nothing, or four leases if that is more."""
+
 MOST_GONE = 10_000
 """Connections remembered to be gone, whose last frames are not looked at."""
+
+NO_FD = -1
+
+GONE = Connection(NO_FD, Origin(), "")
+"""Stands for any of those."""
 
 SUBSCRIBED, UNSUBSCRIBED = b"\1", b"\0"
 """How what an XPUB hands on begins."""
@@ -51,6 +62,8 @@ class Intake:
         gate: Gate | None,
         core: Broker,
         descriptors: Descriptors,
+        lease: float,
+        note: Callable[..., None],
         most_subscriptions: int,
     ) -> None:
         """*most_subscriptions*: topics that one connection may subscribe to, those that it gave
@@ -61,9 +74,22 @@ class Intake:
         self._core = core
         self._descriptors = descriptors
         self._most_subscriptions = most_subscriptions
-        self._discarding = False
-        """Whether the next part belongs to a message that was refused."""
+        self._note = note
+        """Writes a decision down."""
+        self._discarding: Connection | None = None
+        """Whose message of several parts is being taken out."""
+        self._parts = 0
+        """How many of its parts were."""
         self._connections = Connections()
+        self._watch = Watch(
+            self._connections,
+            port_of(router),
+            port_of(pub),
+            descriptors.limit,
+            max(MOST_QUIET, 4 * lease),
+            0 if gate is None else SECURE_OVERHEAD,
+            note,
+        )
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
         self._gone: dict[bytes, None] = {}
@@ -72,9 +98,16 @@ class Intake:
         self._heard = 0
         """Frames since every connection that had something to say was last heard."""
 
-    def tidy(self, now: float) -> None:
-        """Looks after the connections, at a quiet moment.  *now*: monotonic seconds."""
+    @property
+    def pause(self) -> float:
+        """Seconds after which connections want to be looked after."""
+        return self._watch.pause
+
+    def tidy(self, now: float, all_taken: bool) -> None:
+        """Looks after the connections, at a quiet moment.  *now*: monotonic seconds;
+        *all_taken*: whether nothing waits to be drained."""
         self._connections.tidy(now)
+        self._watch.look(now, all_taken)
 
     def all_heard(self, drained: bool) -> bool:
         """Whether each connection has been heard since this was last so.
@@ -96,11 +129,7 @@ class Intake:
         for _ in range(MOST_FRAMES):
             if size > MOST_BYTES or core.full or time.monotonic() > until:
                 break
-            while self._discarding and time.monotonic() < until:
-                # The rest of a message of several parts.  There may be millions, and ROUTER
-                # gives nothing else before their end.
-                self._discarding = receive(0, False).more
-            if self._discarding:
+            if self._discarding is not None and not self._discard(self._discarding, until):
                 break
             try:
                 identity = receive(zmq.NOBLOCK)
@@ -111,55 +140,97 @@ class Intake:
             part = receive(0, False)
             frame = part.bytes
             size += len(frame)
+            caller = GONE
+            if identity not in self._gone:
+                known = callers.get(identity)
+                if known is None or (secure and part.get(MARK) != known.mark):
+                    known = self._meet_caller(identity, part)
+                caller = known
+            caller.frames += 1
+            caller.taken += len(frame) + (2 if len(frame) < 256 else 9)
             if part.more:
-                self._discarding = True
-            if identity in self._gone:
-                continue
-            caller = callers.get(identity)
-            if caller is None or (secure and part.get(MARK) != caller.mark):
-                caller = self._meet_caller(identity, part)
-            if caller is None:
+                self._discarding, self._parts = caller, 1
+            if caller is GONE:
                 continue
             if part.more:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
+            elif caller.fd == NO_FD:
+                core.reject(identity, Code.BAD_FRAME, "ZMTP 3 is needed")
             elif _is_own(identity):
                 core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
             else:
                 core.receive(identity, frame, caller.origin)
         return False
 
-    def _meet_caller(self, identity: bytes, part: zmq.Frame) -> Connection | None:
-        """The connection by which *part* came, which is new; None, if it may say nothing."""
-        callers = self._connections.callers
-        if identity in callers:
+    def _discard(self, caller: Connection, until: float) -> bool:
+        """Takes out the rest of *caller*'s message of several parts; whether it has ended.
+
+        ROUTER gives nothing else before its end."""
+        receive = self._router.recv
+        while time.monotonic() < until:
+            part = receive(0, False)
+            self._parts += 1
+            caller.taken += len(part) + (2 if len(part) < 256 else 9)
+            if self._parts == MOST_PARTS:
+                self._watch.cut(caller, "a message had many parts")
+            if not part.more:
+                self._discarding = None
+                return True
+        return False
+
+    def _meet_caller(self, identity: bytes, part: zmq.Frame) -> Connection:
+        """The connection by which *part* came, which is new; GONE, if it may say nothing."""
+        if identity in self._connections.callers:
             # A peer may plant an id, and a key of its own speaks for nobody else.
             self._core.lost(identity)
-            del callers[identity]
-        caller = self._meet(part)
-        if caller is not None:
-            callers[identity] = caller
-        return caller
+            del self._connections.callers[identity]
+        met, admitted = self._meet(part)
+        if admitted:
+            return self._connections.meet(identity, met)
+        # Taken back between the handshake and now.
+        words = "the key is admitted no more, or the invitation was used"
+        self._core.reject(identity, Code.NOT_ALLOWED, words)
+        self._to_cut.append((time.monotonic() + GOODBYE, met))
+        return GONE
 
-    def _meet(self, part: zmq.Frame) -> Connection | None:
-        """The connection that *part* came by; None, if its key is admitted no more."""
-        (fd, address), mark = _source(part), ""
-        origin: Origin | None = Origin(address)
+    def _meet(self, part: zmq.Frame) -> tuple[Connection, bool]:
+        """The connection that *part* came by, one without a descriptor if ZeroMQ does not tell;
+        and whether it is admitted still."""
+        try:
+            fd = int(part.get(zmq.SRCFD))
+        except zmq.ZMQError:
+            # The peer speaks ZMTP 2 or older, of which ZeroMQ tells nothing, and which has no
+            # encryption.
+            return Connection(NO_FD, Origin(), ""), True
+        try:
+            address = str(part.get("Peer-Address"))
+        except zmq.ZMQError:
+            address = ""  # It was gone before ZeroMQ asked.
+        mark, origin = "", Origin(address)
         if self._gate is not None:
             mark = str(part.get(MARK))
-            origin = self._gate.origin(mark, address)
-        return None if origin is None else Connection(fd, origin, mark)
+            admitted = self._gate.origin(mark, address)
+            if admitted is None:
+                return Connection(fd, origin, mark), False
+            origin = admitted
+        return Connection(fd, origin, mark), True
 
-    def dismiss(self, keys: list[bytes]) -> None:
-        """Ends what goes on over all connections that one of *keys* admitted."""
-        words = "the key is admitted no more, by the broker's operator"
-        for identity, caller in self._connections.callers_of(keys).items():
-            self._core.dismiss(identity, words)
-            # What it says from now on is not heard; the goodbye has a moment to leave.
+    def part_with(self, keys: Collection[bytes]) -> list[bytes]:
+        """Hears connections no more that one of *keys* admitted, and cuts them off: those of
+        SUBs now, and those of DEALERs, which are returned, in time for a last word."""
+        found = self._connections.callers_of(keys)
+        for identity, caller in found.items():
             del self._connections.callers[identity]
             self._to_cut.append((time.monotonic() + GOODBYE, caller))
         for fd, subscriber in self._connections.subscribers_of(keys).items():
             del self._connections.subscribers[fd]
             subscriber.cut()
+        return list(found)
+
+    @property
+    def connected(self) -> tuple[int, int]:
+        """How many connections of DEALERs and of SUBs have said something."""
+        return len(self._connections.callers), len(self._connections.subscribers)
 
     def cut_off(self) -> None:
         """Cuts off those whose time has come."""
@@ -180,20 +251,21 @@ class Intake:
             if lone and said[:1] == UNSUBSCRIBED:
                 # Also what ZeroMQ says itself of a connection that is gone.
                 continue
-            met = self._meet(part)
-            if met is None:
-                # Of a key that was taken back while this was on its way: to be cut off all the
-                # same, as ZeroMQ has subscribed it.
-                Connection(_source(part)[0], Origin(), "").cut()
+            met, admitted = self._meet(part)
+            if met.fd == NO_FD:
+                continue  # To the watch it is one that says nothing.
+            if not admitted:
+                # Taken back while this was on its way: ZeroMQ has subscribed it all the same.
+                met.cut()
                 continue
             known = subscribers.get(met.fd)
             if known is None or known.inode != met.inode:
                 known = subscribers[met.fd] = met
-            known.subscriptions += 1
-            if not lone or said[:1] != SUBSCRIBED or known.subscriptions > self._most_subscriptions:
-                log.warning("subscriber address=%s is cut off", known.origin.address)
-                known.cut()
-                del subscribers[known.fd]
+            known.subscriptions += (
+                1 if lone and said[:1] == SUBSCRIBED else self._most_subscriptions + 1
+            )
+            if known.subscriptions > self._most_subscriptions:
+                self._watch.cut(known, "more was subscribed to than there is")
 
     def lost(self, identity: bytes) -> None:
         """The connection is known to be gone."""
@@ -203,16 +275,6 @@ class Intake:
             self._gone[identity] = None  # Such an id does not come again.
         if len(self._gone) > MOST_GONE:
             del self._gone[next(iter(self._gone))]
-
-
-def _source(part: zmq.Frame) -> tuple[int, str]:
-    """The descriptor and the address that *part* came by: -1, which is no descriptor, and none, if
-    ZeroMQ does not know.  It does not of peers that speak ZMTP 1 or 2, for which random bytes
-    pass easily."""
-    try:
-        return int(part.get(zmq.SRCFD)), str(part.get("Peer-Address"))
-    except zmq.ZMQError:
-        return -1, ""
 
 
 def _is_own(identity: bytes) -> bool:

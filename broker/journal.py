@@ -113,6 +113,14 @@ class Journal(Protocol):
     def size(self) -> int:
         """Bytes that what was said takes, as retention reckons.  May be read from any thread."""
 
+    @property
+    def messages(self) -> int:
+        """How many are kept; one that lies in two mailboxes counts in both."""
+
+    def retain(self, keep: float | None, keep_bytes: int | None) -> None:
+        """From now on messages older than *keep* seconds may go, and what takes more than
+        *keep_bytes*; None for no bound."""
+
     def load(self, fresh: bytes) -> Kept:
         """What is kept, called once before all else.  *fresh*: the epoch to take, if these
         data are new.  Raises JournalError."""

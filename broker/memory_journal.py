@@ -134,6 +134,13 @@ class MemoryJournal:
         for row in kept.rows[kept.start :]:
             self._count_out(row)
 
+    @property
+    def messages(self) -> int:
+        return self.events
+
+    def retain(self, keep: float | None, keep_bytes: int | None) -> None:
+        """Nothing: what memory holds has bounds of its own."""
+
     def tidy(self, time: int) -> bool:
         return False
 

@@ -83,6 +83,13 @@ class MeteredJournal:
     def size(self) -> int:
         return self._journal.size
 
+    @property
+    def messages(self) -> int:
+        return self._journal.messages
+
+    def retain(self, keep: float | None, keep_bytes: int | None) -> None:
+        self._journal.retain(keep, keep_bytes)
+
     def load(self, fresh: bytes) -> Kept:
         return self._journal.load(fresh)
 

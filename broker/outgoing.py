@@ -46,9 +46,10 @@ class Outgoing:
     def reply(self, identity: bytes, message: Message) -> None:
         self.put(identity, self._encode(message))
 
-    def refuse(self, identity: bytes, refused: Refused) -> None:
-        """Does not let a client in."""
+    def refuse(self, identity: bytes, refused: Refused, **fields: object) -> None:
+        """Does not let a client in; *fields* for the log."""
         self._counts.refuse(refused.code)
+        self.note("refused", code=refused.code, **fields)
         self.reply(identity, refused)
 
     def reject(self, identity: bytes, code: Code, words: str, ref: int = 0, wait: int = 0) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..wire.errors import BadName, Code
 from ..wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS
@@ -26,11 +26,15 @@ from .journal import Commit, Kept
 from .log import Log, Row
 from .members import Members
 from .origin import Origin
+from .sanctions import Sanctions
 from .session import Happening, Session, State
 from .user import Settings, User, proof_of
 
 FreshBytes = Callable[[int], bytes]
 """Gives that many unpredictable bytes."""
+
+
+_NO_MORE_CLAIMS = Refused(Code.BROKER_FULL.value, "the broker cannot keep more names")
 
 
 class Contested(NamedTuple):
@@ -54,8 +58,16 @@ class Registry:
     1970.
     """
 
-    def __init__(self, settings: Settings, fresh: FreshBytes, kept: Kept, members: Members) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fresh: FreshBytes,
+        kept: Kept,
+        members: Members,
+        sanctions: Sanctions | None = None,
+    ) -> None:
         self._settings = settings
+        self.sanctions = sanctions or Sanctions()
         self._fresh = fresh
         self._members = members
         self.users: dict[str, User] = {}
@@ -71,6 +83,8 @@ class Registry:
         self._names: list[str] = []
         """Of the users who are on, sorted."""
         self._changes: list[Change] = []
+        self.unclaimed: list[str] = []
+        """Names whose claims lapsed, until somebody tells of it and clears this."""
         # What is to be stored:
         self._new_users: dict[User, None] = {}
         self._new_sessions: dict[Session, None] = {}
@@ -109,24 +123,15 @@ class Registry:
 
     # --- coming ---------------------------------------------------------------------------
 
-    def find(self, name: str) -> User | None:
-        """Who has *name*, as somebody may have typed it."""
-        try:
-            return self.users.get(canonical_name(name))
-        except BadName:
-            return None
-
-    def claims_anew(self, hello: Hello) -> bool:
-        """Whether *hello*, if it is let in, claims a name that is not claimed."""
-        user = self.users.get(hello.name.lower())
-        return hello.claim and hello.name != "" and not (user is not None and user.claimed)
-
     def admit(self, hello: Hello, origin: Origin, time: int) -> Session | Refused | Contested:
         """The session that *hello* asks for, found or made, or why not."""
         try:
             name = canonical_name(hello.name) if hello.name else ""
         except BadName as error:
             return Refused(error.code.value, str(error))
+        ban = self.sanctions.ban_on(name, origin.key)
+        if ban is not None:
+            return Refused(Code.BANNED.value, ban.words())
         if origin.invited:
             return _not_allowed("an invitation lets nobody in; it is there to be accepted")
         if origin.name and name not in ("", origin.name):
@@ -142,6 +147,8 @@ class Registry:
             rivals = self._rivals(session, hello)
             if rivals:
                 return Contested(rivals, _already_joined(name))
+            if session.user is not None and self._claims_too_many(session.user, hello, origin):
+                return _NO_MORE_CLAIMS
             session.happen(Happening.HELLO)
             self._take_out(session)
         else:
@@ -151,6 +158,8 @@ class Registry:
             if isinstance(user, Contested | Refused):
                 return user
             if user is not None:
+                if self._claims_too_many(user, hello, origin):
+                    return _NO_MORE_CLAIMS
                 # Before the session itself is there: it does not replace itself.
                 dead = self._replaced(user, hello)
                 most = self._settings.allowance.sessions
@@ -220,8 +229,8 @@ class Registry:
             return Refused(Code.NAME_CLAIMED.value, words)
         if len(self.users) >= self._settings.most_users:
             return Refused(Code.BROKER_FULL.value, "the broker cannot take more names")
-        if (hello.claim or by_key) and self._claims >= self._settings.most_claims:
-            return Refused(Code.BROKER_FULL.value, "the broker cannot keep more names")
+        if self._claims_too_many(None, hello, origin):
+            return _NO_MORE_CLAIMS
         credential = hello.credential or self._fresh(ID_LENGTH)
         epoch = self._fresh(EPOCH_LENGTH)
         # The key holds the epoch: what a former owner of the name left is never found under it.
@@ -231,6 +240,12 @@ class Registry:
         self.users[name] = user
         self._new_users[user] = None
         return user
+
+    def _claims_too_many(self, user: User | None, hello: Hello, origin: Origin) -> bool:
+        """Whether *hello* claims one more name than may be, be it new or borrowed so far."""
+        wanted = hello.claim or bool(origin.name)
+        more = wanted and (user is None or not user.claimed)
+        return more and self._claims >= self._settings.most_claims
 
     def _replaced(self, user: User, hello: Hello) -> Session | None:
         """The session of *user* that *hello* vouches to be dead."""
@@ -272,6 +287,21 @@ class Registry:
         self._drop(user)
         return True, ended
 
+    def holders(self, name: str) -> list[Session]:
+        """The sessions that hold *name*."""
+        user = self.users.get(name)
+        return user.holders() if user is not None else []
+
+    def kick(self, sessions: list[Session], time: int) -> None:
+        """Ends *sessions*, which hold their names, at an operator's word."""
+        for session in sessions:
+            session.happen(Happening.REPLACED)
+            self._remove(session, time)
+
+    def adjust(self, **changed: Any) -> None:
+        """Has other settings from now on, by the names that they have in `Settings`."""
+        self._settings = self._settings._replace(**changed)
+
     def expire(self, clock: float, time: int) -> list[Session]:
         """Lets lapse what is overdue, forgets what lapsed long ago; returns the former."""
         overdue = [s for s in self.sessions.values() if s.holding and s.expires <= clock]
@@ -305,6 +335,7 @@ class Registry:
             if user.seen > oldest:
                 break
             self._drop(user)
+            self.unclaimed.append(user.name)
         return overdue
 
     def _forget(self, session: Session, time: int) -> None:

@@ -95,6 +95,11 @@ class Retention:
         self._came = 0
         """Rows that came, and logs that were dropped, for which no step had room yet."""
 
+    def bound(self, keep: int | None, keep_bytes: int | None) -> None:
+        """Other bounds hold from the next look on."""
+        self._keep, self._keep_bytes = keep, keep_bytes
+        self._next_look = 0
+
     def add(self, log: KeptLog, size: int) -> None:
         """A row of so many bytes was added to *log*; 0 for a log that is there already."""
         if log.id not in self._logs:

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..command.local import Local
-from ..wire.errors import BadKey, BadName
-from ..wire.keys import key_text, parse_key
-from ..wire.names import canonical_name
+from ..wire.keys import key_text
 from .folder import make_folder
 from .gate import KeyPair
 from .keyring import Secrets, load_members, server_secrets, store_members
@@ -21,12 +19,14 @@ from .origin import Origin
 class Secure:
     """The keys of one broker, and its members.
 
-    *folder*: where they are kept; None: nowhere, and each start makes new ones.  Raises
-    StartError.
+    *folder*: where they are kept; None: nowhere, and each start makes new ones.  *host*,
+    *port*: where it listens.  Raises StartError.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, host: str, port: int) -> None:
         self._folder = folder
+        self._host = host
+        self._port = port
         secrets = Secrets(KeyPair.fresh().secret, KeyPair.fresh().secret)
         if folder is not None:
             make_folder(folder)
@@ -36,11 +36,13 @@ class Secure:
         self.owner = KeyPair.of(secrets.owner)
         """Of the user who runs the broker: their running clients go on when it starts again."""
         self._members = Members(Roll(), self._keep, self.owner.public)
+        self._banned: Callable[[bytes], bool] = lambda key: False
 
-    def take_up(self) -> Members:
+    def take_up(self, banned: Callable[[bytes], bool]) -> Members:
         """The members as they are kept; the folder is this process's own by now.
 
-        Raises StartError."""
+        *banned*: whether a key is kept out all the same.  Raises StartError."""
+        self._banned = banned
         if self._folder is not None:
             self._members = Members(load_members(self._folder), self._keep, self.owner.public)
         return self._members
@@ -55,76 +57,36 @@ class Secure:
 
     def origin(self, key: bytes, address: str) -> Origin | None:
         """Who comes by *key* now; None: nobody that is admitted."""
-        return self._members.origin(key, address, _now())
+        return None if self._banned(key) else self._members.origin(key, address, _now())
 
-    def local(self, host: str, pid: int) -> Local:
-        """How the commands of the broker's own user find in to it at *host*."""
-        return Local(host, key_text(self.keys.public), key_text(self.owner.secret), pid)
+    def local(self, pid: int) -> Local:
+        """How the commands of the broker's own user find in."""
+        return Local(self._host, key_text(self.keys.public), key_text(self.owner.secret), pid)
 
-    # --- what an operator asks ------------------------------------------------------------
+    # --- what an operator asks; all raise NotAdmitted --------------------------------------
 
-    def carry_out(
-        self, request: dict[str, Any], dismiss: Callable[[list[bytes]], None]
-    ) -> dict[str, Any] | None:
-        """Does what an operator asks for, and gives the answer; None if it is nothing here.
-
-        *dismiss* is told of keys that are admitted no more."""
-        do = request.get("do")
-        action = _ACTIONS.get(do) if isinstance(do, str) else None
-        if action is None:
-            return None
-        try:
-            return {"ok": True} | action(self, request, dismiss)
-        except (NotAdmitted, BadName, BadKey) as why:
-            return {"ok": False, "words": str(why)}
-
-    def _invite(self, request: dict[str, Any], _: Any) -> dict[str, Any]:
-        seconds = request.get("seconds")
-        if not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
-            raise NotAdmitted("an invitation holds for some seconds")
+    def invite(self, name: str, key: bytes, seconds: float) -> dict[str, Any]:
+        """Opens an invitation; what whoever passes it on has to know."""
         now = _now()
         expires = now + round(seconds * 1000)
-        self._members.invite(_name(request), _key(request), expires, now)
-        return {"server_key": key_text(self.keys.public), "expires": expires}
+        self._members.invite(name, key, expires, now)
+        return self._where() | {"expires": expires}
 
-    def _admit(self, request: dict[str, Any], _: Any) -> dict[str, Any]:
-        self._members.admit(_name(request), _key(request), _now())
-        return {"server_key": key_text(self.keys.public)}
+    def admit(self, name: str, key: bytes) -> dict[str, Any]:
+        """Admits a key; what its user has to know."""
+        self._members.admit(name, key, _now())
+        return self._where()
 
-    def _revoke(
-        self, request: dict[str, Any], dismiss: Callable[[list[bytes]], None]
-    ) -> dict[str, Any]:
-        if "key" in request:
-            keys, of = self._members.revoke_key(_key(request)), "that key"
-        else:
-            keys, of = self._members.revoke(_name(request)), repr(_name(request))
+    def _where(self) -> dict[str, Any]:
+        server_key = key_text(self.keys.public)
+        return {"host": self._host, "port": self._port, "server_key": server_key}
+
+    def revoke(self, who: str, key: bytes | None) -> list[bytes]:
+        """Takes back all keys of *who*, or just *key*; which these were."""
+        keys = self._members.revoke(who) if key is None else self._members.revoke_key(key)
         if not keys:
-            raise NotAdmitted(f"{of} is not admitted")
-        dismiss(keys)
-        return {"revoked": len(keys)}
-
-
-_ACTIONS: dict[str, Callable[[Secure, dict[str, Any], Any], dict[str, Any]]] = {
-    "invite": Secure._invite,
-    "admit": Secure._admit,
-    "revoke": Secure._revoke,
-}
-
-
-ASKED = frozenset(_ACTIONS)
-"""What only a secure broker can do."""
-
-
-def _name(request: dict[str, Any]) -> str:
-    name = request.get("name")
-    if not isinstance(name, str):
-        raise NotAdmitted("whose key it is has to be said")
-    return canonical_name(name)
-
-
-def _key(request: dict[str, Any]) -> bytes:
-    key = request.get("key")
-    return parse_key(key if isinstance(key, str) else "")
+            raise NotAdmitted(f"{who!r} is not admitted")
+        return keys
 
 
 def _now() -> int:

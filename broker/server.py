@@ -13,16 +13,12 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 import zmq
 
 from ..command.local import Local
-from ..wire.errors import BadName
-from ..wire.names import canonical_name
 from . import opening
 from .config import Config
-from .control import Desk
 from .core import Broker
 from .counts import Vitals
 from .descriptors import Descriptors
@@ -30,8 +26,10 @@ from .effects import Deliver, Effect, Note, Publish
 from .gate import HEAR, TALK, Gate
 from .intake import Intake
 from .journal import Journal
+from .kept_file import sanctions_in
 from .notify import Notifier
-from .secure import ASKED, Secure
+from .office import Edge, Office
+from .secure import Secure
 from .sockets import (
     bind_pub,
     bind_router,
@@ -41,6 +39,7 @@ from .sockets import (
     port_of,
     seed_routing_ids,
 )
+from .status import Facts
 from .user import Settings
 
 log = logging.getLogger("chatbroker")
@@ -76,6 +75,7 @@ class Server:
         config: Config,
         open_journal: Callable[[Config, int], Journal] = opening.open_journal,
         notifier: Notifier | None = None,
+        read_config: Callable[[], Config] | None = None,
     ) -> None:
         seed_routing_ids()
         self._config = config
@@ -92,12 +92,13 @@ class Server:
             self._gate,
             self._core,
             self._descriptors,
+            config.lease,
+            self._note,
             config.allowance.subscriptions,
         )
         self.counts = self._core.counts
         self._notifier = notifier or Notifier({})
-        self._poller = zmq.Poller()
-        self._desk = self._open_desk(config)
+        self._poller = poller = zmq.Poller()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
@@ -105,19 +106,38 @@ class Server:
         self._turned = time.monotonic()
         """When the last turn began."""
         self._clock_is_behind = False
+        self.reread = False
+        """Whether the configuration is to be read again; set by a signal's handler."""
+        edge = Edge(
+            self._perform,
+            self._intake.part_with,
+            self._facts,
+            lambda sock: poller.register(sock, zmq.POLLIN),
+            poller.unregister,
+        )
+        self._office = Office(
+            config,
+            self._folder,
+            self._core,
+            self._journal,
+            self._sanctions,
+            self._secure,
+            edge,
+            read_config,
+        )
 
     def _open(self, config: Config, open_journal: Callable[[Config, int], Journal]) -> None:
         secure = gate = None
+        port = config.port
         if config.secure:
             # Its keys lie in the folder of the port, and must be there before it is bound.
             port = config.port or free_port(config.host)
-            config = config._replace(port=port)
-            secure = Secure(opening.folder_for(config, port))
-            gate = Gate(self._context, secure.keys, secure.origin)
+            secure = Secure(opening.folder_for(config, port), config.host, port)
+            gate = Gate(self._context, secure.keys, secure.origin, self._note)
         self._secure, self._gate = secure, gate
         talk = None if gate is None else gate.secure(TALK)
         hear = None if gate is None else gate.secure(HEAR)
-        self._router = bind_router(self._context, config.host, config.port, talk)
+        self._router = bind_router(self._context, config.host, port, talk)
         self.port = port_of(self._router)
         pub_port = config.pub_port_for(self.port)
         self._pub = bind_pub(self._context, config.host, pub_port, hear)
@@ -132,23 +152,18 @@ class Server:
             claim_ttl=config.claim_ttl,
             allowance=config.allowance,
         )
+        # Without data there is no folder, also for a journal of a caller's own.
+        self._folder = opening.folder_for(config, self.port) if self._journal.durable else None
         try:
+            self._sanctions = sanctions_in(self._folder)
             members = None
             if secure is not None and gate is not None:
-                members = secure.take_up()
+                members = secure.take_up(self._sanctions.key_banned)
                 gate.prove(bound_to(self._router), bound_to(self._pub), secure.owner)
-            self._core = Broker(settings, self._journal, os.urandom, members)
+            self._core = Broker(settings, self._journal, os.urandom, members, self._sanctions)
         except BaseException:
             self._journal.close()
             raise
-
-    def _open_desk(self, config: Config) -> Desk | None:
-        """Where an operator may ask; None where there is no folder to meet in."""
-        folder = opening.folder_for(config, self.port)
-        if folder is None or not self._journal.durable:
-            return None
-        poller = self._poller
-        return Desk(folder, lambda sock: poller.register(sock, zmq.POLLIN), poller.unregister)
 
     # --- the loop -------------------------------------------------------------------------
 
@@ -168,55 +183,43 @@ class Server:
         serving = f"serving at {self.address}"
         notifier.ready(serving)
         while not self._stopping:
-            pause = min(core.pause, notifier.interval)
+            pause = min(core.pause, notifier.interval, self._intake.pause)
             ready = poller.poll(max(0, math.ceil(pause * 1000)) if drained else 0)
             if any(sock == self._wake_reader.fileno() for sock, _ in ready):
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
-            drained = self._turn()
+            if self.reread:
+                self.reread = False
+                self._office.reread()
+            # An operator is whoever comes by no socket of ZeroMQ's; to look for one in vain costs
+            # 5 µs a turn.
+            drained = self._turn(any(type(sock) is int for sock, _ in ready))
             if core.held != held:
                 # While nothing can be stored nothing is taken, and TCP holds the senders back.
                 held = core.held
                 poller.modify(self._router, 0 if held else zmq.POLLIN)
                 notifier.status(f"cannot store: {core.held_because}" if held else serving)
             core.tidy()
-            self._intake.tidy(time.monotonic())
+            self._intake.tidy(time.monotonic(), drained and not core.held)
             core.accept_sessions(self._descriptors.enough())
             notifier.alive(self._turned)
         self._stop()
 
-    def _turn(self) -> bool:
-        """One turn; True if nothing is left to be drained that may be."""
-        core = self._core
-        intake = self._intake
+    def _turn(self, asked: bool) -> bool:
+        """One turn; True if nothing is left to be drained that may be.  *asked*: whether an
+        operator may have come."""
+        core, intake = self._core, self._intake
         self._begin()
         if self._gate is not None:
             self._gate.hear()
         intake.cut_off()
         intake.hear_subscribers()
         drained = core.held or intake.drain()
-        if self._desk is not None:
-            self._desk.hear(None if core.held else self._carry_out)
+        if asked:
+            self._office.hear(core.held)
         self._perform(core.commit(not core.held and intake.all_heard(drained)))
-        if self._desk is not None and not core.held:
-            self._desk.tell()
+        if not core.held:
+            self._office.tell()
         return drained
-
-    def _carry_out(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Does what an operator asks for; the answer, which is told when it is stored."""
-        if self._secure is not None:
-            answer = self._secure.carry_out(request, self._intake.dismiss)
-            if answer is not None:
-                return answer | {"host": self._config.host, "port": self.port}
-        do, name = request.get("do"), request.get("name")
-        if isinstance(do, str) and do in ASKED:
-            return {"ok": False, "words": "it is not a secure one; start it with --secure"}
-        if do != "release" or not isinstance(name, str):
-            return {"ok": False, "words": "this broker cannot do that"}
-        try:
-            known = self._core.release(canonical_name(name))
-        except BadName as error:
-            return {"ok": False, "words": str(error)}
-        return {"ok": True} if known else {"ok": False, "words": f"nobody has the name {name!r}"}
 
     @property
     def stopping(self) -> bool:
@@ -239,7 +242,9 @@ class Server:
 
     def _begin(self) -> None:
         self._turned = now = time.monotonic()
-        stalled = self._core.begin(now, time.time_ns() // 1_000_000)
+        wall = time.time_ns() // 1_000_000
+        stalled = self._core.begin(now, wall)
+        self._office.begin(now, wall)
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)
@@ -276,17 +281,35 @@ class Server:
                 publish(effect.frame, last)
                 published += 1
             elif type(effect) is Note:
-                level = logging.WARNING if effect.grave else logging.INFO
-                fields = " ".join(f"{k}={v}" for k, v in effect.fields.items())
-                log.log(level, "%s %s", effect.what, fields)
+                self._office.note(effect)
                 others += 1
         self.counts.published += published
         self.counts.delivered += len(effects) - published - others
 
+    def _note(self, what: str, **fields: object) -> None:
+        """Writes a decision of the edge down."""
+        self._office.audit.note(what, **fields)
+
+    def _facts(self) -> Facts:
+        clients, subscribers = self._intake.connected
+        counts, descriptors = self.counts, self._descriptors
+        return Facts(
+            self.address,
+            self.pub_address,
+            self.port,
+            self._secure is not None,
+            clients,
+            subscribers,
+            descriptors.used,
+            descriptors.limit,
+            counts.delivered + counts.published,
+            counts.skipped,
+        )
+
     def local(self) -> Local | None:
         """How this user's own commands find in; None for a plain broker, which needs nothing."""
         secure = self._secure
-        return None if secure is None else secure.local(self._config.host, os.getpid())
+        return None if secure is None else secure.local(os.getpid())
 
     # --- stopping -------------------------------------------------------------------------
 
@@ -301,7 +324,7 @@ class Server:
         until = time.monotonic() + LAST_TURNS
         more = True
         while more and time.monotonic() < until:
-            self._turn()
+            self._turn(asked=True)
             more = not self._core.held and self._router.poll(IN_FLIGHT) != 0
         self._begin()
         goodbyes = self._core.shutdown()
@@ -318,8 +341,7 @@ class Server:
         Again: nothing."""
         if self._context.closed:
             return
-        if self._desk is not None:
-            self._desk.close()
+        self._office.close()
         self._notifier.close()
         self._journal.close()
         self._router.close()

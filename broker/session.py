@@ -69,6 +69,7 @@ TRANSITIONS: dict[tuple[State, Happening], State] = {
 WORDS = {
     Code.NO_SUCH_USER: "no such user",
     Code.TOO_LONG: "too long: more bytes than the broker allows",
+    Code.MUTED: "you are muted by the broker's operator",
 }
 """What is said beside the code of a refused command.  No more: who gave it knows the name, and
 by WELCOME how long a text may be."""

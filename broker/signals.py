@@ -17,6 +17,8 @@ STOP_WITHIN = 1.6
 class Stoppable(Protocol):
     """What signals stop: a ``Server``."""
 
+    reread: bool
+
     @property
     def stopping(self) -> bool: ...
 
@@ -28,7 +30,8 @@ class Stoppable(Protocol):
 
 @contextmanager
 def signals(server: Stoppable, cut_short: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Turns SIGTERM and SIGINT into `stop`.  Main thread only.
+    """Turns SIGTERM and SIGINT into `stop`, SIGHUP into a look at the config file.  Main thread
+    only.
 
     *cut_short* is called when peers hold up the stop and the process is ended for it."""
 
@@ -46,9 +49,17 @@ def signals(server: Stoppable, cut_short: Callable[[], None] = lambda: None) -> 
         if first:
             watchdog.start()
 
+    terminals = [number for number in range(3) if os.isatty(number)]
+
+    def hang_up(number: int, frame: FrameType | None) -> None:
+        if terminals and not any(map(os.isatty, terminals)):
+            handle(number, frame)  # The terminal was closed: nobody could end it any more.
+        server.reread = True
+
     # A handler alone does not end poll(): Python resumes the wait after it.
     previous = signal.set_wakeup_fd(server.wake_fd, warn_on_full_buffer=False)
     handlers = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield
     finally:

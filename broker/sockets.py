@@ -18,6 +18,9 @@ from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .config import StartError
 
+FRAMES_WAITING = 64
+"""Frames of one connection that wait to be heard."""
+
 # ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
 # that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
 OPTIONS: dict[int, int] = {
@@ -35,15 +38,22 @@ ROUTER_OPTIONS = OPTIONS | {
     zmq.ROUTER_HANDOVER: 0,
     # Frames of at most MAX_FRAME, so 4 MiB from one that sends faster than it is heard; then
     # TCP holds it back.
-    zmq.RCVHWM: 64,
+    zmq.RCVHWM: FRAMES_WAITING,
     # Frames of FRAME_TARGET, so 2 MiB for one that does not read.  What it would be pushed
     # beyond that it fetches; a reader that keeps up has far less under way.
     zmq.SNDHWM: 128,
     zmq.MAXMSGSIZE: MAX_FRAME,
 }
 # What a subscriber sends is subscriptions, and topics are short.  An XPUB hands them on, and a
-# PUB would not: so the broker knows whom to cut off, and how many topics each has.
-PUB_OPTIONS = OPTIONS | {zmq.SNDHWM: 1000, zmq.MAXMSGSIZE: 1024, zmq.XPUB_VERBOSE: 1}
+# PUB would not: so the broker knows whom to cut off, and how many topics each has.  It takes
+# all that wait before it tells of any, and walks through all topics when a subscriber goes: so
+# few may wait, and none is longer than what the handshake of CURVE takes (some 300 bytes).
+PUB_OPTIONS = OPTIONS | {
+    zmq.SNDHWM: 1000,
+    zmq.RCVHWM: 4,
+    zmq.MAXMSGSIZE: 384,
+    zmq.XPUB_VERBOSE: 1,
+}
 
 Secure = Callable[["zmq.Socket[bytes]"], None]
 """Makes a socket admit only whom it may, before it is bound."""

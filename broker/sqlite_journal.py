@@ -91,6 +91,13 @@ class SqliteJournal:
     def size(self) -> int:
         return self._retention.size
 
+    @property
+    def messages(self) -> int:
+        return sum([log.head - log.lost for log in self._logs.values()])
+
+    def retain(self, keep: float | None, keep_bytes: int | None) -> None:
+        self._retention.bound(None if keep is None else round(keep * 1000), keep_bytes)
+
     # --- opening --------------------------------------------------------------------------
 
     def load(self, fresh: bytes) -> Kept:

@@ -7,7 +7,7 @@ as one record, and the tables take in the changes of many commits at once.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -51,19 +51,35 @@ def pack_turn(commit: Commit, rows: list[tuple[int, int, int, int, int, int]]) -
     return packed
 
 
+# Of the fields of each record; a boolean is an int here, as the tables give it back.
+_USER = (str, bytes, bytes, str, int, int, int, int)
+_SESSION = (bytes, str, int, int, bytes, int, int, int)
+_ROW = (int,) * 6
+
+
+def _checked(value: Any, type: type) -> Any:
+    if not isinstance(value, type):
+        raise ValueError(f"{type.__name__} is wanted")  # noqa: TRY004 - a damaged file
+    return value
+
+
+def _fields(record: Any, types: tuple[type, ...]) -> list[Any]:
+    return [_checked(value, type) for value, type in zip(record, types, strict=True)]
+
+
 def unpack_turn(data: bytes) -> Turn:
     """The opposite of `pack_turn`.  Raises ValueError for what is none."""
     try:
         ended, gone, dropped, users, sessions, rows = msgpack.unpackb(data, use_list=False)
         return Turn(
-            list(ended),
-            list(gone),
-            list(dropped),
-            [UserRecord(*user) for user in users],
-            [SessionRecord(*session) for session in sessions],
+            [_checked(id, bytes) for id in ended],
+            [_checked(name, str) for name in gone],
+            [_checked(log, str) for log in dropped],
+            [UserRecord(*_fields(user, _USER)) for user in users],
+            [SessionRecord(*_fields(session, _SESSION)) for session in sessions],
             [
                 (log, prev, first, events, time, body)
-                for log, prev, first, events, time, body in rows
+                for log, prev, first, events, time, body in [_fields(row, _ROW) for row in rows]
             ],
         )
     except (ValueError, TypeError, msgpack.UnpackException) as error:

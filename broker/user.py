@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from typing import NamedTuple
 
+from ..wire.errors import BadName
+from ..wire.names import canonical_name
 from .allowance import DEFAULTS, Allowance, Spent
 from .journal import UserRecord
 from .log import Log
@@ -113,3 +116,11 @@ class User:
 def proof_of(credential: bytes) -> bytes:
     """What is stored of a credential: who reads the journal cannot pose as its users."""
     return sha256(credential).digest()
+
+
+def find(users: Mapping[str, User], name: str) -> User | None:
+    """Who of *users* has *name*, as somebody may have typed it."""
+    try:
+        return users.get(canonical_name(name))
+    except BadName:
+        return None

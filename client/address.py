@@ -17,8 +17,8 @@ from .errors import UsageError
 DEFAULT = "tcp://127.0.0.1:5555"
 
 _WHERE = r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s/:?#@\[\]\0]+)):([0-9]{1,5})"
-_ADDRESS = re.compile(rf"(tcp|chat)://{_WHERE}(?:/([A-Za-z0-9_-]*))?")
-_INVITATION = re.compile(rf"chat://([^\s/:@]+):([A-Za-z0-9_-]+)@({_WHERE}/[A-Za-z0-9_-]+)")
+_ADDRESS = re.compile(rf"(tcp|chat)://{_WHERE}(?:/([a-z2-7]*))?")
+_INVITATION = re.compile(rf"chat://([^\s/:@]+):([a-z2-7]+)@({_WHERE}/[a-z2-7]+)")
 
 
 class Address(NamedTuple):

@@ -115,6 +115,8 @@ class Browse:
             )
 
     def missed(self, missed: Missed) -> None:
+        if len(self._page) > MOST_EVENTS:
+            return
         if missed.upto > self.position >= missed.after and self._is_its(missed.epoch):
             lost = max(missed.lost - (self.position - missed.after), 0)
             self.position = missed.upto

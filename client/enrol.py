@@ -10,7 +10,7 @@ import zmq
 from ..wire.codec import FROM_BROKER, Decoder, Encoder
 from ..wire.errors import WireError
 from ..wire.limits import MAX_FRAME, VERSION
-from ..wire.messages import Enrol, Enrolled, Refused
+from ..wire.messages import Enrol, Enrolled, Error, Refused
 from .access import Access
 from .errors import NotAuthorised, ProtocolError, Unreachable, session_error
 from .link import HANDSHAKES, present_keys, public_key, why_refused
@@ -87,7 +87,7 @@ def _answer(frame: bytes, broker: str) -> str:
     except WireError as error:
         raise ProtocolError(f"{broker} sent what is not the protocol: {error}") from None
     for message in messages:
-        if isinstance(message, Refused):
+        if isinstance(message, Refused | Error):
             raise session_error(message.code, message.words, broker)
         if isinstance(message, Enrolled):
             return message.name

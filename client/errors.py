@@ -75,7 +75,7 @@ def session_error(code: str, words: str, broker: str) -> ClientError:
             return NameRefused(code, words)
         case Code.NAME_TAKEN | Code.NAME_CLAIMED | Code.ALREADY_JOINED:
             return NameRefused(code, where)
-        case Code.NOT_ALLOWED:
+        case Code.NOT_ALLOWED | Code.BANNED | Code.KICKED:
             return NotAuthorised(where)
         case Code.BROKER_FULL:
             return Unreachable(where)

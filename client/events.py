@@ -5,9 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from ..wire.errors import Code
+
+LAST_SECOND = 253_370_764_800
+"""The year 9999 in every time zone: nothing later has a date.  A broker with a clock gone mad
+must not end its clients."""
+
 
 def _when(time: int) -> datetime:
-    return datetime.fromtimestamp(time / 1000, UTC)
+    return datetime.fromtimestamp(min(time / 1000, LAST_SECOND), UTC)
 
 
 class Broadcast(NamedTuple):
@@ -80,12 +86,19 @@ class Offline(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What the broker has to say of itself: that it cannot store messages now, say.
+    """What the broker has to say of itself, that it cannot store messages now, say; or what its
+    operator has to say.
 
     ``code`` is a word of docs/protocol.md, "Codes"."""
 
     code: str
     words: str
+
+    @property
+    def line(self) -> str:
+        """The words, with who speaks if it is not the broker."""
+        announced = self.code == Code.ANNOUNCEMENT
+        return f"announcement: {self.words}" if announced else self.words
 
 
 class UserInfo(NamedTuple):

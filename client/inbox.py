@@ -98,7 +98,7 @@ class Inbox:
         for reading in readings:
             reader = self.readers.get(reading.log)
             if reader is not None and reader.welcome(reading):
-                self.events.append(events.Missed(reading.log, None))
+                self.tell(events.Missed(reading.log, None))
         self.browses.again()
 
     def batch(self, batch: Batch) -> None:
@@ -109,7 +109,8 @@ class Inbox:
 
     def missed(self, missed: Missed) -> None:
         reader = self.readers.get(missed.log)
-        lost = reader.missed(missed) if reader is not None else 0
+        # Without room it is left to the next FETCH, as what is in a batch is.
+        lost = reader.missed(missed) if reader is not None and self._has_room() else 0
         if lost:
             self.events.append(events.Missed(missed.log, lost))
         self.browses.missed(missed)

@@ -261,7 +261,7 @@ def _line_of(event: Event, screen: Screen) -> str:
         case Online(again=again):
             return screen.dim("* connected again") if again else ""
         case Notice():
-            return screen.dim(f"* {escape(event.words)}")
+            return screen.bold(f"* {escape(event.line)}")
         case Missed():
             return screen.bold(text_line(event))
     line = dated_line(event, date.today(), screen.bold)

@@ -10,19 +10,14 @@ from functools import lru_cache
 from typing import Any
 
 from .escape import escape
-from .events import Broadcast, Direct, Event, Joined, Left, Missed, UserInfo
+from .events import LAST_SECOND, Broadcast, Direct, Event, Joined, Left, Missed, UserInfo
 
 Renderer = Callable[[Event], str]
 """One line, without its end."""
 
 
-_LAST_SECOND = 253_370_764_800
-"""The year 9999 in every time zone: nothing later has a date.  A broker with a clock gone mad
-must not end its clients."""
-
-
 def _moment(time: int, zone: tzinfo | None = None) -> datetime:
-    return datetime.fromtimestamp(min(time // 1000, _LAST_SECOND), zone)
+    return datetime.fromtimestamp(min(time // 1000, LAST_SECOND), zone)
 
 
 @lru_cache(maxsize=64)

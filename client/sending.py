@@ -169,7 +169,7 @@ def report_change(event: object) -> bool:
         if event.again:
             complain("chat", "connected again")
     elif isinstance(event, Notice):
-        complain("chat", escape(event.words))
+        complain("chat", escape(event.line))
     else:
         return False
     return True

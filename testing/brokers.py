@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,23 +25,34 @@ class BrokerProcess:
     """A running ``chatbroker run``.
 
     *port*, *pub_port*: 0 for any free one.  *data_dir*: the folder to keep the data in; None:
-    nothing is kept.  *options*: more arguments for the command.
+    nothing is kept.  *options*: more arguments for the command.  *prefix*: what the command is
+    started by, such as ``("nice",)``; it has to become it.
     """
 
     def __init__(
-        self, *options: str, port: int = 0, pub_port: int = 0, data_dir: Path | None = None
+        self,
+        *options: str,
+        port: int = 0,
+        pub_port: int = 0,
+        data_dir: Path | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self._clients: list[Client] = []
         self._folder = tempfile.TemporaryDirectory(prefix="chatbroker-")
         ready_file = Path(self._folder.name) / "ready"
         self._log = Path(self._folder.name) / "log"
-        command = [sys.executable, "-m", "chatbroker.broker", "run"]
+        self._data = {"CHATBROKER_DATA": str(Path(self._folder.name) / "data")}
+        command = [*prefix, sys.executable, "-m", "chatbroker.broker", "run"]
         command += ["--memory"] if data_dir is None else ["--data-dir", str(data_dir)]
         command += ["--port", str(port), "--pub-port", str(pub_port)]
         command += ["--ready-file", str(ready_file), *options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+                command,
+                env=os.environ | self._data,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
             )
         until = time.monotonic() + START_WITHIN
         while not ready_file.exists():
@@ -62,12 +74,10 @@ class BrokerProcess:
     @property
     def env(self) -> dict[str, str]:
         """This process's environment with CHAT_BROKER set, for a ``subprocess``; and with
-        CHATBROKER_DATA, so that the identities of its users are gone with the broker."""
+        CHATBROKER_DATA, so that the identities of its users are gone with the broker, and
+        ``chatbroker status --port`` and the like find it."""
         here = {name: value for name, value in os.environ.items() if name != "CHAT_PORT"}
-        return here | {
-            "CHAT_BROKER": self.address,
-            "CHATBROKER_DATA": str(Path(self._folder.name) / "data"),
-        }
+        return here | {"CHAT_BROKER": self.address, **self._data}
 
     def client(self, name: str | None = None, **options: Any) -> Client:
         """A connected client; closed with the broker.  *options* as for ``Client``."""

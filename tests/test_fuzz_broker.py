@@ -260,13 +260,21 @@ def test_every_frame_gets_an_answer_and_nobody_else_notices(broker, peers, polit
 
 def test_a_message_of_several_parts_is_refused(broker, peers, polite, dice):
     peer = peers()
-    for parts in (2, 3, 1000):
+    for parts in (2, 3, 10):
         for frame in (b"", hello("mallory"), dice.randbytes(50)):
             (error,) = peer.ask(*[frame] * parts)
             assert isinstance(error, Error)
             assert error.code == Code.BAD_FRAME
     (welcome,) = peer.ask(hello("mallory"))
     assert isinstance(welcome, Welcome)
+    polite()
+
+
+def test_a_message_of_many_parts_costs_its_sender_the_connection(broker, peers, polite):
+    peer = peers()
+    peer.ask(hello("mallory"))
+    peer.socket.send_multipart([b""] * 1000)
+    assert peer.is_cut()
     polite()
 
 

@@ -70,9 +70,11 @@ IMPURE = {"socket", "time", "random", "secrets", "threading", "os", "logging", "
 MEETS_THE_SYSTEM = {
     "broker": {
         *("server", "intake", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
+        "watch",
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup"),
         *("metrics", "notify"),
+        *("audit", "cli_operator", "kept_file", "logs", "office"),
     },
     "client": {
         *("link", "enrol", "client", "interrupts", "identity"),

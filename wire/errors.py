@@ -49,6 +49,8 @@ class Code(StrEnum):
     """The broker cannot take one more session."""
     NOT_ALLOWED = "not_allowed"
     """This session may not do that."""
+    BANNED = "banned"
+    """The broker's operator keeps this name or this key out."""
 
     # What you asked for.
     NO_SUCH_USER = "no_such_user"
@@ -57,6 +59,8 @@ class Code(StrEnum):
     """There is no log of that name for this session, or it has another epoch now."""
     TOO_LONG = "too_long"
     """The text is longer than the broker's limit."""
+    MUTED = "muted"
+    """The broker's operator does not let this user speak."""
     OUT_OF_ORDER = "out_of_order"
     """A command number was skipped; the reference tells the one expected."""
 
@@ -73,12 +77,16 @@ class Code(StrEnum):
     """The broker is stopping."""
     REPLACED = "replaced"
     """The session goes on over another connection, or its client vouched that it is dead."""
+    KICKED = "kicked"
+    """The broker's operator ended the session; its user may come back."""
 
     # What the broker says of itself.
     CANNOT_STORE = "cannot_store"
     """The broker cannot store now: what is sent waits."""
     STORING = "storing"
     """The broker can store again."""
+    ANNOUNCEMENT = "announcement"
+    """The broker's operator has something to say to everybody."""
 
 
 class WireError(Exception):

@@ -378,7 +378,7 @@ def test_sessions_that_ended_in_any_way_do_not_count(limited):
     for end in (
         lambda peer: world.loses(peer),
         lambda peer: world.passes(20.0),
-        lambda peer: world.broker.release("alice"),
+        lambda peer: world.broker.hand.release("alice"),
     ):
         alice, heard = hello_from(world, "192.0.2.7", "alice")
         assert heard.of(Welcome)

@@ -610,7 +610,7 @@ def test_a_session_that_lapsed_goes_with_the_claim(world_with):
 
 def test_an_operator_frees_a_claimed_name(world):
     leaves(claims(world))
-    assert world.broker.release("alice")
+    assert world.broker.hand.release("alice")
     world.turn()
     assert asks(world)[0].credential != KEY
 
@@ -619,7 +619,7 @@ def test_an_operator_frees_a_name_in_use(world):
     alice, bob = claims(world), world.joins("bob")
     second = world.joins("alice", credential=KEY, follows=())
     presence(world)
-    assert world.broker.release("alice")
+    assert world.broker.hand.release("alice")
     world.turn()
     for peer in (alice, second):
         (farewell,) = peer.hears()
@@ -635,7 +635,7 @@ def test_what_was_said_to_a_released_name_in_the_turn_is_nobodys(world):
     bob.posts(bob.send("alice", "before"))
     world.begin()
     world.receive()
-    world.broker.release("alice")
+    world.broker.hand.release("alice")
     bob.posts(bob.send("alice", "after"))
     world.receive()
     world.perform(world.broker.commit())
@@ -651,15 +651,15 @@ def test_a_released_name_goes_to_who_waits_for_it(world):
     heir.posts(heir.hello("alice"))
     world.turn()
     assert heir.hears().of(Welcome) == []
-    world.broker.release("alice")
+    world.broker.hand.release("alice")
     world.turn()
     assert heir.hears().of(Welcome)
 
 
 def test_a_name_of_nobodys_is_not_released(world):
-    assert not world.broker.release("alice")
+    assert not world.broker.hand.release("alice")
     world.joins("bob")
-    assert not world.broker.release("alice")
+    assert not world.broker.hand.release("alice")
     world.turn()
     assert on(world.joins("")) == ["bob"]
 
@@ -770,6 +770,18 @@ def test_claims_leave_room_for_those_who_need_a_name_for_a_moment(world_with):
 def test_a_claim_that_ended_makes_room_for_another(world_with):
     world = world_with(most_claims=1)
     world.joins("alice", claim=True)
-    world.broker.release("alice")
+    world.broker.hand.release("alice")
     world.turn()
     world.joins("bob", claim=True)
+
+
+def test_a_borrowed_name_is_claimed_only_if_there_is_room(world_with):
+    world = world_with(most_claims=1)
+    world.joins("alice", claim=True)
+    bob = world.joins("bob")
+    assert bob.joins(claim=True).codes == ["broker_full"]
+    secret = bob.welcome.credential
+    other = world.connects()
+    assert other.joins("bob", claim=True, credential=secret).codes == ["broker_full"]
+    assert bob.echoes("still here").of(Ack)
+    assert bob.joins().of(Welcome)

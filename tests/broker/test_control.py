@@ -19,6 +19,7 @@ from chatbroker.broker.check import check_journal
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.control import MOST_BYTES, MOST_VISITORS, SOCKET, Desk, ask
 from chatbroker.broker.database import FILE
+from chatbroker.broker.folder import folder_of
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.server import Server
 from chatbroker.client import Client, ProtocolError
@@ -271,15 +272,37 @@ def test_a_path_that_is_too_long_for_a_socket_is_no_reason_not_to_serve(tmp_path
     with caplog.at_level(logging.WARNING, "chatbroker"):
         desk = Desk(folder, lambda sock: None, lambda sock: None)
     assert "cannot be opened" in caplog.text
-    desk.hear(None)
+    desk.hear(lambda request, by: {})
     desk.tell()
     desk.close()
 
 
-def test_a_broker_in_memory_has_no_desk(folder):
+def test_a_broker_in_memory_is_met_in_the_folder_of_its_port_and_leaves_nothing(data_folder):
     server = Server(Config(port=0, memory=True))
-    assert server._desk is None
+    folder = folder_of(server.port)
+    assert folder.parent == data_folder
+    assert {path.name for path in folder.iterdir()} == {"lock", SOCKET}
     server.close()
+    assert list(data_folder.iterdir()) == []
+
+
+def test_a_broker_in_memory_leaves_what_is_anothers(data_folder):
+    server = Server(Config(port=0, memory=True))
+    folder = folder_of(server.port)
+    (folder / FILE).write_text("data")
+    server.close()
+    assert [path.name for path in folder.iterdir()] == [FILE]
+
+
+@pytest.mark.parametrize("place", ["/dev/null/x", "~/x"])
+def test_a_broker_in_memory_without_a_folder_serves_all_the_same(place, monkeypatch, caplog):
+    monkeypatch.setenv("CHATBROKER_DATA", place)
+    with caplog.at_level(logging.WARNING, "chatbroker"):
+        server = Server(Config(port=0, memory=True))
+    assert "no operator is heard" in caplog.text
+    assert "--memory" not in caplog.text
+    server.close()
+    assert not Path("~").exists()
 
 
 def test_an_answer_that_is_none_is_told_in_words(tmp_path, monkeypatch):
@@ -298,7 +321,7 @@ def test_all_sockets_are_closed_with_the_desk(folder, visit):
     desk = Desk(folder, watched.add, watched.remove)
     silent, asked = visit(), visit()
     asked.sendall(b"{}\n")
-    desk.hear(lambda request: {"ok": True})
+    desk.hear(lambda request, by: {"ok": True})
     desk.close()
     assert watched == set()
     assert (silent.recv(1), asked.recv(1)) == (b"", b"")

@@ -204,7 +204,7 @@ def test_a_name_is_released_while_nothing_can_be_stored(watched):
     bob.posts(bob.send("alice", "later"))
     watched.turn()
     alice.hears()
-    assert watched.broker.release("alice")
+    assert watched.broker.hand.release("alice")
     watched.turn()
     assert alice.hears() == []
     watched.journal.broken = None

@@ -14,6 +14,7 @@ from chatbroker.broker.gate import KeyPair
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
+from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import VERSION
 from chatbroker.wire.messages import Echo, Farewell, Hello, Info, Welcome
 
@@ -150,7 +151,8 @@ def test_what_a_dismissed_key_says_is_not_heard_and_its_connections_end(
         monkeypatch.setattr(running, "_begin", begin)
         begin()
         keys = running._core._members.revoke("alice")
-        running._intake.dismiss(keys)
+        parted = running._intake.part_with(keys)
+        running._core.hand.expel(parted, Code.NOT_ALLOWED, "no more")
         alice.send(Encoder().encode(Echo(1, ("too late",))))
 
     monkeypatch.setattr(running, "_begin", revoked)

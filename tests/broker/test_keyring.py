@@ -50,8 +50,8 @@ def test_who_is_admitted_is_there_again(tmp_path):
         "[]",
         "{}",
         '{"secret": 1, "owner": 2}',
-        json.dumps({"secret": "A" * 43}),
-        json.dumps({"secret": "A" * 42, "owner": "A" * 43}),
+        json.dumps({"secret": "a" * 52}),
+        json.dumps({"secret": "a" * 51, "owner": "a" * 52}),
     ],
 )
 def test_a_broken_key_is_told_and_not_replaced(tmp_path, text):
@@ -68,9 +68,9 @@ def test_a_broken_key_is_told_and_not_replaced(tmp_path, text):
         "[]",
         "{}",
         '{"members": [{}], "invitations": []}',
-        '{"members": [{"name": ".", "key": "%s", "since": 1}], "invitations": []}' % ("A" * 43),
-        '{"members": [{"name": "a", "key": "A", "since": 1}], "invitations": []}',
-        '{"members": [], "invitations": [{"name": "a", "key": "%s"}]}' % ("A" * 43),
+        '{"members": [{"name": ".", "key": "%s", "since": 1}], "invitations": []}' % ("a" * 52),
+        '{"members": [{"name": "a", "key": "a", "since": 1}], "invitations": []}',
+        '{"members": [], "invitations": [{"name": "a", "key": "%s"}]}' % ("a" * 52),
     ],
 )
 def test_a_broken_list_is_not_taken_for_an_empty_one(tmp_path, text):

@@ -7,6 +7,7 @@ import pytest
 from chatbroker.broker.members import Members, NotAdmitted, Roll
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.sqlite_journal import SqliteJournal
+from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import VERSION
 from chatbroker.wire.messages import (
     Ack,
@@ -198,7 +199,7 @@ def test_replayed_commands_of_a_connection_are_not_carried_out_over_anothers(wor
 def test_a_connection_that_is_dismissed_has_no_session_any_more(world):
     alice, bob = joins(world, ALICE, "alice"), joins(world, BOB, "bob")
     world.begin()
-    world.broker.dismiss(alice.identity, "no more")
+    assert world.broker.hand.expel([alice.identity], Code.NOT_ALLOWED, "no more") == 1
     world.perform(world.broker.commit())
     assert alice.hears() == [Farewell("not_allowed", "no more")]
     assert not world.broker._registry.users["alice"].on
@@ -213,7 +214,7 @@ def test_a_hello_that_waits_is_dismissed_too(world):
     waiting.posts(waiting.hello("carol"))
     world.turn()
     world.begin()
-    world.broker.dismiss(waiting.identity, "no more")
+    assert world.broker.hand.expel([waiting.identity], Code.NOT_ALLOWED, "no more") == 0
     world.perform(world.broker.commit())
     borrower.says(b"\x91\x07")
     world.turn()

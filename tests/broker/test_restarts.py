@@ -344,7 +344,7 @@ def test_a_borrowed_name_is_free_when_its_user_does_not_return(lasting):
 
 def test_a_released_name_is_free_after_a_restart(lasting):
     lasting.joins("alice", credential=KEY, claim=True)
-    lasting.broker.release("alice")
+    lasting.broker.hand.release("alice")
     lasting.turn()
     restarts(lasting)
     assert lasting.journal.users == lasting.journal.sessions == {}
@@ -354,7 +354,7 @@ def test_a_released_name_is_free_after_a_restart(lasting):
 def test_a_name_that_changed_hands_is_the_next_ones_after_a_restart(lasting):
     first = lasting.joins("alice", credential=KEY, claim=True)
     lasting.begin()
-    lasting.broker.release("alice")
+    lasting.broker.hand.release("alice")
     second = lasting.connects()
     second.posts(second.hello("alice", credential=OTHER_KEY, claim=True))
     lasting.receive()
@@ -648,7 +648,7 @@ def take(world, step) -> None:
                 world.turn(after=0.5)
             world.wall += round(seconds * 1000)
         case ("released", name):
-            world.broker.release(name)
+            world.broker.hand.release(name)
         case ("full", is_full):
             world.journal.full = is_full
         case ("restarts", down):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from chatbroker.broker.journal import Commit, SessionRecord
-from chatbroker.broker.tail import Tail
+import msgpack
+import pytest
+
+from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
+from chatbroker.broker.tail import Tail, pack_turn, unpack_turn
 
 
 def session(id: bytes, name: str) -> SessionRecord:
@@ -43,3 +46,23 @@ def test_many_may_go_at_once_whoever_else_is_there():
     assert tail.sessions.looks == 0
     tail.add(Commit(gone=["user-7"]))
     assert tail.sessions.looks == 20
+
+
+# --- as it is stored ----------------------------------------------------------------------
+
+USER = UserRecord("alice", b"p" * 32, b"epoch--1", "@alice", True, 1, 2, 3)
+WHOLE = [[b"1"], ["bob"], ["@bob"], [USER], [session(b"2", "alice")], [(1, 0, 1, 1, 1700, 9)]]
+
+
+def test_a_turn_is_stored_as_it_was():
+    assert [*unpack_turn(pack_turn(Commit(*WHOLE[:5]), WHOLE[5]))] == WHOLE
+
+
+@pytest.mark.parametrize("wrong", [{}, [], None, 1.5])
+@pytest.mark.parametrize("part", range(6))
+def test_a_damaged_record_is_a_value_error(part, wrong):
+    """Not the TypeError of somebody who looks up a name that is a map."""
+    for damaged in ([wrong], [[wrong, *WHOLE[part][0][1:]]]):
+        record = [*WHOLE[:part], damaged, *WHOLE[part + 1 :]]
+        with pytest.raises(ValueError, match="not the record of a turn"):
+            unpack_turn(msgpack.packb(record))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbroker.client import browse
 from chatbroker.client.browse import Browse, Browses
 from chatbroker.client.events import Broadcast, Missed
 from chatbroker.wire.messages import Batch, Event, Fetched
@@ -124,6 +125,17 @@ def test_what_is_no_longer_kept_is_told_once():
     walk.answered(head=6)
     assert shown(walk.browse.take()) == [-3, 6]
     assert walk.browse.over
+
+
+def test_a_flood_of_what_is_no_longer_kept_is_bounded(monkeypatch):
+    monkeypatch.setattr(browse, "MOST_EVENTS", 3)
+    walk = Walk()
+    walk.asks()
+    for lost in range(10):
+        walk.browse.missed(Lost("echo", EPOCH, lost, lost + 1, 1))
+    walk.answered(head=10)
+    assert shown(walk.browse.take()) == [-1] * 4
+    assert walk.asks().after == 4
 
 
 def test_another_life_of_the_log_is_not_mixed_in():

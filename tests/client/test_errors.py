@@ -28,6 +28,8 @@ BROKER = "tcp://127.0.0.1:5555"
         (Code.NAME_TAKEN, NameRefused),
         (Code.ALREADY_JOINED, NameRefused),
         (Code.NOT_ALLOWED, NotAuthorised),
+        (Code.BANNED, NotAuthorised),
+        (Code.KICKED, NotAuthorised),
         (Code.BROKER_FULL, Unreachable),
         (Code.VERSION, ProtocolError),
         (Code.REPLACED, ProtocolError),

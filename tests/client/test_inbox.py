@@ -125,3 +125,20 @@ def test_what_is_said_of_a_log_that_is_not_followed_changes_nothing(batch):
     assert inbox.caught_up
     assert inbox.take(10) == []
     assert inbox.cursors() == ()
+
+
+def test_a_flood_of_what_is_no_longer_kept_is_bounded_and_heals(inbox, monkeypatch):
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", 3)
+    inbox.heads([Cursor("echo", ECHO, 20)])
+    for lost in range(10):
+        inbox.missed(NoLongerKept("echo", ECHO, lost, lost + 1, 1))
+    assert list(inbox.events) == [Missed("echo", 1)] * 3
+    show(inbox, 9)
+    assert fetches(inbox) == [(7, "echo", 3)]
+
+
+def test_a_flood_of_new_histories_is_bounded(inbox, monkeypatch):
+    monkeypatch.setattr(inbox_module, "MOST_HINTS", 3)
+    for life in range(10):
+        inbox.welcome([Reading("echo", b"life%4d" % life, 0, 0)])
+    assert list(inbox.events) == [Missed("echo", None)] * 3

@@ -15,6 +15,10 @@ from pathlib import Path
 
 import pyte
 import pytest
+import zmq
+
+from chatbroker.wire.codec import Encoder
+from chatbroker.wire.messages import Refused
 
 PATIENCE = 30.0
 
@@ -258,3 +262,52 @@ def test_lines_that_are_pasted_are_as_many_commands(join, broker):
         for client, text in ((bob, "hi"), (carol, "secret")):
             assert client.sync()
             assert [e.text for e in client.receive_many(0) if hasattr(e, "text")] == [text]
+
+
+EVIL = "\x1b[2J\x1b]0;title\x07 \r\n\x9b31m \u202e\x08\x7f end"
+SAFE = "\\x1b[2J\\x1b]0;title\\x07 \\r\\n\\x9b31m \\u202e\\x08\\x7f end"
+
+
+def sequences(written):
+    """The escape sequences of a terminal's that are in what was written to it."""
+    return set(re.findall("[\x07\x7f\x80-\x9f\u202e]|\x1b(?:\\[2J|\\][^\x07]*)", written))
+
+
+def test_what_others_say_moves_nothing_on_a_terminal(join, broker):
+    alice = join("alice", columns=200)
+    with broker.client("mallory") as mallory:
+        mallory.send("alice", EVIL)
+        mallory.echo(EVIL)
+        for line in (f"mallory -> alice: {SAFE}", f"mallory: {SAFE}"):
+            alice.until(lambda line=line: line in alice.lines)
+    assert not sequences(alice.written)
+
+
+def test_listen_shows_it_on_a_terminal_as_escapes(shell, broker):
+    terminal = Terminal(shell, broker, "listen", "--count", "1", columns=200)
+    try:
+        with broker.client("mallory") as mallory:
+            terminal.until(lambda: "chat: listening" in terminal.written)
+            mallory.echo(EVIL)
+            terminal.until(lambda: SAFE in terminal.written)
+        assert terminal.status() == 0
+        assert not sequences(terminal.written)
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("command", [("join", "alice"), ("listen",)], ids=" ".join)
+def test_the_words_of_a_hostile_broker_are_shown_as_escapes(shell, command):
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.linger = 0
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        terminal = Terminal(shell, f"tcp://127.0.0.1:{port}", *command, columns=200)
+        try:
+            assert router.poll(PATIENCE * 1000)
+            identity, _ = router.recv_multipart()
+            router.send_multipart([identity, Encoder().encode(Refused("name_taken", EVIL))])
+            assert terminal.status() == 4
+            assert SAFE in terminal.written
+            assert not sequences(terminal.written)
+        finally:
+            terminal.close()

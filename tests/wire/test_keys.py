@@ -15,15 +15,15 @@ from chatbroker.wire.limits import KEY_LENGTH
 def test_a_key_survives_being_written_and_needs_no_quoting(key):
     text = key_text(key)
     assert parse_key(text) == key
-    assert len(text) == 43
-    assert not {*text} & {*" '\"\\$&;|<>*?!#/:@=+~`(){}[]"}
+    assert len(text) == 52
+    assert text.isalnum()
 
 
 @pytest.mark.parametrize(
-    "text", ["", "A" * 42, "A" * 44, "A" * 42 + "B", "A" * 42 + "=", "A" * 42 + "+", "ä" * 43]
+    "text", ["", "a" * 51, "a" * 53, "a" * 51 + "b", "a" * 51 + "=", "A" * 52, "1" * 52, "ä" * 52]
 )
 def test_what_is_not_exactly_a_key_is_refused_and_not_repeated(text):
-    with pytest.raises(BadKey, match="43") as caught:
+    with pytest.raises(BadKey, match="52") as caught:
         parse_key(text)
     assert not text or text not in str(caught.value)
 

@@ -1,0 +1,201 @@
+"""The commands of ``chatbroker`` by which an operator sees and acts: status, kick, ban, unban,
+bans, mute, unmute, announce.
+
+``cli`` adds them to the others.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..command.quantities import parse_duration
+from ..command.run import complain
+from ..command.status import Status
+from .cli_data import data_dir_option, folder_given, json_option, port_option
+
+EVERY = 1.0
+"""Seconds between two looks of ``--watch``."""
+
+CLEAR = "\x1b[H\x1b[2J"
+"""Clears the screen of a terminal."""
+
+reason_option = click.option("--reason", default="", help="Why: the user is told.")
+for_option = click.option(
+    "--for",
+    "duration",
+    metavar="DURATION",
+    help="How long, such as 90s, 12h or 30d.  [default: until it is lifted]",
+)
+
+
+def _ask(port: int, data_dir: Path | None, **request: Any) -> dict[str, Any]:
+    """The answer to *request*.  Raises StartError."""
+    from .office import put
+
+    return put(folder_given(port, data_dir), request)
+
+
+def _do(port: int, data_dir: Path | None, **request: Any) -> int:
+    """Has *request* carried out; the exit status."""
+    answer = _ask(port, data_dir, **request)
+    return Status.DONE if answer.get("ok") is True else _refused(answer)
+
+
+def _refused(answer: dict[str, Any]) -> int:
+    complain("chatbroker", str(answer.get("words", "refused")))
+    return Status.REFUSED
+
+
+def _seconds(duration: str | None) -> float | None:
+    if duration is None:
+        return None
+    seconds = parse_duration(duration)
+    if not seconds:
+        raise click.UsageError(f"--for: {duration!r} is no duration such as 90s, 12h or 30d")
+    return seconds
+
+
+@click.command()
+@port_option
+@data_dir_option
+@json_option
+@click.option("--watch", is_flag=True, help="Again every second, until Ctrl-C.")
+def status(port: int, data_dir: Path | None, as_json: bool, watch: bool) -> int:
+    """Show how the broker is: who is on, what is said, what waits.
+
+    Example: chatbroker status --port 5555 --watch
+    """
+    from .status import lines_of
+
+    while True:
+        answer = _ask(port, data_dir, do="status")
+        if answer.get("ok") is not True:
+            return _refused(answer)
+        found = answer["status"]
+        if as_json:
+            click.echo(json.dumps(found))
+        else:
+            block = "\n".join(lines_of(found))
+            click.echo((CLEAR if watch and sys.stdout.isatty() else "") + block)
+            if watch and not sys.stdout.isatty():
+                click.echo()
+        if not watch:
+            return Status.DONE
+        sys.stdout.flush()
+        time.sleep(EVERY)
+
+
+@click.command()
+@click.argument("name")
+@port_option
+@data_dir_option
+@reason_option
+def kick(name: str, port: int, data_dir: Path | None, reason: str) -> int:
+    """End the sessions of NAME, who may come back.
+
+    Example: chatbroker kick alice --reason "too loud"
+    """
+    return _do(port, data_dir, do="kick", name=name, reason=reason)
+
+
+@click.command()
+@click.argument("who", metavar="NAME|KEY")
+@port_option
+@data_dir_option
+@reason_option
+@for_option
+def ban(who: str, port: int, data_dir: Path | None, reason: str, duration: str | None) -> int:
+    """Keep NAME, or whoever has the public key KEY, out.
+
+    Example: chatbroker ban alice --for 12h --reason spam
+    """
+    seconds = _seconds(duration)
+    return _do(port, data_dir, do="ban", name=who, reason=reason, seconds=seconds)
+
+
+@click.command()
+@click.argument("who", metavar="NAME|KEY")
+@port_option
+@data_dir_option
+def unban(who: str, port: int, data_dir: Path | None) -> int:
+    """Let NAME, or whoever has the public key KEY, in again.
+
+    Example: chatbroker unban alice
+    """
+    return _do(port, data_dir, do="unban", name=who)
+
+
+@click.command()
+@port_option
+@data_dir_option
+@json_option
+def bans(port: int, data_dir: Path | None, as_json: bool) -> int:
+    """List who is banned or muted, since when, until when and why.
+
+    Example: chatbroker bans --port 5555
+    """
+    for kind in ("ban", "mute"):
+        after, more = "", True
+        while more:
+            answer = _ask(port, data_dir, do="bans", kind=kind, after=after)
+            if answer.get("ok") is not True:
+                return _refused(answer)
+            for one in answer["listed"]:
+                after = one.get("name") or one["key"]
+                click.echo(json.dumps(one) if as_json else _line_of(after, one))
+            more = answer["more"]
+    return Status.DONE
+
+
+def _line_of(who: str, one: dict[str, Any]) -> str:
+    until = f"until {one['until']}" if one["until"] else ""
+    words = (one["kind"], who, f"since {one['since']}", until, one["reason"])
+    return "  ".join(filter(None, words))
+
+
+@click.command()
+@click.argument("name")
+@port_option
+@data_dir_option
+@reason_option
+@for_option
+def mute(name: str, port: int, data_dir: Path | None, reason: str, duration: str | None) -> int:
+    """Refuse what NAME says, who still hears.
+
+    Example: chatbroker mute alice --for 10m
+    """
+    seconds = _seconds(duration)
+    return _do(port, data_dir, do="mute", name=name, reason=reason, seconds=seconds)
+
+
+@click.command()
+@click.argument("name")
+@port_option
+@data_dir_option
+def unmute(name: str, port: int, data_dir: Path | None) -> int:
+    """Let NAME speak again.
+
+    Example: chatbroker unmute alice
+    """
+    return _do(port, data_dir, do="unmute", name=name)
+
+
+@click.command()
+@click.argument("text", nargs=-1, required=True)
+@port_option
+@data_dir_option
+def announce(text: tuple[str, ...], port: int, data_dir: Path | None) -> int:
+    """Tell TEXT to everybody who is there now; it is not kept.
+
+    Example: chatbroker announce "back in five minutes"
+    """
+    return _do(port, data_dir, do="announce", words=" ".join(text))
+
+
+COMMANDS = (status, kick, ban, unban, bans, mute, unmute, announce)

@@ -1,0 +1,105 @@
+"""An operator's hand in the core: what is done to users and sessions at an operator's word.
+
+Who may ask for it, and what is kept of it, is not decided here.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from ..wire.errors import Code
+from ..wire.messages import Notice
+from .door import Door
+from .effects import Effect
+from .outgoing import Outgoing
+from .registry import Registry
+from .session import State
+from .turn import Turn
+
+LARGEST = 10
+"""Of the users who have mail to read, so many are named."""
+
+
+class Survey(NamedTuple):
+    """What there is of users and sessions."""
+
+    known: int
+    """Users, whether or not they are on."""
+    on: int
+    claimed: int
+    live: int
+    gone: int
+    lapsed: int
+    unread: int
+    """Messages in all mailboxes that their users have not confirmed to have read, among them
+    some that are no longer kept, perhaps."""
+    lagging: list[tuple[str, int]]
+    """The users with the most of them, and how many."""
+
+
+class Hand:
+    """Acts within a turn; what it does holds when the turn is stored."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        door: Door,
+        out: Outgoing,
+        said: Turn,
+        tell_all: Callable[[list[Notice]], list[Effect]],
+    ) -> None:
+        self._registry = registry
+        self._door = door
+        self._out = out
+        self._said = said
+        self._tell_all = tell_all
+
+    def release(self, name: str) -> bool:
+        """Frees *name*; whether it was anybody's.  The mailbox goes with it, and the sessions
+        of who had it end."""
+        self._said.forget_routes()
+        return self._door.release(name)
+
+    def kick(self, name: str, code: Code, words: str) -> int:
+        """Ends the sessions that hold *name*; how many there were.  The name stays whose it is."""
+        self._said.forget_routes()
+        return self._door.kick(self._registry.holders(name), code, words)
+
+    def expel(self, identities: Iterable[bytes], code: Code, words: str) -> int:
+        """Ends what goes on over these connections; how many sessions did."""
+        self._said.forget_routes()
+        return sum([self._door.expel(identity, code, words) for identity in identities])
+
+    def notify(self, name: str, code: Code, words: str) -> None:
+        """Tells the user of *name*, wherever they are."""
+        self._said.forget_routes()
+        for session in self._registry.holders(name):
+            if session.state is State.LIVE:
+                self._out.reply(session.identity, Notice(code.value, words))
+
+    def announce(self, words: str) -> list[Effect]:
+        """Tells everybody, at once and apart from the turn."""
+        return self._tell_all([Notice(Code.ANNOUNCEMENT.value, words)])
+
+    def adjust(self, **changed: Any) -> None:
+        """Has other settings hold from now on, by their names in `user.Settings`."""
+        self._registry.adjust(**changed)
+
+    def survey(self) -> Survey:
+        """Looks at all users and sessions: some 20 ms, if there are 100,000 of each."""
+        users = self._registry.users.values()
+        states = Counter([session.state for session in self._registry.sessions.values()])
+        unread = [(u.mailbox.head - u.read, u.name) for u in users if u.mailbox.head > u.read]
+        return Survey(
+            len(users),
+            sum([user.on for user in users]),
+            sum([user.claimed for user in users]),
+            states[State.LIVE],
+            states[State.GONE],
+            states[State.LAPSED],
+            sum([count for count, _ in unread]),
+            [(name, count) for count, name in heapq.nlargest(LARGEST, unread)],
+        )

@@ -1,0 +1,64 @@
+"""A small text on disk that is there whole, as it was or as it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .config import StartError
+from .sanctions import CannotKeep, Sanctions
+
+SANCTIONS = "sanctions.json"
+"""The name of the file of bans and mutes in the data folder."""
+
+
+class KeptFile:
+    """The text in the file *path*, which only its owner may read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> str:
+        """What is kept; empty if nothing ever was.  Raises CannotKeep."""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            raise CannotKeep(f"cannot read {self.path}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise CannotKeep(f"cannot read {self.path}: it is not UTF-8") from None
+
+    def write(self, text: str) -> None:
+        """Keeps *text* in its place.  When this returns, a crash of the machine leaves it there.
+        Raises CannotKeep, and what was there stays."""
+        draft = self.path.with_name(f".{self.path.name}.new")
+        try:
+            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(file, "w", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            draft.replace(self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise CannotKeep(f"cannot write {self.path}: {error.strerror}") from None
+
+
+def sanctions_in(folder: Path | None) -> Sanctions:
+    """The bans and mutes that are kept in a data folder; None: that are kept nowhere.
+
+    Raises StartError if what is there cannot be understood: nobody is let in for that."""
+    if folder is None:
+        return Sanctions()
+    file = KeptFile(folder / SANCTIONS)
+    try:
+        return Sanctions(file.write, file.read())
+    except CannotKeep as error:
+        raise StartError(str(error)) from None
+    except ValueError as error:
+        raise StartError(f"cannot use {file.path}: {error}; mend it or remove it") from None

@@ -1,0 +1,217 @@
+"""Where an operator is heard: the desk, what may be asked there, and what is written down.
+
+`Office` belongs to a running broker.  `stand_in` does what can be done without one.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time as clock
+from collections.abc import Callable, Collection
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from . import audit
+from .audit import Audit, note_once
+from .config import Config, StartError
+from .control import Desk, ask
+from .core import Broker
+from .effects import Effect, Note
+from .folder import DataFolder, folder_of, in_use
+from .journal import Journal
+from .kept_file import SANCTIONS, KeptFile, sanctions_in
+from .logs import log, say, set_up
+from .memory_journal import MemoryJournal
+from .operator import ACTIONS, Answer, Operator, Request, Surroundings, whom
+from .rates import Rates
+from .reread import Reach, apply
+from .sanctions import CannotKeep, Kind, Sanctions
+from .secure import Secure
+from .status import Facts, status_of
+from .user import Settings
+
+DECISIONS = frozenset({"refused", "claim_lapsed"})
+"""The notes of the core that belong into the audit log."""
+
+
+class Edge(NamedTuple):
+    """What the office needs of the sockets."""
+
+    perform: Callable[[list[Effect]], None]
+    part_with: Callable[[Collection[bytes]], list[bytes]]
+    facts: Callable[[], Facts]
+    watch: Callable[[socket.socket], None]
+    forget: Callable[[socket.socket], None]
+
+
+class Office:
+    """One for each broker.
+
+    *folder*: where the broker keeps its data; None if it keeps none.
+    *read_config*: reads the settings again.  Raises StartError.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        folder: Path | None,
+        core: Broker,
+        journal: Journal,
+        sanctions: Sanctions,
+        secure: Secure | None,
+        edge: Edge,
+        read_config: Callable[[], Config] | None,
+    ) -> None:
+        self._config = config
+        self._folder = folder
+        self._core = core
+        self._journal = journal
+        self._sanctions = sanctions
+        self._edge = edge
+        self._read_config = read_config
+        self._started = self._now = clock.monotonic()
+        self._time = clock.time_ns() // 1_000_000
+        self._rates = Rates()
+        self.audit = Audit(folder / audit.FILE if folder is not None else None)
+        around = Surroundings(edge.perform, edge.part_with, self.audit.note, self._status, secure)
+        self._operator = Operator(core.hand, sanctions, around)
+        self._place = _meeting_place(edge.facts().port) if config.memory else None
+        where = self._place.path if self._place is not None else folder
+        self._desk = None if where is None else Desk(where, edge.watch, edge.forget)
+        self.begin(self._now, self._time)
+
+    # --- in each turn ---------------------------------------------------------------------
+
+    def begin(self, now: float, time: int) -> None:
+        """Tells the time: *now* in seconds of a monotonic clock, *time* in milliseconds since
+        1970."""
+        self._now, self._time = now, time
+        self.audit.begin(now, time)
+        for sanction in self._sanctions.expire(time):
+            self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
+        self._rates.sample(now, self._totals)
+
+    def hear(self, held: bool) -> None:
+        """Does what operators ask for.  *held*: whether nothing can be stored now."""
+        if self._desk is not None:
+            self._desk.hear(
+                lambda request, by: self._operator.carry_out(request, by, self._time, held), held
+            )
+
+    def tell(self) -> None:
+        """What was asked for is stored."""
+        if self._desk is not None:
+            self._desk.tell()
+
+    def note(self, note: Note) -> None:
+        """Writes down what the core noted."""
+        if note.what in DECISIONS:
+            self.audit.note(note.what, **note.fields)
+        else:
+            say(note.what, note.grave, **note.fields)
+
+    def _totals(self) -> tuple[int, int]:
+        return int(self._core.counts.batches.total), self._edge.facts().deliveries
+
+    def _status(self) -> Answer:
+        totals = self._totals()
+        return status_of(
+            self._config,
+            self._edge.facts(),
+            self._core.hand.survey(),
+            (self._journal.messages, self._journal.size),
+            self._core.held_because,
+            self._now - self._started,
+            list(zip(totals, self._rates.per_second(self._now, *totals), strict=True)),
+        )
+
+    # --- rereading ------------------------------------------------------------------------
+
+    def reread(self) -> None:
+        """Takes up what changed in the config file and in that of bans and mutes, and goes on
+        in a new audit log.  What cannot be read changes nothing."""
+        self.audit.reopen()
+        for what, take_up in (("config", self._reread_config), ("sanctions", self._take_up)):
+            try:
+                take_up()
+            except (StartError, CannotKeep, ValueError) as error:
+                log.warning("reread of=%s failed, what was stays: %s", what, error)
+                self.audit.note("reread_failed", of=what)
+
+    def _reread_config(self) -> None:
+        if self._read_config is None:
+            return
+        reach = Reach(
+            lambda config: self._journal.retain(config.keep, config.keep_bytes),
+            self._core.hand.adjust,
+            lambda config: set_up(config.verbose, config.log_format),
+        )
+        self._config, changed, waiting = apply(self._config, self._read_config(), reach)
+        self.audit.note("reread", changed=changed, needs_restart=waiting)
+        if waiting:
+            log.warning("reread waiting=%s: a restart makes it hold", ",".join(waiting))
+
+    def _take_up(self) -> None:
+        if self._folder is not None:
+            self._sanctions.take_up(KeptFile(self._folder / SANCTIONS).read())
+            for ban in self._sanctions.listed(Kind.BAN):
+                self._operator.enforce(ban)
+
+    def close(self) -> None:
+        """Is heard no more.  A folder that was only to meet in goes."""
+        if self._desk is not None:
+            self._desk.close()
+        if self._place is not None:
+            self._place.remove()
+        self.audit.close()
+
+
+def _meeting_place(port: int) -> DataFolder | None:
+    """Where operators meet a broker that keeps nothing; None if it cannot be had."""
+    path = folder_of(port)
+    try:
+        if str(path).startswith("~"):
+            raise StartError("there is no home")
+        return DataFolder(path)
+    except StartError as error:
+        # What it hints at is for those who want to keep data there.
+        words = str(error).partition(";")[0]
+        log.warning("control path=%s cannot be had, no operator is heard: %s", path, words)
+        return None
+
+
+def put(folder: Path, request: Request) -> Answer:
+    """Puts *request* to the broker that serves from *folder*; if none does, does what can be done
+    without one.  Raises StartError."""
+    if in_use(folder):
+        return ask(folder, **request)
+    if not ACTIONS[request["do"]].alone:
+        raise StartError(f"no broker runs at {folder}")
+    if not folder.is_dir():
+        raise StartError(f"there is no data folder at {folder}")
+    return stand_in(folder, request)
+
+
+def stand_in(folder: Path, request: Request) -> Answer:
+    """What a broker would do that nobody is on."""
+    lock = DataFolder(folder)
+    try:
+        time = clock.time_ns() // 1_000_000
+        sanctions = sanctions_in(folder)
+        sanctions.expire(time)
+        nobody = Broker(Settings(pub_port=0), MemoryJournal(), os.urandom, None, sanctions)
+        around = Surroundings(_perform_nothing, _nobody, partial(note_once, folder), dict)
+        operator = Operator(nobody.hand, sanctions, around)
+        return operator.carry_out(request, os.getuid(), time, held=False)
+    finally:
+        lock.close()
+
+
+def _perform_nothing(effects: list[Effect]) -> None:
+    assert not effects
+
+
+def _nobody(keys: Collection[bytes]) -> list[bytes]:
+    return []

@@ -1,0 +1,40 @@
+"""Which settings of a running broker take effect at once, when they are read again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .config import Config
+
+
+class Reach(NamedTuple):
+    """How a running broker is told of a setting."""
+
+    retain: Callable[[Config], None]
+    """What the journal keeps."""
+    adjust: Callable[..., None]
+    """The core's, by the names that they have in `user.Settings`."""
+    log: Callable[[Config], None]
+
+
+AT_ONCE: dict[str, Callable[[Reach, Config], Any]] = {
+    "keep": lambda reach, config: reach.retain(config),
+    "keep_bytes": lambda reach, config: reach.retain(config),
+    "claim_ttl": lambda reach, config: reach.adjust(claim_ttl=config.claim_ttl),
+    "verbose": lambda reach, config: reach.log(config),
+    "log_format": lambda reach, config: reach.log(config),
+}
+"""By their names in `Config`.  All others need a restart."""
+
+
+def apply(old: Config, new: Config, reach: Reach) -> tuple[Config, list[str], list[str]]:
+    """Has those settings hold that differ, and can hold at once: what is in force now, which
+    changed, and which wait for a restart."""
+    before, after = old._asdict(), new._asdict()
+    differ = [name for name in before if before[name] != after[name]]
+    changed = [name for name in differ if name in AT_ONCE]
+    for name in changed:
+        AT_ONCE[name](reach, new)
+    in_force = old._replace(**{name: after[name] for name in changed})
+    return in_force, changed, [name for name in differ if name not in AT_ONCE]

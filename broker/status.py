@@ -1,0 +1,122 @@
+"""How a broker is, for an operator to read: as an object, and as lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from ..wire.limits import MAX_FRAME, MAX_TEXT
+from .config import FOREVER, Config
+from .hand import Survey
+
+
+class Facts(NamedTuple):
+    """What only the sockets know."""
+
+    address: str
+    pub_address: str
+    port: int
+    secure: bool
+    clients: int
+    """Connections that said something."""
+    subscribers: int
+    descriptors: int
+    most_descriptors: int
+    deliveries: int
+    """Frames that were given to ZeroMQ, for one connection or for all who subscribed."""
+    skipped: int
+    """Of them, those that were dropped because a pipe was full."""
+
+
+def status_of(
+    config: Config,
+    facts: Facts,
+    survey: Survey,
+    journal: tuple[int, int],
+    held: str,
+    uptime: float,
+    counted: Sequence[tuple[int, float]],
+) -> dict[str, Any]:
+    """The status as an object.
+
+    *journal*: messages and bytes.  *held*: why nothing can be stored; empty if it can.
+    *uptime*: seconds.  *counted*: of messages and of deliveries, how many there were and how
+    many a second.
+    """
+    (said, said_rate), (delivered, delivered_rate) = counted
+    return {
+        "version": version("chatbroker"),
+        "address": facts.address,
+        "pub": facts.pub_address,
+        "secure": facts.secure,
+        "memory": config.memory,
+        "uptime": round(uptime, 1),
+        "users": {"known": survey.known, "on": survey.on, "claimed": survey.claimed},
+        "sessions": {"live": survey.live, "gone": survey.gone, "lapsed": survey.lapsed},
+        "connections": {"clients": facts.clients, "subscribers": facts.subscribers},
+        "descriptors": {"used": facts.descriptors, "limit": facts.most_descriptors},
+        "messages": {"total": said, "per_second": said_rate},
+        "deliveries": {"total": delivered, "per_second": delivered_rate},
+        "skipped": facts.skipped,
+        "unread": {
+            "total": survey.unread,
+            "largest": [{"user": user, "unread": count} for user, count in survey.lagging],
+        },
+        "journal": {"messages": journal[0], "bytes": journal[1]},
+        "held": held or None,
+        "limits": {
+            "keep": config.keep,
+            "keep_bytes": config.keep_bytes,
+            "claim_ttl": None if config.claim_ttl >= FOREVER else config.claim_ttl,
+            "sync": config.sync,
+            "frame": MAX_FRAME,
+            "text": MAX_TEXT,
+        },
+    }
+
+
+def lines_of(status: dict[str, Any]) -> list[str]:
+    """The status as lines: what it is about, and the numbers."""
+    users, sessions, unread = status["users"], status["sessions"], status["unread"]
+    reached, files = status["connections"], status["descriptors"]
+    said, delivered, journal = status["messages"], status["deliveries"], status["journal"]
+    limits, held = status["limits"], status["held"]
+    mode = "secure" if status["secure"] else "plain"
+    kept = "in memory" if status["memory"] else f"on disk, sync {limits['sync']}"
+    largest = ", ".join([f"{one['user']} {one['unread']}" for one in unread["largest"]])
+    found = {
+        "broker": f"{status['address']} ({mode}), chatbroker {status['version']}",
+        "up": _span(status["uptime"]),
+        "users": f"{users['on']} on, {users['known']} known, {users['claimed']} claimed",
+        "sessions": "{live} live, {gone} gone, {lapsed} lapsed".format(**sessions),
+        "connections": "{clients} clients, {subscribers} subscribers".format(**reached)
+        + ", {used} of {limit} descriptors".format(**files),
+        "messages": "{per_second}/s, {total} in all".format(**said),
+        "deliveries": "{per_second}/s, {total} in all".format(**delivered)
+        + f", {status['skipped']} skipped",
+        "unread": f"{unread['total']}" + (f" ({largest})" if largest else ""),
+        "journal": f"{journal['messages']} messages, {journal['bytes']} bytes, {kept}",
+        "limits": f"keep {_span(limits['keep'])} and {_size(limits['keep_bytes'])}, "
+        f"claims {_span(limits['claim_ttl'])}",
+        "storing": f"no: {held}" if held else "yes",
+    }
+    return [f"{what + ':':13}{_plain(words)}" for what, words in found.items()]
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return "forever"
+    days, rest = divmod(round(seconds), 86400)
+    hours, rest = divmod(rest, 3600)
+    parts = [(days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s")]
+    return " ".join([f"{count}{unit}" for count, unit in parts if count]) or "0s"
+
+
+def _size(size: int | None) -> str:
+    return "any size" if size is None else f"{size} bytes"
+
+
+def _plain(words: str) -> str:
+    """A path, say, may hold anything."""
+    return "".join([c if c.isprintable() else "?" for c in words])

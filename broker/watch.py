@@ -1,0 +1,353 @@
+"""A watch on what ZeroMQ collects for a connection before it hands anything on.
+
+libzmq bounds whole messages and single frames.  It does not bound the parts of a message that
+never ends, what a SUB subscribes to between two looks, or how many connect and say nothing.  But
+the kernel counts what a connection has received, and the broker counts what it has taken out;
+what is between the two lies in this process.  Who has more there than a frame is cut off.
+
+Linux only: it reads /proc and TCP_INFO.  Elsewhere nothing is watched.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import logging
+import os
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ..wire.limits import MAX_FRAME
+from .connections import Connection, Connections, borrowed, cut, inode_of
+from .logs import say
+from .sockets import FRAMES_WAITING
+
+log = logging.getLogger("chatbroker")
+
+LOOK_EVERY = 0.05
+"""Seconds between two looks."""
+
+SLICE = 128
+"""Descriptors looked at each time, at 3 µs each: 1 % of a core, and 18,000 in 7 s."""
+
+JUMP = 16 * 2**20
+"""Bytes by which the process grew between two looks that make it look at all of them."""
+
+SHARE = 0.1
+"""Of the time, that looks at all of them may take."""
+
+SECURE_OVERHEAD = 40
+"""Bytes by which a frame is longer when it is encrypted, at most."""
+
+SLACK = 32 * 1024
+"""Bytes that may be under way beside frames: what libzmq reads at once, and the handshake."""
+
+RATE = 32
+"""Bytes a second that are no message: heartbeats of ZMTP."""
+
+MOST_UNFINISHED = MAX_FRAME + SLACK
+"""Bytes that may lie there when everything that is whole was taken out."""
+
+MOST_WAITING = FRAMES_WAITING * (MAX_FRAME + 64) + SLACK
+"""Bytes that may lie there when the broker did not come to take everything out."""
+
+MOST_SUBSCRIBED = 8 * 1024
+"""Bytes that a SUB may say, beside heartbeats."""
+
+MOST_FROM_SUBSCRIBER = 256 * 1024
+"""Bytes that a SUB may say in all.  At the usual heartbeats that is two days; then it has to
+connect again."""
+
+SILENT = 12.0
+"""Seconds in which a connection must have said something."""
+
+MOST_SILENT = 1000
+"""Connections older than SETTLED that may have said nothing."""
+
+SETTLED = 2.0
+"""Seconds that a newcomer is given, however many there are."""
+
+SETTLED_SHORT = 0.3
+"""The same while descriptors run short; none when they are all but used up."""
+
+SHORT, ENOUGH = 0.75, 0.6
+"""Shares of the descriptors: when more are in use than the one, those that said nothing are cut
+off until the other is reached.  The first is less than where sessions are refused."""
+
+USED_UP = 0.95
+
+TELL_EVERY, MOST_TOLD = 1.0, 8
+"""Seconds between lines about those that were cut off, and how many lines at a time."""
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+# Linux's numbers.
+_TCP_INFO = 11
+_FIONREAD = 0x541B
+_RECEIVED = 16
+"""Where tcpi_bytes_received is in struct tcp_info, in units of eight bytes."""
+
+_libc = ctypes.CDLL(None)
+
+
+class Seen:
+    """A connection as the kernel shows it."""
+
+    __slots__ = ("address", "floor", "frames", "inode", "looked", "quiet", "read", "since", "sub")
+
+    def __init__(self, inode: int, address: str, sub: bool, now: float) -> None:
+        self.inode = inode
+        self.address = address
+        """The peer's; empty for what is no connection of the watched ports, or was cut off."""
+        self.sub = sub
+        """Whether it came to the port that publishes."""
+        self.since = now
+        self.looked = now
+        """When `read` was looked up."""
+        self.read = 0
+        """Bytes that libzmq had read then, at most."""
+        self.floor = 0.0
+        """How many of them were no messages."""
+        self.frames = 0
+        self.quiet = now
+        """When `frames` was last seen to have grown."""
+
+
+class Watch:
+    """Looks at the connections of two ports, a slice at a time.
+
+    *quiet*: seconds after which one that said something must have said something again.
+    *limit*: descriptors that this process may have.
+    *overhead*: bytes by which each frame is longer on the way than in the open.
+    *note*: is told of those that were cut off.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        port: int,
+        pub_port: int,
+        limit: int,
+        quiet: float,
+        overhead: int = 0,
+        note: Callable[..., None] = say,
+    ) -> None:
+        self._connections = connections
+        self._ports = {port: False, pub_port: True}
+        self._limit = limit
+        self._quiet = quiet
+        self._overhead = overhead
+        self._note = note
+        self._known: dict[int, Seen] = {}
+        self._pass: Iterator[int] = iter(())
+        self._used = 0
+        self._look_at = 0.0
+        self._all_at = 0.0
+        self._again = False
+        """Whether all are to be looked at once more: growth shows between two looks."""
+        self._resident = 0
+        self._drained = 0.0
+        self._cuts: Counter[tuple[str, str]] = Counter()
+        """Those that are to be told of, by address and reason."""
+        self._tell_at = 0.0
+        self.on = received_by(None) is not None and _resident() > 0
+        if not self.on:
+            log.warning("watch off: this system does not tell what connections have sent")
+
+    @property
+    def pause(self) -> float:
+        """Seconds that may pass until the next look."""
+        return LOOK_EVERY if self.on else 1.0
+
+    def look(self, now: float, drained: bool) -> None:
+        """Looks at some, and cuts off who goes too far.
+
+        *now*: seconds of a monotonic clock.  *drained*: whether all that was whole was just
+        taken out.
+        """
+        if drained:
+            self._drained = now
+        if now < self._look_at:
+            return
+        self._tell(now)
+        if not self.on:
+            return
+        self._look_at = now + LOOK_EVERY
+        resident = _resident()
+        grew = resident - self._resident > JUMP
+        self._resident = resident
+        if (grew or self._again or self._short) and now >= self._all_at:
+            self._again = grew
+            started = time.monotonic()
+            self._begin_pass()
+            self._look_at_these(self._pass, now)
+            self._all_at = now + (time.monotonic() - started) / SHARE
+            self._cut_silent(now)
+        elif self._look_at_these(self._pass, now, SLICE):
+            self._cut_silent(now)
+            self._begin_pass()
+
+    def cut(self, connection: Connection, why: str) -> None:
+        """Cuts off one that was seen to go too far elsewhere."""
+        if connection.stands:
+            connection.cut()
+            self._cuts[connection.origin.address, why] += 1
+
+    @property
+    def _short(self) -> bool:
+        return self._used > SHORT * self._limit
+
+    def _begin_pass(self) -> None:
+        try:
+            fds: Iterable[int] = [int(name) for name in os.listdir("/proc/self/fd")]
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            fds = range(self._limit)  # Not one is left to look with: all are in use.
+        fds = list(fds)
+        self._used = len(fds)
+        for fd in self._known.keys() - set(fds):
+            del self._known[fd]
+        self._pass = iter(fds)
+
+    def _look_at_these(self, fds: Iterator[int], now: float, count: int = sys.maxsize) -> bool:
+        """Looks at *count* of *fds*; whether that was the last of them."""
+        for fd in fds:
+            self._look_at_one(fd, now)
+            count -= 1
+            if not count:
+                return False
+        return True
+
+    def _look_at_one(self, fd: int, now: float) -> None:
+        inode = inode_of(fd)
+        seen = self._known.get(fd)
+        if seen is None or seen.inode != inode:
+            seen = self._known[fd] = self._meet(fd, inode, now)
+        if not seen.address:
+            return
+        received = received_by(fd)
+        if received is None:
+            return
+        said = self._connections.at(fd, inode)
+        if seen.sub:
+            too_much = received > min(
+                MOST_SUBSCRIBED + RATE * (now - seen.since), MOST_FROM_SUBSCRIBER
+            )
+            spoke = said is not None
+        else:
+            too_much = self._has_too_much(fd, seen, said, received, now)
+            spoke = self._spoke(seen, said, now)
+        if too_much:
+            self._cut(fd, seen, "more was sent than may be")
+        elif not spoke and now - self._drained < LOOK_EVERY:
+            # What it says is looked at, and it has said nothing.
+            since = seen.quiet if said is not None else seen.since
+            if now - since > (self._quiet if said is not None else SILENT):
+                self._cut(fd, seen, "nothing was said")
+
+    def _meet(self, fd: int, inode: int, now: float) -> Seen:
+        try:
+            with borrowed(fd) as sock:
+                if sock.family in (socket.AF_INET, socket.AF_INET6):
+                    sub = self._ports.get(sock.getsockname()[1])
+                    if sub is not None:
+                        return Seen(inode, str(sock.getpeername()[0]), sub, now)
+        except OSError:
+            # No socket, a listening one, or gone.
+            return Seen(inode, "", False, now)
+        return Seen(inode, "", False, now)
+
+    def _spoke(self, seen: Seen, said: Connection | None, now: float) -> bool:
+        """Whether whole messages came since the last look."""
+        frames = 0 if said is None else said.frames
+        if frames == seen.frames:
+            return False
+        seen.frames, seen.quiet = frames, now
+        return True
+
+    def _has_too_much(
+        self, fd: int, seen: Seen, said: Connection | None, received: int, now: float
+    ) -> bool:
+        taken = 0 if said is None else said.taken + self._overhead * said.frames
+        rest = seen.read - taken - seen.floor
+        # Whether all that was whole at the last look was taken out since.
+        drained = self._drained > seen.looked
+        too_much = rest > (MOST_UNFINISHED if drained else MOST_WAITING)
+        if received - taken - seen.floor > SLACK:
+            received -= unread(fd)
+        seen.floor = min(received - taken, seen.floor + RATE * (now - seen.looked))
+        seen.read, seen.looked = received, now
+        return too_much
+
+    def _cut_silent(self, now: float) -> None:
+        """Cuts off those that said nothing and are too many: the oldest of the address that has
+        the most."""
+        settled = SETTLED
+        if self._short:
+            settled = SETTLED_SHORT if self._used < USED_UP * self._limit else 0.0
+        silent = [
+            (fd, seen)
+            for fd, seen in self._known.items()
+            if seen.address
+            and now - seen.since >= settled
+            and self._connections.at(fd, seen.inode) is None
+        ]
+        excess = len(silent) - MOST_SILENT
+        if self._short:
+            excess = max(excess, self._used - int(ENOUGH * self._limit))
+        if excess <= 0:
+            return
+        crowd = Counter(seen.address for _, seen in silent)
+        silent.sort(key=lambda one: (-crowd[one[1].address], one[1].address, one[1].since))
+        for fd, seen in silent[:excess]:
+            self._cut(fd, seen, "one of too many that say nothing")
+
+    def _cut(self, fd: int, seen: Seen, why: str) -> None:
+        cut(fd, seen.inode)
+        self._cuts[seen.address, why] += 1
+        seen.address = ""  # Until ZeroMQ closes it.
+
+    def _tell(self, now: float) -> None:
+        """One line for many: who floods the broker shall not flood its log."""
+        if not self._cuts or now < self._tell_at:
+            return
+        self._tell_at = now + TELL_EVERY
+        # Not Counter.most_common: it imports heapq, for which there may be no descriptor.
+        most = sorted(self._cuts.items(), key=lambda told: -told[1])[:MOST_TOLD]
+        for (address, why), count in most:
+            self._note("cut_off", address=address, connections=count, because=why)
+        self._cuts.clear()
+
+
+def _resident() -> int:
+    """Bytes of memory that this process holds; 0 if the system does not tell."""
+    try:
+        with Path("/proc/self/statm").open("rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except OSError as error:
+        return -1 if error.errno in (errno.EMFILE, errno.ENFILE) else 0
+
+
+def unread(fd: int) -> int:
+    """Bytes that lie in the kernel, to be read from the connection *fd*."""
+    count = ctypes.c_int(0)
+    _libc.ioctl(fd, _FIONREAD, ctypes.byref(count))
+    return count.value
+
+
+def received_by(fd: int | None) -> int | None:
+    """Bytes that the connection *fd* has received since it was made; None if the system does not
+    tell.  Without *fd*: of no connection, to see whether it would."""
+    if fd is None:
+        with socket.socket() as sock:
+            return received_by(sock.fileno())
+    info = (ctypes.c_uint64 * (_RECEIVED + 1))()
+    size = ctypes.c_uint32(ctypes.sizeof(info))
+    if _libc.getsockopt(fd, socket.IPPROTO_TCP, _TCP_INFO, info, ctypes.byref(size)):
+        return None
+    return info[_RECEIVED] if size.value == ctypes.sizeof(info) else None

@@ -1,0 +1,90 @@
+"""A small text on disk: there whole, as it was or as it is."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from chatbroker.broker import kept_file as module
+from chatbroker.broker.config import StartError
+from chatbroker.broker.kept_file import SANCTIONS, KeptFile, sanctions_in
+from chatbroker.broker.sanctions import CannotKeep, Kind, Sanction
+
+
+@pytest.fixture
+def file(tmp_path):
+    return KeptFile(tmp_path / SANCTIONS)
+
+
+def test_what_was_written_is_read(file):
+    assert file.read() == ""
+    file.write("ünd")
+    assert file.read() == "ünd"
+    file.write("")
+    assert file.read() == ""
+
+
+def test_only_its_owner_may_read_it_and_no_draft_stays(file):
+    before = os.umask(0)
+    try:
+        file.write("x")
+    finally:
+        os.umask(before)
+    assert file.path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(file.path.parent) == [SANCTIONS]
+
+
+@pytest.mark.parametrize("step", ["open", "fsync"])
+def test_what_fails_leaves_what_was_there(file, monkeypatch, step):
+    def fail(*args):
+        raise OSError(28, "No space left on device")
+
+    file.write("before")
+    monkeypatch.setattr(module.os, step, fail)
+    with pytest.raises(CannotKeep, match=r"cannot write .*: No space left on device"):
+        file.write("after")
+    monkeypatch.undo()
+    assert file.read() == "before"
+
+
+def test_the_text_is_on_disk_before_it_has_its_name_and_the_name_before_it_returns(
+    file, monkeypatch
+):
+    done = []
+    fsync, replace = os.fsync, type(file.path).replace
+    monkeypatch.setattr(
+        module.os, "fsync", lambda number: done.append(_name(number)) or fsync(number)
+    )
+    monkeypatch.setattr(
+        type(file.path), "replace", lambda self, to: done.append("replace") or replace(self, to)
+    )
+    file.write("x")
+    assert done == [f".{SANCTIONS}.new", "replace", file.path.parent.name]
+
+
+def _name(number):
+    return os.path.basename(os.readlink(f"/proc/self/fd/{number}"))
+
+
+def test_what_cannot_be_read_is_said_in_words(file):
+    file.path.write_bytes(b"\xff")
+    with pytest.raises(CannotKeep, match="it is not UTF-8"):
+        file.read()
+    file.path.unlink()
+    file.path.mkdir()
+    with pytest.raises(CannotKeep, match="Is a directory"):
+        file.read()
+
+
+def test_sanctions_are_kept_in_their_folder(tmp_path):
+    sanctions_in(tmp_path).impose(Sanction(Kind.BAN, "bob", 0))
+    assert sanctions_in(tmp_path).ban_on("bob") is not None
+    sanctions_in(None).impose(Sanction(Kind.BAN, "bob", 0))
+
+
+@pytest.mark.parametrize("data", [b"\xff", b"{}", b"x"])
+def test_a_file_that_is_no_list_lets_nobody_in(tmp_path, data):
+    (tmp_path / SANCTIONS).write_bytes(data)
+    with pytest.raises(StartError, match=f"cannot (use|read) {tmp_path / SANCTIONS}: "):
+        sanctions_in(tmp_path)

@@ -1,0 +1,376 @@
+"""An operator at a real server: asked over its socket, rereading, what is written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+import time
+
+import pytest
+import zmq
+
+from chatbroker.broker import office as module
+from chatbroker.broker import opening
+from chatbroker.broker import server as server_module
+from chatbroker.broker.audit import FILE as AUDIT
+from chatbroker.broker.audit import MOST
+from chatbroker.broker.config import Config, StartError
+from chatbroker.broker.control import ask
+from chatbroker.broker.folder import folder_of
+from chatbroker.broker.journal import CannotStore
+from chatbroker.broker.kept_file import SANCTIONS
+from chatbroker.broker.office import put
+from chatbroker.broker.operator import PAGE
+from chatbroker.broker.origin import Origin
+from chatbroker.broker.sanctions import LATEST
+from chatbroker.broker.server import Server
+from chatbroker.client import Client, Direct, NotAuthorised, Notice, Refused
+from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
+from chatbroker.wire.limits import VERSION
+from chatbroker.wire.messages import Hello
+
+WITHIN = 15.0
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "d"
+
+
+@pytest.fixture
+def serve(folder, monkeypatch):
+    """Starts a server in a thread."""
+    monkeypatch.setattr(server_module, "READ_GOODBYE", 0.02)
+    started = []
+
+    def start(config=None, open_journal=opening.open_journal, read_config=None):
+        made = queue.SimpleQueue()
+
+        def run():
+            # A database belongs to the thread that opened it.
+            wanted = config or Config(port=0, data_dir=folder)
+            server = Server(wanted, open_journal, read_config=read_config)
+            made.put(server)
+            server.run()
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        server = made.get(timeout=WITHIN)
+        server.thread = thread
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        ends(server)
+
+
+def ends(server):
+    server.stop()
+    server.thread.join(WITHIN)
+    assert not server.thread.is_alive()
+
+
+def audited(folder):
+    return [json.loads(line) for line in (folder / AUDIT).read_text().splitlines()]
+
+
+def client_of(server, name="alice", **options):
+    return Client(name, server.address, timeout=WITHIN, **options)
+
+
+def eventually(met):
+    until = time.monotonic() + WITHIN
+    while not met():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+# --- status -------------------------------------------------------------------------------
+
+
+def test_how_it_is_can_be_asked(serve, folder):
+    server = serve()
+    with client_of(server) as alice, client_of(server, "bob") as bob:
+        alice.echo("hi")
+        alice.send("bob", "hi")
+        # What bob has not taken is unread.
+        found = ask(folder, do="status")["status"]
+        assert found["users"] == {"known": 2, "on": 2, "claimed": 0}
+        assert found["sessions"] == {"live": 2, "gone": 0, "lapsed": 0}
+        assert found["connections"]["clients"] == 2
+        assert found["messages"]["total"] == 2
+        assert found["deliveries"]["total"] > 0
+        assert found["unread"]["largest"] == [{"user": "bob", "unread": 1}]
+        assert found["journal"]["messages"] == 3
+        assert found["journal"]["bytes"] > 0
+        assert (found["address"], found["secure"], found["memory"]) == (
+            server.address,
+            False,
+            False,
+        )
+        assert found["descriptors"]["limit"] > 0
+        assert next(e for e in bob.events(WITHIN) if isinstance(e, Direct)).text == "hi"
+
+
+def test_while_nothing_can_be_stored_it_tells_why_and_announces(serve, folder):
+    failing = threading.Event()
+
+    def opens(config, port):
+        journal = opening.open_journal(config, port)
+        commit = journal.commit
+
+        def commits(commit_):
+            if failing.is_set() and commit_.rows:
+                raise CannotStore("the disk is full")
+            commit(commit_)
+
+        journal.commit = commits
+        return journal
+
+    server = serve(open_journal=opens)
+    with client_of(server) as alice:
+        alice.echo("hi")
+        failing.set()
+        waits = threading.Thread(target=lambda: alice.echo("waits", timeout=WITHIN), daemon=True)
+        waits.start()
+        assert any(isinstance(e, Notice) for e in alice.events(WITHIN))
+        assert ask(folder, do="status")["status"]["held"] == "the disk is full"
+        assert ask(folder, do="announce", words="we are at it") == {"ok": True, "sessions": 1}
+        assert any(getattr(e, "words", "") == "we are at it" for e in alice.events(WITHIN))
+        refused = ask(folder, do="ban", name="alice")
+        assert refused == {"ok": False, "words": "the broker can store nothing now"}
+        failing.clear()
+        waits.join(WITHIN)
+    assert ask(folder, do="status")["status"]["held"] is None
+
+
+def test_a_broker_in_memory_is_asked_and_forgets(serve, data_folder):
+    server = serve(Config(port=0, memory=True))
+    folder = folder_of(server.port)
+    assert ask(folder, do="status")["status"]["memory"] is True
+    assert put(folder, {"do": "ban", "name": "bob"})["ok"] is True
+    with pytest.raises(NotAuthorised, match="'bob' is banned"):
+        client_of(server, "bob")
+    assert {path.name for path in folder.iterdir()} == {"lock", "control"}
+    ends(server)
+    assert not folder.exists()
+    with pytest.raises(StartError, match="there is no data folder at"):
+        put(folder, {"do": "unban", "name": "bob"})
+    with pytest.raises(StartError, match="no broker runs at"):
+        put(folder, {"do": "status"})
+
+
+def test_two_brokers_in_memory_do_not_meet(serve, data_folder):
+    one, other = serve(Config(port=0, memory=True)), serve(Config(port=0, memory=True))
+    put(folder_of(one.port), {"do": "ban", "name": "bob"})
+    with client_of(other, "bob"):
+        assert ask(folder_of(other.port), do="bans", kind="ban", after="")["listed"] == []
+
+
+# --- who is met ---------------------------------------------------------------------------
+
+
+def test_bans_and_mutes_outlive_the_broker(serve, folder):
+    server = serve()
+    put(folder, {"do": "ban", "name": "bob", "reason": "spam"})
+    put(folder, {"do": "mute", "name": "alice"})
+    put(folder, {"do": "ban", "name": "carol"})
+    ends(server)
+    put(folder, {"do": "unban", "name": "carol"})
+    server = serve()
+    with pytest.raises(NotAuthorised, match=r"'bob' is banned \(spam\)"):
+        client_of(server, "bob")
+    with client_of(server, "carol") as carol, client_of(server) as alice:
+        carol.echo("hi")
+        with pytest.raises(Refused) as refused:
+            alice.echo("hi")
+        assert refused.value.code == "muted"
+    assert [(line["event"], line.get("by")) for line in audited(folder)][:4] == [
+        ("ban", os.getuid()),
+        ("mute", os.getuid()),
+        ("ban", os.getuid()),
+        ("unban", os.getuid()),
+    ]
+
+
+def test_the_longest_page_of_bans_goes_through_the_socket(serve, folder):
+    folder.mkdir(mode=0o700)
+    entries = [
+        {"kind": "ban", "who": f"{n:032}", "since": 0, "until": LATEST, "reason": "ü" * 100}
+        for n in range(PAGE)
+    ]
+    (folder / SANCTIONS).write_text(json.dumps({"sanctions": entries}))
+    serve()
+    answer = ask(folder, do="bans", kind="ban", after="")
+    assert (len(answer["listed"]), answer["more"]) == (PAGE, True)
+    assert ask(folder, do="bans", kind="ban", after="z")["listed"] == []
+
+
+def test_a_ban_is_over_at_its_time(serve, folder):
+    server = serve()
+    put(folder, {"do": "ban", "name": "bob", "seconds": 0.001})
+    with client_of(server) as alice:
+        alice.echo("hi")
+    with client_of(server, "bob") as bob:
+        bob.echo("hi")
+    ends(server)
+    over = [line for line in audited(folder) if line["event"] == "expired"]
+    assert [(line["kind"], line["user"]) for line in over] == [("ban", "bob")]
+
+
+def test_who_is_kicked_ends_and_comes_back(serve, folder):
+    server = serve()
+    with client_of(server, "bob") as bob:
+        put(folder, {"do": "kick", "name": "bob", "reason": "loud"})
+        with pytest.raises(NotAuthorised, match=r"'bob' was kicked .*\(loud\) on tcp://"):
+            list(bob.events(WITHIN))
+    with client_of(server, "bob") as bob:
+        bob.echo("hi")
+
+
+def test_a_banned_key_ends_whom_it_admitted(serve, folder):
+    server = serve()
+    with client_of(server) as alice, client_of(server, "bob") as bob:
+        alice.echo("hi")
+        bob.echo("hi")
+        named = {s.identity: s.user.name for s in server._core._registry.live()}
+        # As where keys admit.
+        for identity, caller in server._intake._connections.callers.items():
+            if named[identity] == "bob":
+                caller.origin = Origin("127.0.0.1", key=bytes(32))
+        put(folder, {"do": "ban", "name": "a" * 52, "reason": "spam"})
+        with pytest.raises(NotAuthorised, match=r"this key is banned \(spam\)"):
+            list(bob.events(WITHIN))
+        alice.echo("still here")
+
+
+def test_who_is_cut_off_is_written_down(serve, folder):
+    server = serve()
+    with zmq.Context() as context, context.socket(zmq.XSUB) as hostile:
+        hostile.connect(server.pub_address)
+        hostile.send(b"no subscription")
+        eventually(lambda: (folder / AUDIT).read_text())
+    (line,) = audited(folder)
+    assert (line["event"], line["address"]) == ("cut_off", "127.0.0.1")
+
+
+def test_a_broken_list_of_bans_keeps_the_broker_from_starting(folder):
+    folder.mkdir(mode=0o700)
+    (folder / SANCTIONS).write_text("{}")
+    with pytest.raises(StartError, match="it has no list of sanctions; mend it or remove it"):
+        Server(Config(port=0, data_dir=folder))
+    (folder / SANCTIONS).unlink()
+    Server(Config(port=0, data_dir=folder)).close()
+
+
+def test_a_broken_list_is_not_written_over_without_a_broker(folder):
+    folder.mkdir(mode=0o700)
+    (folder / SANCTIONS).write_text("{}")
+    with pytest.raises(StartError, match="it has no list of sanctions"):
+        put(folder, {"do": "ban", "name": "bob"})
+    assert (folder / SANCTIONS).read_text() == "{}"
+
+
+def test_a_flood_of_refusals_makes_few_lines(serve, folder):
+    server = serve()
+    put(folder, {"do": "ban", "name": "bob"})
+    many = 500
+    encode, decode = Encoder().encode, Decoder(FROM_BROKER).decode
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.connect(server.address)
+        for number in range(many):
+            session = number.to_bytes(16, "big")
+            dealer.send(encode(Hello(VERSION, "bob", session, b"", 1, False, False, b"", ())))
+        answers = 0
+        while answers < many:
+            assert dealer.poll(WITHIN * 1000)
+            answers += len(decode(dealer.recv()))
+    ends(server)
+    refused = [line for line in audited(folder) if line["event"] == "refused"]
+    assert sum(line.get("suppressed", 1) for line in refused) == many
+    seconds = sum("suppressed" in line for line in refused)
+    assert len(refused) <= (seconds + 1) * (MOST + 1)
+    assert all(line["code"] == "banned" for line in refused)
+
+
+# --- rereading ----------------------------------------------------------------------------
+
+
+def reread(server):
+    """As by SIGHUP, which only a main thread hears; returns when it is done."""
+    server.reread = True
+    server._wake_writer.send(b"\0")
+    ask(server._office._folder, do="status")
+
+
+def test_settings_are_read_again(serve, folder):
+    wanted = [Config(port=0, data_dir=folder, keep=7.0, sync="off")]
+    server = serve(read_config=lambda: wanted[0])
+    reread(server)
+    found = ask(folder, do="status")["status"]["limits"]
+    assert (found["keep"], found["sync"]) == (7.0, "full")
+    last = audited(folder)[-1]
+    assert (last["event"], last["changed"], last["needs_restart"]) == (
+        "reread",
+        ["keep"],
+        ["sync"],
+    )
+
+
+def test_what_cannot_be_read_changes_nothing(serve, folder, caplog):
+    def fail():
+        raise StartError("[chatbroker.run] has no option 'x'")
+
+    server = serve(read_config=fail)
+    put(folder, {"do": "ban", "name": "bob"})
+    (folder / SANCTIONS).write_text("{}")
+    reread(server)
+    assert "reread of=config failed, what was stays: [chatbroker.run] has no" in caplog.text
+    assert "reread of=sanctions failed" in caplog.text
+    assert [line["of"] for line in audited(folder)[1:]] == ["config", "sanctions"]
+    with pytest.raises(NotAuthorised):
+        client_of(server, "bob")
+
+
+def test_bans_that_were_written_by_hand_hold(serve, folder):
+    server = serve()
+    entry = {"kind": "ban", "who": "bob", "since": 0}
+    (folder / SANCTIONS).write_text(json.dumps({"sanctions": [entry]}))
+    with client_of(server, "bob") as bob:
+        reread(server)
+        with pytest.raises(NotAuthorised, match="'bob' is banned"):
+            list(bob.events(WITHIN))
+    with pytest.raises(NotAuthorised):
+        client_of(server, "bob")
+
+
+def test_what_retention_keeps_is_what_was_read_last(serve, folder):
+    wanted = [Config(port=0, data_dir=folder, keep_bytes=5)]
+    server = serve(read_config=lambda: wanted[0])
+    with client_of(server, hear=False) as alice:
+        for _ in range(5):
+            alice.echo("x" * 1000)
+        assert ask(folder, do="status")["status"]["journal"]["bytes"] > 5000
+        reread(server)
+        alice.echo("y")
+        eventually(lambda: ask(folder, do="status")["status"]["journal"]["bytes"] < 500)
+
+
+def test_the_audit_log_goes_on_in_a_new_file(serve, folder):
+    server = serve()
+    put(folder, {"do": "ban", "name": "bob"})
+    (folder / AUDIT).rename(folder / "audit.1")
+    reread(server)
+    put(folder, {"do": "unban", "name": "bob"})
+    assert [line["event"] for line in audited(folder)] == ["unban"]
+
+
+def test_no_broker_is_asked_that_is_not_there(folder, monkeypatch):
+    monkeypatch.setattr(module, "stand_in", None)
+    folder.mkdir(mode=0o700)
+    for do in ("status", "kick", "announce"):
+        with pytest.raises(StartError, match=f"no broker runs at {folder}"):
+            put(folder, {"do": do})

@@ -1,0 +1,309 @@
+"""The table of what an operator may ask: fields, refusals, answers, what is written down."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatbroker.broker.members import NotAdmitted
+from chatbroker.broker.operator import ACTIONS, LONGEST, PAGE, Operator, Surroundings
+from chatbroker.broker.sanctions import CannotKeep
+from chatbroker.wire.errors import Code
+from chatbroker.wire.keys import key_text
+from chatbroker.wire.limits import MAX_WORDS
+from chatbroker.wire.messages import Farewell, Notice
+
+NOON = 1_700_000_000_000
+KEY = b"k" * 32
+SPELLED = key_text(KEY)
+
+
+class Office:
+    """An operator's table over the core of a world."""
+
+    def __init__(self, world):
+        self.world = world
+        self.written = []
+        self.admitted = {}
+        self.sanctions = world.broker._registry.sanctions
+        around = Surroundings(
+            world.perform,
+            lambda keys: [i for key in keys for i in self.admitted.get(key, [])],
+            lambda event, **fields: self.written.append((event, fields)),
+            lambda: {"how": "well"},
+        )
+        self._operator = Operator(world.broker.hand, self.sanctions, around)
+
+    def asks(self, do, *, held=False, time=NOON, **fields):
+        answer = self._operator.carry_out({"do": do, **fields}, 7, time, held)
+        self.world.turn()
+        return answer
+
+    def refuses(self, do, **fields):
+        answer = self.asks(do, **fields)
+        assert answer["ok"] is False
+        assert set(answer) == {"ok", "words"}
+        assert "\n" not in answer["words"]
+        return answer["words"]
+
+
+@pytest.fixture
+def office(world):
+    return Office(world)
+
+
+# --- what is asked wrongly ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("do", ["dance", "", None, 7, [], {}, True])
+def test_what_is_not_in_the_table_is_refused(office, do):
+    assert office.refuses(do) == "this broker cannot do that"
+
+
+@pytest.mark.parametrize("do", [d for d, a in ACTIONS.items() if "name" in a.fields])
+@pytest.mark.parametrize("name", [None, 7, [], {}, True, "", "no name", "\ud800", "x" * 10_000])
+def test_a_name_that_is_none_is_refused(office, do, name):
+    office.refuses(do, name=name)
+    assert office.written == []
+
+
+@pytest.mark.parametrize("do", ["kick", "ban", "mute"])
+@pytest.mark.parametrize("reason", [7, [], "a\nb", "\x1b[31m", "\ud800", "x" * 201])
+def test_a_reason_that_is_none_is_refused(office, world, do, reason):
+    bob = world.joins("bob")
+    office.refuses(do, name="bob", reason=reason)
+    assert bob.hears() == []
+
+
+@pytest.mark.parametrize("do", ["ban", "mute"])
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        0,
+        -1,
+        True,
+        False,
+        "90s",
+        [],
+        float("nan"),
+        float("inf"),
+        -float("inf"),
+        LONGEST + 1,
+        10**400,
+    ],
+)
+def test_a_time_that_is_none_is_refused(office, do, seconds):
+    words = office.refuses(do, name="bob", seconds=seconds)
+    assert words.startswith("how long it lasts is a number of seconds")
+    assert office.asks("bans", kind=do, after="")["listed"] == []
+
+
+@pytest.mark.parametrize(
+    "words", [None, 7, [], "", " \t", "\ud800", "x" * (MAX_WORDS + 1), "ü" * MAX_WORDS]
+)
+def test_an_announcement_that_is_none_is_refused(office, world, words):
+    alice = world.joins("alice")
+    office.refuses("announce", words=words)
+    assert alice.hears() == []
+
+
+@pytest.mark.parametrize("fields", [{}, {"kind": "x"}, {"kind": "ban"}, {"kind": [], "after": ""}])
+def test_a_list_of_nothing_that_there_is_is_refused(office, fields):
+    assert office.refuses("bans", **fields) == "this broker cannot do that"
+
+
+# --- what is done -------------------------------------------------------------------------
+
+
+def test_a_kick_is_told_and_written_down(office, world):
+    bob = world.joins("bob")
+    assert office.asks("kick", name="BOB", reason="too loud") == {"ok": True, "sessions": 1}
+    words = "'bob' was kicked by the broker's operator (too loud)"
+    assert bob.hears() == [Farewell("kicked", words)]
+    written = {"by": 7, "user": "bob", "reason": "too loud", "sessions": 1}
+    assert office.written == [("kick", written)]
+    assert office.refuses("kick", name="bob") == "nobody is on as 'bob'"
+    assert len(office.written) == 1
+
+
+def test_a_ban_ends_sessions_and_holds_for_its_time(office, world):
+    bob = world.joins("bob")
+    asked = {"name": "Bob", "reason": "spam", "seconds": 60}
+    assert office.asks("ban", **asked) == {"ok": True, "sessions": 1}
+    words = "'bob' is banned until 2023-11-14T22:14:20.000Z (spam)"
+    assert bob.hears() == [Farewell("banned", words)]
+    assert world.connects().joins("bob").codes == ["banned"]
+    until = "2023-11-14T22:14:20.000Z"
+    assert office.written == [
+        ("ban", {"by": 7, "user": "bob", "reason": "spam", "until": until, "sessions": 1})
+    ]
+    office.sanctions.expire(NOON + 60_000)
+    assert world.joins("bob")
+
+
+def test_a_ban_needs_nobody_there(office, world):
+    assert office.asks("ban", name="bob") == {"ok": True, "sessions": 0}
+    assert world.connects().joins("bob").codes == ["banned"]
+    assert office.asks("unban", name="BOB") == {"ok": True}
+    assert world.joins("bob")
+    assert office.refuses("unban", name="bob") == "'bob' is not banned"
+    assert [event for event, _ in office.written] == ["ban", "unban"]
+
+
+def test_a_key_is_banned_with_whom_it_admitted(office, world):
+    bob = world.joins("bob")
+    alice = world.joins("alice")
+    office.admitted[KEY] = [bob.identity]
+    assert office.asks("ban", name=SPELLED) == {"ok": True, "sessions": 1}
+    assert bob.hears() == [Farewell("banned", "this key is banned")]
+    assert alice.hears() == []
+    assert office.sanctions.key_banned(KEY)
+    assert office.written[0][1]["key"] == SPELLED
+    assert office.asks("unban", name=SPELLED) == {"ok": True}
+    assert office.written[1] == ("unban", {"by": 7, "key": SPELLED})
+
+
+def test_a_key_is_not_muted(office):
+    assert office.refuses("mute", name=SPELLED).startswith("not a valid name")
+
+
+def test_a_mute_is_told_and_lifted(office, world):
+    bob = world.joins("bob")
+    assert office.asks("mute", name="BOB", reason="loud") == {"ok": True}
+    assert bob.hears() == [Notice("muted", "'bob' is muted (loud)")]
+    assert bob.echoes("hi").codes == ["muted"]
+    assert office.asks("unmute", name="bob") == {"ok": True}
+    assert bob.echoes("hi").codes == []
+    assert office.refuses("unmute", name="bob") == "'bob' is not muted"
+    assert [event for event, _ in office.written] == ["mute", "unmute"]
+
+
+def test_what_cannot_be_kept_is_not_done(office, world, monkeypatch):
+    def fail(text):
+        raise CannotKeep("cannot write x: No space left on device")
+
+    bob = world.joins("bob")
+    monkeypatch.setattr(office.sanctions, "_keep", fail)
+    for do in ("ban", "mute"):
+        words = office.refuses(do, name="bob")
+        assert words == "cannot write x: No space left on device"
+    assert bob.echoes("hi").codes == []
+    assert office.written == []
+
+
+def test_a_name_is_released(office, world):
+    world.joins("bob", claim=True, credential=b"b" * 16)
+    assert office.asks("release", name="bob") == {"ok": True}
+    assert office.written == [("release", {"by": 7, "user": "bob"})]
+    assert office.refuses("release", name="bob") == "nobody has the name 'bob'"
+
+
+def test_an_announcement_is_told_as_it_is(office, world):
+    alice = world.joins("alice")
+    assert office.asks("announce", words="\x1b[31mred") == {"ok": True, "sessions": 1}
+    assert alice.hears() == [Notice(Code.ANNOUNCEMENT, "\x1b[31mred")]
+
+
+def test_bans_are_listed_in_pages(office):
+    for number in range(PAGE + 1):
+        office.asks("ban", name=f"user{number:04}")
+    first = office.asks("bans", kind="ban", after="")
+    assert (len(first["listed"]), first["more"]) == (PAGE, True)
+    rest = office.asks("bans", kind="ban", after=first["listed"][-1]["name"])
+    assert [one["name"] for one in rest["listed"]] == [f"user{PAGE:04}"]
+    assert rest["more"] is False
+    assert office.asks("bans", kind="mute", after="")["listed"] == []
+
+
+def test_how_it_is_can_be_asked(office):
+    assert office.asks("status") == {"ok": True, "status": {"how": "well"}}
+
+
+def test_while_nothing_can_be_stored_only_what_needs_no_turn_is_done(office, world):
+    world.joins("bob")
+    fields = {"name": "bob", "words": "wait", "kind": "ban", "after": ""}
+    done = {do for do in ACTIONS if office.asks(do, held=True, **fields)["ok"]}
+    assert done == {"status", "announce", "bans"}
+    assert office.refuses("kick", held=True, name="bob") == "the broker can store nothing now"
+
+
+# --- who is admitted ----------------------------------------------------------------------
+
+
+class Keys:
+    """Who is admitted, as the table sees it."""
+
+    def __init__(self):
+        self.asked = []
+
+    def invite(self, *asked):
+        self.asked.append(("invite", *asked))
+        return {"server_key": "K", "expires": NOON}
+
+    def admit(self, *asked):
+        self.asked.append(("admit", *asked))
+        return {"server_key": "K"}
+
+    def revoke(self, who, key):
+        if who == "nobody":
+            raise NotAdmitted("'nobody' is not admitted")
+        self.asked.append(("revoke", who, key))
+        return [KEY]
+
+
+@pytest.fixture
+def keys(office):
+    office._operator._around = office._operator._around._replace(keys=Keys())
+    return office._operator._around.keys
+
+
+def test_keys_are_handed_on_as_they_are_meant(office, keys):
+    answer = office.asks("invite", name="Bob", key=SPELLED, seconds=60)
+    assert answer == {"ok": True, "server_key": "K", "expires": NOON}
+    assert office.asks("admit", name="bob", key=SPELLED)["ok"]
+    assert office.asks("revoke", name="bob") == {"ok": True, "revoked": 1}
+    assert office.asks("revoke", name=SPELLED)["ok"]
+    assert keys.asked == [
+        ("invite", "bob", KEY, 60.0),
+        ("admit", "bob", KEY),
+        ("revoke", "bob", None),
+        ("revoke", SPELLED, KEY),
+    ]
+    assert [(event, fields["by"]) for event, fields in office.written] == [
+        ("invite", 7),
+        ("admit", 7),
+        ("revoke", 7),
+        ("revoke", 7),
+    ]
+    assert SPELLED not in str(office.written[0])  # It is not admitted yet, and may never be.
+
+
+def test_who_is_taken_back_is_ended(office, keys, world):
+    bob = world.joins("bob")
+    office.admitted[KEY] = [bob.identity]
+    office.asks("revoke", name="bob")
+    words = "the key is admitted no more, by the broker's operator"
+    assert bob.hears().of(Farewell) == [Farewell("not_allowed", words)]
+
+
+@pytest.mark.parametrize("key", [None, 7, "", "short", "a" * 53, "a" * 51 + "b"])
+def test_a_key_that_is_none_is_refused(office, keys, key):
+    office.refuses("invite", name="bob", key=key, seconds=60)
+    office.refuses("admit", name="bob", key=key)
+    assert keys.asked == office.written == []
+
+
+def test_an_invitation_has_an_end(office, keys):
+    assert office.refuses("invite", name="bob", key=SPELLED) == (
+        "an invitation does not hold for ever"
+    )
+
+
+def test_what_is_not_admitted_cannot_be_taken_back(office, keys):
+    assert office.refuses("revoke", name="nobody") == "'nobody' is not admitted"
+    assert office.written == []
+
+
+@pytest.mark.parametrize("do", ["invite", "admit", "revoke"])
+def test_a_plain_broker_has_no_keys(office, do):
+    words = "it is not a secure one; start it with --secure"
+    assert office.refuses(do, name="bob", key=SPELLED, seconds=60) == words

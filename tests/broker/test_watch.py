@@ -1,0 +1,334 @@
+"""What lies in the process for a connection is seen, and who goes too far is cut off."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+
+import pytest
+
+from chatbroker.broker import watch as watching
+from chatbroker.broker.connections import Connection, Connections
+from chatbroker.broker.origin import Origin
+from chatbroker.broker.watch import (
+    LOOK_EVERY,
+    MOST_SUBSCRIBED,
+    MOST_UNFINISHED,
+    MOST_WAITING,
+    RATE,
+    SILENT,
+    Watch,
+    received_by,
+    unread,
+)
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and TCP_INFO")
+
+QUIET = 60.0
+PATIENCE = 10.0
+PIECE = b"x" * 4096
+
+
+class Scene:
+    """Two listening ports, a watch over them, and a clock of the test's own."""
+
+    def __init__(self, **chosen):
+        self.listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        ports = [listener.getsockname()[1] for listener in self.listeners]
+        self.connections = Connections()
+        options = {"limit": 100_000, "quiet": QUIET} | chosen
+        self.watch = Watch(self.connections, *ports, **options)
+        self.now = 1000.0
+        self.open = []
+
+    def connects(self, sub=False):
+        """Both ends of a connection: the broker's and the peer's."""
+        listener = self.listeners[sub]
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+        theirs.setblocking(False)
+        self.open += [ours, theirs]
+        return ours, theirs
+
+    def says(self, ours, frames=1, taken=0):
+        """Whole frames were taken out of it."""
+        fd = ours.fileno()
+        found = self.connections.at(fd, os.fstat(fd).st_ino)
+        if found is None:
+            name = b"%d" % fd
+            found = self.connections.meet(name, Connection(fd, Origin("127.0.0.1"), ""))
+        found.frames += frames
+        found.taken += taken
+
+    def sends(self, theirs, ours, size):
+        """*size* bytes arrive and are read, as by libzmq, which tells nobody of them yet."""
+        while size > 0:
+            sent = theirs.send(PIECE[:size])
+            size -= sent
+            while sent:
+                sent -= len(ours.recv(sent))
+
+    def looks(self, times=1, drained=True, after=LOOK_EVERY):
+        for _ in range(times):
+            self.now += after
+            self.watch.look(self.now, drained)
+
+    def close(self):
+        for sock in self.open + self.listeners:
+            sock.close()
+
+
+def is_cut(theirs):
+    try:
+        return theirs.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
+@pytest.fixture
+def make():
+    made = []
+
+    def scene(**chosen):
+        made.append(Scene(**chosen))
+        return made[-1]
+
+    yield scene
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def scene(make):
+    scene = make()
+    scene.looks(2)
+    return scene
+
+
+def test_the_kernel_tells_what_a_connection_received_and_what_of_it_is_unread(scene):
+    ours, theirs = scene.connects()
+    theirs.send(b"x" * 100)
+    until = time.monotonic() + PATIENCE
+    while unread(ours.fileno()) < 100:
+        assert time.monotonic() < until
+    assert received_by(ours.fileno()) == 100
+    ours.recv(60)
+    assert unread(ours.fileno()) == 40
+    assert received_by(ours.fileno()) == 100
+
+
+def test_a_message_that_never_ends_is_cut_off(scene):
+    ours, theirs = scene.connects()
+    scene.says(ours)
+    scene.looks(2)
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.looks()
+    assert not is_cut(theirs)  # It may be whole, and taken out by the next look.
+    scene.looks()
+    assert is_cut(theirs)
+
+
+def test_it_is_cut_off_too_if_nothing_whole_was_ever_said(scene):
+    ours, theirs = scene.connects()
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.looks(3)
+    assert is_cut(theirs)
+
+
+def test_one_that_says_much_is_not(scene):
+    ours, theirs = scene.connects()
+    for _ in range(10):
+        scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+        scene.looks()
+        scene.says(ours, taken=MOST_UNFINISHED + 4096)
+        scene.looks()
+    assert not is_cut(theirs)
+
+
+def test_what_lies_in_the_kernel_is_not_held_against_it(scene):
+    ours, theirs = scene.connects()
+    scene.says(ours)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**20)
+    sent = 0
+    while sent <= MOST_UNFINISHED + 4096:
+        try:
+            sent += theirs.send(PIECE)
+        except BlockingIOError:
+            break
+    until = time.monotonic() + PATIENCE
+    while unread(ours.fileno()) < min(sent, MOST_UNFINISHED):
+        assert time.monotonic() < until
+    scene.looks(4)
+    assert not is_cut(theirs)
+
+
+def test_while_the_broker_is_behind_more_may_wait(scene):
+    ours, theirs = scene.connects()
+    scene.says(ours)
+    scene.looks(2)
+    scene.sends(theirs, ours, MOST_UNFINISHED * 3)
+    scene.looks(5, drained=False)
+    assert not is_cut(theirs)
+    scene.sends(theirs, ours, MOST_WAITING)
+    scene.looks(2, drained=False)
+    assert is_cut(theirs)
+
+
+def test_heartbeats_are_not_held_against_it(scene):
+    ours, theirs = scene.connects()
+    for _ in range(40):
+        scene.sends(theirs, ours, RATE // 2 * 500)
+        scene.says(ours)
+        scene.looks(after=500)
+    assert not is_cut(theirs)
+
+
+def test_age_is_no_credit(scene):
+    ours, theirs = scene.connects()
+    for _ in range(100):
+        scene.says(ours)
+        scene.looks(after=QUIET - 1)
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.looks(2)
+    assert is_cut(theirs)
+
+
+def test_a_subscriber_that_says_more_than_topics_is_cut_off(scene):
+    ours, theirs = scene.connects(sub=True)
+    scene.looks(2)
+    scene.sends(theirs, ours, MOST_SUBSCRIBED // 2)
+    scene.looks(2)
+    assert not is_cut(theirs)
+    scene.sends(theirs, ours, MOST_SUBSCRIBED)
+    scene.looks(2)
+    assert is_cut(theirs)
+
+
+@pytest.mark.parametrize("sub", [False, True])
+def test_one_that_says_nothing_is_cut_off(scene, sub):
+    _, theirs = scene.connects(sub)
+    scene.looks(2)
+    scene.looks(2, after=SILENT / 3)
+    assert not is_cut(theirs)
+    scene.looks(2, after=SILENT / 3)
+    assert is_cut(theirs)
+
+
+def test_one_that_fell_silent_is_cut_off_later(scene):
+    ours, theirs = scene.connects()
+    scene.says(ours)
+    scene.looks(2)
+    scene.looks(4, after=QUIET / 5)
+    assert not is_cut(theirs)
+    scene.looks(3, after=QUIET / 5)
+    assert is_cut(theirs)
+
+
+def test_a_subscriber_may_fall_silent(scene):
+    ours, theirs = scene.connects(sub=True)
+    fd = ours.fileno()
+    scene.connections.subscribers[fd] = Connection(fd, Origin("127.0.0.1"), "")
+    scene.looks(20, after=QUIET)
+    assert not is_cut(theirs)
+
+
+def test_silence_means_nothing_while_nobody_is_heard(scene):
+    _, theirs = scene.connects()
+    scene.looks(2)
+    scene.looks(3, drained=False, after=SILENT)
+    assert not is_cut(theirs)
+
+
+def test_other_descriptors_are_left_alone(scene):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        theirs = socket.create_connection(other.getsockname())
+        ours, _ = other.accept()
+        scene.open += [theirs, ours]
+        theirs.setblocking(False)
+        scene.sends(theirs, ours, MOST_UNFINISHED * 2)
+        scene.looks(10, after=SILENT)
+        assert not is_cut(theirs)
+
+
+def test_a_descriptor_that_is_used_again_begins_anew(scene):
+    ours, _ = scene.connects()
+    scene.looks(2, after=SILENT / 3)
+    later, newcomer = scene.connects()
+    os.dup2(later.fileno(), ours.fileno())
+    later.close()
+    scene.looks(2, after=SILENT / 3)
+    assert not is_cut(newcomer)
+
+
+def test_when_descriptors_run_short_the_silent_make_room(make):
+    used = len(os.listdir("/proc/self/fd"))
+    scene = make(limit=used + 100)
+    speaker = scene.connects()
+    scene.says(speaker[0])
+    silent = [scene.connects()[1] for _ in range(48)]
+    scene.looks(6)
+    scene.looks(2, after=watching.SETTLED)
+    cut = [is_cut(theirs) for theirs in silent]
+    assert any(cut)
+    assert cut == sorted(cut, reverse=True)  # The oldest.
+    assert not is_cut(speaker[1])
+
+
+def test_that_descriptors_are_used_up_does_not_blind_it(make, monkeypatch):
+    scene = make(limit=1000)
+    silent = [scene.connects()[1] for _ in range(5)]
+
+    def full(path):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(watching.os, "listdir", full)
+    scene.looks(10)
+    assert all(is_cut(theirs) for theirs in silent)
+
+
+def test_so_many_may_be_silent(make, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_SILENT", 3)
+    scene = make()
+    silent = [scene.connects()[1] for _ in range(8)]
+    scene.looks(3)
+    assert not any(is_cut(theirs) for theirs in silent)
+    scene.looks(2, after=watching.SETTLED)
+    assert [is_cut(theirs) for theirs in silent] == [True] * 5 + [False] * 3
+
+
+def test_growth_of_the_process_makes_it_look_at_all(scene, monkeypatch):
+    monkeypatch.setattr(watching, "SLICE", 1)
+    ours, theirs = scene.connects()
+    scene.says(ours)
+    resident = [watching.JUMP]
+    monkeypatch.setattr(watching, "_resident", lambda: resident[0])
+    scene.looks(300)  # It is known.
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    for _ in range(3):
+        resident[0] += watching.JUMP + 1
+        scene.looks(after=10 * LOOK_EVERY)
+    assert is_cut(theirs)
+
+
+def test_a_flood_is_told_in_few_lines(make, caplog):
+    scene = make()
+    silent = [scene.connects()[1] for _ in range(50)]
+    scene.looks(3)
+    with caplog.at_level(logging.INFO, "chatbroker"):
+        scene.looks(10, after=SILENT)
+    assert all(is_cut(theirs) for theirs in silent)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == 'cut_off address=127.0.0.1 connections=50 because="nothing was said"'
+
+
+def test_where_the_system_tells_nothing_it_is_off_and_says_so(make, monkeypatch, caplog):
+    monkeypatch.setattr(watching, "_resident", lambda: 0)
+    with caplog.at_level(logging.WARNING, "chatbroker"):
+        scene = make()
+    assert [record.getMessage()[:9] for record in caplog.records] == ["watch off"]
+    _, theirs = scene.connects()
+    scene.looks(10, after=SILENT)
+    assert not is_cut(theirs)
