@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 from chatbroker.wire.messages import DIRECT_LOG, Ping
 
-from . import durable, on_broker, on_forwarder, pure_core, secure
+from . import durable, flood, on_broker, on_forwarder, pure_core, secure
 from .load import MANY_SENDERS, READERS, SENDERS, Latency, Run
 from .processes import TICK, Server, count_commits, durable_broker, running_broker, wall_time
 from .report import Aim, Spread, alternate, micro, rate, ratios, table, times, wide
@@ -42,6 +43,8 @@ class Both(NamedTuple):
 SEND, IMPORTS = "chat send", "python -c 'import zmq, msgpack'"
 
 OF_IT = "of the forwarder's"
+
+OF_ALONE = "of that alone"
 
 FORWARDER, ONE, HUNDRED = "forwarder", "broker, 1 a frame", "broker, 100 a frame"
 
@@ -331,6 +334,45 @@ def oneshot(plan: Plan, both: Both) -> list[Aim]:
     return [Aim("`chat send` in less than 150 ms", found, whole < 0.15)]
 
 
+# --- limits -------------------------------------------------------------------------------
+
+
+FLOODED = {
+    "beside a flooder, no limits": ("messages=unlimited", "bytes=unlimited"),
+    "beside a flooder, the default rate": ("messages=100000/100000",),
+    "beside a flooder, messages=10000": ("messages=10000/10000",),
+}
+"""The default rate with a burst of one second and not ten, so that it is soon used up.  The polite
+client itself says up to 6000 a second."""
+
+
+def limits(plan: Plan, both: Both) -> list[Aim]:
+    """A polite client, alone and beside a flooder."""
+    with ExitStack() as stack:
+        variants: dict[str, Callable[[], flood.Flood]] = {
+            "alone": lambda: flood.alone(both.broker, plan.singles)
+        }
+        for name, chosen in FLOODED.items():
+            options = [word for limit in chosen for word in ("--limit", limit)]
+            server = stack.enter_context(running_broker("--memory", *options))
+            variants[name] = partial(flood.beside, server, plan.singles)
+        runs = alternate(plan.rounds, variants)
+    rows = []
+    base = [_percentiles(run.polite.acknowledged) for run in runs["alone"]]
+    for name, all_of in runs.items():
+        found = [_percentiles(run.polite.acknowledged) for run in all_of]
+        row = [name]
+        for which in (0, 1):
+            row.append(micro(median([one[which] for one in found])))
+            ratio = ratios([one[which] for one in found], [one[which] for one in base])
+            row.append("" if name == "alone" else times(ratio))
+        row.append(rate(median([run.rate for run in all_of])))
+        rows.append(row)
+    head = ("one message at a time, acknowledged", "p50", OF_ALONE, "p99", OF_ALONE, "flooder's/s")
+    print(table("A polite client", head, rows), flush=True)
+    return []
+
+
 def secure_mode(plan: Plan, both: Both) -> list[Aim]:
     """What encryption costs the broker."""
     with running_broker("--memory", "--secure") as gated:
@@ -371,5 +413,6 @@ SCENARIOS: dict[str, Callable[[Plan, Both], list[Aim]]] = {
     "group": group,
     "history": history,
     "oneshot": oneshot,
+    "limits": limits,
     "secure": secure_mode,
 }

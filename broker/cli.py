@@ -17,6 +17,7 @@ from ..command.local import Local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .cli_data import backup, check, names
+from .cli_limits import Limit, allowance
 from .cli_members import admit, invite, members, revoke
 from .cli_operator import COMMANDS
 from .config import FOREVER, Config, StartError
@@ -120,6 +121,15 @@ def chatbroker() -> None:
     show_default=True,
     envvar="CHATBROKER_CLAIM_TTL",
     help="A name whose user is away for longer is free again; or 'forever'.",
+)
+@click.option(
+    "--limit",
+    "limits",
+    type=Limit(),
+    multiple=True,
+    metavar="NAME=VALUE",
+    envvar="CHATBROKER_LIMIT",
+    help="What a user or an address may do, such as messages=1000; may be repeated.",
 )
 @click.option(
     "--metrics-port",
@@ -242,6 +252,7 @@ def run(
 def _config_of(given: dict[str, Any]) -> Config:
     """The settings by the options of ``run``."""
     wanted = {name: value for name, value in given.items() if name in Config._fields}
+    wanted["allowance"] = allowance(given["limits"])
     wanted["host"] = given["host"].strip("[]")
     wanted["claim_ttl"] = FOREVER if given["claim_ttl"] is None else given["claim_ttl"]
     return Config(**wanted)

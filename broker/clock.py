@@ -15,6 +15,8 @@ class TurnClock:
     def __init__(self, time: int = 0) -> None:
         """*time*: no earlier than any stamp there is, in milliseconds since 1970."""
         self._now: float | None = None
+        self.now = 0.0
+        """Seconds of the monotonic clock, which a broker that was stopped does not miss."""
         self.turn = 0
         """The number of the current turn."""
         self.attended = 0.0
@@ -33,7 +35,7 @@ class TurnClock:
         passed = 0.0 if self._now is None else max(now - self._now, 0.0)
         counted = min(passed, MOST_ATTENDED)
         self.attended += counted
-        self._now = now
+        self._now = self.now = now
         self.time = max(self.time, time)
         self.behind = self.time - time
         self.turn += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from .allowance import DEFAULTS, Allowance
+
 FOREVER = 1000 * 365 * 86400.0
 """Seconds that stand for no bound."""
 
@@ -37,6 +39,7 @@ class Config(NamedTuple):
     """Admit keys only, and encrypt; else everyone who can connect comes in."""
     keep_bytes: int | None = 1_000_000_000
     """What messages may take on disk; None: any amount."""
+    allowance: Allowance = DEFAULTS
 
     verbose: bool = False
     """Log who comes and goes."""

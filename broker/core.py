@@ -13,13 +13,9 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from ..wire.batch import pack_text
-from ..wire.codec import FROM_CLIENT, Decoder
-from ..wire.errors import BadName, Code, VersionMismatch, WireError
+from ..wire.errors import Code, VersionMismatch, WireError
 from ..wire.keys import key_text
-from ..wire.limits import (
-    EPOCH_LENGTH,
-    PUSH_WINDOW,
-)
+from ..wire.limits import EPOCH_LENGTH, PUSH_WINDOW
 from ..wire.messages import (
     DIRECT_LOG,
     ECHO_LOG,
@@ -43,7 +39,8 @@ from ..wire.messages import (
     Users,
     topic_of,
 )
-from ..wire.names import canonical_name
+from .allowance import decoding
+from .brake import Brake
 from .clock import TurnClock
 from .counts import Census, Counts
 from .door import Door
@@ -60,7 +57,7 @@ from .registry import FreshBytes, Registry
 from .sanctions import Sanctions
 from .session import Session, State
 from .turn import Route, Turn
-from .user import Settings, User
+from .user import Settings, User, find
 
 ENOUGH_EVENTS = 60_000
 """Commands after which no further frame is begun in a turn: a frame holds 60,000 of empty
@@ -113,7 +110,7 @@ class Broker:
         kept = journal.load(fresh(EPOCH_LENGTH))
         self.epoch = kept.epoch
         self._journal = journal
-        self._decoder = Decoder(FROM_CLIENT)
+        self._decode = decoding(settings.allowance.text)
         self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
         self._members = members or nobody_in_particular()
         self._registry = Registry(settings, fresh, kept, self._members, sanctions)
@@ -121,6 +118,7 @@ class Broker:
         self.counts = Counts()
         self._out = Outgoing(self.counts)
         self._clock = TurnClock(kept.time)
+        self._brake = Brake(self._out, self._clock)
         self._unstored: _Unstored | None = None
         self._hold = Hold(self._clock)
         self._untidy = False
@@ -148,15 +146,22 @@ class Broker:
 
         Raises nothing: bad input gets a coded reply."""
         try:
-            messages = self._decoder.decode(frame)
+            messages = self._decode(frame)
         except VersionMismatch as mismatch:
             refused = Refused(mismatch.code.value, str(mismatch))
             return self._out.refuse(identity, refused, address=origin.address)
         except WireError as bad:
             return self._out.reject(identity, bad.code, str(bad))
-        session = self._door.bound.get(identity)
+        if type(messages[0]) is Hello:
+            self._hello(identity, messages.pop(0), origin)
+        session = speaker = self._door.bound.get(identity)
+        heard, spent = 0, None
         if session is not None:
             self._door.renew(session)
+            if session.user is not None:
+                heard, spent = session.cseq, session.user.spent
+                if spent.until > self._clock.now:
+                    messages = self._brake.hold_back(session, messages)
         complaint = ""
         for message in messages:
             needs, handle = RULES[type(message)]
@@ -172,6 +177,12 @@ class Broker:
                 else:
                     code, complaint = Code.NOT_ALLOWED, "an observer has no name to send as"
                 self._out.reject(identity, code, complaint)
+        if spent is not None and speaker is not None and speaker.cseq != heard:
+            # For what took a number: what is repeated costs nothing.
+            if not spent.bytes:
+                self._brake.spenders.append(spent)
+            spent.messages += speaker.cseq - heard
+            spent.bytes += len(frame)
         return None
 
     def reject(self, identity: bytes, code: Code, words: str) -> None:
@@ -217,6 +228,7 @@ class Broker:
         """Ends the turn: what it wants stored, and what to tell then."""
         self._door.expire(all_heard)
         self._door.admit_waiting()
+        self._brake.settle()
         messages = self._said.messages
         said = self._said.take(self._clock.time)
         for user, before, head in self._said.own:
@@ -265,12 +277,7 @@ class Broker:
                 for ack in session.acks():
                     self._out.reply(session.identity, ack)
         self._acks.clear()
-        for session in self._gaps:
-            if session.state is not State.LIVE:
-                continue
-            expected = session.cseq + 1
-            words = f"command {expected} is expected next"
-            self._out.reject(session.identity, Code.OUT_OF_ORDER, words, expected)
+        self._brake.tell(self._gaps)
         self._gaps.clear()
 
     def shutdown(self) -> list[Effect]:
@@ -402,16 +409,10 @@ class Broker:
         """The way of what *sender* says, or why there is none."""
         if self._registry.sanctions.mute_on(sender.name) is not None:
             return Code.MUTED
-        recipient = None if to is None else self._find_user(to)
+        recipient = None if to is None else find(self._registry.users, to)
         if to is not None and (recipient is None or not (recipient.on or recipient.claimed)):
             return Code.NO_SUCH_USER
         return self._said.route(sender, to, recipient, self._clock.time)
-
-    def _find_user(self, name: str) -> User | None:
-        try:
-            return self._registry.users.get(canonical_name(name))
-        except BadName:
-            return None
 
     # --- questions ------------------------------------------------------------------------
 
@@ -439,7 +440,11 @@ class Broker:
         if log is None or message.epoch not in (b"", log.epoch):
             words = f"no such log: {message.log!r}, or no longer that epoch of it"
             return self._out.reject(session.identity, Code.NO_SUCH_LOG, words, message.ref)
-        page = self._readers.fetch(log, message)
+        history = self._brake.history(session, message.ref)
+        if history is None:
+            return None
+        page = self._readers.fetch(log, message, history.left(self._clock.now))
+        history.take(sum([len(row.body) for row in page.rows]), self._clock.now)
         name, epoch = message.log, log.epoch
         if page.lost:
             missed = Missed(name, epoch, message.after, page.missed_upto, page.lost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..wire.errors import BadName, Code
-from ..wire.limits import MAX_FRAME, MAX_TEXT, PUSH_WINDOW, VERSION, WINDOW
+from ..wire.limits import MAX_FRAME, PUSH_WINDOW, VERSION, WINDOW
 from ..wire.messages import (
     Farewell,
     Hello,
@@ -16,13 +16,15 @@ from ..wire.messages import (
     Welcome,
 )
 from ..wire.names import canonical_name
+from .allowance import Place, Places, told
+from .brake import milliseconds
 from .clock import TurnClock
 from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers
 from .registry import Contested, Registry
 from .session import Session, State
-from .user import Settings
+from .user import Settings, find
 
 MOST_WAITING = 1000
 """HELLOs that may wait to see whether a name's holder is still there."""
@@ -63,6 +65,7 @@ class Door:
         self._clock = clock
         self._epoch = epoch
         self._swept = 0.0
+        self._places = Places(settings.allowance)
         self._probed: dict[Session, tuple[int, float]] = {}
         """The holders that were probed lately: in which turn, and when."""
         self.bound: dict[bytes, Session] = {}
@@ -109,11 +112,35 @@ class Door:
         self._out.refuse(identity, refused, user=name, address=origin.address)
 
     def _admit(self, hello: Hello, origin: Origin) -> Session | Refused | Contested:
+        new = hello.session not in self._registry.sessions
+        user = find(self._registry.users, hello.name)
+        claims = hello.claim and hello.name != "" and not (user is not None and user.claimed)
+        place = self._places.find(origin.address)
+        too_much = self._too_much(place, new, claims)
+        if too_much is not None:
+            return too_much
         dead = self._registry.sessions.get(hello.replaces)
         outcome = self._registry.admit(hello, origin, self._clock.time)
         if dead is not None:
             self._unbind([dead], "the user's next client took this one for dead")
+        if isinstance(outcome, Session):
+            outcome.come_from(place)
+            place.joins.take(new, self._clock.now)
+            place.claims.take(claims, self._clock.now)
         return outcome
+
+    def _too_much(self, place: Place, new: bool, claims: bool) -> Refused | None:
+        """Why a HELLO from *place* has to wait that would make a *new* session, or that *claims*
+        a name anew."""
+        if new and place.live >= self._settings.allowance.address_sessions:
+            return Refused(Code.BROKER_FULL.value, "too many sessions from one address")
+        joins = new * place.joins.wait(self._clock.now)
+        wait = max(joins, claims * place.claims.wait(self._clock.now))
+        if not wait:
+            return None
+        what = "sessions" if joins else "names"
+        words = f"too many new {what} from one address in a short time"
+        return Refused(Code.SLOW_DOWN.value, words, milliseconds(wait))
 
     def _unbind(self, sessions: list[Session], words: str, code: Code = Code.REPLACED) -> None:
         """Says goodbye to the connections of those of *sessions* that are over."""
@@ -207,6 +234,7 @@ class Door:
                 start = self._readers.start(session, log, follow, self._clock.time)
                 readings.append(Reading(follow.log, log.epoch, start, log.head))
         user, settings = session.user, self._settings
+        allowance = settings.allowance
         self._out.reply(
             identity,
             Welcome(
@@ -221,7 +249,14 @@ class Door:
                 settings.pub_port,
                 round(settings.heartbeat * 1000),
                 round(settings.lease * 1000),
-                Limits(MAX_FRAME, MAX_TEXT, WINDOW, PUSH_WINDOW),
+                Limits(
+                    MAX_FRAME,
+                    allowance.text,
+                    WINDOW,
+                    PUSH_WINDOW,
+                    *told(allowance.messages),
+                    *told(allowance.bytes),
+                ),
                 tuple(readings),
             ),
         )

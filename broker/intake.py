@@ -42,10 +42,6 @@ NO_FD = -1
 GONE = Connection(NO_FD, Origin(), "")
 """Stands for any of those."""
 
-MOST_SUBSCRIPTIONS = 16
-"""Topics that one connection may subscribe to, those that it gave up again included.  There
-are three."""
-
 SUBSCRIBED, UNSUBSCRIBED = b"\1", b"\0"
 """How what an XPUB hands on begins."""
 
@@ -68,12 +64,16 @@ class Intake:
         descriptors: Descriptors,
         lease: float,
         note: Callable[..., None],
+        most_subscriptions: int,
     ) -> None:
+        """*most_subscriptions*: topics that one connection may subscribe to, those that it gave
+        up again included."""
         self._router = router
         self._pub = pub
         self._gate = gate
         self._core = core
         self._descriptors = descriptors
+        self._most_subscriptions = most_subscriptions
         self._note = note
         """Writes a decision down."""
         self._discarding: Connection | None = None
@@ -261,8 +261,10 @@ class Intake:
             known = subscribers.get(met.fd)
             if known is None or known.inode != met.inode:
                 known = subscribers[met.fd] = met
-            known.subscriptions += 1 if lone and said[:1] == SUBSCRIBED else MOST_SUBSCRIPTIONS + 1
-            if known.subscriptions > MOST_SUBSCRIPTIONS:
+            known.subscriptions += (
+                1 if lone and said[:1] == SUBSCRIBED else self._most_subscriptions + 1
+            )
+            if known.subscriptions > self._most_subscriptions:
                 self._watch.cut(known, "more was subscribed to than there is")
 
     def lost(self, identity: bytes) -> None:

@@ -52,9 +52,9 @@ class Outgoing:
         self.note("refused", code=refused.code, **fields)
         self.reply(identity, refused)
 
-    def reject(self, identity: bytes, code: Code, words: str, ref: int = 0) -> None:
+    def reject(self, identity: bytes, code: Code, words: str, ref: int = 0, wait: int = 0) -> None:
         self._counts.refuse(code)
-        self.put(identity, self._encode(error(code, words, ref)))
+        self.put(identity, self._encode(error(code, words, ref, wait)))
 
     def push(self, identity: bytes, packed: bytes) -> None:
         """Adds what nobody asked for, which the caller bounds; it takes no room of replies."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 
 from ..wire.batch import encode_batch
 from ..wire.limits import FRAME_TARGET, MAX_FETCH
@@ -58,8 +59,11 @@ class Readers:
             if cursor.log == DIRECT_LOG and cursor.epoch == mailbox.epoch:
                 self._registry.read(user, min(cursor.position, mailbox.head))
 
-    def fetch(self, log: Log, message: Fetch) -> Page:
-        return self._journal.fetch(log.key, message.after, min(message.budget, MAX_FETCH))
+    def fetch(self, log: Log, message: Fetch, left: float = inf) -> Page:
+        """What *message* asks for, in some *left* bytes: answers get smaller before they come
+        later."""
+        budget = min(message.budget, MAX_FETCH, max(left, FRAME_TARGET))
+        return self._journal.fetch(log.key, message.after, int(budget))
 
 
 def pack_batches(name: str, log: Log, rows: Sequence[Row]) -> Iterator[bytes]:

@@ -34,10 +34,6 @@ FreshBytes = Callable[[int], bytes]
 """Gives that many unpredictable bytes."""
 
 
-MOST_OF_USER = 64
-"""Sessions of one user, lapsed ones included."""
-
-
 _NO_MORE_CLAIMS = Refused(Code.BROKER_FULL.value, "the broker cannot keep more names")
 
 
@@ -102,7 +98,9 @@ class Registry:
         nobody is taken to have left because the broker was started again."""
         for stored in sorted(kept.users, key=lambda record: record.seen):
             mailbox = Log(stored.log, stored.epoch, kept.heads.get(stored.log, 0))
-            user = User(stored.name, stored.proof, mailbox, stored.created)
+            user = User(
+                stored.name, stored.proof, mailbox, stored.created, self._settings.allowance
+            )
             user.claimed, user.read, user.seen = stored.claimed, stored.read, stored.seen
             self.users[user.name] = user
         for record in kept.sessions:
@@ -164,7 +162,8 @@ class Registry:
                     return _NO_MORE_CLAIMS
                 # Before the session itself is there: it does not replace itself.
                 dead = self._replaced(user, hello)
-                if len([s for s in user.holders() if s is not dead]) >= MOST_OF_USER:
+                most = self._settings.allowance.sessions
+                if len([s for s in user.holders() if s is not dead]) >= most:
                     return Refused(Code.BROKER_FULL.value, f"{name!r} has too many sessions")
             session = Session(hello.session, user, hello.attempt)
             self.sessions[hello.session] = session
@@ -236,7 +235,7 @@ class Registry:
         epoch = self._fresh(EPOCH_LENGTH)
         # The key holds the epoch: what a former owner of the name left is never found under it.
         mailbox = Log(f"@{name}:{epoch.hex()}", epoch)
-        user = User(name, proof_of(credential), mailbox, time)
+        user = User(name, proof_of(credential), mailbox, time, self._settings.allowance)
         user.credential = credential
         self.users[name] = user
         self._new_users[user] = None
@@ -257,7 +256,7 @@ class Registry:
         """Forgets a lapsed session of a user who has too many: looking at all of a user's
         sessions must stay cheap."""
         lapsed = [session for session in user.sessions if session.id in self._lapsed]
-        if len(user.sessions) > MOST_OF_USER and lapsed:
+        if len(user.sessions) > self._settings.allowance.sessions and lapsed:
             self._forget(min(lapsed, key=lambda s: (self._lapsed[s.id], s.expires)), 0)
 
     def _rivals(self, session: Session, hello: Hello) -> list[Session]:

@@ -94,6 +94,7 @@ class Server:
             self._descriptors,
             config.lease,
             self._note,
+            config.allowance.subscriptions,
         )
         self.counts = self._core.counts
         self._notifier = notifier or Notifier({})
@@ -149,6 +150,7 @@ class Server:
             lease=config.lease,
             grace=config.grace,
             claim_ttl=config.claim_ttl,
+            allowance=config.allowance,
         )
         # Without data there is no folder, also for a journal of a caller's own.
         self._folder = opening.folder_for(config, self.port) if self._journal.durable else None

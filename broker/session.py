@@ -23,11 +23,12 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from ..wire.errors import Code
-from ..wire.limits import MAX_RUNS, MAX_TEXT, WINDOW
+from ..wire.limits import MAX_RUNS, WINDOW
 from ..wire.messages import DIRECT_LOG, Ack, Follow, Refusal, Run, Start
 from .journal import SessionRecord
 
 if TYPE_CHECKING:
+    from .allowance import Place
     from .user import User
 
 
@@ -67,10 +68,11 @@ TRANSITIONS: dict[tuple[State, Happening], State] = {
 
 WORDS = {
     Code.NO_SUCH_USER: "no such user",
-    Code.TOO_LONG: f"too long: at most {MAX_TEXT} bytes are allowed",
+    Code.TOO_LONG: "too long: more bytes than the broker allows",
     Code.MUTED: "you are muted by the broker's operator",
 }
-"""What is said beside the code of a refused command.  No more: who gave it knows the name."""
+"""What is said beside the code of a refused command.  No more: who gave it knows the name, and
+by WELCOME how long a text may be."""
 
 # What is noted of a command, as a number that is stored: WORDS may grow only at its end.
 _AWAY = 0
@@ -102,6 +104,7 @@ class Session:
         "id",
         "identity",
         "key",
+        "place",
         "state",
         "told",
         "unconfirmed",
@@ -122,6 +125,8 @@ class Session:
         """The public key whose it is, empty in plain mode; None after a restart, until somebody
         of the right name goes on with it."""
         self.state = State.LIVE
+        self.place: Place | None = None
+        """Where its connection comes from, or came from; None since the broker was started."""
         self.expires = 0.0
         """When its lease runs out, or its name's moment of waiting (lease clock, seconds)."""
         self.exclusive = False
@@ -161,7 +166,17 @@ class Session:
 
     def happen(self, what: Happening) -> None:
         """Moves along TRANSITIONS; KeyError is a bug of the broker's."""
+        was_live = self.state is State.LIVE
         self.state = TRANSITIONS[self.state, what]
+        if self.place is not None:
+            self.place.live += (self.state is State.LIVE) - was_live
+
+    def come_from(self, place: Place) -> None:
+        """It is LIVE, over a connection from *place*."""
+        if self.place is not None:
+            self.place.live -= 1
+        self.place = place
+        place.live += 1
 
     def refuse(self, first: int, last: int, code: Code) -> None:
         """Notes that the commands *first* to *last*, which is at most `cseq`, were refused."""

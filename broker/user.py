@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from hmac import compare_digest
 from typing import NamedTuple
 
+from ..wire.errors import BadName
+from ..wire.names import canonical_name
+from .allowance import DEFAULTS, Allowance, Spent
 from .journal import UserRecord
 from .log import Log
 from .session import Session
@@ -31,6 +35,7 @@ class Settings(NamedTuple):
     most_users: int = 100_000
     most_claims: int = 90_000
     """Fewer than users: whoever needs no name for long finds room, however many are claimed."""
+    allowance: Allowance = DEFAULTS
 
 
 class User:
@@ -49,15 +54,24 @@ class User:
         "seen",
         "sessions",
         "since",
+        "spent",
     )
 
-    def __init__(self, name: str, proof: bytes, mailbox: Log, created: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        proof: bytes,
+        mailbox: Log,
+        created: int = 0,
+        allowance: Allowance = DEFAULTS,
+    ) -> None:
         self.name = name
         self.proof = proof
         """The SHA-256 of the credential.  The credential itself is not stored."""
         self.credential = b""
         """Empty when nobody presented it since the broker started."""
         self.mailbox = mailbox
+        self.spent = Spent(allowance)
         self.claimed = False
         self.sessions: set[Session] = set()
         self.on = False
@@ -102,3 +116,11 @@ class User:
 def proof_of(credential: bytes) -> bytes:
     """What is stored of a credential: who reads the journal cannot pose as its users."""
     return sha256(credential).digest()
+
+
+def find(users: Mapping[str, User], name: str) -> User | None:
+    """Who of *users* has *name*, as somebody may have typed it."""
+    try:
+        return users.get(canonical_name(name))
+    except BadName:
+        return None

@@ -84,6 +84,11 @@ class Browse:
 
     # --- what the broker says -------------------------------------------------------------
 
+    def later(self, ref: int, when: float) -> None:
+        """The broker answers FETCH *ref* not before *when*; then it is to be asked again."""
+        if self._ref and ref == self._ref:
+            self._ask_again = when
+
     def again(self) -> None:
         """The connection was made anew: what was asked over the former gets no answer."""
         self._ref = 0
@@ -166,6 +171,11 @@ class Browses:
             when = browse.due(now)
             if when is not None:
                 yield when
+
+    def later(self, ref: int, when: float) -> None:
+        """What was asked by *ref* is to be asked again at *when*."""
+        for browse in self._all:
+            browse.later(ref, when)
 
     def again(self) -> None:
         """The connection was made anew."""

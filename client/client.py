@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Self
 
 from ..wire.errors import BadName, BadText, Code, TooLong
-from ..wire.limits import ID_LENGTH
+from ..wire.limits import ID_LENGTH, MAX_TEXT
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
 from ..wire.names import NAME_RULE, canonical_name, checked_text
 from .access import find_access
@@ -397,7 +397,8 @@ class Client:
         if not isinstance(receipt.text, str):
             raise UsageError(f"a text is a str, not {type(receipt.text).__name__}")
         try:
-            checked_text(receipt.text)
+            limits = self._core.limits
+            checked_text(receipt.text, limits.max_text if limits else MAX_TEXT)
         except BadText as error:
             # "bad_text" is no code of the protocol's: the codec cannot even carry such a text.
             code = error.code.value if isinstance(error, TooLong) else "bad_text"
@@ -465,6 +466,8 @@ class Client:
             return OutcomeUnknown(
                 f"sent, but not acknowledged by {self.broker} in time: it may be stored or not"
             )
+        if self._core.put_off:
+            return Unreachable(f"{self._core.put_off} on {self.broker}; try again later")
         return Unreachable(
             f"no broker answers at {self.broker}; is it running? 'chatbroker run' starts one"
         )

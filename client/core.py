@@ -35,7 +35,6 @@ from ..wire.messages import (
     Pong,
     Presence,
     Refused,
-    User,
     Users,
     Welcome,
     topic_of,
@@ -43,13 +42,18 @@ from ..wire.messages import (
 from . import events
 from .inbox import Inbox
 from .outbox import Outbox, Ticket
+from .query import Query
 from .reader import Reader
 
 PATIENCE = 2.0
 """Seconds after which a question (HELLO, INFO, FETCH) is asked again."""
 
+BACK_OFF = 0.05
+"""Seconds that a client waits longer than the broker says, until it says HELLO again; doubled
+each time.  Others wait for the same."""
+
 MOST_DOUBLINGS = 4
-"""How often that time is doubled for a HELLO."""
+"""How often these times are doubled for a HELLO."""
 
 SETTLE = (0.0, 0.05, 0.25, 1.0)
 """Seconds after PUB's greeting at which the client asks for the heads.  PUB greets a
@@ -73,18 +77,6 @@ class Phase(Enum):
     """BYE is sent or about to be."""
     OVER = auto()
     """The session has ended, by BYE or by the broker's refusal."""
-
-
-class Query:
-    """A question who is on, asked page by page."""
-
-    __slots__ = ("ask_again", "done", "ref", "users")
-
-    def __init__(self, ref: int) -> None:
-        self.ref = ref
-        self.users: list[User] = []
-        self.ask_again = 0.0
-        self.done = False
 
 
 class ClientCore:
@@ -114,6 +106,8 @@ class ClientCore:
         """Seconds of silence after which broker and client take each other for lost."""
         self.refusal: Refused | None = None
         """Why the session is over, if the broker ended or refused it."""
+        self.put_off = ""
+        """Why the broker does not let the client in yet."""
         self.inbox = Inbox(readers)
         self._session = session
         self._exclusive = exclusive
@@ -275,7 +269,7 @@ class ClientCore:
             self._questions(now, pieces)
             assert self.limits is not None  # READY came with WELCOME.
             # HELLO aside, a frame holds commands: what fits into one goes out together.
-            pieces.extend(self.outbox.due(self.limits.window, MAX_FRAME // 2))
+            pieces.extend(self.outbox.due(self.limits.window, MAX_FRAME // 2, now))
         elif self.phase is Phase.LEAVING and not self._bye_sent:
             self._bye_sent = True
             if self._greet_again:
@@ -335,9 +329,8 @@ class ClientCore:
             times.append(self._next_ping)
             times.extend(list(self._extra_pings)[:1])
             times.extend(query.ask_again for query in self._queries.values())
-            times.extend(self.inbox.browses.due(now))
-            if not self.inbox.caught_up:
-                times.append(now + PATIENCE / 4)
+            times.extend(self.inbox.due(now))
+            times.append(self.outbox.held_until)
         return max(min(times) - now, 0.0)
 
     # --- what the broker says -------------------------------------------------------------
@@ -362,7 +355,9 @@ class ClientCore:
         self.phase = Phase.READY
         self.name = welcome.name
         self.credential = welcome.credential
+        self.put_off = ""
         self.limits = welcome.limits
+        self.outbox.pace.keep_to(welcome.limits)
         self.pub_port = welcome.pub_port
         self._epoch = welcome.epoch
         self._heartbeat = max(welcome.heartbeat / 1000, 0.01)
@@ -374,7 +369,10 @@ class ClientCore:
             query.ask_again = 0.0
 
     def _refused(self, refused: Refused, now: float) -> None:
-        if self.phase is Phase.GREETING:
+        if self.phase is Phase.GREETING and refused.code == Code.SLOW_DOWN:
+            self.put_off = refused.words
+            self._hello_at = now + refused.wait / 1000 + BACK_OFF * 2**self._repeated
+        elif self.phase is Phase.GREETING:
             self._end(refused)
 
     def _ack(self, ack: Ack, now: float) -> None:
@@ -407,6 +405,11 @@ class ClientCore:
     def _error(self, error: Error, now: float) -> None:
         if error.code == Code.OUT_OF_ORDER:
             self.outbox.rewind(error.ref)
+        elif error.code == Code.SLOW_DOWN:
+            self.outbox.rewind(error.ref)
+            self.outbox.pace.hold(now + error.wait / 1000)
+        elif error.code == Code.FETCH_LATER:
+            self.inbox.later(error.ref, now + error.wait / 1000)
         elif error.code == Code.NO_SESSION:
             # The connection or the lease was lost without notice.  While GREETING this is
             # about a frame sent before HELLO, and HELLO is on its way.

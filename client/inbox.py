@@ -83,6 +83,15 @@ class Inbox:
                     yield fetch
         yield from self.browses.fetches(now, ref, patience)
 
+    def due(self, now: float) -> Iterator[float]:
+        """When there is something to ask."""
+        if self._has_room():
+            for reader in self.readers.values():
+                when = reader.due(now)
+                if when is not None:
+                    yield when
+        yield from self.browses.due(now)
+
     # --- what the broker says -------------------------------------------------------------
 
     def welcome(self, readings: Iterable[Reading]) -> None:
@@ -111,6 +120,12 @@ class Inbox:
         if reader is not None:
             reader.fetched(fetched)
         self.browses.fetched(fetched)
+
+    def later(self, ref: int, when: float) -> None:
+        """The broker answers FETCH *ref* not before *when*."""
+        for reader in self.readers.values():
+            reader.later(ref, when)
+        self.browses.later(ref, when)
 
     def heads(self, heads: Iterable[Cursor]) -> None:
         for head in heads:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
+from math import inf
 
 from ..wire.codec import Encoder
 from ..wire.errors import Code
 from ..wire.limits import MAX_TEXTS
 from ..wire.messages import Ack, Echo, Send
 from ..wire.names import bytes_at_most
+from .pace import Pace
 
 
 class Outcome(Enum):
@@ -67,6 +69,9 @@ class Outbox:
         """The number of the last command whose outcome is known."""
         self._ever_sent = 0
         """The highest number that was sent over any connection of this session."""
+        self.pace = Pace()
+        self.held_until = inf
+        """When more is due, if only the pace held it back."""
 
     def __len__(self) -> int:
         """How many commands are unresolved."""
@@ -95,23 +100,32 @@ class Outbox:
         ticket.outcome = Outcome.UNSENT
         return True
 
-    def due(self, window: int, size: int) -> Iterator[bytes]:
-        """Packed commands to send now: while fewer than *window* are under way, and until
-        *size* bytes are reached."""
+    def due(self, window: int, size: int, now: float) -> Iterator[bytes]:
+        """Packed commands to send now: while fewer than *window* are under way, until *size*
+        bytes are reached, and as the pace allows."""
         waiting, flying = self._waiting, self._flying
+        self.held_until = inf
         while waiting and len(flying) < window and size > 0:
+            if self.pace.until > now:
+                self.held_until = self.pace.until
+                break
             cseq, to = self.sent + 1, waiting[0].to
             # Those that go the same way share a message.
-            most = min(window - len(flying), MAX_TEXTS)
+            may, room = self.pace.left(now)
+            most = min(window - len(flying), MAX_TEXTS, max(may, 1))
+            room = max(room, 1)
             texts: list[str] = []
-            while waiting and waiting[0].to == to and len(texts) < most and size > 0:
+            while waiting and waiting[0].to == to and len(texts) < most and min(size, room) > 0:
                 ticket = waiting.popleft()
                 ticket.sent = True
                 flying.append(ticket)
                 texts.append(ticket.text)
                 size -= bytes_at_most(ticket.text)
+                room -= bytes_at_most(ticket.text)
             said = tuple(texts)
-            yield self._encode(Echo(cseq, said) if to is None else Send(cseq, to, said))
+            piece = self._encode(Echo(cseq, said) if to is None else Send(cseq, to, said))
+            self.pace.took(len(said), len(piece), now)
+            yield piece
         self._ever_sent = max(self._ever_sent, self.sent)
 
     def acknowledge(self, ack: Ack) -> bool:

@@ -42,6 +42,8 @@ class Reader:
         self._fetch_again = 0.0
         """While a FETCH is under way: when to take it, or its answer, for lost."""
         self._fetching = False
+        self._ref = 0
+        """Of the last FETCH."""
 
     @property
     def caught_up(self) -> bool:
@@ -129,8 +131,20 @@ class Reader:
         if self.caught_up or (self._fetching and now < self._fetch_again):
             return None
         self._fetching = True
+        self._ref = ref
         self._fetch_again = now + patience
         return Fetch(ref, self.log, self.epoch, self.position, MAX_FETCH)
+
+    def later(self, ref: int, when: float) -> None:
+        """The broker answers FETCH *ref* not before *when*; then it is to be asked again."""
+        if self._fetching and ref == self._ref:
+            self._fetch_again = when
+
+    def due(self, now: float) -> float | None:
+        """When `next_fetch` has something to ask; None if there is no hole."""
+        if self.caught_up:
+            return None
+        return self._fetch_again if self._fetching else now
 
 
 def _numbered(first: int, events: Sequence[Event | None]) -> Iterator[Positioned]:

@@ -20,12 +20,15 @@ def config_path() -> Path:
 def config_defaults(group: click.Group) -> dict[str, Any]:
     """The table of *group* (``chat`` or ``chatbroker``), as click's default_map.
 
-    A key is an option's name without its dashes; a table in it belongs to a subcommand::
+    A key is an option's name without its dashes; a table in it belongs to a subcommand, or to an
+    option that may be repeated::
 
         [chat]
         port = 5600
         [chat.listen]
         format = "{from}: {text}"
+        [chatbroker.run.limit]
+        messages = 1000
 
     Raises click.UsageError for a file that cannot be read, is no TOML, or has a key that
     nobody reads.
@@ -56,6 +59,11 @@ def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dic
     for key, value in table.items():
         if key in commands:
             defaults[key] = _defaults(path, f"{where}.{key}", commands[key], value)
+        elif isinstance(value, dict) and key in options and options[key].multiple:
+            # What may be repeated as NAME=VALUE on the command line is a table here.
+            if any(isinstance(each, list | dict | bool) for each in value.values()):
+                raise click.UsageError(f"{path}: [{where}.{key}] holds single values")
+            defaults[str(options[key].name)] = [f"{name}={each}" for name, each in value.items()]
         elif isinstance(value, list | dict):
             raise click.UsageError(f"{path}: [{where}] {key} must be a single value")
         elif key not in options:

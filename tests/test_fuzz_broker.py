@@ -334,3 +334,11 @@ def test_subscriptions_over_the_limit_hurt_nobody(broker, polite):
     sub.disable_monitor()
     monitor.close()
     context.destroy(linger=0)
+
+
+def test_peers_of_zmtp_1_of_whom_zeromq_tells_nothing_hurt_nobody(broker, polite):
+    for port, body in ((broker.pub_port, b"\1echo\0"), (broker.port, encode(Info(1, "")))):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"\1\0" + bytes((1 + len(body), 0)) + body)
+            for _ in range(5):
+                polite()

@@ -17,17 +17,18 @@ import msgpack
 import pytest
 import zmq
 
+from chatbroker.broker.allowance import MOST_ADDRESSES, Allowance
 from chatbroker.broker.core import RULES, Broker, Needs
 from chatbroker.broker.door import MOST_WAITING
 from chatbroker.broker.effects import Deliver, Publish
 from chatbroker.broker.hold import REMIND
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.outgoing import MOST_REPLIES
-from chatbroker.broker.registry import MOST_OF_USER
 from chatbroker.broker.session import HOLDING, TRANSITIONS, State
 from chatbroker.broker.sockets import PUB_OPTIONS, ROUTER_OPTIONS
 from chatbroker.broker.user import Settings
 from chatbroker.client.core import PATIENCE, Phase
+from chatbroker.client.pace import MARGIN
 from chatbroker.wire import limits
 from chatbroker.wire.codec import FROM_BROKER, FROM_CLIENT, Decoder, Encoder
 from chatbroker.wire.errors import Code, WireError
@@ -118,10 +119,10 @@ SAMPLES: list[Any] = [
     Bye(),
     Enrol(1, bytes(32)),
     Welcome(
-        1, "alice", E8, 1, 1, 0, ID, 5556, 5000, 15000, Limits(1, 2, 3, 4),
+        1, "alice", E8, 1, 1, 0, ID, 5556, 5000, 15000, Limits(1, 2, 3, 4, 5, 6, 7, 8),
         (Reading(ECHO_LOG, E8, 0, 0),),
     ),
-    Refused("name_taken", "words"),
+    Refused("name_taken", "words", 0),
     Ack(0, 2, (Refusal(1, 1, "no_such_user", "words"),), (Run(2, 2),)),
     Batch(ECHO_LOG, E8, 0, 1, (Event(1, "alice", "", "hi"), Event(1, "alice", "bob", "hi"))),
     Fetched(1, ECHO_LOG, E8, 0),
@@ -129,7 +130,7 @@ SAMPLES: list[Any] = [
     Users(1, (User("alice", 1),), False),
     Presence(True, "alice", 1),
     Pong(1, (Cursor(ECHO_LOG, E8, 0),)),
-    Error("bad_frame", "words", 0),
+    Error("bad_frame", "words", 0, 0),
     Farewell("left", "words"),
     Notice("cannot_store", "words"),
     Enrolled("alice"),
@@ -373,10 +374,28 @@ def test_page_names_how_many_sessions_a_broker_keeps() -> None:
         (settings.most_users, "users"),
         (settings.most_sessions, "sessions that have not lapsed"),
         (settings.most_lapsed, "that have"),
-        (MOST_OF_USER, "of one user"),
+        (Allowance().sessions, "of one user"),
+        (Allowance().address_sessions, "LIVE ones from one address"),
         (MOST_WAITING, "HELLOs that wait"),
     ):
         assert f"at most {number:,} {what}" in text
+
+
+def test_page_names_the_rates() -> None:
+    messages, sizes, history, joins, claims, *_ = Allowance()
+    mib = 1024 * 1024
+    for words in (
+        f"{messages.per_second:,} commands and {sizes.per_second // mib} MiB a second",
+        f"{history.per_second // mib} MiB a second of answers to FETCH",
+        f"and {history.burst // mib} MiB at once",
+        f"{60 * joins.per_second} new sessions a minute, and {joins.burst:,} at once",
+        f"{60 * claims.per_second} new claims a minute, and {claims.burst} at once",
+        f"last {MOST_ADDRESSES:,} addresses",
+    ):
+        assert words in section("Security")
+    assert (messages.burst, sizes.burst) == (10 * messages.per_second, 10 * sizes.per_second)
+    assert "and ten times that at once" in section("Security")
+    assert f"what comes in {MARGIN:g} s" in section("Rates")
 
 
 def test_page_names_how_often_a_broker_says_that_it_cannot_store() -> None:

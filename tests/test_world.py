@@ -21,6 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chatbroker.broker.allowance import DEFAULTS, Allowance
+from chatbroker.broker.brake import Brake
 from chatbroker.broker.core import RULES, Broker
 from chatbroker.broker.door import Door
 from chatbroker.broker.journal import Commit, Page
@@ -35,6 +37,7 @@ from chatbroker.client.core import HANDLERS, ClientCore, Phase
 from chatbroker.client.outbox import Outbox, Outcome
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
+from chatbroker.wire.bucket import Rate
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import MAX_TEXT
 from chatbroker.wire.messages import (
@@ -134,6 +137,16 @@ LOSABLE = (
 )  # fmt: skip
 
 
+LOW = Allowance(
+    messages=Rate(40, 4),
+    bytes=Rate(3000, 200),
+    history=Rate(4000, 400),
+    joins=Rate(3, 3),
+    claims=Rate(1, 1),
+)
+"""So low that nearly everyone has to wait, and not so low that it cannot heal in time."""
+
+
 class Stage:
     """A world in which a script is played."""
 
@@ -147,6 +160,7 @@ class Stage:
             forget=(2.0, 0.3)[script.seed // 2 % 2],
             most_lapsed=3,
             claim_ttl=(20.0, 3.0)[script.seed // 4 % 2],
+            allowance=LOW if script.seed % 4 == 3 else DEFAULTS,
         )
         self.count = 0
         for name in ("alice", "bob", ""):
@@ -755,7 +769,7 @@ def _send_nothing_again(patch: pytest.MonkeyPatch) -> None:
 
 def _send_past_the_window(patch: pytest.MonkeyPatch) -> None:
     due = Outbox.due
-    patch.setattr(Outbox, "due", lambda self, window, size: due(self, 1000, size))
+    patch.setattr(Outbox, "due", lambda self, window, size, now: due(self, 1000, size, now))
 
 
 def _expect(patch: pytest.MonkeyPatch, number: Callable[[int, int], int]) -> None:
@@ -776,6 +790,17 @@ def _carry_out_duplicates(patch: pytest.MonkeyPatch) -> None:
 
 def _skip_a_gap(patch: pytest.MonkeyPatch) -> None:
     _expect(patch, max)
+
+
+def _number_what_is_held_back(patch: pytest.MonkeyPatch) -> None:
+    hold_back = Brake.hold_back
+
+    def spoilt(self: Brake, session: Session, messages: Sequence[Any]) -> list[Any]:
+        others = hold_back(self, session, messages)
+        session.cseq += len(messages) - len(others)
+        return others
+
+    patch.setattr(Brake, "hold_back", spoilt)
 
 
 def _tell_before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
@@ -871,6 +896,7 @@ def _let_no_lease_run_out(patch: pytest.MonkeyPatch) -> None:
         (_send_past_the_window, 1),
         (_carry_out_duplicates, 25),
         (_skip_a_gap, 20),
+        (_number_what_is_held_back, 0),
         (_tell_before_it_is_stored, 0),
         (_tell_although_the_disk_is_full, 0),
         (_store_no_sessions, 0),

@@ -482,7 +482,7 @@ class Peer:
 class World:
     """One broker, its clients and what lies between them."""
 
-    def __init__(self, seed: int = 0, *, events: int = 1_000_000, **settings: float) -> None:
+    def __init__(self, seed: int = 0, *, events: int = 1_000_000, **settings: object) -> None:
         self._rng = random.Random(seed)
         self.now = 1000.0
         self.skew = 0

@@ -64,6 +64,12 @@ class Code(StrEnum):
     OUT_OF_ORDER = "out_of_order"
     """A command number was skipped; the reference tells the one expected."""
 
+    # What may be asked again later.
+    SLOW_DOWN = "slow_down"
+    """More was said, or more sessions were made, than the broker bears at once."""
+    FETCH_LATER = "fetch_later"
+    """More was fetched than the broker bears at once."""
+
     # Why the broker says goodbye.
     LEFT = "left"
     """The answer to the client's own BYE."""

@@ -116,6 +116,13 @@ class Limits(NamedTuple):
     max_text: int
     window: int
     push_window: int
+    messages_per_second: int = 0
+    """Commands that all sessions of the user may give; 0: any number."""
+    messages_burst: int = 0
+    """After a rest, so many at once."""
+    bytes_per_second: int = 0
+    """In frames with commands; 0: any number."""
+    bytes_burst: int = 0
 
 
 class Event(NamedTuple):
@@ -247,6 +254,8 @@ class Refused(NamedTuple):
 
     code: str
     words: str
+    wait: int = 0
+    """``slow_down``: milliseconds until it is worth another try."""
 
 
 class Ack(NamedTuple):
@@ -323,12 +332,15 @@ class Pong(NamedTuple):
 class Error(NamedTuple):
     """A frame or a request was not understood or not granted.
 
-    ``ref`` is the request's, or the command number expected (``out_of_order``), or 0.
+    ``ref`` is the request's, or the command number expected (``out_of_order``, ``slow_down``),
+    or 0.
     """
 
     code: str
     words: str
     ref: int
+    wait: int = 0
+    """``slow_down``, ``fetch_later``: milliseconds until it is worth another try."""
 
 
 class Farewell(NamedTuple):
@@ -395,6 +407,6 @@ KINDS: dict[type, Kind] = {
 }
 
 
-def error(code: Code, words: str, ref: int = 0) -> Error:
+def error(code: Code, words: str, ref: int = 0, wait: int = 0) -> Error:
     """An ERROR with its code as it travels."""
-    return Error(code.value, words, ref)
+    return Error(code.value, words, ref, wait)

@@ -34,22 +34,22 @@ def canonical_name(name: str) -> str:
     return mapped
 
 
-def checked_text(text: str) -> str:
-    """*text* itself, if it may be sent: at most MAX_TEXT bytes of valid UTF-8.
+def checked_text(text: str, most: int = MAX_TEXT) -> str:
+    """*text* itself, if it may be sent: at most *most* bytes of valid UTF-8.
 
     Any character may occur; a reader escapes what its terminal must not see.
     Raises BadText, and of it TooLong.
     """
     # A quarter of the limit cannot exceed it: spare the common case the encoding, unless
     # it holds what cannot be encoded at all.
-    if len(text) <= SURELY_FITS and text.isascii():
+    if 4 * len(text) <= most and text.isascii():
         return text
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
         raise BadText(f"not valid Unicode: {error.reason} at character {error.start}") from None
-    if size > MAX_TEXT:
-        raise TooLong(f"too long: {size} bytes, and {MAX_TEXT} are allowed")
+    if size > most:
+        raise TooLong(f"too long: {size} bytes, and {most} are allowed")
     return text
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatbroker.broker.registry import MOST_OF_USER
+from chatbroker.broker.allowance import Allowance
 from chatbroker.wire.messages import (
     Ack,
     Batch,
@@ -512,7 +512,7 @@ def test_what_is_replaced_may_be_the_one_that_makes_room(world):
     dead = claims(world)
     dead.echoes("one")
     world.passes(LEASE + 1.0)
-    for _ in range(MOST_OF_USER - 1):
+    for _ in range(Allowance().sessions - 1):
         world.joins("alice", credential=KEY, follows=())
     heir = world.joins("alice", credential=KEY, replaces=dead.session)
     assert heir.echoes("hello").of(Ack) == [Ack(0, 1, ())]
@@ -520,7 +520,7 @@ def test_what_is_replaced_may_be_the_one_that_makes_room(world):
 
 def test_who_has_all_sessions_there_may_be_replaces_one(world):
     dead = claims(world)
-    for _ in range(MOST_OF_USER - 1):
+    for _ in range(Allowance().sessions - 1):
         world.joins("alice", credential=KEY, follows=())
     assert [m.code for m in asks(world, credential=KEY)] == ["broker_full"]
     (welcome,) = asks(world, credential=KEY, replaces=dead.session)

@@ -50,7 +50,7 @@ def test_alice_is_welcome(world):
         5556,
         5000,
         15000,
-        Limits(MAX_FRAME, MAX_TEXT, WINDOW, PUSH_WINDOW),
+        Limits(MAX_FRAME, MAX_TEXT, WINDOW, PUSH_WINDOW, 100_000, 1_000_000, 32 << 20, 320 << 20),
         (Reading("echo", public, 0, 0), Reading("direct", mail, 0, 0)),
     )
     assert public == world.broker.epoch != mail

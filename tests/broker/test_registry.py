@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.journal import Kept
 from chatbroker.broker.members import nobody_in_particular
 from chatbroker.broker.origin import Origin
-from chatbroker.broker.registry import MOST_OF_USER, Change, Contested, Registry
+from chatbroker.broker.registry import Change, Contested, Registry
 from chatbroker.broker.session import Session, State
 from chatbroker.broker.user import Settings
 from chatbroker.wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS, VERSION
@@ -546,7 +547,7 @@ def test_a_user_has_no_more_sessions_than_can_be_looked_at():
     office = Office()
     first = office.joins("alice")
     owner = first.user.credential
-    for _ in range(MOST_OF_USER - 1):
+    for _ in range(Allowance().sessions - 1):
         office.joins("alice", credential=owner)
     refused = office.asks("alice", credential=owner)
     assert type(refused) is Refused
@@ -594,10 +595,10 @@ def test_of_too_many_lapsed_sessions_the_oldest_is_forgotten():
     office = Office()
     first = office.joins("alice", expires=0.5)
     owner = first.user.credential
-    for _ in range(MOST_OF_USER - 1):
+    for _ in range(Allowance().sessions - 1):
         office.joins("alice", credential=owner, expires=1.0)
     office.registry.expire(2.0, 0)
-    assert len(first.user.sessions) == MOST_OF_USER
+    assert len(first.user.sessions) == Allowance().sessions
     office.joins("alice", credential=owner)
-    assert len(first.user.sessions) == MOST_OF_USER
+    assert len(first.user.sessions) == Allowance().sessions
     assert first not in first.user.sessions

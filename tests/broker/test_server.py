@@ -17,8 +17,9 @@ from chatbroker.broker import intake as intake_module
 from chatbroker.broker import outgoing
 from chatbroker.broker import server as server_module
 from chatbroker.broker import signals as signals_module
+from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.config import Config, StartError
-from chatbroker.broker.intake import MOST_FRAMES, MOST_SUBSCRIPTIONS
+from chatbroker.broker.intake import MOST_FRAMES
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.broker.signals import signals
@@ -192,7 +193,7 @@ def test_who_subscribes_without_end_is_cut_off_and_others_hear_on(running, conte
         listener.connect(server.pub_address)
         assert listener.poll(WITHIN * 1000)
         bomber.setsockopt(zmq.RECONNECT_IVL, -1)
-        for number in range(MOST_SUBSCRIPTIONS):
+        for number in range(Allowance().subscriptions):
             bomber.subscribe(b"topic %d" % number)
         bomber.connect(server.pub_address)
         assert not monitor.poll(300)

@@ -19,7 +19,7 @@ from chatbroker.broker.session import (
 )
 from chatbroker.broker.user import User
 from chatbroker.wire.errors import Code
-from chatbroker.wire.limits import MAX_RUNS, MAX_TEXT, WINDOW
+from chatbroker.wire.limits import MAX_RUNS, WINDOW
 from chatbroker.wire.messages import Ack, Follow, Refusal, Run, Start
 
 
@@ -147,10 +147,6 @@ def test_the_words_of_a_refusal_are_those_of_its_code(session, code):
     session.refuse(1, 1, code)
     (ack,) = told(session)
     assert ack.refused == (Refusal(1, 1, code.value, WORDS[code]),)
-
-
-def test_a_text_that_is_too_long_is_told_how_long_it_may_be():
-    assert str(MAX_TEXT) in WORDS[Code.TOO_LONG]
 
 
 def test_a_thousand_refusals_share_their_words(session):

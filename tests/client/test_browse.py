@@ -94,6 +94,18 @@ def test_an_unanswered_question_is_asked_again():
     assert walk.asks() is not None
 
 
+def test_a_page_that_comes_later_is_asked_for_then():
+    walk = Walk()
+    fetch = walk.asks()
+    walk.browse.later(fetch.ref + 1, 50.0)
+    assert walk.browse.due(walk.now) == PATIENCE
+    walk.browse.later(fetch.ref, 0.3)
+    assert walk.browse.due(walk.now) == 0.3
+    assert walk.asks() is None
+    walk.now = 0.3
+    assert walk.asks() is not None
+
+
 def test_an_answer_that_was_cut_short_is_not_asked_for_in_a_hurry():
     walk = Walk()
     walk.asks()

@@ -32,6 +32,7 @@ from chatbroker.client import (
 )
 from chatbroker.client import client as client_module
 from chatbroker.client import inbox as inbox_module
+from chatbroker.client.history import History
 from chatbroker.client.outbox import Outcome
 from chatbroker.client.pipeline import Receipt
 from chatbroker.testing.brokers import BrokerProcess
@@ -582,6 +583,83 @@ def test_who_does_not_want_to_reconnect_still_connects(house, reconnect):
     """``reconnect`` is about a broker that is gone; how long to wait for one is ``timeout``."""
     with Client("alice", house.address, reconnect=reconnect) as alice:
         assert alice.name == "alice"
+
+
+# --- limits -------------------------------------------------------------------------------
+
+
+def test_many_messages_wait_for_the_rate_and_arrive_once_and_in_order(chatbrokers):
+    broker = chatbrokers.start("--limit", "messages=500/50")
+    wanted = [str(number) for number in range(300)]
+    with (
+        broker.client("alice") as alice,
+        broker.client("alice", credential=alice.credential, exclusive=False) as window,
+    ):
+        with alice.pipeline() as one, window.pipeline() as other:
+            for number in wanted:
+                one.send("alice", f"one {number}")
+                other.send("alice", f"other {number}")
+        heard = texts(alice, 600)
+    for which in ("one", "other"):
+        assert [text for text in heard if text.startswith(which)] == [
+            f"{which} {number}" for number in wanted
+        ]
+
+
+def test_a_message_that_is_held_back_for_too_long_is_not_said_to_be_unsent(puppets):
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            puppet.tells(identity, Error("slow_down", "too fast", message.cseq, 60_000))
+
+    with (
+        Client("alice", puppets(script).address, timeout=WITHIN) as alice,
+        pytest.raises(OutcomeUnknown),
+    ):
+        alice.echo("hi", timeout=0.2)
+
+
+def test_a_client_that_is_put_off_for_too_long_says_why(puppets):
+    def script(puppet, identity, message):
+        if isinstance(message, Hello):
+            puppet.tells(identity, HelloRefused("slow_down", "too many new sessions", 10))
+
+    puppet = puppets(script)
+    with pytest.raises(Unreachable, match=f"too many new sessions on {puppet.address}"):
+        Client("alice", puppet.address, timeout=0.5)
+    assert len([message for message in puppet.heard if isinstance(message, Hello)]) > 1
+
+
+def test_a_client_that_is_put_off_comes_in_by_itself(puppets):
+    def script(puppet, identity, message):
+        if len(puppet.heard) < 3 and isinstance(message, Hello):
+            puppet.tells(identity, HelloRefused("slow_down", "too many new sessions", 1))
+        else:
+            puppet.welcomes(identity, message)
+
+    with Client("alice", puppets(script).address, timeout=WITHIN) as alice:
+        assert alice.name == "alice"
+
+
+def test_a_text_is_as_long_as_the_broker_lets_it(chatbrokers):
+    broker = chatbrokers.start("--limit", "text=10")
+    with broker.client("alice") as alice:
+        with pytest.raises(Refused, match="too long: 11 bytes, and 10 are allowed"):
+            alice.echo("x" * 11)
+        alice.echo("x" * 10)
+        assert texts(alice, 1) == ["x" * 10]
+
+
+def test_catching_up_goes_on_by_itself_when_it_is_slowed(chatbrokers):
+    broker = chatbrokers.start("--limit", "history=200kB/20kB")
+    with broker.client("alice", hear=False) as alice, alice.pipeline() as pipe:
+        for number in range(60):
+            pipe.echo(f"{number} ".ljust(1000))
+    with broker.client("bob", since=Since.all()) as bob:
+        assert [text.strip() for text in texts(bob, 60)] == [str(number) for number in range(60)]
+    with broker.client("carol", hear=False) as carol:
+        found = [event.text.strip() for event in History(carol).walk("echo", 0)]
+        assert found == [str(number) for number in range(60)]
 
 
 # --- brokers that misbehave ---------------------------------------------------------------

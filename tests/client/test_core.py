@@ -6,7 +6,7 @@ import pytest
 
 from chatbroker.client import core as core_module
 from chatbroker.client import inbox as inbox_module
-from chatbroker.client.core import CONFIRM_WITHIN, PATIENCE, Phase
+from chatbroker.client.core import BACK_OFF, CONFIRM_WITHIN, PATIENCE, Phase
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
 from chatbroker.client.events import Notice as Told
 from chatbroker.client.outbox import Outcome, Ticket
@@ -23,6 +23,7 @@ from chatbroker.wire.messages import (
     Fetched,
     Hello,
     Info,
+    Limits,
     Notice,
     Ping,
     Pong,
@@ -794,7 +795,7 @@ def test_a_log_that_is_gone_is_asked_for_again(talk):
     assert talk.core.phase is Phase.READY
 
 
-INTERRUPTIONS = {"out_of_order", "no_session", "no_such_log"}
+INTERRUPTIONS = {"out_of_order", "no_session", "no_such_log", "slow_down", "fetch_later"}
 
 
 @pytest.mark.parametrize("code", [code.value for code in Code if code.value not in INTERRUPTIONS])
@@ -984,3 +985,127 @@ def test_a_full_queue_still_gives_signs_of_life(talk, batch):
     talk.events()
     (ping,) = talk.passes(HEARTBEAT).of(Ping)
     assert ping.cursors[0].position == 10
+
+
+# --- rates --------------------------------------------------------------------------------
+
+
+def rates(talk, per_second, burst):
+    return talk.welcome()._replace(
+        limits=Limits(65536, 16384, 1024, 1 << 20, per_second, burst, 0, 0)
+    )
+
+
+def said(heard):
+    return [text for echo in heard.of(Echo) for text in echo.texts]
+
+
+def lacks(talk):
+    """A PONG shows a hole; what the client says."""
+    return talk.hears(Pong(0, (Cursor("echo", talk.core.inbox.readers["echo"].epoch, 3),)))
+
+
+def runs(talk, seconds):
+    """What the client says while it is called as it wants to be, as its edge does it."""
+    heard, end = talk.says(), talk.now + seconds
+    while talk.now < end:
+        talk.now = min(talk.now + max(talk.core.pause(talk.now), 0.0001), end)
+        heard.extend(talk.says())
+    return heard
+
+
+def test_it_says_no_more_than_it_was_told_is_borne(talk_with):
+    talk = talk_with()
+    talk.connects()
+    submit(talk, *[f"{number}" for number in range(200)])
+    burst = said(talk.hears(rates(talk, 10, 20)))
+    assert 17 <= len(burst) <= 18  # Without what comes in a quarter of a second.
+    assert talk.core.pause(talk.now) <= 0.1
+    rest = said(runs(talk, 10.0))
+    assert 99 <= len(rest) <= 101
+    assert [*burst, *rest] == [f"{number}" for number in range(len(burst) + len(rest))]
+    # PINGs go out as ever.
+    assert len(runs(talk, 20.0).of(Ping)) >= 3
+
+
+def test_what_is_held_back_goes_out_again_when_it_may(talk):
+    tickets = submit(talk, "a", "b", "c")
+    assert said(talk.says()) == ["a", "b", "c"]
+    talk.hears(Ack(0, 1))
+    assert not talk.hears(Error("slow_down", "words", 2, 500)).of(Echo)
+    submit(talk, "d")
+    assert not talk.passes(0.4).of(Echo)
+    assert talk.core.pause(talk.now) == pytest.approx(0.1)
+    again = talk.passes(0.1).of(Echo)
+    assert [(echo.cseq, echo.texts) for echo in again] == [(2, ("b", "c", "d"))]
+    talk.hears(Ack(1, 4))
+    assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 3
+
+
+def test_what_was_held_back_is_not_said_to_be_sent(talk):
+    submit(talk, "a", "b")
+    talk.says()
+    talk.hears(Error("slow_down", "words", 1, 60_000))
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    assert ping.sent == 0
+
+
+def test_being_told_twice_to_wait_doubles_nothing(talk):
+    submit(talk, "a")
+    talk.says()
+    talk.hears(Error("slow_down", "words", 1, 500), Error("out_of_order", "words", 1))
+    assert not talk.says().of(Echo)
+    assert said(talk.passes(0.5)) == ["a"]
+    talk.hears(Ack(0, 1), Error("slow_down", "words", 1, 500))
+    assert not talk.passes(5.0).of(Echo)
+
+
+def test_questions_are_asked_while_commands_wait(talk):
+    submit(talk, "a")
+    talk.says()
+    talk.hears(Error("slow_down", "words", 1, 60_000))
+    talk.core.ask_users()
+    assert talk.says().of(Info)
+    assert lacks(talk).of(Fetch)
+
+
+def test_history_that_comes_later_is_asked_for_again_then(talk):
+    (fetch,) = lacks(talk).of(Fetch)
+    assert not talk.hears(Error("fetch_later", "words", fetch.ref, 100)).of(Fetch)
+    assert not talk.passes(0.09).of(Fetch)
+    assert talk.core.pause(talk.now) == pytest.approx(0.01)
+    (again,) = talk.passes(0.01).of(Fetch)
+    assert again == fetch._replace(ref=again.ref)
+    # Also when it is longer than its patience.
+    talk.hears(Error("fetch_later", "words", again.ref, 10_000))
+    assert not talk.passes(9.9).of(Fetch)
+    assert talk.passes(0.1).of(Fetch)
+
+
+def test_an_old_word_about_history_holds_nothing_up(talk):
+    (fetch,) = lacks(talk).of(Fetch)
+    talk.hears(Error("fetch_later", "words", fetch.ref + 1, 60_000))
+    assert talk.passes(PATIENCE).of(Fetch)
+
+
+def test_hello_that_is_put_off_is_said_again(talk_with):
+    talk = talk_with()
+    talk.connects()
+    assert talk.hears(Refused("slow_down", "too many", 1000)) == []
+    assert talk.core.phase is Phase.GREETING
+    assert talk.core.put_off == "too many"
+    assert not talk.passes(1.0).of(Hello)
+    (hello,) = talk.passes(2.1 * BACK_OFF).of(Hello)
+    assert hello.attempt == 2
+    # Each time a little later, as others wait too.
+    talk.hears(Refused("slow_down", "too many", 1000))
+    assert not talk.passes(1.0 + 2 * BACK_OFF).of(Hello)
+    assert talk.passes(2.1 * BACK_OFF).of(Hello)
+    talk.hears(talk.welcome())
+    assert talk.core.phase is Phase.READY
+    assert talk.core.put_off == ""
+
+
+def test_a_word_to_slow_down_that_comes_too_late_ends_nothing(talk):
+    talk.hears(Refused("slow_down", "too many", 1000))
+    assert talk.core.phase is Phase.READY

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import msgpack
 import pytest
 from hypothesis import settings
@@ -10,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from chatbroker.client.outbox import Outbox, Outcome, Ticket
 from chatbroker.wire.limits import MAX_FRAME, MAX_INT, MAX_RUNS, MAX_TEXT, MAX_TEXTS
-from chatbroker.wire.messages import Ack, Kind, Refusal, Run
+from chatbroker.wire.messages import Ack, Kind, Limits, Refusal, Run
 
 PLENTY = 1 << 30
 
@@ -24,7 +26,7 @@ def put(outbox, *texts):
 
 def sends(outbox, window=1000, size=PLENTY):
     """The numbers and texts that go out now."""
-    said = [msgpack.unpackb(packed) for packed in outbox.due(window, size)]
+    said = [msgpack.unpackb(packed) for packed in outbox.due(window, size, 0.0)]
     return [(cseq, text) for _, first, *_, texts in said for cseq, text in enumerate(texts, first)]
 
 
@@ -47,14 +49,14 @@ def test_commands_are_numbered_from_one_in_order(outbox):
 
 def test_a_command_to_one_user_is_a_send(outbox):
     outbox.put(Ticket("bob", "hi"))
-    (packed,) = outbox.due(1, PLENTY)
+    (packed,) = outbox.due(1, PLENTY, 0.0)
     assert msgpack.unpackb(packed) == [Kind.SEND, 1, "bob", ["hi"]]
 
 
 def test_what_goes_the_same_way_shares_a_message(outbox):
     for to in ("bob", "bob", None, None, None, "bob", "carol"):
         outbox.put(Ticket(to, "hi"))
-    assert [msgpack.unpackb(packed) for packed in outbox.due(10, PLENTY)] == [
+    assert [msgpack.unpackb(packed) for packed in outbox.due(10, PLENTY, 0.0)] == [
         [Kind.SEND, 1, "bob", ["hi", "hi"]],
         [Kind.ECHO, 3, ["hi", "hi", "hi"]],
         [Kind.SEND, 6, "bob", ["hi"]],
@@ -64,17 +66,55 @@ def test_what_goes_the_same_way_shares_a_message(outbox):
 
 def test_a_message_has_no_more_texts_than_it_may(outbox):
     put(outbox, *["x"] * (MAX_TEXTS + 1))
-    assert [len(msgpack.unpackb(packed)[2]) for packed in outbox.due(1024, PLENTY)] == [
+    assert [len(msgpack.unpackb(packed)[2]) for packed in outbox.due(1024, PLENTY, 0.0)] == [
         MAX_TEXTS,
         1,
     ]
+
+
+def paced(outbox, messages=(0, 0), sizes=(0, 0)):
+    outbox.pace.keep_to(Limits(65536, 16384, 1024, 1 << 20, *messages, *sizes))
+
+
+def test_no_more_goes_out_than_the_pace_allows(outbox):
+    put(outbox, *"abcdefghij")
+    paced(outbox, (10, 6))
+    assert len(sends(outbox)) in (3, 4)  # An empty bucket is not in debt, if it is quite so.
+    sends(outbox)
+    assert sends(outbox) == []
+    assert outbox.sent == 4
+    assert 0 < outbox.held_until <= 0.1
+
+
+def test_bytes_are_paced_too(outbox):
+    put(outbox, *["x" * 100] * 10)
+    paced(outbox, sizes=(1000, 1000))
+    first = len(sends(outbox))
+    assert 7 <= first <= 8
+    assert sends(outbox) in ([], [(first + 1, "x" * 100)])
+    assert sends(outbox) == []
+    assert 0 < outbox.held_until < 0.2
+
+
+def test_what_waits_for_acknowledgements_is_not_held_by_the_pace(outbox):
+    put(outbox, "a", "b")
+    assert len(sends(outbox, window=1)) == 1
+    assert sends(outbox, window=1) == []
+    assert outbox.held_until == inf
+
+
+def test_a_held_outbox_says_until_when(outbox):
+    put(outbox, "a")
+    outbox.pace.hold(5.0)
+    assert sends(outbox) == []
+    assert outbox.held_until == 5.0
 
 
 @pytest.mark.parametrize("text", ["x" * MAX_TEXT, "é" * (MAX_TEXT // 2), "🙂" * (MAX_TEXT // 4)])
 def test_what_is_due_at_a_time_fits_a_frame(outbox, text):
     put(outbox, *[text] * 20)
     rounds = 0
-    while due := list(outbox.due(1024, MAX_FRAME // 2)):
+    while due := list(outbox.due(1024, MAX_FRAME // 2, 0.0)):
         assert sum(map(len, due)) < MAX_FRAME - 1000
         rounds += 1
     assert 1 < rounds <= 20

@@ -133,3 +133,18 @@ def test_variables_are_heard(talk):
     result = CliRunner().invoke(talk, ["hear"], env=env)
     assert result.exit_code == 0
     assert talk.heard == [(2.5, True, False, None)]
+
+
+def test_an_option_that_may_be_repeated_is_a_table(config, talk):
+    option = click.Option(["--limit", "limits"], multiple=True)
+    talk.commands["hear"].params.append(option)
+    config.write_text('[talk.hear.limit]\nwords = 3\ntime = "2s"\n')
+    assert config_defaults(talk) == {"hear": {"limits": ["words=3", "time=2s"]}}
+
+
+@pytest.mark.parametrize("value", ["true", "[1, 2]", "{ a = 1 }"])
+def test_that_table_holds_single_values(config, talk, value):
+    talk.commands["hear"].params.append(click.Option(["--limit", "limits"], multiple=True))
+    config.write_text(f"[talk.hear.limit]\nwords = {value}\n")
+    with pytest.raises(click.UsageError, match=r"\[talk.hear.limit\] holds single values"):
+        config_defaults(talk)

@@ -17,6 +17,7 @@ from contextlib import nullcontext
 
 import zmq
 
+from chatbroker.client.access import Access
 from chatbroker.client.address import parse_address
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Broadcast, Direct
@@ -27,7 +28,8 @@ from chatbroker.client.starts import Since
 
 def main(address: str, first: int, count: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    host, port = parse_address(address)
+    host, port, *_ = parse_address(address)
+    access = Access(host, port)
     context = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 16 * count)
     cores, links = [], []
@@ -35,7 +37,7 @@ def main(address: str, first: int, count: int) -> None:
         readers = [Reader("echo", Since.now()), Reader("direct", Since.unread())]
         core = ClientCore(f"user-{number:03}", os.urandom(16), readers, exclusive=True)
         cores.append(core)
-        links.append(Link(core, host, port, nullcontext(), context))
+        links.append(Link(core, access, nullcontext(), context))
     heard: list[list[object]] = [[] for _ in cores]
 
     def run_until(done) -> None:

@@ -37,7 +37,7 @@ HELLO = (Kind.HELLO, limits.VERSION, "alice", ID, b"", 1, False, True, ID, ())
 FOLLOW = ("echo", b"", 0, 0)
 WELCOME = (
     *(Kind.WELCOME, limits.VERSION, "alice", EPOCH, 1, 1, 0, ID, 5556, 5000, 15000),
-    (65536, 16384, 1024, 1048576),
+    (65536, 16384, 1024, 1048576, 100_000, 1_000_000, 1 << 25, 10 << 25),
     (),
 )
 
@@ -53,7 +53,7 @@ CLIENT_SAYS = {
 }
 BROKER_SAYS = {
     Kind.WELCOME: (*WELCOME[:12], (("echo", EPOCH, 0, 0),)),
-    Kind.REFUSED: (Kind.REFUSED, "name_taken", "words"),
+    Kind.REFUSED: (Kind.REFUSED, "name_taken", "words", 0),
     Kind.ACK: (Kind.ACK, 0, 4, ((2, 3, "no_such_user", "words"),), ((4, 4),)),
     Kind.BATCH: (Kind.BATCH, "echo", EPOCH, 0, 1, ((1, 0, "a", "x"), (2, 0, "a", "b", "x"))),
     Kind.FETCHED: (Kind.FETCHED, 1, "echo", EPOCH, 7),
@@ -61,7 +61,7 @@ BROKER_SAYS = {
     Kind.USERS: (Kind.USERS, 1, (("alice", 0),), False),
     Kind.PRESENCE: (Kind.PRESENCE, True, "alice", 0),
     Kind.PONG: (Kind.PONG, 1, (("echo", EPOCH, 0),)),
-    Kind.ERROR: (Kind.ERROR, "bad_frame", "words", 0),
+    Kind.ERROR: (Kind.ERROR, "bad_frame", "words", 0, 0),
     Kind.FAREWELL: (Kind.FAREWELL, "left", "words"),
     Kind.NOTICE: (Kind.NOTICE, "cannot_store", "words"),
 }
@@ -440,7 +440,7 @@ PLACES = {
     "ECHO": (1, lambda extra: (Kind.ECHO, 1, ("hi",), extra)),
     "PING": (1, lambda extra: (Kind.PING, 1, 0, 0, (), extra)),
     "a cursor": (3, lambda extra: (Kind.PING, 1, 0, 0, (("echo", EPOCH, 0, extra),))),
-    "the limits": (2, lambda extra: replaced(WELCOME, 11, (1, 1, 1, 1, extra))),
+    "the limits": (2, lambda extra: replaced(WELCOME, 11, (*[1] * 8, extra))),
     "ACK": (1, lambda extra: (Kind.ACK, 0, 1, (), (), extra)),
     "a refusal": (3, lambda extra: (Kind.ACK, 0, 1, ((1, 1, "left", "", extra),), ())),
     "a run": (3, lambda extra: (Kind.ACK, 0, 1, (), ((1, 1, extra),))),
@@ -647,7 +647,7 @@ def test_a_port_is_from_1_to_65535(from_broker, raw, port):
 
 def test_the_limits_of_the_broker_are_all_there(from_broker, raw):
     with pytest.raises(BadFrame):
-        from_broker.decode(raw(*replaced(WELCOME, 11, (1, 2, 3))))
+        from_broker.decode(raw(*replaced(WELCOME, 11, (1, 2, 3, 4, 5, 6, 7))))
 
 
 @pytest.mark.parametrize(
@@ -661,10 +661,10 @@ def test_the_limits_of_the_broker_are_all_there(from_broker, raw):
         (limits.MAX_USERS, lambda n: (Kind.USERS, 0, (("u", 0),) * n, False)),
         (limits.MAX_FOLLOWS, lambda n: (Kind.PONG, 0, (("echo", EPOCH, 0),) * n)),
         (limits.MAX_FOLLOWS, lambda n: replaced(WELCOME, 12, (("echo", EPOCH, 0, 0),) * n)),
-        (limits.MAX_WORDS, lambda n: (Kind.ERROR, "left", "w" * n, 0)),
-        (limits.MAX_WORDS, lambda n: (Kind.REFUSED, "left", "w" * n)),
+        (limits.MAX_WORDS, lambda n: (Kind.ERROR, "left", "w" * n, 0, 0)),
+        (limits.MAX_WORDS, lambda n: (Kind.REFUSED, "left", "w" * n, 0)),
         (limits.MAX_WORDS, lambda n: (Kind.FAREWELL, "left", "w" * n)),
-        (limits.MAX_NAME, lambda n: (Kind.ERROR, "c" * n, "", 0)),
+        (limits.MAX_NAME, lambda n: (Kind.ERROR, "c" * n, "", 0, 0)),
         (limits.MAX_NAME, lambda n: (Kind.PRESENCE, True, "n" * n, 0)),
         (limits.MAX_LOG_NAME, lambda n: (Kind.FETCHED, 1, "l" * n, EPOCH, 0)),
         (limits.MAX_LOG_NAME, lambda n: (Kind.BATCH, "l" * n, EPOCH, 0, 1, ())),

@@ -137,10 +137,10 @@ MESSAGES: dict[type, st.SearchStrategy] = {
         st.integers(1, 65535),
         integers,
         integers,
-        st.builds(Limits, integers, integers, integers, integers),
+        st.builds(Limits, *[integers] * 8),
         few(st.builds(Reading, logs, epochs, integers, integers)),
     ),
-    Refused: st.builds(Refused, codes, words),
+    Refused: st.builds(Refused, codes, words, integers),
     Ack: st.builds(
         Ack,
         integers,
@@ -154,7 +154,7 @@ MESSAGES: dict[type, st.SearchStrategy] = {
     Users: st.builds(Users, integers, few(st.builds(User, names, integers)), st.booleans()),
     Presence: st.builds(Presence, st.booleans(), names, integers),
     Pong: st.builds(Pong, integers, cursors),
-    Error: st.builds(Error, codes, words, integers),
+    Error: st.builds(Error, codes, words, integers, integers),
     Farewell: st.builds(Farewell, codes, words),
     Notice: st.builds(Notice, codes, words),
 }

@@ -76,7 +76,7 @@ def test_the_largest_message_of_a_client_fits_a_frame(message):
             65535,
             MOST,
             MOST,
-            Told(MOST, MOST, MOST, MOST),
+            Told(*[MOST] * 8),
             tuple(Reading(log, EPOCH, MOST, MOST) for log in logs()),
         ),
         Ack(
