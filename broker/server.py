@@ -179,8 +179,7 @@ class Server:
         core = self._core
         drained, held = True, False
         while not self._stopping:
-            pause = min(core.pause, self._watch.pause)
-            ready = poller.poll(max(0, math.ceil(pause * 1000)) if drained else 0)
+            ready = self._wait(core.pause) if drained else poller.poll(0)
             if any(sock == self._wake_reader.fileno() for sock, _ in ready):
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
             drained = self._turn()
@@ -193,6 +192,17 @@ class Server:
             self._watch.look(time.monotonic(), drained and not core.held)
             core.accept_sessions(self._descriptors.enough())
         self._stop()
+
+    def _wait(self, seconds: float) -> list[tuple[Any, int]]:
+        """Waits until something comes in, for *seconds* at most, and watches meanwhile."""
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            ready = self._poller.poll(max(0, math.ceil(min(left, self._watch.pause) * 1000)))
+            now = time.monotonic()
+            if ready or now >= until:
+                return ready
+            self._watch.look(now, not self._core.held)
 
     def _turn(self) -> bool:
         """One turn; True if nothing is left to be drained that may be."""
@@ -299,14 +309,22 @@ class Server:
         ROUTER gives nothing else before its end."""
         receive = self._router.recv
         while time.monotonic() < until:
-            part = receive(0, False)
-            self._parts += 1
-            caller.taken += len(part) + (2 if len(part) < 256 else 9)
-            if self._parts == MOST_PARTS:
-                self._watch.cut(caller, "a message had many parts")
-            if not part.more:
+            if self._parts < MOST_PARTS:
+                part = receive(0, False)
+                self._parts += 1
+                caller.taken += len(part) + (2 if len(part) < 256 else 9)
+                more = part.more
+            else:
+                # There may be millions, at a microsecond each: nothing else is done here.
+                for _ in range(256):
+                    more = receive(0, False).more
+                    if not more:
+                        break
+            if not more:
                 self._discarding = None
                 return True
+            if self._parts == MOST_PARTS:
+                self._watch.cut(caller, "a message had many parts")
         return False
 
     def _hear_subscribers(self) -> None:
@@ -323,15 +341,15 @@ class Server:
             if lone and said[:1] == UNSUBSCRIBED:
                 # Also what ZeroMQ says itself of a connection that is gone.
                 continue
-            met = _meet(part)
-            if met.fd == NO_FD:
+            fd = _descriptor_of(part)
+            if fd == NO_FD:
                 continue  # To the watch it is one that says nothing.
-            known = subscribers.get(met.fd)
-            if known is None or known.inode != met.inode:
-                known = subscribers[met.fd] = met
-            known.subscriptions += 1 if lone and said[:1] == SUBSCRIBED else MOST_SUBSCRIPTIONS
-            if known.subscriptions > MOST_SUBSCRIPTIONS:
-                self._watch.cut(known, "more was subscribed to than there is")
+            known = subscribers.get(fd)
+            if known is None or not known.stands:
+                known = subscribers[fd] = _meet(part)
+            known.subscriptions += 1
+            if not lone or said[:1] != SUBSCRIBED or known.subscriptions > MOST_SUBSCRIPTIONS:
+                self._watch.cut(known, "no subscription, or one too many")
 
     def _perform(self, effects: list[Effect]) -> None:
         deliver, publish = self._router.send, self._pub.send
@@ -395,6 +413,7 @@ class Server:
             return
         if self._desk is not None:
             self._desk.close()
+        self._watch.close()
         self._journal.close()
         self._router.close()
         self._pub.close()
@@ -437,17 +456,23 @@ class Server:
 
 
 def _meet(part: zmq.Frame) -> Connection:
-    """The connection that *part* came by; one without a descriptor, if ZeroMQ does not tell."""
-    try:
-        fd = int(part.get(zmq.SRCFD))
-    except zmq.ZMQError:
-        # The peer speaks ZMTP 2 or older, of which ZeroMQ tells nothing.
+    """The connection that *part* came by."""
+    fd = _descriptor_of(part)
+    if fd == NO_FD:
         return Connection(NO_FD, Origin(), "")
     try:
         address = str(part.get("Peer-Address"))
     except zmq.ZMQError:
         address = ""  # It was gone before ZeroMQ asked.
     return Connection(fd, Origin(address), "")
+
+
+def _descriptor_of(part: zmq.Frame) -> int:
+    """NO_FD if ZeroMQ does not tell: the peer speaks ZMTP 2 or older."""
+    try:
+        return int(part.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        return NO_FD
 
 
 def _is_own(identity: bytes) -> bool:
