@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import zmq
 
@@ -183,8 +184,8 @@ class Server:
         serving = f"serving at {self.address}"
         notifier.ready(serving)
         while not self._stopping:
-            pause = min(core.pause, notifier.interval, self._intake.pause)
-            ready = poller.poll(max(0, math.ceil(pause * 1000)) if drained else 0)
+            pause = min(core.pause, notifier.interval)
+            ready = self._wait(pause) if drained else poller.poll(0)
             if any(sock == self._wake_reader.fileno() for sock, _ in ready):
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
             if self.reread:
@@ -203,6 +204,17 @@ class Server:
             core.accept_sessions(self._descriptors.enough())
             notifier.alive(self._turned)
         self._stop()
+
+    def _wait(self, seconds: float) -> list[tuple[Any, int]]:
+        """Waits until something comes in, for *seconds* at most, and watches meanwhile."""
+        until = time.monotonic() + seconds
+        while True:
+            left = min(until - time.monotonic(), self._intake.pause)
+            ready = self._poller.poll(max(0, math.ceil(left * 1000)))
+            now = time.monotonic()
+            if ready or now >= until:
+                return ready
+            self._intake.watch(now, not self._core.held)
 
     def _turn(self, asked: bool) -> bool:
         """One turn; True if nothing is left to be drained that may be.  *asked*: whether an
@@ -342,6 +354,7 @@ class Server:
         if self._context.closed:
             return
         self._office.close()
+        self._intake.close()
         self._notifier.close()
         self._journal.close()
         self._router.close()

@@ -47,11 +47,11 @@ ROUTER_OPTIONS = OPTIONS | {
 # What a subscriber sends is subscriptions, and topics are short.  An XPUB hands them on, and a
 # PUB would not: so the broker knows whom to cut off, and how many topics each has.  It takes
 # all that wait before it tells of any, and walks through all topics when a subscriber goes: so
-# few may wait, and none is longer than what the handshake of CURVE takes (some 300 bytes).
+# few may wait, and none is longer than the name of a log.
 PUB_OPTIONS = OPTIONS | {
     zmq.SNDHWM: 1000,
     zmq.RCVHWM: 4,
-    zmq.MAXMSGSIZE: 384,
+    zmq.MAXMSGSIZE: 128,
     zmq.XPUB_VERBOSE: 1,
 }
 
@@ -78,8 +78,10 @@ def bind_pub(
     """The socket that publishes.  Raises StartError."""
     pub: zmq.Socket[bytes] = context.socket(zmq.XPUB)
     pub.setsockopt(zmq.XPUB_WELCOME_MSG, GREETING_TOPIC)
+    # The handshake of CURVE takes messages of some 300 bytes.
+    options = PUB_OPTIONS if secure is None else PUB_OPTIONS | {zmq.MAXMSGSIZE: 384}
     hint = " (for broadcasts; --pub-port chooses another)"
-    return _bind(pub, PUB_OPTIONS, host, port, secure, hint)
+    return _bind(pub, options, host, port, secure, hint)
 
 
 def _bind(

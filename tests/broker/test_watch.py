@@ -14,6 +14,7 @@ from chatbroker.broker import watch as watching
 from chatbroker.broker.connections import Connection, Connections
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.watch import (
+    LIST_EVERY,
     LOOK_EVERY,
     MOST_SUBSCRIBED,
     MOST_UNFINISHED,
@@ -71,12 +72,13 @@ class Scene:
             while sent:
                 sent -= len(ours.recv(sent))
 
-    def looks(self, times=1, drained=True, after=LOOK_EVERY):
+    def looks(self, times=1, drained=True, after=LIST_EVERY):
         for _ in range(times):
             self.now += after
             self.watch.look(self.now, drained)
 
     def close(self):
+        self.watch.close()
         for sock in self.open + self.listeners:
             sock.close()
 
@@ -304,7 +306,7 @@ def test_growth_of_the_process_makes_it_look_at_all(scene, monkeypatch):
     ours, theirs = scene.connects()
     scene.says(ours)
     resident = [watching.JUMP]
-    monkeypatch.setattr(watching, "_resident", lambda: resident[0])
+    monkeypatch.setattr(watching, "_resident", lambda statm: resident[0])
     scene.looks(300)  # It is known.
     scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
     for _ in range(3):
@@ -313,7 +315,8 @@ def test_growth_of_the_process_makes_it_look_at_all(scene, monkeypatch):
     assert is_cut(theirs)
 
 
-def test_a_flood_is_told_in_few_lines(make, caplog):
+def test_a_flood_is_told_in_few_lines(make, monkeypatch, caplog):
+    monkeypatch.setattr(watching, "SLICE", 1000)
     scene = make()
     silent = [scene.connects()[1] for _ in range(50)]
     scene.looks(3)
@@ -325,7 +328,7 @@ def test_a_flood_is_told_in_few_lines(make, caplog):
 
 
 def test_where_the_system_tells_nothing_it_is_off_and_says_so(make, monkeypatch, caplog):
-    monkeypatch.setattr(watching, "_resident", lambda: 0)
+    monkeypatch.setattr(watching, "_open_statm", lambda: -1)
     with caplog.at_level(logging.WARNING, "chatbroker"):
         scene = make()
     assert [record.getMessage()[:9] for record in caplog.records] == ["watch off"]
