@@ -35,6 +35,10 @@ class _Kind:
         self.suppressed = 0
 
 
+GRAVE = frozenset({"cut_off"})
+"""What an operator is to see in the log without asking for more."""
+
+
 class Audit:
     """Writes decisions to *path*; None: to the log alone.
 
@@ -83,7 +87,7 @@ class Audit:
             self._write(event, fields | {"suppressed": lately.suppressed})
 
     def _write(self, event: str, fields: dict[str, Any]) -> None:
-        say(event, **fields)
+        say(event, event in GRAVE, **fields)
         if self._file < 0:
             return
         line = json.dumps({"time": iso(self._time), "event": event, **fields}).encode() + b"\n"

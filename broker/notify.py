@@ -14,7 +14,8 @@ from collections.abc import Mapping
 log = logging.getLogger("chatbroker")
 
 PATIENCE = 1.0
-"""Seconds that the loop may wait until a message is taken: the supervisor is busy then."""
+"""Seconds to wait until READY or STOPPING is taken, when nobody waits for the broker.  What is told
+in between is dropped if it is not taken at once."""
 
 SIGNS = 4
 """Signs of life in each interval of the watchdog: one that is late or lost does no harm."""
@@ -40,7 +41,6 @@ class Notifier:
         # A name that begins with NUL is not in the file system (unix(7), "Abstract").
         self._address = "\0" + where[1:] if where[0] == "@" else where
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(PATIENCE)
         for_us = environment.get("WATCHDOG_PID") in (None, str(os.getpid()))
         microseconds = environment.get("WATCHDOG_USEC", "")
         if for_us and microseconds.isdecimal() and int(microseconds):
@@ -49,7 +49,7 @@ class Notifier:
 
     def ready(self, status: str) -> None:
         """It serves."""
-        self._tell(f"READY=1\nSTATUS={status}")
+        self._tell(f"READY=1\nSTATUS={status}", PATIENCE)
 
     def status(self, words: str) -> None:
         """What there is to say of it, on one line."""
@@ -62,17 +62,20 @@ class Notifier:
             self._tell("WATCHDOG=1")
 
     def stopping(self) -> None:
-        self._tell("STOPPING=1\nSTATUS=stopping")
+        self._tell("STOPPING=1\nSTATUS=stopping", PATIENCE)
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _tell(self, words: str) -> None:
+    def _tell(self, words: str, patience: float = 0.0) -> None:
         if self._socket is None:
             return
+        self._socket.settimeout(patience)
         try:
             self._socket.sendto(words.encode(errors="replace"), self._address)
+        except BlockingIOError:
+            return  # The supervisor is busy; the next sign of life is a quarter interval away.
         except OSError as error:
             log.warning("notify address=%r cannot be reached: %s", self._address, error)

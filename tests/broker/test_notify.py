@@ -114,16 +114,31 @@ def test_nobody_there_is_a_warning_and_no_failure(notifiers, caplog):
     assert "cannot be reached" in caplog.text
 
 
-def test_a_supervisor_that_does_not_read_holds_it_up_for_a_moment_only(
+def test_a_supervisor_that_does_not_read_holds_up_nothing_but_the_end(
     supervisor, notifiers, caplog, monkeypatch
 ):
     monkeypatch.setattr(notify, "PATIENCE", 0.01)
-    notifier = notifiers()
-    for _ in range(10_000):
+    notifier = notifiers(WATCHDOG_USEC="2000000")
+    monkeypatch.setattr(socket.socket, "settimeout", timeouts := Timeouts())
+    for now in range(1000):
         notifier.status("the same again")
-        if caplog.records:
-            break
+        notifier.alive(float(now))
+    assert timeouts.asked == {0.0}
+    assert not caplog.records
+    notifier.stopping()
+    assert timeouts.asked == {0.0, 0.01}
     assert "timed out" in caplog.text
+
+
+class Timeouts:
+    """Notes how long a socket may wait."""
+
+    def __init__(self):
+        self.asked = set()
+        self._set = socket.socket.settimeout
+
+    def __get__(self, sock, kind):
+        return lambda seconds: (self.asked.add(seconds), self._set(sock, seconds))
 
 
 def test_an_address_of_another_kind_is_told_and_not_used(notifiers, caplog):

@@ -156,7 +156,7 @@ def test_a_broker_that_cannot_store_is_not_well(disk, eventually):
             assert held["chatbroker_held"] == 1
             assert held["chatbroker_commit_failures_total"] > 0
             assert held["chatbroker_messages_total"] == 1
-            disk.broker.says("WARNING cannot_store because=this disk is full by order")
+            disk.broker.says('WARNING cannot_store because="this disk is full by order"')
             disk.fills(False)
         assert health(disk.metrics) == (200, "ok\n")
         disk.broker.says("WARNING storing_again")
