@@ -13,10 +13,10 @@ def main() -> None:
     scale = int(os.environ.get("HOSTILE_SCALE") or 5)
     only = sys.argv[1:]
     print(HEADER, flush=True)
-    for attack, descriptors in ATTACKS.items():
+    for attack, setting in ATTACKS.items():
         if only and attack.__name__ not in only:
             continue
-        stage = Stage(scale, descriptors)
+        stage = Stage(scale, *setting)
         try:
             print(stage.run(attack).row, flush=True)
         finally:

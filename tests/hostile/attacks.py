@@ -6,24 +6,31 @@ count, bytes and time.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import select
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import zmq
+from zmq.utils import z85
 
 from bench import zmtp
 from bench.sessions import hello
 from chatbroker.client import Client, NameRefused, Since, Unreachable
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.errors import Code
+from chatbroker.wire.keys import parse_key
 from chatbroker.wire.limits import MAX_FRAME, MAX_MESSAGES
 from chatbroker.wire.messages import Echo, Fetch, Info, Refused
 
-from .stage import MIB, Stage
+from .stage import MIB, PATIENCE, Stage
 
 encode = Encoder().encode
 
@@ -366,23 +373,68 @@ def names_that_look_alike(stage: Stage) -> tuple[str, str]:
         return f"{len(LOOK_ALIKES)} names, {count} times each", "refused"
 
 
-ATTACKS = {
-    garbage_instead_of_a_greeting: 0,
-    another_mechanism: 0,
-    half_open_connections_until_none_is_left: 1000,
-    connections_that_say_nothing: 0,
-    connects_and_disconnects: 0,
-    a_message_without_end: 0,
-    a_message_without_end_for_the_publisher: 0,
-    messages_of_a_million_parts: 0,
-    subscriptions_to_everything: 0,
-    subscriptions_by_many: 0,
-    long_topics: 0,
-    questions_whose_answers_nobody_reads: 0,
-    full_frames: 0,
-    bombs_of_msgpack: 0,
-    planted_routing_ids: 0,
-    frames_of_before: 0,
-    names_that_look_alike: 0,
+def knocks(stage: Stage, keys: Callable[[], tuple[bytes, bytes] | None]) -> int:
+    """Handshakes that are refused, as many at a time as there are sockets, for some seconds."""
+    access = Path(stage.broker.env["CHATBROKER_DATA"], "run", f"{stage.broker.port}.json")
+    server_key = parse_key(json.loads(access.read_text())["server_key"])
+    failed = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    failed |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    refused = 0
+    until = time.monotonic() + 2.0 * stage.scale
+    with zmq.Context() as context:
+        while time.monotonic() < until:
+            knocking = []
+            for number in range(32):
+                sock = context.socket(zmq.SUB if number % 4 == 3 else zmq.DEALER)
+                sock.setsockopt(zmq.LINGER, 0)
+                sock.setsockopt(zmq.RECONNECT_IVL, -1)
+                pair = keys()
+                if pair is not None:
+                    sock.curve_serverkey = z85.encode(server_key)
+                    sock.curve_publickey, sock.curve_secretkey = pair
+                knocking.append((sock, sock.get_monitor_socket(failed)))
+                sock.connect(stage.pub_address if number % 4 == 3 else stage.address)
+            for sock, monitor in knocking:
+                assert monitor.poll(PATIENCE * 1000), "a stranger was not refused"
+                refused += 1
+                sock.disable_monitor()
+                monitor.close(0)
+                sock.close(0)
+    return refused
+
+
+def handshakes_of_strangers(stage: Stage) -> tuple[str, str]:
+    """At a secure broker, which has to take each one's key in before it can refuse it."""
+    pair = zmq.curve_keypair()
+    return f"{knocks(stage, lambda: pair)} handshakes", "the gate refuses each"
+
+
+def strangers_without_a_key(stage: Stage) -> tuple[str, str]:
+    """At a secure broker."""
+    return f"{knocks(stage, lambda: None)} handshakes", "libzmq refuses each"
+
+
+SECURE = ("--secure",)
+
+ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
+    garbage_instead_of_a_greeting: (),
+    another_mechanism: (),
+    half_open_connections_until_none_is_left: (1000,),
+    connections_that_say_nothing: (),
+    connects_and_disconnects: (),
+    a_message_without_end: (),
+    a_message_without_end_for_the_publisher: (),
+    messages_of_a_million_parts: (),
+    subscriptions_to_everything: (),
+    subscriptions_by_many: (),
+    long_topics: (),
+    questions_whose_answers_nobody_reads: (),
+    full_frames: (),
+    bombs_of_msgpack: (),
+    planted_routing_ids: (),
+    frames_of_before: (),
+    names_that_look_alike: (),
+    handshakes_of_strangers: (0, SECURE),
+    strangers_without_a_key: (0, SECURE),
 }
-"""Each with the descriptors that the broker may have; 0: as many as there are."""
+"""Each with the descriptors that the broker may have (0: as many as there are), and its options."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -49,12 +49,12 @@ HEADER = (
 
 
 class Stage:
-    """*descriptors*: how many the broker may have."""
+    """*descriptors*: how many the broker may have.  *options*: of ``chatbroker run``."""
 
-    def __init__(self, scale: int = 1, descriptors: int = 0) -> None:
+    def __init__(self, scale: int = 1, descriptors: int = 0, options: Sequence[str] = ()) -> None:
         self.scale = scale
         prefix = ("sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh") if descriptors else ()
-        self.broker = BrokerProcess(prefix=prefix)
+        self.broker = BrokerProcess(*options, prefix=prefix)
         self.address, self.pub_address = self.broker.address, self.broker.pub_address
 
     def run(self, attack: Callable[[Stage], tuple[str, str]]) -> Figures:

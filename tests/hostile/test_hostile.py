@@ -17,7 +17,7 @@ MOST_GROWTH = 300
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 def test_the_harm_is_bounded_and_others_are_served(attack):
-    stage = Stage(descriptors=ATTACKS[attack])
+    stage = Stage(1, *ATTACKS[attack])
     try:
         figures = stage.run(attack)
     finally:
