@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,17 @@ def invite(
     else:
         click.echo(f"chat accept '{line}'")
         complain("chatbroker", f"give this line to {name}; it is good once, until {expires}")
+        if _is_loopback(where):
+            hint = "run it with --host 0.0.0.0 for others, or give --host here"
+            complain("chatbroker", f"only this machine reaches {where}; {hint}")
     return Status.DONE
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _own_address() -> str:

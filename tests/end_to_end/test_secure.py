@@ -103,6 +103,14 @@ def test_who_is_invited_accepts_and_is_in(shell, secure, far, invite):
     assert "'bob' is not admitted" in other.err
 
 
+@pytest.mark.parametrize(("options", "hinted"), [((), True), (("--host", "10.0.0.7"), False)])
+def test_an_invitation_that_is_of_use_here_only_says_so(secure, operator, options, hinted):
+    ended = operator("invite", "alice", *options)
+    assert ended.status == 0
+    assert ("only this machine reaches 127.0.0.1; run it with --host" in ended.err) is hinted
+    assert ("@10.0.0.7:" in ended.out) is not hinted
+
+
 def test_an_invitation_is_good_once(shell, secure, far, invite, tmp_path):
     line = invite("alice")
     assert shell.run("accept", "-", input=f"{line}\n", env=far).status == 0
