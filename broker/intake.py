@@ -147,7 +147,7 @@ class Intake:
             caller = GONE
             if identity not in self._gone:
                 known = callers.get(identity)
-                if known is None or (secure and part.get(MARK) != known.mark):
+                if known is None or (secure and _told(part, MARK) != known.mark):
                     known = self._meet_caller(identity, part)
                 caller = known
             caller.frames += 1
@@ -214,13 +214,11 @@ class Intake:
             # The peer speaks ZMTP 2 or older, of which ZeroMQ tells nothing, and which has no
             # encryption.
             return Connection(NO_FD, Origin(), ""), True
-        try:
-            address = str(part.get("Peer-Address"))
-        except zmq.ZMQError:
-            address = ""  # It was gone before ZeroMQ asked.
+        # Empty, if it was gone before ZeroMQ asked.
+        address = _told(part, "Peer-Address")
         mark, origin = "", Origin(address)
         if self._gate is not None:
-            mark = str(part.get(MARK))
+            mark = _told(part, MARK)
             admitted = self._gate.origin(mark, address)
             if admitted is None:
                 return Connection(fd, origin, mark), False
@@ -291,6 +289,14 @@ class Intake:
             self._gone[identity] = None  # Such an id does not come again.
         if len(self._gone) > MOST_GONE:
             del self._gone[next(iter(self._gone))]
+
+
+def _told(part: zmq.Frame, what: str) -> str:
+    """What ZeroMQ tells of the connection that *part* came by; empty if it tells nothing."""
+    try:
+        return str(part.get(what))
+    except zmq.ZMQError:
+        return ""
 
 
 def _is_own(identity: bytes) -> bool:

@@ -137,12 +137,18 @@ def known_server(address: Address) -> bytes:
         raise IdentityError(f"the broker's key in {path} is broken; accept an invitation") from None
 
 
-def remember_server(address: Address) -> None:
-    """Keeps the key in *address*, for addresses without one.  Raises NotAuthorised, if another
-    one is known; IdentityError."""
+def check_server(address: Address) -> None:
+    """Raises NotAuthorised, if the broker there is known by another key than that in *address*;
+    IdentityError."""
     known = known_server(address)
     if known:
         _server_key(address, known, None)
+
+
+def remember_server(address: Address) -> None:
+    """Keeps the key in *address*, for addresses without one.  Raises as `check_server`."""
+    check_server(address)
+    if known_server(address):
         return
     path: Path = folder_of(address) / SERVER
     try:

@@ -7,7 +7,14 @@ import sys
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.keys import key_text
-from .access import Access, find_access, known_server, own_names, remember_server
+from .access import (
+    Access,
+    check_server,
+    find_access,
+    known_server,
+    own_names,
+    remember_server,
+)
 from .address import Address, parse_address, parse_invitation, plain_text
 from .client import Client
 from .enrol import enrol
@@ -26,16 +33,19 @@ def accept(shared: Shared, line: str) -> int:
     What was accepted already may be accepted again."""
     address, name, token = parse_invitation(line.strip())
     where = plain_text(address)
+    whole = f"{where}/{key_text(address.server_key)}"
+    check_server(address)
     identity = _with_key(where, name)
-    remember_server(address)
     with Interrupts() as interrupts:
         try:
-            _try(shared, identity, interrupts)
+            _try(shared, whole, identity, interrupts)
         except NotAuthorised:
             # It is not admitted yet, as is to be expected.
             access = Access(*address[:2], address.server_key, token, name, invited=True)
             enrol(access, identity.key, where, shared.timeout)
-            _try(shared, identity, interrupts)
+            _try(shared, whole, identity, interrupts)
+    # Not before: whoever is tricked into a wrong invitation still finds the right broker.
+    remember_server(address)
     if shared.json:
         _print_who(Output(as_json=True), name, address, identity.key)
     else:
@@ -45,10 +55,10 @@ def accept(shared: Shared, line: str) -> int:
     return Status.DONE
 
 
-def _try(shared: Shared, identity: Identity, interrupts: Interrupts) -> None:
+def _try(shared: Shared, broker: str, identity: Identity, interrupts: Interrupts) -> None:
     Client(
         identity.name,
-        identity.broker,
+        broker,
         hear=False,
         timeout=shared.timeout,
         reconnect=shared.timeout,
@@ -100,7 +110,7 @@ def whoami(shared: Shared) -> int:
         complain("chat", escape(f"no name at {shared.broker}: {name!r} was never used here"))
         return Status.NAME_REFUSED
     with Interrupts() as interrupts:
-        _try(shared, identity, interrupts)
+        _try(shared, shared.broker, identity, interrupts)
     if shared.json:
         key = find_access(address, name, identity).secret if identity.key else b""
         _print_who(Output(as_json=True), identity.name, address, key)

@@ -159,6 +159,8 @@ def test_a_broker_that_proves_another_key_is_told(shell, secure, far, invite):
     ended = shell.run("accept", other, env=far)
     assert (ended.status, ended.out) == (5, "")
     assert "is not proved by the broker" in ended.err
+    # It was not believed: the right invitation is good still.
+    assert shell.run("accept", line, env=far).status == 0
 
 
 def test_a_plain_broker_in_a_secure_ones_place_is_told(shell, secure, far, invite):
