@@ -101,3 +101,10 @@ def test_a_broken_list_keeps_it_from_starting(tmp_path):
     (tmp_path / "members.json").write_text("{")
     with pytest.raises(StartError, match="broken"):
         secure.take_up(nobody)
+
+
+def test_a_folder_that_cannot_be_had_is_told_in_words(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(StartError, match=r"cannot use data folder .*: Not a directory"):
+        Secure(file / "below", "127.0.0.1", 5555)
