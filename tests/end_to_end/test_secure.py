@@ -221,6 +221,20 @@ def test_a_key_that_is_taken_back_ends_at_once(shell, secure, far, invite, opera
     assert squatter.status == 4
 
 
+def test_who_is_banned_does_not_listen_without_a_name(shell, secure, far, invite, operator):
+    address = chat_address(secure)
+    shell.run("accept", invite("alice"), env=far)
+    listening = shell.chat("listen", at=address, env=far)
+    listening.says("listening")
+    assert operator("ban", "alice", "--reason", "spam") == (0, "", "")
+    ended = listening.wait()
+    assert (ended.status, ended.out) == (5, "")
+    assert "'alice' is banned (spam)" in ended.err
+    assert shell.run("listen", at=address, env=far).status == 5
+    assert operator("unban", "alice") == (0, "", "")
+    assert shell.run("whoami", at=address, env=far) == (0, "alice\n", "")
+
+
 def test_subscriptions_of_a_key_that_is_taken_back_end(secure, data, operator):
     """Of a peer that keeps its SUB and never asks anything again."""
     with zmq.Context() as context:
