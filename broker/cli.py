@@ -222,7 +222,11 @@ def run(
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
         if secure:
-            remove_local(server.port)
+            # That this stops is not held up by it: what is left there is out of date.
+            try:
+                remove_local(server.port, os.getpid())
+            except OSError as error:
+                log.warning("own user: the key left for them cannot be removed: %s", error)
 
     with closing(server), signals(server, forget_ready), ExitStack() as stack:
         local = server.local()

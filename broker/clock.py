@@ -41,6 +41,12 @@ class TurnClock:
         self.turn += 1
         return passed - counted
 
+    @property
+    def wall(self) -> int:
+        """The wall clock as it was told, also if it stepped back: for what ends at a time that
+        was reckoned by it."""
+        return self.time - self.behind
+
 
 def iso(time: int) -> str:
     """*time* (milliseconds since 1970) in UTC, as ``chat --json`` writes it."""

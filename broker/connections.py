@@ -47,6 +47,13 @@ class Connection:
         """Whether the socket is still open at this end."""
         return self.inode != 0 and inode_of(self.fd) == self.inode
 
+    def same_as(self, met: Connection) -> bool:
+        """Whether *met* has the same socket and the same key.
+
+        A frame may come when its connection is gone and another has the descriptor: then
+        ZeroMQ tells that one of it, and only the mark tells whose the frame is."""
+        return (self.inode, self.mark) == (met.inode, met.mark)
+
     def cut(self) -> None:
         """Ends it.  Frames that wait to be sent are lost."""
         cut(self.fd, self.inode)
@@ -97,9 +104,9 @@ class Connections:
     def meet(self, identity: bytes, met: Connection) -> Connection:
         """The connection of a DEALER that said something for the first time."""
         known = self._dealers.get(met.fd)
-        if known is None or known.inode != met.inode:
-            # Otherwise a frame of a connection that is gone comes after one of its successor,
-            # which has its descriptor.
+        if known is None or not known.same_as(met):
+            # Otherwise a frame of a connection that is gone comes before or after one of its
+            # successor, which has its descriptor.
             known = self._dealers[met.fd] = met
         self.callers[identity] = known
         return known

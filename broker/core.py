@@ -326,7 +326,7 @@ class Broker:
     def _enrol(self, identity: bytes, message: Enrol, origin: Origin) -> None:
         """Admits a key in place of an invitation.  It is kept before this answers."""
         try:
-            name = self._members.enrol(origin, message.key, self._clock.time)
+            name = self._members.enrol(origin, message.key, self._clock.wall)
         except NotAdmitted as why:
             return self._out.reply(identity, Refused(Code.NOT_ALLOWED.value, str(why)))
         self._out.note("enrolled", user=name, address=origin.address, key=key_text(message.key))

@@ -31,18 +31,11 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        make_folder(path)
         try:
-            make_folder(path)
             self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        except FileExistsError:
-            raise StartError(
-                f"data folder {path} is a file; give another with --data-dir"
-            ) from None
         except OSError as error:
-            raise StartError(
-                f"cannot use data folder {path}: {error.strerror}; "
-                "give another with --data-dir, or keep nothing with --memory"
-            ) from None
+            raise _unusable(path, error) from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -86,15 +79,31 @@ def _same(descriptor: int, path: Path) -> bool:
 
 def make_folder(path: Path) -> None:
     """Makes a data folder, with those above it, if it is not there; nobody but its owner may
-    look into it.  Raises OSError."""
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
-        # With parents=True only the last one would get the mode.
-        folder.mkdir(mode=0o700, exist_ok=True)
+    look into it.  Raises StartError."""
+    try:
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        for folder in reversed(missing):
+            # With parents=True only the last one would get the mode.
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise _is_a_file(path) from None
+    except OSError as error:
+        raise _unusable(path, error) from None
     if not path.is_dir():
-        raise FileExistsError(path)
+        raise _is_a_file(path)
     if not missing and path.stat().st_mode & 0o077:
         log.warning("folder path=%s is open to others; chmod 700 would close it", path)
+
+
+def _is_a_file(path: Path) -> StartError:
+    return StartError(f"data folder {path} is a file; give another with --data-dir")
+
+
+def _unusable(path: Path, error: OSError) -> StartError:
+    return StartError(
+        f"cannot use data folder {path}: {error.strerror}; "
+        "give another with --data-dir, or keep nothing with --memory"
+    )
 
 
 def in_use(path: Path) -> bool:

@@ -71,8 +71,8 @@ class Gate:
         self._admit = admit
         self._note = note
         """Writes a decision down."""
-        self._stranger = b""
-        """The key that was tried and must not have come in."""
+        self._on_trial = False
+        """Whether the broker does not serve yet: then nothing is written down."""
         self.socket: zmq.Socket[bytes] = context.socket(zmq.ROUTER)
         # It must be there before the sockets are bound: without a handler libzmq would let in
         # any key at all.
@@ -115,7 +115,7 @@ class Gate:
         status, name, properties = b"400", b"", b""
         if origin is not None:
             status, name, properties = b"200", origin.name.encode(), _property(MARK, key.hex())
-        elif key != self._stranger:
+        elif not self._on_trial:
             self._note("refused_key", address=address, key=key_text(key))
         return [sender, empty, version, id, status, b"OK", name, properties]
 
@@ -127,8 +127,8 @@ class Gate:
 
         Raises StartError: then the broker must not serve.
         """
+        self._on_trial = True
         stranger = KeyPair.fresh()
-        self._stranger = stranger.public
         for endpoint, kind in ((talk, zmq.DEALER), (hear, zmq.SUB)):
             for who, keys, wanted in (
                 ("a key that nobody knows", stranger, zmq.EVENT_HANDSHAKE_FAILED_AUTH),
@@ -142,6 +142,7 @@ class Gate:
                         f"the broker's gate does not hold at {endpoint}: {who} met {happened} "
                         f"instead of {zmq.Event(wanted).name}; so it does not start"
                     )
+        self._on_trial = False
 
     def _try(self, endpoint: str, kind: int, keys: KeyPair | None) -> int:
         """How a handshake with *keys* ends; 0 if it does not."""

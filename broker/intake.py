@@ -269,7 +269,7 @@ class Intake:
                 met.cut()
                 continue
             known = subscribers.get(met.fd)
-            if known is None or known.inode != met.inode:
+            if known is None or not known.same_as(met):
                 known = subscribers[met.fd] = met
             known.subscriptions += (
                 1 if lone and said[:1] == SUBSCRIBED else self._most_subscriptions + 1

@@ -19,9 +19,22 @@ from ..wire.keys import key_text, parse_key
 from ..wire.names import canonical_name
 from .config import StartError
 from .members import Invitation, Member, Roll
+from .sanctions import LATEST
 
 SERVER_KEY = "server.key"
 MEMBERS = "members.json"
+
+# What reading a file may meet that somebody wrote by hand.
+BROKEN = (
+    BadKey,
+    BadName,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 
 class Secrets(NamedTuple):
@@ -46,7 +59,7 @@ def server_secrets(folder: Path, fresh: Secrets) -> Secrets:
         return Secrets(parse_key(found["secret"]), parse_key(found["owner"]))
     except OSError as error:
         raise _cannot("keep the broker's key in", path, error) from None
-    except (BadKey, ValueError, TypeError, LookupError):
+    except BROKEN:
         raise StartError(
             f"the broker's key in {path} is broken; put a copy of it in its place, "
             "or remove it and invite everyone anew"
@@ -59,14 +72,16 @@ def load_members(folder: Path) -> Roll:
     try:
         found = _read(path)
         return Roll(
-            tuple([Member(*_entry(one), int(one["since"])) for one in found["members"]]),
-            tuple([Invitation(*_entry(one), int(one["expires"])) for one in found["invitations"]]),
+            tuple([Member(*_entry(one), _time(one["since"])) for one in found["members"]]),
+            tuple(
+                [Invitation(*_entry(one), _time(one["expires"])) for one in found["invitations"]]
+            ),
         )
     except FileNotFoundError:
         return Roll()
     except OSError as error:
         raise _cannot("read", path, error) from None
-    except (BadKey, BadName, ValueError, TypeError, LookupError):
+    except BROKEN:
         # To take it for empty would lock everyone out, and the next change would write that.
         raise StartError(
             f"the list of who is admitted in {path} is broken; put a copy of it in its place, "
@@ -90,6 +105,13 @@ def _read(path: Path) -> Any:
 
 def _entry(one: Any) -> tuple[str, bytes]:
     return canonical_name(one["name"]), parse_key(one["key"])
+
+
+def _time(value: Any) -> int:
+    time = int(value)
+    if not 0 <= time <= LATEST:
+        raise ValueError(value)
+    return time
 
 
 def _cannot(verb: str, path: Path, error: OSError) -> StartError:

@@ -63,7 +63,9 @@ class Members:
     def _take(self, roll: Roll) -> None:
         self._members = {member.key: member for member in roll.members}
         self._invitations = {invitation.key: invitation for invitation in roll.invitations}
-        self._names = {member.name for member in roll.members}
+        self._names: dict[str, list[bytes]] = {}
+        for member in self._members.values():
+            self._names.setdefault(member.name, []).append(member.key)
 
     def _change(self, members: dict[bytes, Member], invitations: dict[bytes, Invitation]) -> None:
         roll = Roll(tuple(members.values()), tuple(invitations.values()))
@@ -93,6 +95,10 @@ class Members:
     def has(self, name: str) -> bool:
         """Whether *name* is that of a key."""
         return name in self._names
+
+    def keys_of(self, name: str) -> list[bytes]:
+        """The keys of *name*."""
+        return list(self._names.get(name, ()))
 
     # --- changes --------------------------------------------------------------------------
 

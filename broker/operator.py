@@ -88,6 +88,9 @@ class Keys(Protocol):
     def revoke(self, who: str, key: bytes | None) -> list[bytes]:
         """Takes keys back: which."""
 
+    def keys_of(self, name: str) -> list[bytes]:
+        """The keys by which the user of *name* comes."""
+
 
 class Operator:
     """Carries out requests."""
@@ -140,9 +143,15 @@ class Operator:
     def enforce(self, ban: Sanction) -> int:
         """Ends the sessions of whom *ban* meets; how many there were."""
         key = key_of(ban.who)
+        ended, keys = 0, [key] if key else []
         if key is None:
-            return self._hand.kick(ban.who, Code.BANNED, ban.words())
-        return self._hand.expel(self._around.part_with([key]), Code.BANNED, ban.words())
+            ended = self._hand.kick(ban.who, Code.BANNED, ban.words())
+            if self._around.keys is not None:
+                # Also what they hear by without a name.
+                keys = self._around.keys.keys_of(ban.who)
+        if keys:  # To look at all connections costs a millisecond, and there may be many bans.
+            ended += self._hand.expel(self._around.part_with(keys), Code.BANNED, ban.words())
+        return ended
 
     def _mute(self, asked: Asked) -> Answer:
         mute = _sanction(Kind.MUTE, asked)

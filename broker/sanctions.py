@@ -114,10 +114,6 @@ class Sanctions:
             return self._bans[key_text(key)]
         return self._bans.get(name)
 
-    def key_banned(self, key: bytes) -> bool:
-        """Whether *key*, of 32 bytes, is kept out.  May be asked from any thread."""
-        return key in self._keys
-
     def mute_on(self, name: str) -> Sanction | None:
         """What keeps *name* (in its canonical form) from speaking."""
         return self._mutes.get(name)

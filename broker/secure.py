@@ -14,6 +14,9 @@ from .gate import KeyPair
 from .keyring import Secrets, load_members, server_secrets, store_members
 from .members import Members, NotAdmitted, Roll
 from .origin import Origin
+from .sanctions import Sanction
+
+BanOn = Callable[[str, bytes], Sanction | None]
 
 
 class Secure:
@@ -36,13 +39,13 @@ class Secure:
         self.owner = KeyPair.of(secrets.owner)
         """Of the user who runs the broker: their running clients go on when it starts again."""
         self._members = Members(Roll(), self._keep, self.owner.public)
-        self._banned: Callable[[bytes], bool] = lambda key: False
+        self._ban_on: BanOn = lambda name, key: None
 
-    def take_up(self, banned: Callable[[bytes], bool]) -> Members:
+    def take_up(self, ban_on: BanOn) -> Members:
         """The members as they are kept; the folder is this process's own by now.
 
-        *banned*: whether a key is kept out all the same.  Raises StartError."""
-        self._banned = banned
+        *ban_on*: what keeps the user of a name, or a key, out all the same.  Raises StartError."""
+        self._ban_on = ban_on
         if self._folder is not None:
             self._members = Members(load_members(self._folder), self._keep, self.owner.public)
         return self._members
@@ -57,7 +60,11 @@ class Secure:
 
     def origin(self, key: bytes, address: str) -> Origin | None:
         """Who comes by *key* now; None: nobody that is admitted."""
-        return None if self._banned(key) else self._members.origin(key, address, _now())
+        origin = self._members.origin(key, address, _now())
+        if origin is None or key == self.owner.public:
+            # The broker's own user comes as far as to be told of a ban: a start tries that.
+            return origin
+        return None if self._ban_on(origin.name, key) else origin
 
     def local(self, pid: int) -> Local:
         """How the commands of the broker's own user find in."""
@@ -76,6 +83,10 @@ class Secure:
         """Admits a key; what its user has to know."""
         self._members.admit(name, key, _now())
         return self._where()
+
+    def keys_of(self, name: str) -> list[bytes]:
+        """The keys by which the user of *name* comes."""
+        return self._members.keys_of(name)
 
     def _where(self) -> dict[str, Any]:
         server_key = key_text(self.keys.public)

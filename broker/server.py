@@ -159,7 +159,7 @@ class Server:
             self._sanctions = sanctions_in(self._folder)
             members = None
             if secure is not None and gate is not None:
-                members = secure.take_up(self._sanctions.key_banned)
+                members = secure.take_up(self._sanctions.ban_on)
                 gate.prove(bound_to(self._router), bound_to(self._pub), secure.owner)
             self._core = Broker(settings, self._journal, os.urandom, members, self._sanctions)
         except BaseException:

@@ -35,6 +35,8 @@ def accept(shared: Shared, line: str) -> int:
     where = plain_text(address)
     whole = f"{where}/{key_text(address.server_key)}"
     check_server(address)
+    kept = Identity.kept(where, name)
+    had_key = kept is not None and bool(kept.key)
     identity = _with_key(where, name)
     with Interrupts() as interrupts:
         try:
@@ -42,7 +44,11 @@ def accept(shared: Shared, line: str) -> int:
         except NotAuthorised:
             # It is not admitted yet, as is to be expected.
             access = Access(*address[:2], address.server_key, token, name, invited=True)
-            enrol(access, identity.key, where, shared.timeout)
+            if not had_key:
+                enrol(access, identity.key, where, shared.timeout)
+            else:
+                # It may have been taken back because somebody else has it.
+                _enrol_another(access, identity, where, shared.timeout)
             _try(shared, whole, identity, interrupts)
     # Not before: whoever is tricked into a wrong invitation still finds the right broker.
     remember_server(address)
@@ -53,6 +59,22 @@ def accept(shared: Shared, line: str) -> int:
         at = "" if where == shared.broker else f" --broker {where}"
         print(f"chat: next: chat join {name}{at}", file=sys.stderr)
     return Status.DONE
+
+
+def _enrol_another(access: Access, identity: Identity, where: str, timeout: float) -> None:
+    """Has a new key admitted in the place of the one that there is, which is not admitted."""
+    _locked(identity)
+    former = identity.key
+    try:
+        identity.change_key(fresh_secret())
+        try:
+            enrol(access, identity.key, where, timeout)
+        except NotAuthorised:
+            # Perhaps because the former was, only now.
+            identity.change_key(former)
+            raise
+    finally:
+        identity.unlock()
 
 
 def _try(shared: Shared, broker: str, identity: Identity, interrupts: Interrupts) -> None:
@@ -85,11 +107,15 @@ def _with_key(broker: str, name: str) -> Identity:
     """The identity of *name* at *broker*, with a key."""
     identity = Identity.of(broker, name)
     if not identity.key:
-        if not identity.lock():
-            raise UsageError(f"{identity.name!r} is joined at {broker}; leave first")
+        _locked(identity)
         identity.take_key(fresh_secret())
         identity.unlock()
     return identity
+
+
+def _locked(identity: Identity) -> None:
+    if not identity.lock():
+        raise UsageError(f"{identity.name!r} is joined at {identity.broker}; leave first")
 
 
 def whoami(shared: Shared) -> int:

@@ -126,10 +126,16 @@ class Identity:
         Raises IdentityError; UsageError without the lock."""
         if self._lock is None:
             raise UsageError("an identity must be locked before it gets a key")
-        if not self.key:
-            _write(self.path, _Kept(self.credential, self.previous, fresh))
-            self.key = fresh
-        return self.key
+        return self.key or self.change_key(fresh)
+
+    def change_key(self, key: bytes) -> bytes:
+        """Has *key* in the place of the secret key that there was, and returns it.  Raises as
+        `take_key`."""
+        if self._lock is None:
+            raise UsageError("an identity must be locked before it gets a key")
+        _write(self.path, _Kept(self.credential, self.previous, key))
+        self.key = key
+        return key
 
 
 def folder_of(address: Address) -> Path:

@@ -39,8 +39,13 @@ def write_local(port: int, local: Local) -> None:
     write_private(path, json.dumps(local._asdict()) + "\n")
 
 
-def remove_local(port: int) -> None:
-    """What is there is out of date.  Raises OSError."""
+def remove_local(port: int, pid: int | None = None) -> None:
+    """What is there is out of date.  *pid*: only that of this process, as another may serve on
+    the port by now.  Raises OSError."""
+    if pid is not None:
+        local = read_local(port)
+        if local is None or local.pid != pid:
+            return
     local_path(port).unlink(missing_ok=True)
 
 

@@ -45,6 +45,15 @@ def test_stamps_never_fall(clock):
     assert stamps == [1000, 2000, 2000, 2000, 2001]
 
 
+def test_the_wall_clock_is_told_as_it_is():
+    clock = TurnClock(5000)
+    walls = []
+    for number, time in enumerate((1000, 6000, 1500)):
+        clock.begin(number, time)
+        walls.append((clock.time, clock.wall))
+    assert walls == [(5000, 1000), (6000, 6000), (6000, 1500)]
+
+
 def test_turns_are_counted(clock):
     before = clock.turn
     clock.begin(0.0, 0)

@@ -141,6 +141,20 @@ def test_a_gate_that_holds_is_proved_without_a_word(gated):
     assert not gated.noted
 
 
+def test_strangers_who_knock_during_the_trial_do_not_disturb_it(context, gated):
+    """What it is to be noted with is not there yet when a broker starts."""
+    sock = context.socket(zmq.DEALER)
+    sock.setsockopt(zmq.CURVE_SERVERKEY, SERVER.public)
+    sock.setsockopt(zmq.CURVE_PUBLICKEY, STRANGER.public)
+    sock.setsockopt(zmq.CURVE_SECRETKEY, STRANGER.secret)
+    sock.connect(bound_to(gated.router))
+    assert gated.gate.socket.poll(WITHIN * 1000)
+    prove(gated)
+    assert not gated.noted
+    knock(context, gated, STRANGER)
+    assert len(gated.noted) == 1
+
+
 def test_a_gate_that_lets_everyone_in_is_found_out(context):
     gated = Gated(context, lambda key, address: Origin(address, "anyone", key))
     with pytest.raises(StartError, match="a key that nobody knows met HANDSHAKE_SUCCEEDED"):

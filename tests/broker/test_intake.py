@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -10,7 +11,7 @@ import zmq
 
 from chatbroker.broker import intake as intake_module
 from chatbroker.broker.config import Config
-from chatbroker.broker.gate import KeyPair
+from chatbroker.broker.gate import MARK, KeyPair
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -125,6 +126,72 @@ def test_a_frame_under_anothers_routing_id_is_not_anothers(server, connect, monk
         server._router.poll(10)
     assert said == ["alice", "bob"]
     assert lost == [b"planted"]
+
+
+class Said:
+    """A frame, as ZeroMQ hands it on: of a key, by a descriptor that may be another's by now."""
+
+    more = False
+
+    def __init__(self, keys, fd, data):
+        self.bytes = data
+        self._told = {zmq.SRCFD: fd, "Peer-Address": "127.0.0.1", MARK: keys.public.hex()}
+        self.get = self._told.__getitem__
+
+
+class Queue:
+    """A socket with frames that wait."""
+
+    def __init__(self, frames):
+        self._frames = frames
+
+    def recv(self, flags=0, copy=True):
+        if not self._frames:
+            raise zmq.Again
+        return self._frames.pop(0)
+
+
+@pytest.fixture
+def reused():
+    """A descriptor that two connections had, one after the other."""
+    ends = socket.socketpair()
+    yield ends[0].fileno()
+    for end in ends:
+        end.close()
+
+
+@pytest.mark.parametrize("first", ["bob", "alice"])
+def test_a_frame_of_a_connection_that_is_gone_is_not_of_who_has_its_descriptor(
+    server, monkeypatch, reused, first
+):
+    """Nor is what that one says of the former: whichever comes first."""
+    said = []
+    monkeypatch.setattr(
+        server._core, "receive", lambda identity, frame, origin: said.append((frame, origin.name))
+    )
+    who = {"alice": (b"\0aaaa", ALICE), "bob": (b"\0bbbb", BOB)}
+    order = [first, *who.keys() - {first}] * 2
+    frames = []
+    for name in order:
+        identity, keys = who[name]
+        frames += [identity, Said(keys, reused, name.encode())]
+    monkeypatch.setattr(server._intake, "_router", Queue(frames))
+    assert server._intake.drain()
+    assert said == [(name.encode(), name) for name in order]
+
+
+@pytest.mark.parametrize("keys", [ALICE, BOB], ids=["alice", "bob"])
+def test_a_subscription_of_a_connection_that_is_gone_is_not_of_who_has_its_descriptor(
+    server, monkeypatch, reused, keys
+):
+    """So the key of who came last is found when it is taken back."""
+    former = BOB if keys is ALICE else ALICE
+    frames = [Said(one, reused, b"\1greeting\0") for one in (former, keys)]
+    monkeypatch.setattr(server._intake, "_pub", Queue(frames))
+    server._intake.hear_subscribers()
+    connections = server._intake._connections
+    assert list(connections.subscribers_of([keys.public])) == [reused]
+    assert not connections.subscribers_of([former.public])
 
 
 def test_what_a_dismissed_key_says_is_not_heard_and_its_connections_end(

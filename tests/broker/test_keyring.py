@@ -71,6 +71,10 @@ def test_a_broken_key_is_told_and_not_replaced(tmp_path, text):
         '{"members": [{"name": ".", "key": "%s", "since": 1}], "invitations": []}' % ("a" * 52),
         '{"members": [{"name": "a", "key": "a", "since": 1}], "invitations": []}',
         '{"members": [], "invitations": [{"name": "a", "key": "%s"}]}' % ("a" * 52),
+        '{"members": [{"name": 5, "key": "%s", "since": 1}], "invitations": []}' % ("a" * 52),
+        '{"members": [{"name": "a", "key": "%s", "since": 1e999}], "invitations": []}' % ("a" * 52),
+        '{"members": [{"name": "a", "key": "%s", "since": 1e18}], "invitations": []}' % ("a" * 52),
+        "[" * 100_000,
     ],
 )
 def test_a_broken_list_is_not_taken_for_an_empty_one(tmp_path, text):

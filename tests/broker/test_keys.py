@@ -238,6 +238,20 @@ def test_an_invitation_hands_over_a_key_and_nothing_else(world, members):
     assert refusal(guest.says(Enrol(VERSION, b"n" * 32))).code == "not_allowed"
 
 
+def test_an_invitation_is_good_also_when_the_clock_was_ahead_before(world, members):
+    """Stamps of messages stay ahead then; when an invitation ends, the wall clock tells."""
+    right = world.wall
+    world.wall += 1_000_000
+    world.turn()
+    world.wall = right
+    world.turn()
+    members.invite("carol", TOKEN, right + 10_000, right)
+    members.invite("dave", b"d" * 32, right + 10_000, right)
+    guest = by(world, TOKEN, "carol", invited=True)
+    assert guest.says(Enrol(VERSION, NEW)) == [Enrolled("carol")]
+    assert [one.name for one in members.invitations(right)] == ["dave"]
+
+
 @pytest.mark.parametrize("key", [b"", ALICE, OWNER])
 def test_nobody_else_admits_a_key(world, members, key):
     peer = by(world, key, "alice" if key == ALICE else "")

@@ -145,3 +145,12 @@ def test_there_are_so_many_and_no_more(members, monkeypatch):
     members.invite("carol", ALICE_2, 200, 100)  # The other one is out of date.
     with pytest.raises(NotAdmitted, match="revoke some"):
         members.enrol(members.origin(ALICE_2, "", 101), ALICE, 101)
+
+
+def test_the_keys_of_a_user_are_told(members):
+    members.admit("alice", b"x" * 32, 0)
+    members.admit("alice", b"y" * 32, 0)
+    assert members.keys_of("alice") == [b"x" * 32, b"y" * 32]
+    members.revoke_key(b"x" * 32)
+    assert members.keys_of("alice") == [b"y" * 32]
+    assert members.keys_of("bob") == []

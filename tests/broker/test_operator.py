@@ -156,7 +156,7 @@ def test_a_key_is_banned_with_whom_it_admitted(office, world):
     assert office.asks("ban", name=SPELLED) == {"ok": True, "sessions": 1}
     assert bob.hears() == [Farewell("banned", "this key is banned")]
     assert alice.hears() == []
-    assert office.sanctions.key_banned(KEY)
+    assert office.sanctions.ban_on("", KEY)
     assert office.written[0][1]["key"] == SPELLED
     assert office.asks("unban", name=SPELLED) == {"ok": True}
     assert office.written[1] == ("unban", {"by": 7, "key": SPELLED})
@@ -249,6 +249,9 @@ class Keys:
         self.asked.append(("revoke", who, key))
         return [KEY]
 
+    def keys_of(self, name):
+        return [KEY] if name == "bob" else []
+
 
 @pytest.fixture
 def keys(office):
@@ -283,6 +286,18 @@ def test_who_is_taken_back_is_ended(office, keys, world):
     office.asks("revoke", name="bob")
     words = "the key is admitted no more, by the broker's operator"
     assert bob.hears().of(Farewell) == [Farewell("not_allowed", words)]
+
+
+def test_a_ban_ends_also_what_its_user_hears_without_a_name(office, keys, world):
+    bob, observer, other = world.joins("bob"), world.connects(), world.connects()
+    for peer in (observer, other):
+        peer.joins("")
+    office.admitted[KEY] = [bob.identity, observer.identity]
+    assert office.asks("ban", name="bob") == {"ok": True, "sessions": 2}
+    for peer in (bob, observer):
+        assert peer.hears().of(Farewell) == [Farewell("banned", "'bob' is banned")]
+    assert not other.hears().of(Farewell)
+    assert office.asks("ban", name="carol") == {"ok": True, "sessions": 0}
 
 
 @pytest.mark.parametrize("key", [None, 7, "", "short", "a" * 53, "a" * 51 + "b"])

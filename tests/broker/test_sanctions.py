@@ -70,14 +70,14 @@ def test_a_ban_meets_its_name_and_no_other(held):
 
 def test_a_ban_on_a_key_meets_whoever_comes_with_it(held):
     held.impose(ban(SPELLED))
-    assert held.key_banned(KEY)
-    assert not held.key_banned(KEY[::-1])
-    assert not held.key_banned(b"")
+    assert held.ban_on("", KEY)
+    assert not held.ban_on("", KEY[::-1])
+    assert not held.ban_on("", b"")
     assert held.ban_on("bob", KEY) == ban(SPELLED)
     assert held.ban_on("bob", KEY[::-1]) is None
     assert held.ban_on(SPELLED) is not None  # No name is so long.
     held.lift(Kind.BAN, SPELLED)
-    assert not held.key_banned(KEY)
+    assert not held.ban_on("", KEY)
 
 
 def test_a_mute_keeps_nobody_out(held):
@@ -126,7 +126,7 @@ def test_one_is_over_at_its_time_and_not_before(held):
 def test_a_ban_on_a_key_is_over_too(held):
     held.impose(ban(SPELLED, until=NOON + 1))
     held.expire(NOON + 1)
-    assert not held.key_banned(KEY)
+    assert not held.ban_on("", KEY)
     assert held.ban_on("bob", KEY) is None
 
 
@@ -145,7 +145,7 @@ def test_what_is_kept_is_taken_up_again(held, shelf):
     held.impose(mute("alice"))
     again = Sanctions(shelf.keep, shelf.text)
     assert again.ban_on("bob") == spam
-    assert again.key_banned(KEY)
+    assert again.ban_on("", KEY)
     assert again.mute_on("alice") == mute("alice")
     assert again.expire(NOON + 5) == [spam]
 

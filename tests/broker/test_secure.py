@@ -8,6 +8,7 @@ from chatbroker.broker import secure as secure_module
 from chatbroker.broker.config import StartError
 from chatbroker.broker.gate import KeyPair
 from chatbroker.broker.members import Member, NotAdmitted, Roll
+from chatbroker.broker.sanctions import Kind, Sanction, Sanctions
 from chatbroker.broker.secure import Secure
 from chatbroker.wire.keys import key_text, parse_key
 
@@ -15,8 +16,8 @@ KEY = b"k" * 32
 WRITTEN = key_text(KEY)
 
 
-def nobody(key):
-    return False
+def nobody(name, key):
+    return None
 
 
 @pytest.fixture
@@ -68,14 +69,27 @@ def test_all_keys_of_a_user_are_taken_back_or_one(secure):
             secure.revoke(who, key)
 
 
-def test_a_banned_key_is_nobodys_though_it_is_admitted(tmp_path):
-    secure = Secure(tmp_path / "data", "127.0.0.1", 5555)
-    banned = {KEY}
-    secure.take_up(banned.__contains__)
+@pytest.mark.parametrize("who", ["alice", WRITTEN])
+def test_who_is_banned_is_nobody_though_they_are_admitted(secure, who):
+    sanctions = Sanctions()
+    secure.take_up(sanctions.ban_on)
     secure.admit("alice", KEY)
+    secure.invite("alice", b"i" * 32, 60)
+    secure.admit("bob", b"b" * 32)
+    sanctions.impose(Sanction(Kind.BAN, who, 0))
+    assert secure.keys_of("alice") == [KEY]
     assert secure.origin(KEY, "10.0.0.1") is None
-    banned.clear()
+    assert (secure.origin(b"i" * 32, "10.0.0.1") is None) == (who == "alice")
+    assert secure.origin(b"b" * 32, "10.0.0.1").name == "bob"
+    sanctions.lift(Kind.BAN, who)
     assert secure.origin(KEY, "10.0.0.1").name == "alice"
+
+
+def test_the_brokers_own_user_is_told_of_a_ban_and_does_not_keep_it_from_starting(secure):
+    sanctions = Sanctions()
+    secure.take_up(sanctions.ban_on)
+    sanctions.impose(Sanction(Kind.BAN, key_text(secure.owner.public), 0))
+    assert secure.origin(secure.owner.public, "127.0.0.1").key == secure.owner.public
 
 
 def test_what_cannot_be_stored_is_told_and_does_not_hold(secure, monkeypatch):
@@ -101,3 +115,10 @@ def test_a_broken_list_keeps_it_from_starting(tmp_path):
     (tmp_path / "members.json").write_text("{")
     with pytest.raises(StartError, match="broken"):
         secure.take_up(nobody)
+
+
+def test_a_folder_that_cannot_be_had_is_told_in_words(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(StartError, match=r"cannot use data folder .*: Not a directory"):
+        Secure(file / "below", "127.0.0.1", 5555)

@@ -32,6 +32,15 @@ def test_it_is_gone_with_the_broker():
     assert read_local(5555) is None
 
 
+def test_a_broker_that_stops_leaves_what_its_successor_on_the_port_wrote():
+    write_local(5555, LOCAL._replace(pid=18))
+    remove_local(5555, 17)
+    assert read_local(5555).pid == 18
+    remove_local(5555, 18)
+    assert read_local(5555) is None
+    remove_local(5555, 18)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"host": 1, "server_key": 1, "secret": 1}'])
 def test_what_is_broken_is_nothing(text):
     write_local(5555, LOCAL)

@@ -231,6 +231,39 @@ def test_a_key_that_is_taken_back_ends_at_once(shell, secure, far, invite, opera
     assert squatter.status == 4
 
 
+def test_an_invitation_after_a_key_was_taken_back_admits_another_one(
+    shell, secure, far, invite, operator, tmp_path
+):
+    """Somebody may have a copy of the former."""
+    address = chat_address(secure)
+    used = invite("alice")
+    shell.run("accept", used, env=far)
+    thief = {"CHATBROKER_DATA": str(tmp_path / "thief")}
+    shutil.copytree(far["CHATBROKER_DATA"], thief["CHATBROKER_DATA"])
+    (identity,) = (tmp_path / "far").rglob("alice")
+    former = identity.read_text()
+    operator("revoke", "alice")
+    refused = shell.run("accept", used, env=far)
+    assert (refused.status, identity.read_text()) == (5, former)
+    assert shell.run("accept", invite("alice"), env=far).status == 0
+    assert shell.run("whoami", at=address, env=far) == (0, "alice\n", "")
+    assert shell.run("whoami", "--as", "alice", at=address, env=thief).status == 5
+
+
+def test_who_is_banned_does_not_listen_without_a_name(shell, secure, far, invite, operator):
+    address = chat_address(secure)
+    shell.run("accept", invite("alice"), env=far)
+    listening = shell.chat("listen", at=address, env=far)
+    listening.says("listening")
+    assert operator("ban", "alice", "--reason", "spam") == (0, "", "")
+    ended = listening.wait()
+    assert (ended.status, ended.out) == (5, "")
+    assert "'alice' is banned (spam)" in ended.err
+    assert shell.run("listen", at=address, env=far).status == 5
+    assert operator("unban", "alice") == (0, "", "")
+    assert shell.run("whoami", at=address, env=far) == (0, "alice\n", "")
+
+
 def test_subscriptions_of_a_key_that_is_taken_back_end(secure, data, operator):
     """Of a peer that keeps its SUB and never asks anything again."""
     with zmq.Context() as context:
