@@ -40,6 +40,14 @@ def _ask(folder: Path, **request: Any) -> dict[str, Any] | None:
     return None
 
 
+def _warn_if_known(name: str, answer: dict[str, Any]) -> None:
+    if answer.get("known"):
+        words = (
+            f"{name} is somebody's here already: by this key they are the same user, mail and all"
+        )
+        complain("chatbroker", words)
+
+
 def _named(name: str) -> str:
     try:
         return canonical_name(name)
@@ -97,6 +105,7 @@ def invite(
     else:
         click.echo(f"chat accept '{line}'")
         complain("chatbroker", f"give this line to {name}; it is good once, until {expires}")
+        _warn_if_known(name, answer)
         if _is_loopback(where):
             hint = "run it with --host 0.0.0.0 for others, or give --host here"
             complain("chatbroker", f"only this machine reaches {where}; {hint}")
@@ -139,6 +148,7 @@ def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
     answer = _ask(folder_given(port, data_dir), do="admit", name=name, key=key)
     if answer is None:
         return Status.REFUSED
+    _warn_if_known(name, answer)
     complain("chatbroker", f"{name} needs the broker's key: {answer['server_key']}")
     return Status.DONE
 

@@ -63,6 +63,10 @@ class Hand:
         self._said.forget_routes()
         return self._door.release(name)
 
+    def knows(self, name: str) -> bool:
+        """Whether *name* is somebody's, or was borrowed just now."""
+        return name in self._registry.users
+
     def kick(self, name: str, code: Code, words: str) -> int:
         """Ends the sessions that hold *name*; how many there were.  The name stays whose it is."""
         self._said.forget_routes()

@@ -189,12 +189,12 @@ class Operator:
         answer = self._keys().invite(asked.name, asked.key, asked.seconds)
         until = iso(answer["expires"])
         self._around.audit("invite", by=asked.by, user=asked.name, until=until)
-        return answer
+        return answer | {"known": self._hand.knows(asked.name)}
 
     def _admit(self, asked: Asked) -> Answer:
         answer = self._keys().admit(asked.name, asked.key)
         self._around.audit("admit", by=asked.by, user=asked.name, key=key_text(asked.key))
-        return answer
+        return answer | {"known": self._hand.knows(asked.name)}
 
     def _revoke(self, asked: Asked) -> Answer:
         key = key_of(asked.name)

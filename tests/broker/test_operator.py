@@ -261,7 +261,7 @@ def keys(office):
 
 def test_keys_are_handed_on_as_they_are_meant(office, keys):
     answer = office.asks("invite", name="Bob", key=SPELLED, seconds=60)
-    assert answer == {"ok": True, "server_key": "K", "expires": NOON}
+    assert answer == {"ok": True, "server_key": "K", "expires": NOON, "known": False}
     assert office.asks("admit", name="bob", key=SPELLED)["ok"]
     assert office.asks("revoke", name="bob") == {"ok": True, "revoked": 1}
     assert office.asks("revoke", name=SPELLED)["ok"]
@@ -278,6 +278,12 @@ def test_keys_are_handed_on_as_they_are_meant(office, keys):
         ("revoke", 7),
     ]
     assert SPELLED not in str(office.written[0])  # It is not admitted yet, and may never be.
+
+
+@pytest.mark.parametrize("do", ["invite", "admit"])
+def test_it_is_told_if_the_name_is_somebodys(office, keys, world, do):
+    world.joins("bob")
+    assert office.asks(do, name="bob", key=SPELLED, seconds=60)["known"] is True
 
 
 def test_who_is_taken_back_is_ended(office, keys, world):

@@ -111,6 +111,13 @@ def test_an_invitation_that_is_of_use_here_only_says_so(secure, operator, option
     assert ("@10.0.0.7:" in ended.out) is not hinted
 
 
+def test_an_operator_is_told_that_a_name_is_somebodys(shell, secure, operator):
+    shell.run("echo", "hi", "--as", "alice", at=secure)
+    warning = "alice is somebody's here already: by this key they are the same user"
+    assert warning in operator("invite", "alice").err
+    assert warning not in operator("invite", "bob").err
+
+
 def test_an_invitation_is_good_once(shell, secure, far, invite, tmp_path):
     line = invite("alice")
     assert shell.run("accept", "-", input=f"{line}\n", env=far).status == 0
