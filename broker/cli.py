@@ -268,14 +268,12 @@ def _reread(context: click.Context) -> Config:
     Raises StartError."""
     try:
         defaults = config_defaults(chatbroker).get("run", {})
-        fresh = click.Context(context.command, context.parent, default_map=defaults)
-        given = dict(context.params)
-        for param in context.command.params:
-            source = context.get_parameter_source(str(param.name))
-            if source is not ParameterSource.COMMANDLINE:
-                # From its variable, from the file, or what is built in: in this order.
-                param.handle_parse_result(fresh, {}, [])
-                given[str(param.name)] = fresh.params[str(param.name)]
+        # From their variables, from the file, or what is built in: in this order.
+        fresh = context.command.make_context("run", [], context.parent, default_map=defaults)
+        given = fresh.params
+        for name, value in context.params.items():
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                given[name] = value
         return _config_of(given)
     except click.UsageError as error:
         raise StartError(error.format_message()) from None

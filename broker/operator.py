@@ -207,7 +207,7 @@ class Operator:
 
     def _keys(self) -> Keys:
         if self._around.keys is None:
-            raise Refusal("it is not a secure one; start it with --secure")
+            raise Refusal("the broker is not a secure one; start it with --secure")
         return self._around.keys
 
     def _status(self, asked: Asked) -> Answer:

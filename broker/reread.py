@@ -27,6 +27,9 @@ AT_ONCE: dict[str, Callable[[Reach, Config], Any]] = {
 }
 """By their names in `Config`.  All others need a restart."""
 
+SPELLED = {"allowance": "limit"}
+"""What the option is called, where `Config` has another name."""
+
 
 def apply(old: Config, new: Config, reach: Reach) -> tuple[Config, list[str], list[str]]:
     """Has those settings hold that differ, and can hold at once: what is in force now, which
@@ -37,4 +40,5 @@ def apply(old: Config, new: Config, reach: Reach) -> tuple[Config, list[str], li
     for name in changed:
         AT_ONCE[name](reach, new)
     in_force = old._replace(**{name: after[name] for name in changed})
-    return in_force, changed, [name for name in differ if name not in AT_ONCE]
+    waiting = [SPELLED.get(name, name) for name in differ if name not in AT_ONCE]
+    return in_force, changed, waiting

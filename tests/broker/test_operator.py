@@ -326,5 +326,5 @@ def test_what_is_not_admitted_cannot_be_taken_back(office, keys):
 
 @pytest.mark.parametrize("do", ["invite", "admit", "revoke"])
 def test_a_plain_broker_has_no_keys(office, do):
-    words = "it is not a secure one; start it with --secure"
+    words = "the broker is not a secure one; start it with --secure"
     assert office.refuses(do, name="bob", key=SPELLED, seconds=60) == words

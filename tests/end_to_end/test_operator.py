@@ -325,6 +325,19 @@ def test_sighup_reads_the_config_file_again(shell, serve, operate, folder, tmp_p
     ends(broker)
 
 
+def test_sighup_names_only_what_changed(shell, tmp_path):
+    config = tmp_path / "config.toml"
+    env = {"CHATBROKER_CONFIG": str(config)}
+    broker = shell.start("chatbroker", "run", "--port", "0", "--memory", "-v", env=env)
+    broker.shows("ready")
+    broker.signal(signal.SIGHUP)
+    broker.says(r'reread changed="\[\]" needs_restart="\[\]"')
+    config.write_text("[chatbroker.run.limit]\nmessages = 1000\n")
+    broker.signal(signal.SIGHUP)
+    broker.says("reread waiting=limit: a restart makes it hold")
+    ends(broker)
+
+
 def test_a_broker_whose_terminal_was_closed_ends(shell, serve):
     near, far = os.openpty()
     broker = serve(stdin=far)

@@ -390,7 +390,7 @@ def test_a_plain_broker_invites_nobody(shell, data, operator):
     with BrokerProcess(data_dir=data):
         ended = operator("invite", "alice")
         assert (ended.status, ended.out) == (6, "")
-        assert "it is not a secure one; start it with --secure" in ended.err
+        assert "the broker is not a secure one; start it with --secure" in ended.err
 
 
 # --- two machines -------------------------------------------------------------------------
