@@ -83,12 +83,16 @@ class Place:
     __slots__ = ("claims", "history", "joins", "live")
 
     def __init__(self, allowance: Allowance) -> None:
+        self.live = 0
+        """LIVE sessions."""
+        self.allow(allowance)
+
+    def allow(self, allowance: Allowance) -> None:
+        """Has *allowance* hold from now on, of which nothing is used up."""
         self.joins = Bucket(allowance.joins)
         self.claims = Bucket(allowance.claims)
         self.history = Bucket(allowance.history)
         """Of its observers."""
-        self.live = 0
-        """LIVE sessions."""
 
 
 class Places:
@@ -100,6 +104,12 @@ class Places:
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def allow(self, allowance: Allowance) -> None:
+        """Has *allowance* hold from now on, of which nothing is used up."""
+        self._allowance = allowance
+        for place in self._all.values():
+            place.allow(allowance)
 
     def find(self, address: str) -> Place:
         """The place that *address* belongs to, found or made."""
@@ -119,12 +129,19 @@ def told(rate: Rate) -> tuple[int, int]:
     return (0, 0) if rate == UNLIMITED else (int(rate.per_second), int(rate.burst))
 
 
-def decoding(most: int) -> Callable[[bytes], list[Any]]:
-    """What decodes frames of clients, to whom a broker allows texts of *most* bytes."""
-    decode = Decoder(FROM_CLIENT).decode
-    if most >= MAX_TEXT:
-        return decode
-    return lambda frame: shortened(decode(frame), most)
+class Decoding:
+    """Decodes frames of clients, to whom a broker allows texts of so many bytes."""
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._decode = Decoder(FROM_CLIENT).decode
+        self.allow(allowance)
+
+    def allow(self, allowance: Allowance) -> None:
+        """Has *allowance* hold from now on."""
+        decode, most = self._decode, allowance.text
+        self.decode: Callable[[bytes], list[Any]] = (
+            decode if most >= MAX_TEXT else lambda frame: shortened(decode(frame), most)
+        )
 
 
 def shortened(messages: Sequence[Any], most: int) -> list[Any]:

@@ -39,7 +39,7 @@ from ..wire.messages import (
     Users,
     topic_of,
 )
-from .allowance import decoding
+from .allowance import Decoding
 from .brake import Brake
 from .clock import TurnClock
 from .counts import Census, Counts
@@ -110,7 +110,7 @@ class Broker:
         kept = journal.load(fresh(EPOCH_LENGTH))
         self.epoch = kept.epoch
         self._journal = journal
-        self._decode = decoding(settings.allowance.text)
+        self._decoding = Decoding(settings.allowance)
         self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
         self._members = members or nobody_in_particular()
         self._registry = Registry(settings, fresh, kept, self._members, sanctions)
@@ -122,14 +122,14 @@ class Broker:
         self._unstored: _Unstored | None = None
         self._hold = Hold(self._clock)
         self._untidy = False
-        self._door = Door(
-            settings, self._registry, self._readers, self._out, self._clock, self.epoch
-        )
+        self._door = Door(self._registry, self._readers, self._out, self._clock, self.epoch)
         # Of the current turn:
         self._said = Turn(self._echo)
         self._acks: dict[Session, None] = {}
         self._gaps: dict[Session, None] = {}
-        self.hand = Hand(self._registry, self._door, self._out, self._said, self._tell_all)
+        self.hand = Hand(
+            self._registry, self._door, self._out, self._said, self._decoding, self._tell_all
+        )
 
     # --- the turn -------------------------------------------------------------------------
 
@@ -146,7 +146,7 @@ class Broker:
 
         Raises nothing: bad input gets a coded reply."""
         try:
-            messages = self._decode(frame)
+            messages = self._decoding.decode(frame)
         except VersionMismatch as mismatch:
             refused = Refused(mismatch.code.value, str(mismatch))
             return self._out.refuse(identity, refused, address=origin.address)
@@ -328,7 +328,8 @@ class Broker:
         try:
             name = self._members.enrol(origin, message.key, self._clock.wall)
         except NotAdmitted as why:
-            return self._out.reply(identity, Refused(Code.NOT_ALLOWED.value, str(why)))
+            refused = Refused(Code.NOT_ALLOWED.value, str(why))
+            return self._out.refuse(identity, refused, address=origin.address)
         self._out.note("enrolled", user=name, address=origin.address, key=key_text(message.key))
         return self._out.reply(identity, Enrolled(name))
 

@@ -16,7 +16,7 @@ from ..wire.messages import (
     Welcome,
 )
 from ..wire.names import canonical_name
-from .allowance import Place, Places, told
+from .allowance import Allowance, Place, Places, told
 from .brake import milliseconds
 from .clock import TurnClock
 from .origin import Origin
@@ -24,7 +24,7 @@ from .outgoing import Outgoing
 from .readers import Readers
 from .registry import Contested, Registry
 from .session import Session, State
-from .user import Settings, find
+from .user import find
 
 MOST_WAITING = 1000
 """HELLOs that may wait to see whether a name's holder is still there."""
@@ -51,21 +51,19 @@ class Door:
 
     def __init__(
         self,
-        settings: Settings,
         registry: Registry,
         readers: Readers,
         out: Outgoing,
         clock: TurnClock,
         epoch: bytes,
     ) -> None:
-        self._settings = settings
         self._registry = registry
         self._readers = readers
         self._out = out
         self._clock = clock
         self._epoch = epoch
         self._swept = 0.0
-        self._places = Places(settings.allowance)
+        self._places = Places(registry.settings.allowance)
         self._probed: dict[Session, tuple[int, float]] = {}
         """The holders that were probed lately: in which turn, and when."""
         self.bound: dict[bytes, Session] = {}
@@ -74,9 +72,13 @@ class Door:
         self.accepting = True
         """Whether new sessions may come in; the edge knows how many descriptors are left."""
 
+    def allow(self, allowance: Allowance) -> None:
+        """Has *allowance* hold for addresses from now on."""
+        self._places.allow(allowance)
+
     def renew(self, session: Session) -> None:
         """The client gave a sign of life."""
-        session.expires = self._clock.attended + self._settings.lease
+        session.expires = self._clock.attended + self._registry.settings.lease
 
     def hello(self, identity: bytes, hello: Hello, origin: Origin) -> None:
         """Lets a client in, refuses it, or has it wait."""
@@ -132,7 +134,7 @@ class Door:
     def _too_much(self, place: Place, new: bool, claims: bool) -> Refused | None:
         """Why a HELLO from *place* has to wait that would make a *new* session, or that *claims*
         a name anew."""
-        if new and place.live >= self._settings.allowance.address_sessions:
+        if new and place.live >= self._registry.settings.allowance.address_sessions:
             return Refused(Code.BROKER_FULL.value, "too many sessions from one address")
         joins = new * place.joins.wait(self._clock.now)
         wait = max(joins, claims * place.claims.wait(self._clock.now))
@@ -233,7 +235,7 @@ class Door:
             else:
                 start = self._readers.start(session, log, follow, self._clock.time)
                 readings.append(Reading(follow.log, log.epoch, start, log.head))
-        user, settings = session.user, self._settings
+        user, settings = session.user, self._registry.settings
         allowance = settings.allowance
         self._out.reply(
             identity,

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ..wire.errors import Code
 from ..wire.messages import Notice
+from .allowance import Decoding
 from .door import Door
 from .effects import Effect
 from .outgoing import Outgoing
@@ -20,7 +21,7 @@ from .session import State
 from .turn import Turn
 
 LARGEST = 10
-"""Of the users who have mail to read, so many are named."""
+"""Of the users who have mail to read, or to whom much is under way, so many are named."""
 
 
 class Survey(NamedTuple):
@@ -33,6 +34,12 @@ class Survey(NamedTuple):
     live: int
     gone: int
     lapsed: int
+    waiting: int
+    """HELLOs that wait to see whether a name's holder is still there."""
+    unconfirmed: int
+    """Bytes that were pushed to clients and that they have given no sign of reading since."""
+    slow: list[tuple[str, int]]
+    """The users with the most of them, and how many."""
     unread: int
     """Messages in all mailboxes that their users have not confirmed to have read, among them
     some that are no longer kept, perhaps."""
@@ -49,12 +56,14 @@ class Hand:
         door: Door,
         out: Outgoing,
         said: Turn,
+        decoding: Decoding,
         tell_all: Callable[[list[Notice]], list[Effect]],
     ) -> None:
         self._registry = registry
         self._door = door
         self._out = out
         self._said = said
+        self._decoding = decoding
         self._tell_all = tell_all
 
     def release(self, name: str) -> bool:
@@ -89,14 +98,23 @@ class Hand:
         return self._tell_all([Notice(Code.ANNOUNCEMENT.value, words)])
 
     def adjust(self, **changed: Any) -> None:
-        """Has other settings hold from now on, by their names in `user.Settings`."""
+        """Has other settings hold from now on, by their names in `user.Settings`.
+
+        Not within a turn.  Of an allowance, clients hear at their next WELCOME."""
         self._registry.adjust(**changed)
+        if "allowance" in changed:
+            for holder in (self._door, self._decoding):
+                holder.allow(changed["allowance"])
 
     def survey(self) -> Survey:
         """Looks at all users and sessions: some 20 ms, if there are 100,000 of each."""
         users = self._registry.users.values()
         states = Counter([session.state for session in self._registry.sessions.values()])
-        unread = [(u.mailbox.head - u.read, u.name) for u in users if u.mailbox.head > u.read]
+        unread = {u.name: u.mailbox.head - u.read for u in users if u.mailbox.head > u.read}
+        unconfirmed: Counter[str] = Counter()
+        for session in self._door.bound.values():
+            if session.unconfirmed and session.user is not None:
+                unconfirmed[session.user.name] += session.unconfirmed
         return Survey(
             len(users),
             sum([user.on for user in users]),
@@ -104,6 +122,13 @@ class Hand:
             states[State.LIVE],
             states[State.GONE],
             states[State.LAPSED],
-            sum([count for count, _ in unread]),
-            [(name, count) for count, name in heapq.nlargest(LARGEST, unread)],
+            len(self._door.waiting),
+            unconfirmed.total(),
+            _largest(unconfirmed),
+            sum(unread.values()),
+            _largest(unread),
         )
+
+
+def _largest(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return heapq.nlargest(LARGEST, counts.items(), key=lambda one: (one[1], one[0]))

@@ -98,6 +98,10 @@ class Intake:
         self._heard = 0
         """Frames since every connection that had something to say was last heard."""
 
+    def allow_subscriptions(self, most: int) -> None:
+        """Has each connection subscribe to *most* topics from now on."""
+        self._most_subscriptions = most
+
     @property
     def pause(self) -> float:
         """Seconds after which connections want to be looked after."""

@@ -32,7 +32,7 @@ from .secure import Secure
 from .status import Facts, status_of
 from .user import Settings
 
-DECISIONS = frozenset({"refused", "claim_lapsed"})
+DECISIONS = frozenset({"refused", "claim_lapsed", "enrolled"})
 """The notes of the core that belong into the audit log."""
 
 
@@ -42,6 +42,8 @@ class Edge(NamedTuple):
     perform: Callable[[list[Effect]], None]
     part_with: Callable[[Collection[bytes]], list[bytes]]
     facts: Callable[[], Facts]
+    subscribe: Callable[[int], None]
+    """Has so many topics be the most that one connection may subscribe to."""
     watch: Callable[[socket.socket], None]
     forget: Callable[[socket.socket], None]
 
@@ -147,6 +149,7 @@ class Office:
             lambda config: self._journal.retain(config.keep, config.keep_bytes),
             self._core.hand.adjust,
             lambda config: set_up(config.verbose, config.log_format),
+            self._edge.subscribe,
         )
         self._config, changed, waiting = apply(self._config, self._read_config(), reach)
         self.audit.note("reread", changed=changed, needs_restart=waiting)

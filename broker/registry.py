@@ -21,6 +21,7 @@ from ..wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS
 from ..wire.messages import DIRECT_LOG, Hello, Refused
 from ..wire.messages import User as Listed
 from ..wire.names import canonical_name
+from .allowance import Spent
 from .counts import Census
 from .journal import Commit, Kept
 from .log import Log, Row
@@ -32,7 +33,6 @@ from .user import Settings, User, proof_of
 
 FreshBytes = Callable[[int], bytes]
 """Gives that many unpredictable bytes."""
-
 
 _NO_MORE_CLAIMS = Refused(Code.BROKER_FULL.value, "the broker cannot keep more names")
 
@@ -66,7 +66,7 @@ class Registry:
         members: Members,
         sanctions: Sanctions | None = None,
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self.sanctions = sanctions or Sanctions()
         self._fresh = fresh
         self._members = members
@@ -98,9 +98,7 @@ class Registry:
         nobody is taken to have left because the broker was started again."""
         for stored in sorted(kept.users, key=lambda record: record.seen):
             mailbox = Log(stored.log, stored.epoch, kept.heads.get(stored.log, 0))
-            user = User(
-                stored.name, stored.proof, mailbox, stored.created, self._settings.allowance
-            )
+            user = User(stored.name, stored.proof, mailbox, stored.created, self.settings.allowance)
             user.claimed, user.read, user.seen = stored.claimed, stored.read, stored.seen
             self.users[user.name] = user
         for record in kept.sessions:
@@ -108,9 +106,9 @@ class Registry:
             self.sessions[session.id] = session
             self.users[record.user].sessions.add(session)
             if session.holding:
-                session.expires = self._settings.lease
+                session.expires = self.settings.lease
             else:
-                self._lapsed[session.id] = self._settings.forget
+                self._lapsed[session.id] = self.settings.forget
                 if session.left_nothing:
                     self._empty[session.id] = None
         self._claims = sum([user.claimed for user in self.users.values()])
@@ -152,7 +150,7 @@ class Registry:
             session.happen(Happening.HELLO)
             self._take_out(session)
         else:
-            if len(self.sessions) - len(self._lapsed) >= self._settings.most_sessions:
+            if len(self.sessions) - len(self._lapsed) >= self.settings.most_sessions:
                 return Refused(Code.BROKER_FULL.value, "the broker cannot take more sessions")
             user = self._find_or_make(name, hello, origin, time) if name else None
             if isinstance(user, Contested | Refused):
@@ -162,7 +160,7 @@ class Registry:
                     return _NO_MORE_CLAIMS
                 # Before the session itself is there: it does not replace itself.
                 dead = self._replaced(user, hello)
-                most = self._settings.allowance.sessions
+                most = self.settings.allowance.sessions
                 if len([s for s in user.holders() if s is not dead]) >= most:
                     return Refused(Code.BROKER_FULL.value, f"{name!r} has too many sessions")
             session = Session(hello.session, user, hello.attempt)
@@ -227,7 +225,7 @@ class Registry:
         if self._members.has(name) and not by_key:
             words = f"name {name!r} is claimed by somebody who comes by a key"
             return Refused(Code.NAME_CLAIMED.value, words)
-        if len(self.users) >= self._settings.most_users:
+        if len(self.users) >= self.settings.most_users:
             return Refused(Code.BROKER_FULL.value, "the broker cannot take more names")
         if self._claims_too_many(None, hello, origin):
             return _NO_MORE_CLAIMS
@@ -235,7 +233,7 @@ class Registry:
         epoch = self._fresh(EPOCH_LENGTH)
         # The key holds the epoch: what a former owner of the name left is never found under it.
         mailbox = Log(f"@{name}:{epoch.hex()}", epoch)
-        user = User(name, proof_of(credential), mailbox, time, self._settings.allowance)
+        user = User(name, proof_of(credential), mailbox, time, self.settings.allowance)
         user.credential = credential
         self.users[name] = user
         self._new_users[user] = None
@@ -245,7 +243,7 @@ class Registry:
         """Whether *hello* claims one more name than may be, be it new or borrowed so far."""
         wanted = hello.claim or bool(origin.name)
         more = wanted and (user is None or not user.claimed)
-        return more and self._claims >= self._settings.most_claims
+        return more and self._claims >= self.settings.most_claims
 
     def _replaced(self, user: User, hello: Hello) -> Session | None:
         """The session of *user* that *hello* vouches to be dead."""
@@ -256,7 +254,7 @@ class Registry:
         """Forgets a lapsed session of a user who has too many: looking at all of a user's
         sessions must stay cheap."""
         lapsed = [session for session in user.sessions if session.id in self._lapsed]
-        if len(user.sessions) > self._settings.allowance.sessions and lapsed:
+        if len(user.sessions) > self.settings.allowance.sessions and lapsed:
             self._forget(min(lapsed, key=lambda s: (self._lapsed[s.id], s.expires)), 0)
 
     def _rivals(self, session: Session, hello: Hello) -> list[Session]:
@@ -270,7 +268,7 @@ class Registry:
     def lost(self, session: Session, clock: float) -> None:
         """The session's connection is known to be gone."""
         session.happen(Happening.LOST)
-        session.expires = min(session.expires, clock + self._settings.grace)
+        session.expires = min(session.expires, clock + self.settings.grace)
 
     def leave(self, session: Session, time: int) -> None:
         """The client said BYE."""
@@ -299,15 +297,18 @@ class Registry:
             self._remove(session, time)
 
     def adjust(self, **changed: Any) -> None:
-        """Has other settings from now on, by the names that they have in `Settings`."""
-        self._settings = self._settings._replace(**changed)
+        """Has other settings from now on, by their names in `Settings`; not within a turn."""
+        self.settings = self.settings._replace(**changed)
+        if "allowance" in changed:
+            for user in self.users.values():
+                user.spent = Spent(self.settings.allowance)
 
     def expire(self, clock: float, time: int) -> list[Session]:
         """Lets lapse what is overdue, forgets what lapsed long ago; returns the former."""
         overdue = [s for s in self.sessions.values() if s.holding and s.expires <= clock]
         for session in overdue:
             session.happen(Happening.EXPIRED)
-            self._lapsed[session.id] = clock + self._settings.forget
+            self._lapsed[session.id] = clock + self.settings.forget
             if session.left_nothing:
                 self._empty[session.id] = None
             if session.user is not None:
@@ -318,7 +319,7 @@ class Registry:
         while self._lapsed:
             id, when = next(iter(self._lapsed.items()))
             if when > clock:
-                if len(self._lapsed) <= self._settings.most_lapsed:
+                if len(self._lapsed) <= self.settings.most_lapsed:
                     break
                 # A crowd of those who come and go does not push out what somebody left.
                 while self._empty:
@@ -329,7 +330,7 @@ class Registry:
                         id = empty
                         break
             self._forget(self.sessions[id], time)
-        oldest = time - round(self._settings.claim_ttl * 1000)
+        oldest = time - round(self.settings.claim_ttl * 1000)
         while self._absent:
             user = next(iter(self._absent))
             if user.seen > oldest:

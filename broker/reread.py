@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from .allowance import Allowance
 from .config import Config
 
 
@@ -16,12 +17,15 @@ class Reach(NamedTuple):
     adjust: Callable[..., None]
     """The core's, by the names that they have in `user.Settings`."""
     log: Callable[[Config], None]
+    subscribe: Callable[[int], None]
+    """To how many topics a connection may."""
 
 
 AT_ONCE: dict[str, Callable[[Reach, Config], Any]] = {
     "keep": lambda reach, config: reach.retain(config),
     "keep_bytes": lambda reach, config: reach.retain(config),
     "claim_ttl": lambda reach, config: reach.adjust(claim_ttl=config.claim_ttl),
+    "allowance": lambda reach, config: _allow(reach, config.allowance),
     "verbose": lambda reach, config: reach.log(config),
     "log_format": lambda reach, config: reach.log(config),
 }
@@ -29,6 +33,11 @@ AT_ONCE: dict[str, Callable[[Reach, Config], Any]] = {
 
 SPELLED = {"allowance": "limit"}
 """What the option is called, where `Config` has another name."""
+
+
+def _allow(reach: Reach, allowance: Allowance) -> None:
+    reach.adjust(allowance=allowance)
+    reach.subscribe(allowance.subscriptions)
 
 
 def apply(old: Config, new: Config, reach: Reach) -> tuple[Config, list[str], list[str]]:

@@ -113,6 +113,7 @@ class Server:
             self._perform,
             self._intake.part_with,
             self._facts,
+            self._intake.allow_subscriptions,
             lambda sock: poller.register(sock, zmq.POLLIN),
             poller.unregister,
         )

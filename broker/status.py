@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
-from ..wire.limits import MAX_FRAME, MAX_TEXT
+from ..wire.bucket import UNLIMITED, Rate
+from ..wire.limits import MAX_FRAME, PUSH_WINDOW, WINDOW
+from .allowance import UNBOUNDED
 from .config import FOREVER, Config
 from .hand import Survey
 
@@ -59,6 +61,11 @@ def status_of(
         "messages": {"total": said, "per_second": said_rate},
         "deliveries": {"total": delivered, "per_second": delivered_rate},
         "skipped": facts.skipped,
+        "queues": {
+            "waiting": survey.waiting,
+            "unconfirmed": survey.unconfirmed,
+            "largest": [{"user": user, "bytes": count} for user, count in survey.slow],
+        },
         "unread": {
             "total": survey.unread,
             "largest": [{"user": user, "unread": count} for user, count in survey.lagging],
@@ -71,9 +78,18 @@ def status_of(
             "claim_ttl": None if config.claim_ttl >= FOREVER else config.claim_ttl,
             "sync": config.sync,
             "frame": MAX_FRAME,
-            "text": MAX_TEXT,
+            "window": WINDOW,
+            "push_window": PUSH_WINDOW,
+            **{name: _limit(value) for name, value in config.allowance._asdict().items()},
         },
     }
+
+
+def _limit(value: Rate | int) -> dict[str, float] | int | None:
+    """A limit as an object says it; None for no bound."""
+    if value in (UNLIMITED, UNBOUNDED):
+        return None
+    return value._asdict() if isinstance(value, Rate) else value
 
 
 def lines_of(status: dict[str, Any]) -> list[str]:
@@ -84,7 +100,9 @@ def lines_of(status: dict[str, Any]) -> list[str]:
     limits, held = status["limits"], status["held"]
     mode = "secure" if status["secure"] else "plain"
     kept = "in memory" if status["memory"] else f"on disk, sync {limits['sync']}"
+    queues = status["queues"]
     largest = ", ".join([f"{one['user']} {one['unread']}" for one in unread["largest"]])
+    slow = ", ".join([f"{one['user']} {one['bytes']}" for one in queues["largest"]])
     found = {
         "broker": f"{status['address']} ({mode}), chatbroker {status['version']}",
         "up": _span(status["uptime"]),
@@ -95,10 +113,18 @@ def lines_of(status: dict[str, Any]) -> list[str]:
         "messages": "{per_second}/s, {total} in all".format(**said),
         "deliveries": "{per_second}/s, {total} in all".format(**delivered)
         + f", {status['skipped']} skipped",
+        "queues": f"{queues['unconfirmed']} bytes pushed and not confirmed"
+        + (f" ({slow})" if slow else "")
+        + f", {queues['waiting']} wait for a name",
         "unread": f"{unread['total']}" + (f" ({largest})" if largest else ""),
         "journal": f"{journal['messages']} messages, {journal['bytes']} bytes, {kept}",
         "limits": f"keep {_span(limits['keep'])} and {_size(limits['keep_bytes'])}, "
-        f"claims {_span(limits['claim_ttl'])}",
+        f"claims {_span(limits['claim_ttl'])}, texts {limits['text']} bytes",
+        "per user": f"messages {_rate(limits['messages'])}, bytes {_rate(limits['bytes'])}, "
+        f"history {_rate(limits['history'])}, sessions {_most(limits['sessions'])}, "
+        f"outstanding {limits['window']}, subscriptions {_most(limits['subscriptions'])}",
+        "per address": f"joins {_rate(limits['joins'])}, claims {_rate(limits['claims'])}, "
+        f"sessions {_most(limits['address_sessions'])}",
         "storing": f"no: {held}" if held else "yes",
     }
     return [f"{what + ':':13}{_plain(words)}" for what, words in found.items()]
@@ -111,6 +137,14 @@ def _span(seconds: float | None) -> str:
     hours, rest = divmod(rest, 3600)
     parts = [(days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s")]
     return " ".join([f"{count}{unit}" for count, unit in parts if count]) or "0s"
+
+
+def _rate(rate: dict[str, float] | None) -> str:
+    return "unlimited" if rate is None else "{per_second:g}/s ({burst:g} at once)".format(**rate)
+
+
+def _most(most: int | None) -> str:
+    return "unlimited" if most is None else str(most)
 
 
 def _size(size: int | None) -> str:

@@ -104,6 +104,18 @@ def test_the_address_that_was_away_longest_is_forgotten(monkeypatch):
     assert places.find("192.0.2.1") is not second
 
 
+def test_a_place_that_is_found_already_gets_another_allowance():
+    places = Places(DEFAULTS)
+    place = places.find("192.0.2.7")
+    place.live = 3
+    places.allow(Allowance(joins=Rate(1, 1)))
+    assert places.find("192.0.2.7") is place
+    assert place.live == 3
+    for found in (place, places.find("192.0.2.8")):
+        found.joins.take(3, NOW)
+        assert found.joins.wait(NOW) == pytest.approx(2)
+
+
 # --- texts --------------------------------------------------------------------------------
 
 

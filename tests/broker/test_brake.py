@@ -57,6 +57,23 @@ def test_welcome_tells_the_rates(limited):
     assert limits[4:] == (10, 5, 2000, 9000)
 
 
+def test_other_limits_hold_at_once_and_are_told_at_the_next_welcome(slow):
+    alice = slow.joins("alice")
+    owes(slow, alice, 15)
+    new = Allowance(messages=Rate(1000, 2000), joins=Rate(1, 1), text=3)
+    slow.broker.hand.adjust(allowance=new)
+    # What was owed is forgotten, and a text may be three bytes from now on.
+    (ack,) = alice.says(Echo(16, ("one", "four"))).of(Ack)
+    assert (ack.upto, [refused[:3] for refused in ack.refused]) == (17, [(17, 17, "too_long")])
+    limits = slow.joins("bob").welcome.limits
+    assert (limits.max_text, limits[4:6]) == (3, (1000, 2000))
+    slow.joins("carol")
+    assert slow.connects().joins("dave").codes == ["slow_down"]
+    slow.broker.hand.adjust(allowance=Allowance())
+    assert alice.says(Echo(18, ("four",))).of(Ack) == [Ack(17, 18)]
+    assert slow.joins("dave").welcome.limits.max_text == Allowance().text
+
+
 def test_a_burst_is_carried_out(slow):
     alice = slow.joins("alice")
     assert alice.says(Echo(1, texts(5))).of(Ack) == [Ack(0, 5)]

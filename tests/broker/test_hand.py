@@ -253,7 +253,28 @@ def test_a_survey_counts_what_there_is(world, hand):
     assert (found.live, found.gone, found.lapsed) == (2, 1, 0)
     assert found.unread == 3
     assert found.lagging == [("bob", 2), ("alice", 1)]
+    assert found.waiting == 0
     assert world.broker.counts.batches.total == 3
+
+
+def test_what_was_pushed_and_not_confirmed_is_surveyed(world, hand):
+    alice = world.joins("alice")
+    world.joins("bob", follows=()).sends("alice", "x" * 100)
+    found = hand.survey()
+    assert found.unconfirmed > 100
+    assert found.slow == [("alice", found.unconfirmed)]
+    alice.says(Ping(1, 0, 0, ()))
+    assert (hand.survey().unconfirmed, hand.survey().slow) == (0, [])
+
+
+def test_who_waits_for_a_name_is_surveyed(world, hand):
+    world.joins("alice")
+    other = world.connects()
+    assert not other.joins("alice")
+    assert hand.survey().waiting == 1
+    world.turn()
+    assert other.hears().codes == ["name_taken"]
+    assert hand.survey().waiting == 0
 
 
 def test_only_the_largest_mailboxes_are_named(world, hand):

@@ -72,6 +72,17 @@ def test_a_key_is_nobody_else(world, name):
     assert name not in world.broker._registry.users
 
 
+def test_who_was_enrolled_and_who_was_not_is_noted_and_counted(world, members):
+    members.invite("carol", TOKEN, 2**62, 0)
+    carol = by(world, TOKEN, "carol", invited=True)
+    assert carol.says(Enrol(VERSION, NEW)) == [Enrolled("carol")]
+    assert world.notes.pop()[0] == "enrolled"
+    other = by(world, TOKEN, "carol", invited=True)
+    assert refusal(other.says(Enrol(VERSION, b"x" * 32))).code == "not_allowed"
+    assert world.notes == [("refused", {"code": "not_allowed", "address": "10.0.0.7"})]
+    assert world.broker.counts.refused == {"not_allowed": 1}
+
+
 def test_a_key_may_look_on_without_a_name(world):
     assert by(world, ALICE, "alice").joins("").of(Welcome)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.config import Config
 from chatbroker.broker.reread import AT_ONCE, Reach, apply
 
@@ -15,6 +16,7 @@ class Told:
             lambda config: self.heard.append(("retain", config.keep, config.keep_bytes)),
             lambda **changed: self.heard.append(("adjust", changed)),
             lambda config: self.heard.append(("log", config.verbose, config.log_format)),
+            lambda most: self.heard.append(("subscribe", most)),
         )
 
 
@@ -42,6 +44,12 @@ def test_what_holds_at_once_is_told(told, changed, heard):
     new = Config(**changed)
     assert apply(Config(), new, told.reach) == (new, list(changed), [])
     assert told.heard == [heard]
+
+
+def test_limits_are_told_to_the_core_and_to_the_sockets(told):
+    new = Config(allowance=Allowance(subscriptions=7))
+    assert apply(Config(), new, told.reach) == (new, ["allowance"], [])
+    assert told.heard == [("adjust", {"allowance": new.allowance}), ("subscribe", 7)]
 
 
 def test_what_waits_for_a_restart_is_not_in_force_and_is_named_again(told):

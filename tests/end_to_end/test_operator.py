@@ -298,14 +298,18 @@ def test_sighup_reads_the_config_file_again(shell, serve, operate, folder, tmp_p
     config.write_text(
         '[chatbroker.run]\nkeep = "8d"\nkeep-bytes = "unlimited"\nclaim-ttl = "9d"\n'
         'sync = "off"\nverbose = true\nlog-format = "json"\n'
+        '[chatbroker.run.limit]\ntext = 20\nmessages = "7/9"\n'
     )
     broker.signal(signal.SIGHUP)
     eventually(lambda: limits()["keep"] == 8 * 86400, "the file was not read again")
     found = limits()
     # What the command line says comes before the file.
     assert (found["keep_bytes"], found["claim_ttl"], found["sync"]) == (None, 5 * 86400, "full")
+    assert (found["text"], found["messages"]) == (20, {"per_second": 7, "burst": 9})
+    assert shell.run("echo", "x" * 20, at=broker.address).status == 0
+    assert shell.run("echo", "x" * 21, at=broker.address).status == 6
     (line,) = [line for line in audited(folder) if line["event"] == "reread"]
-    assert line["changed"] == ["keep", "keep_bytes", "verbose", "log_format"]
+    assert line["changed"] == ["keep", "keep_bytes", "allowance", "verbose", "log_format"]
     assert line["needs_restart"] == ["sync"]
     broker.says('"waiting": "sync"')
     lines = [json.loads(line) for line in broker.err.splitlines()]
