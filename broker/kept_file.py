@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from ..command.files import write_private
 from .config import StartError
 from .sanctions import CannotKeep, Sanctions
 
@@ -32,19 +32,8 @@ class KeptFile:
     def write(self, text: str) -> None:
         """Keeps *text* in its place.  When this returns, a crash of the machine leaves it there.
         Raises CannotKeep, and what was there stays."""
-        draft = self.path.with_name(f".{self.path.name}.new")
         try:
-            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(file, "w", encoding="utf-8") as out:
-                out.write(text)
-                out.flush()
-                os.fsync(out.fileno())
-            draft.replace(self.path)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            write_private(self.path, text)
         except OSError as error:
             raise CannotKeep(f"cannot write {self.path}: {error.strerror}") from None
 

@@ -16,7 +16,7 @@ def write_private(path: Path, text: str, *, replace: bool = True) -> None:
     beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             # Else a power cut could leave an empty file.

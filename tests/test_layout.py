@@ -74,7 +74,7 @@ MEETS_THE_SYSTEM = {
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup"),
         *("metrics", "notify"),
-        *("audit", "cli_operator", "kept_file", "logs", "office"),
+        *("audit", "cli_operator", "logs", "office"),
     },
     "client": {
         *("link", "enrol", "client", "interrupts", "identity"),

@@ -6,7 +6,6 @@ import os
 
 import pytest
 
-from chatbroker.broker import kept_file as module
 from chatbroker.broker.config import StartError
 from chatbroker.broker.kept_file import SANCTIONS, KeptFile, sanctions_in
 from chatbroker.broker.sanctions import CannotKeep, Kind, Sanction
@@ -41,30 +40,11 @@ def test_what_fails_leaves_what_was_there(file, monkeypatch, step):
         raise OSError(28, "No space left on device")
 
     file.write("before")
-    monkeypatch.setattr(module.os, step, fail)
+    monkeypatch.setattr(os, step, fail)
     with pytest.raises(CannotKeep, match=r"cannot write .*: No space left on device"):
         file.write("after")
     monkeypatch.undo()
     assert file.read() == "before"
-
-
-def test_the_text_is_on_disk_before_it_has_its_name_and_the_name_before_it_returns(
-    file, monkeypatch
-):
-    done = []
-    fsync, replace = os.fsync, type(file.path).replace
-    monkeypatch.setattr(
-        module.os, "fsync", lambda number: done.append(_name(number)) or fsync(number)
-    )
-    monkeypatch.setattr(
-        type(file.path), "replace", lambda self, to: done.append("replace") or replace(self, to)
-    )
-    file.write("x")
-    assert done == [f".{SANCTIONS}.new", "replace", file.path.parent.name]
-
-
-def _name(number):
-    return os.path.basename(os.readlink(f"/proc/self/fd/{number}"))
 
 
 def test_what_cannot_be_read_is_said_in_words(file):

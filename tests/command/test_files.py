@@ -34,6 +34,26 @@ def test_it_is_replaced_whole_or_kept(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_the_text_is_on_disk_before_it_has_its_name_and_the_name_before_it_returns(
+    tmp_path, monkeypatch
+):
+    done = []
+    fsync, replace = os.fsync, type(tmp_path).replace
+
+    def synced(descriptor):
+        done.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(
+        type(tmp_path), "replace", lambda self, to: done.append("replace") or replace(self, to)
+    )
+    write_private(tmp_path / "file", "text")
+    draft, *then = done
+    assert draft.startswith(".file.")
+    assert then == ["replace", tmp_path.name]
+
+
 def test_what_fails_leaves_what_was_there_and_nothing_beside_it(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_private(path, "first")
