@@ -66,16 +66,14 @@ class Intake:
         note: Callable[..., None],
         most_subscriptions: int,
     ) -> None:
-        """*most_subscriptions*: topics that one connection may subscribe to, those that it gave
-        up again included."""
+        """*note*: writes a decision down.  *most_subscriptions*: topics that one connection may
+        subscribe to, those that it gave up again included."""
         self._router = router
         self._pub = pub
         self._gate = gate
         self._core = core
         self._descriptors = descriptors
         self._most_subscriptions = most_subscriptions
-        self._note = note
-        """Writes a decision down."""
         self._discarding: Connection | None = None
         """Whose message of several parts is being taken out."""
         self._parts = 0

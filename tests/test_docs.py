@@ -60,6 +60,34 @@ def test_links_lead_somewhere(document):
             assert (document.parent / target).exists(), target
 
 
+def anchors(document):
+    """Of the headings of *document*, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_headings_that_there_are(document):
+    for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", document.read_text()):
+        assert anchor in anchors(document.parent / target if target else document), anchor
+
+
+def test_the_tests_that_are_to_cover_a_threat_exist():
+    text = (ROOT / "docs" / "security.md").read_text()
+    tests = list((ROOT / "tests").rglob("*.py"))
+    found = 0
+    for row in re.findall(r"^\|.*\|$", text, re.MULTILINE):
+        name = ""
+        for file, test in re.findall(r"`([\w/]*\.py)?(?:::(test_\w+))?`", row):
+            name = file or name
+            if name:
+                there = [path.read_text() for path in tests if str(path).endswith(f"/{name}")]
+                assert there, name
+                assert f"def {test}" in "\n".join(there), test
+                found += 1
+    assert found > 20
+
+
 def test_the_readme_opens_with_the_two_commands():
     block = (ROOT / "README.md").read_text().partition("```sh\n")[2].partition("```")[0]
     assert [line.split("#")[0].strip() for line in block.splitlines()] == ["make run", "make test"]
