@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import sys
+import tempfile
 from types import FrameType
 
 import msgpack
@@ -40,10 +41,13 @@ def main() -> None:
         plan = plan._replace(seconds=options.seconds)
     # As after Ctrl-C: what was started is ended on the way out.
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        _measure(options.names or list(SCENARIOS), plan)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    with tempfile.TemporaryDirectory() as home:
+        # What brokers leave, they leave here, and here the load finds in to a secure one.
+        os.environ["CHATBROKER_DATA"] = home
+        try:
+            _measure(options.names or list(SCENARIOS), plan)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -59,10 +59,8 @@ class Server(NamedTuple):
 
 @contextmanager
 def _serving(command: Sequence[str], ready_file: Path, log: int | None = None) -> Iterator[Server]:
-    # What a broker leaves, it leaves here.
-    env = os.environ | {"CHATBROKER_DATA": str(ready_file.parent / "home")}
     process = subprocess.Popen(
-        command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
     )
     try:
         deadline = time.monotonic() + START

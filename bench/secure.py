@@ -58,7 +58,7 @@ class Peer:
     def leave(self) -> None:
         """Frees the name for the next run."""
         self.sock.send(self._encode(Bye()))
-        while self.sock.poll(2000) and not self.left:
+        while not self.left and self.sock.poll(2000):
             self._take(self.sock.recv())
 
     def read(self) -> None:

@@ -140,7 +140,9 @@ def _span(seconds: float | None) -> str:
 
 
 def _rate(rate: dict[str, float] | None) -> str:
-    return "unlimited" if rate is None else "{per_second:g}/s ({burst:g} at once)".format(**rate)
+    if rate is None:
+        return "unlimited"
+    return f"{round(rate['per_second'], 2):.12g}/s ({rate['burst']:.12g} at once)"
 
 
 def _most(most: int | None) -> str:

@@ -45,7 +45,7 @@ def test_each_limit_in_force_is_there():
     assert (limits["window"], limits["subscriptions"]) == (1024, 16)
     lines = shown(config=Config(allowance=allowance))
     assert lines["limits"].endswith("texts 100 bytes")
-    assert "messages 10/s (20 at once), bytes unlimited" in lines["per user"]
+    assert "messages 10/s (20 at once), bytes unlimited, history 33554432/s" in lines["per user"]
     assert "sessions unlimited, outstanding 1024, subscriptions 16" in lines["per user"]
     assert lines["per address"].strip().startswith("joins 100/s (20000 at once), claims 1/s")
 
