@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -181,12 +182,16 @@ def members(port: int, data_dir: Path | None, as_json: bool) -> int:
 
     Example: chatbroker members --json
     """
-    roll = load_members(folder_given(port, data_dir))
+    folder = folder_given(port, data_dir)
+    if not folder.is_dir():
+        raise StartError(f"there is no data folder at {folder}; give another with --data-dir")
+    roll = load_members(folder)
     for member in sorted(roll.members):
         told = {"name": member.name, "key": key_text(member.key), "since": iso(member.since)}
         words = f"{member.name}  {told['key']}  since {told['since']}"
         click.echo(json.dumps({"type": "member"} | told) if as_json else words)
-    for one in sorted(roll.invitations):
+    now = time.time_ns() // 1_000_000
+    for one in sorted([one for one in roll.invitations if one.expires > now]):
         told = {"name": one.name, "key": key_text(one.key), "expires": iso(one.expires)}
         words = f"{one.name}  {told['key']}  invited, until {told['expires']}"
         click.echo(json.dumps({"type": "invitation"} | told) if as_json else words)

@@ -95,11 +95,10 @@ def find_access(address: Address, name: str | None, identity: Identity | None = 
             found = Identity.kept(plain_text(address), own)
             if found is not None and found.key:
                 return Access(host, port, server_key, found.key, own)
-        whom = "you are"
-    else:
-        whom = f"{name!r} is"
+    # A name that was made up for the moment is of no interest.
+    whose = f" of {identity.name!r}" if identity is not None else ""
     raise NotAuthorised(
-        f"{whom} not admitted to the secure broker at {plain_text(address)}; "
+        f"there is no key{whose} for the secure broker at {plain_text(address)}; "
         "ask its operator for an invitation, for 'chat accept'"
     )
 

@@ -35,20 +35,11 @@ def accept(shared: Shared, line: str) -> int:
     where = plain_text(address)
     whole = f"{where}/{key_text(address.server_key)}"
     check_server(address)
-    kept = Identity.kept(where, name)
-    had_key = kept is not None and bool(kept.key)
-    identity = _with_key(where, name)
+    identity = Identity.of(where, name)
     with Interrupts() as interrupts:
-        try:
-            _try(shared, whole, identity, interrupts)
-        except NotAuthorised:
-            # It is not admitted yet, as is to be expected.
+        if not identity.key or not _gets_in(shared, whole, identity, interrupts):
             access = Access(*address[:2], address.server_key, token, name, invited=True)
-            if not had_key:
-                enrol(access, identity.key, where, shared.timeout)
-            else:
-                # It may have been taken back because somebody else has it.
-                _enrol_another(access, identity, where, shared.timeout)
+            _enrol(access, identity, where, shared.timeout)
             _try(shared, whole, identity, interrupts)
     # Not before: whoever is tricked into a wrong invitation still finds the right broker.
     remember_server(address)
@@ -61,8 +52,18 @@ def accept(shared: Shared, line: str) -> int:
     return Status.DONE
 
 
-def _enrol_another(access: Access, identity: Identity, where: str, timeout: float) -> None:
-    """Has a new key admitted in the place of the one that there is, which is not admitted."""
+def _gets_in(shared: Shared, broker: str, identity: Identity, interrupts: Interrupts) -> bool:
+    """Whether the key that there is is admitted."""
+    try:
+        _try(shared, broker, identity, interrupts)
+    except NotAuthorised:
+        return False
+    return True
+
+
+def _enrol(access: Access, identity: Identity, where: str, timeout: float) -> None:
+    """Has a new key admitted.  One that there was may have been taken back because somebody else
+    has it, and is not handed over again."""
     _locked(identity)
     former = identity.key
     try:
@@ -70,7 +71,7 @@ def _enrol_another(access: Access, identity: Identity, where: str, timeout: floa
         try:
             enrol(access, identity.key, where, timeout)
         except NotAuthorised:
-            # Perhaps because the former was, only now.
+            # The former may have been admitted meanwhile; and none is better than one in vain.
             identity.change_key(former)
             raise
     finally:
