@@ -31,8 +31,10 @@ AT_ONCE: dict[str, Callable[[Reach, Config], Any]] = {
 }
 """By their names in `Config`.  All others need a restart."""
 
-SPELLED = {"allowance": "limit"}
-"""What the option is called, where `Config` has another name."""
+
+def _spelled(name: str) -> str:
+    """What the option is called that *name* of `Config` comes from."""
+    return "limit" if name == "allowance" else name.replace("_", "-")
 
 
 def _allow(reach: Reach, allowance: Allowance) -> None:
@@ -42,12 +44,12 @@ def _allow(reach: Reach, allowance: Allowance) -> None:
 
 def apply(old: Config, new: Config, reach: Reach) -> tuple[Config, list[str], list[str]]:
     """Has those settings hold that differ, and can hold at once: what is in force now, which
-    changed, and which wait for a restart."""
+    changed, and which wait for a restart, by the names of their options."""
     before, after = old._asdict(), new._asdict()
     differ = [name for name in before if before[name] != after[name]]
     changed = [name for name in differ if name in AT_ONCE]
     for name in changed:
         AT_ONCE[name](reach, new)
     in_force = old._replace(**{name: after[name] for name in changed})
-    waiting = [SPELLED.get(name, name) for name in differ if name not in AT_ONCE]
-    return in_force, changed, waiting
+    waiting = [name for name in differ if name not in AT_ONCE]
+    return in_force, [*map(_spelled, changed)], [*map(_spelled, waiting)]

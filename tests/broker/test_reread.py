@@ -42,13 +42,14 @@ def test_nothing_changed_is_nothing_done(told):
 )
 def test_what_holds_at_once_is_told(told, changed, heard):
     new = Config(**changed)
-    assert apply(Config(), new, told.reach) == (new, list(changed), [])
+    spelled = [name.replace("_", "-") for name in changed]  # As the options are.
+    assert apply(Config(), new, told.reach) == (new, spelled, [])
     assert told.heard == [heard]
 
 
 def test_limits_are_told_to_the_core_and_to_the_sockets(told):
     new = Config(allowance=Allowance(subscriptions=7))
-    assert apply(Config(), new, told.reach) == (new, ["allowance"], [])
+    assert apply(Config(), new, told.reach) == (new, ["limit"], [])
     assert told.heard == [("adjust", {"allowance": new.allowance}), ("subscribe", 7)]
 
 

@@ -309,7 +309,7 @@ def test_sighup_reads_the_config_file_again(shell, serve, operate, folder, tmp_p
     assert shell.run("echo", "x" * 20, at=broker.address).status == 0
     assert shell.run("echo", "x" * 21, at=broker.address).status == 6
     (line,) = [line for line in audited(folder) if line["event"] == "reread"]
-    assert line["changed"] == ["keep", "keep_bytes", "allowance", "verbose", "log_format"]
+    assert line["changed"] == ["keep", "keep-bytes", "limit", "verbose", "log-format"]
     assert line["needs_restart"] == ["sync"]
     broker.says('"waiting": "sync"')
     lines = [json.loads(line) for line in broker.err.splitlines()]
@@ -336,9 +336,10 @@ def test_sighup_names_only_what_changed(shell, tmp_path):
     broker.shows("ready")
     broker.signal(signal.SIGHUP)
     broker.says(r'reread changed="\[\]" needs_restart="\[\]"')
-    config.write_text("[chatbroker.run.limit]\nmessages = 1000\n")
+    config.write_text("[chatbroker.run]\nsync = 'off'\n[chatbroker.run.limit]\nmessages = 1000\n")
     broker.signal(signal.SIGHUP)
-    broker.says("reread waiting=limit: a restart makes it hold")
+    broker.says(r"""changed="\['limit'\]" needs_restart="\['sync'\]""")
+    broker.says("reread waiting=sync: a restart makes it hold")
     ends(broker)
 
 
