@@ -47,10 +47,11 @@ ROUTER_OPTIONS = OPTIONS | {
 # What a subscriber sends is subscriptions, and topics are short.  An XPUB hands them on, and a
 # PUB would not: so the broker knows whom to cut off, and how many topics each has.  It takes
 # all that wait before it tells of any, and walks through all topics when a subscriber goes: so
-# one may wait, the kernel holds as few as it can, and none is longer than the name of a log.
+# few may wait (at 1 some of a CURVE client never came), the kernel holds as few as it can, and
+# none is longer than the name of a log.
 PUB_OPTIONS = OPTIONS | {
     zmq.SNDHWM: 1000,
-    zmq.RCVHWM: 1,
+    zmq.RCVHWM: 4,
     zmq.RCVBUF: 2304,
     zmq.MAXMSGSIZE: 128,
     zmq.XPUB_VERBOSE: 1,

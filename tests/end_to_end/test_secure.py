@@ -274,7 +274,11 @@ def test_who_is_banned_does_not_listen_without_a_name(shell, secure, far, invite
     assert shell.run("whoami", at=address, env=far) == (0, "alice\n", "")
 
 
-def test_subscriptions_of_a_key_that_is_taken_back_end(secure, data, operator):
+def subscribers(operator):
+    return json.loads(operator("status", "--json").out)["connections"]["subscribers"]
+
+
+def test_subscriptions_of_a_key_that_is_taken_back_end(secure, data, operator, eventually):
     """Of a peer that keeps its SUB and never asks anything again."""
     with zmq.Context() as context:
         public, secret = zmq.curve_keypair()
@@ -289,7 +293,10 @@ def test_subscriptions_of_a_key_that_is_taken_back_end(secure, data, operator):
             sub.subscribe(b"greeting\0")
             sub.connect(secure.pub_address)
             assert sub.poll(PATIENCE * 1000)
+            # Else it would be cut off for its silence, and not for its key.
+            eventually(lambda: subscribers(operator) == 1, "it did not subscribe")
             assert operator("revoke", key_text(raw)).status == 0
+            assert subscribers(operator) == 0
             assert monitor.poll(PATIENCE * 1000)
             sub.disable_monitor()
             with Client("bob", secure.address) as bob:
