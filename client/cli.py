@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
@@ -109,12 +111,39 @@ def _rendering(shared: Shared, template: str | None, nul: bool) -> tuple[Shared,
     return shared._replace(json=bool(as_json)), render, "\0" if nul else "\n"
 
 
+def _looks(function: Any) -> Any:
+    """How ``join`` looks and sounds on a terminal."""
+    for option in (
+        click.option(
+            "--keys",
+            type=click.Choice(["emacs", "vi"]),
+            help="Keys of the line that is typed in.  [default: as in your inputrc]",
+        ),
+        click.option(
+            "--notify",
+            type=click.Choice(["bell", "desktop", "off"]),
+            default="bell",
+            show_default=True,
+            help="How the terminal tells of direct messages, and of those that name you.",
+        ),
+        click.option("--no-color", is_flag=True, help="Show no colours; so does NO_COLOR."),
+        click.option(
+            "--plain",
+            is_flag=True,
+            help="Simple lines, as for a screen reader, a dumb terminal or a log.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 @chat.command()
 @click.argument("name")
 @click.option("--attach", is_flag=True, help="Join beside another session of the same user.")
 @click.option("--stay", is_flag=True, help="Go on receiving when the input has ended.")
 @_bounds
 @_reconnect
+@_looks
 @shared_options("broker", "port", "timeout", "json")
 def join(
     name: str,
@@ -124,6 +153,10 @@ def join(
     total: float | None,
     quiet: float | None,
     reconnect: float,
+    plain: bool,
+    no_color: bool,
+    notify: str,
+    keys: str | None,
     **_: Any,
 ) -> int:
     """Join as NAME: type commands, see what arrives.
@@ -133,7 +166,7 @@ def join(
 
     Example: printf 'send bob hi\\necho hello\\n' | chat join alice
     """
-    from .receiving import Bounds, Joining, run_interactive, run_lines
+    from .receiving import Bounds, Joining, run_lines
 
     shared = Shared.given()
     bounds = Bounds(count, total, quiet)
@@ -141,7 +174,13 @@ def join(
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     joining = Joining(name, attach, reconnect)
     if terminal and not (shared.json or stay or bounds.given):
-        return run_interactive(shared, joining)
+        from .interactive import Wishes, run_interactive
+
+        context = click.get_current_context()
+        if context.get_parameter_source("reconnect") is ParameterSource.DEFAULT:
+            # A person sees that the broker is gone, and leaves when they want to.
+            joining = joining._replace(reconnect=math.inf)
+        return run_interactive(shared, joining, Wishes(plain, not no_color, notify, keys))
     return run_lines(shared, joining, bounds, stay or bounds.given)
 
 

@@ -35,7 +35,7 @@ def _iso(time: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{time % 1000:03d}Z"
 
 
-def _missed_words(event: Missed) -> str:
+def missed_words(event: Missed) -> str:
     if event.lost is None:
         return f"{event.log}: the broker has a new history; messages may have been missed"
     messages = "message is" if event.lost == 1 else "messages are"
@@ -57,7 +57,7 @@ def text_line(event: Event, bold: Callable[[str], str] = str) -> str:
         case Left():
             return f"[{_clock(event.time // 1000)}] * {escape(event.user)} left"
         case Missed():
-            return f"* {_missed_words(event)}"
+            return f"* {missed_words(event)}"
     raise TypeError(f"not an event with a line of its own: {event!r}")
 
 
@@ -123,7 +123,7 @@ _FIELDS: dict[str, Callable[[Any], str]] = {
     "seq": lambda e: str(getattr(e, "seq", "")),
     "from": lambda e: escape(getattr(e, "sender", "") or getattr(e, "user", "")),
     "to": lambda e: escape(getattr(e, "to", "")),
-    "text": lambda e: _missed_words(e) if isinstance(e, Missed) else escape(getattr(e, "text", "")),
+    "text": lambda e: missed_words(e) if isinstance(e, Missed) else escape(getattr(e, "text", "")),
 }
 
 
