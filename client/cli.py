@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from ..command.completion import offered
 from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
+from .completing import own_names, users
 from .errors import (
     ClientError,
     NameRefused,
@@ -110,7 +112,7 @@ def _rendering(shared: Shared, template: str | None, nul: bool) -> tuple[Shared,
 
 
 @chat.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(own_names))
 @click.option("--attach", is_flag=True, help="Join beside another session of the same user.")
 @click.option("--stay", is_flag=True, help="Go on receiving when the input has ended.")
 @_bounds
@@ -162,7 +164,7 @@ def _sources(function: Any) -> Any:
 
 
 @chat.command()
-@click.argument("recipient", metavar="USER")
+@click.argument("recipient", metavar="USER", shell_complete=offered(users))
 @_sources
 @_reconnect
 @shared_options("broker", "port", "user", "timeout", "json")
@@ -260,7 +262,13 @@ def listen(
 
 @chat.command()
 @_formats("direct", "broadcast")
-@click.option("--with", "partner", metavar="USER", help="Only what was said in private with USER.")
+@click.option(
+    "--with",
+    "partner",
+    metavar="USER",
+    shell_complete=offered(users),
+    help="Only what was said in private with USER.",
+)
 @click.option(
     "--since",
     metavar="WHEN",

@@ -27,7 +27,12 @@ class CommandGroup(click.Group):
         name_variables(self)
         # Whoever asks what there is may have to mend the file.
         if not {"--help", "-h", "--version"} & {*args}:
-            extra.setdefault("default_map", config_defaults(self))
+            try:
+                extra.setdefault("default_map", config_defaults(self))
+            except click.UsageError:
+                # A line that is being completed shows no errors.
+                if not extra.get("resilient_parsing"):
+                    raise
         return super().make_context(info_name, args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -47,6 +52,10 @@ def run_command(
     other is a bug, and shows its traceback.
     """
     _prepare_streams()
+    if f"_{name}_COMPLETE".upper() in os.environ:
+        from .completion import take_over_bash
+
+        take_over_bash()
     try:
         try:
             status = _run(name, command, explain)
