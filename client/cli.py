@@ -26,6 +26,12 @@ from .errors import (
 from .escape import escape
 from .options import SECONDS, Shared, shared_options, stronger
 
+FILES = {
+    "~/.local/share/chatbroker/identities/HOST_PORT/NAME": "What proves that one is NAME at that "
+    "broker: a credential, and at a secure broker a key. Who loses it loses the name.",
+    "~/.local/share/chatbroker/identities/HOST_PORT/.broker": "The public key of a secure broker.",
+}
+
 # What a command needs of the client package is imported where it is used: --help and shell
 # completion need not wait for ZeroMQ to load.
 
@@ -33,6 +39,8 @@ from .options import SECONDS, Shared, shared_options, stronger
 @click.group(
     cls=CommandGroup,
     no_args_is_help=False,  # A command line without a command is wrong, as any other is.
+    files=FILES,
+    variables={"NO_COLOR": "No colours on a terminal."},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @shared_options("broker", "port", "user", "timeout", "json")
