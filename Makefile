@@ -13,7 +13,7 @@ SECONDS ?= 60
 TARGET ?= all
 SCALE  ?= 5
 
-.PHONY: run test check bench torture fuzz hostile clean help
+.PHONY: run test check man bench torture fuzz hostile clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -47,6 +47,10 @@ check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
 	@for p in wire broker client command testing; do ln -sfn $(CURDIR)/$$p build/types/chatbroker/$$p; done
 	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_layout.py
+
+man: $(VENV)/.run     ## write the man pages to build/man
+	@rm -rf build/man
+	$(BIN)/python -m chatbroker.command.manual build/man
 
 torture: $(VENV)/.dev  ## faults for minutes: nothing acknowledged may be lost  [SEED= FAULTS=210]
 	CHATBROKER_SEED=$(SEED) CHATBROKER_FAULTS=$(FAULTS) CHATBROKER_MESSAGES=1000000 \

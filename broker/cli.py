@@ -31,9 +31,23 @@ if TYPE_CHECKING:
     from .metrics import Metrics
 
 
+FILES = {
+    "~/.local/share/chatbroker/broker-PORT": "The data of the broker on PORT: what was said, "
+    "names, the audit log, bans and mutes, keys. Another folder is named by --data-dir.",
+    "~/.local/share/chatbroker/run/PORT.json": "How the commands of its own user find in to a "
+    "secure broker.",
+}
+
+
 @click.group(
     cls=CommandGroup,
     no_args_is_help=False,
+    files=FILES,
+    variables={
+        "NOTIFY_SOCKET": "Where systemd is told, by 'chatbroker run', how it is.",
+        "WATCHDOG_USEC": "How often systemd wants to be told.",
+    },
+    statuses=(Status.DONE, Status.FAILURE, Status.USAGE, Status.REFUSED, Status.INTERRUPTED),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="chatbroker")

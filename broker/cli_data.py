@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 
 import click
 
+from ..command.completion import offered
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import BadName
 from ..wire.limits import EPOCH_LENGTH
 from ..wire.names import canonical_name
 from .clock import iso
+from .completing import known
 from .database import FILE
 from .folder import folder_of
 
@@ -143,7 +145,7 @@ def list_names(port: int, data_dir: Path | None, as_json: bool) -> int:
 
 
 @names.command("release")
-@click.argument("name")
+@click.argument("name", shell_complete=offered(known))
 @port_option
 @data_dir_option
 def release_name(name: str, port: int, data_dir: Path | None) -> int:

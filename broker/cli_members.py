@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from ..command.completion import offered
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import BadKey, BadName
@@ -21,6 +22,7 @@ from ..wire.keys import key_text, parse_key
 from ..wire.names import canonical_name
 from .cli_data import data_dir_option, folder_given, json_option, port_option
 from .clock import iso
+from .completing import admitted
 from .config import StartError
 from .control import ask
 from .folder import in_use
@@ -155,7 +157,7 @@ def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
 
 
 @click.command()
-@click.argument("who", metavar="NAME|KEY")
+@click.argument("who", metavar="NAME|KEY", shell_complete=offered(admitted))
 @port_option
 @data_dir_option
 def revoke(who: str, port: int, data_dir: Path | None) -> int:

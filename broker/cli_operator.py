@@ -14,10 +14,12 @@ from typing import Any
 
 import click
 
+from ..command.completion import offered
 from ..command.quantities import parse_duration
 from ..command.run import complain
 from ..command.status import Status
 from .cli_data import data_dir_option, folder_given, json_option, port_option
+from .completing import banned, held, known, muted
 
 EVERY = 1.0
 """Seconds between two looks of ``--watch``."""
@@ -92,7 +94,7 @@ def status(port: int, data_dir: Path | None, as_json: bool, watch: bool) -> int:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(held))
 @port_option
 @data_dir_option
 @reason_option
@@ -105,7 +107,7 @@ def kick(name: str, port: int, data_dir: Path | None, reason: str) -> int:
 
 
 @click.command()
-@click.argument("who", metavar="NAME|KEY")
+@click.argument("who", metavar="NAME|KEY", shell_complete=offered(known))
 @port_option
 @data_dir_option
 @reason_option
@@ -120,7 +122,7 @@ def ban(who: str, port: int, data_dir: Path | None, reason: str, duration: str |
 
 
 @click.command()
-@click.argument("who", metavar="NAME|KEY")
+@click.argument("who", metavar="NAME|KEY", shell_complete=offered(banned))
 @port_option
 @data_dir_option
 def unban(who: str, port: int, data_dir: Path | None) -> int:
@@ -160,7 +162,7 @@ def _line_of(who: str, one: dict[str, Any]) -> str:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(known))
 @port_option
 @data_dir_option
 @reason_option
@@ -175,7 +177,7 @@ def mute(name: str, port: int, data_dir: Path | None, reason: str, duration: str
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(muted))
 @port_option
 @data_dir_option
 def unmute(name: str, port: int, data_dir: Path | None) -> int:

@@ -36,6 +36,9 @@ Answer = dict[str, Any]
 PAGE = 100
 """Bans or mutes in one answer: 100 KB at most, which the socket takes at once."""
 
+MOST_NAMES = 1000
+"""Names in one answer: 40 KB at most."""
+
 LONGEST = 1000 * 365 * 86400.0
 """Seconds that a ban or a mute may last."""
 
@@ -59,6 +62,8 @@ class Asked(NamedTuple):
     reason: str = ""
     seconds: float | None = None
     words: str = ""
+    begin: str = ""
+    only_held: bool = False
     kind: Kind = Kind.BAN
     after: str = ""
 
@@ -210,6 +215,10 @@ class Operator:
             raise Refusal("the broker is not a secure one; start it with --secure")
         return self._around.keys
 
+    def _names(self, asked: Asked) -> Answer:
+        names, more = self._hand.names(asked.begin, asked.only_held, MOST_NAMES)
+        return {"names": names, "more": more}
+
     def _status(self, asked: Asked) -> Answer:
         return {"status": self._around.status()}
 
@@ -293,6 +302,12 @@ def _words(value: Any) -> str:
     return words
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Refusal(UNKNOWN)
+    return value
+
+
 def _kind(value: Any) -> Kind:
     if value not in tuple(Kind):
         raise Refusal(UNKNOWN)
@@ -315,6 +330,7 @@ _LASTING = {"reason": _reason, "seconds": _seconds}
 
 ACTIONS: dict[str, Action] = {
     "status": Action(Operator._status, {}, while_held=True),
+    "names": Action(Operator._names, {"begin": _text, "only_held": _flag}, while_held=True),
     "announce": Action(Operator._announce, {"words": _words}, while_held=True),
     "kick": Action(Operator._kick, {"name": _name, "reason": _reason}),
     "ban": Action(Operator._ban, {"name": _who, **_LASTING}, alone=True),

@@ -7,17 +7,19 @@ left for its own user (``command/local.py``).
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from ..command.files import make_private, write_private
 from ..command.folders import data_folder
-from ..command.local import read_local
+from ..command.local import local_path, read_local
 from ..wire.errors import BadKey
 from ..wire.keys import key_text, parse_key
-from .address import Address, plain_text
-from .errors import IdentityError, NotAuthorised
+from .address import Address, parse_address, plain_text
+from .errors import IdentityError, NotAuthorised, UsageError
 from .identity import Identity, folder_of
 
 SERVER = ".broker"
@@ -105,15 +107,41 @@ def find_access(address: Address, name: str | None, identity: Identity | None = 
 
 def own_names(address: Address) -> list[str]:
     """The names that one has keys for at the broker at *address*, sorted."""
-    folder = folder_of(address)
+    kept = [Identity.kept(plain_text(address), name) for name in kept_names(address)]
+    return [identity.name for identity in kept if identity is not None and identity.key]
+
+
+def kept_names(address: Address) -> list[str]:
+    """The names that one has used at the broker at *address*, sorted.  Raises IdentityError."""
+    return [name for name in _names_in(folder_of(address)) if not name.startswith(".")]
+
+
+def known_brokers() -> list[str]:
+    """The addresses of the brokers that files tell of, sorted: where one has used a name, or was
+    let in, and secure ones that one runs.  Raises IdentityError."""
+    found = set()
+    for name in _names_in(data_folder() / "identities"):
+        host, _, port = name.rpartition("_")
+        host = unquote(host)
+        with suppress(UsageError):  # No file of ours.
+            address = parse_address(f"tcp://{f'[{host}]' if ':' in host else host}:{port}")
+            secure = is_own_user(address) or bool(known_server(address))
+            found.add(plain_text(address._replace(secure=secure)))
+    for name in _names_in(local_path(0).parent):
+        with suppress(UsageError):
+            address = parse_address(f"chat://127.0.0.1:{name.removesuffix('.json')}")
+            if is_own_user(address):
+                found.add(plain_text(address))
+    return sorted(found)
+
+
+def _names_in(folder: Path) -> list[str]:
     try:
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path.name for path in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise IdentityError(f"cannot look into {folder}: {error.strerror}") from None
-    kept = [Identity.kept(plain_text(address), name) for name in names]
-    return [identity.name for identity in kept if identity is not None and identity.key]
 
 
 def is_own_user(address: Address) -> bool:

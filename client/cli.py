@@ -11,9 +11,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ..command.completion import offered
 from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
+from .completing import own_names, users
 from .errors import (
     ClientError,
     NameRefused,
@@ -26,6 +28,12 @@ from .errors import (
 from .escape import escape
 from .options import SECONDS, Shared, shared_options, stronger
 
+FILES = {
+    "~/.local/share/chatbroker/identities/HOST_PORT/NAME": "What proves that one is NAME at that "
+    "broker: a credential, and at a secure broker a key. Who loses it loses the name.",
+    "~/.local/share/chatbroker/identities/HOST_PORT/.broker": "The public key of a secure broker.",
+}
+
 # What a command needs of the client package is imported where it is used: --help and shell
 # completion need not wait for ZeroMQ to load.
 
@@ -33,6 +41,8 @@ from .options import SECONDS, Shared, shared_options, stronger
 @click.group(
     cls=CommandGroup,
     no_args_is_help=False,  # A command line without a command is wrong, as any other is.
+    files=FILES,
+    variables={"NO_COLOR": "No colours on a terminal."},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @shared_options("broker", "port", "user", "timeout", "json")
@@ -138,7 +148,7 @@ def _looks(function: Any) -> Any:
 
 
 @chat.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(own_names))
 @click.option("--attach", is_flag=True, help="Join beside another session of the same user.")
 @click.option("--stay", is_flag=True, help="Go on receiving when the input has ended.")
 @_bounds
@@ -201,7 +211,7 @@ def _sources(function: Any) -> Any:
 
 
 @chat.command()
-@click.argument("recipient", metavar="USER")
+@click.argument("recipient", metavar="USER", shell_complete=offered(users))
 @_sources
 @_reconnect
 @shared_options("broker", "port", "user", "timeout", "json")
@@ -299,7 +309,13 @@ def listen(
 
 @chat.command()
 @_formats("direct", "broadcast")
-@click.option("--with", "partner", metavar="USER", help="Only what was said in private with USER.")
+@click.option(
+    "--with",
+    "partner",
+    metavar="USER",
+    shell_complete=offered(users),
+    help="Only what was said in private with USER.",
+)
 @click.option(
     "--since",
     metavar="WHEN",

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 import click
 from click.core import ParameterSource
 
+from ..command.completion import offered
 from .address import DEFAULT, parse_address
+from .completing import brokers, own_names
 from .errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,7 +36,10 @@ SECONDS = _Seconds(min=0)
 
 _SHARED: dict[str, Callable[[F], F]] = {
     "broker": click.option(
-        "--broker", metavar="ADDRESS", help=f"The broker's address.  [default: {DEFAULT}]"
+        "--broker",
+        metavar="ADDRESS",
+        shell_complete=offered(brokers),
+        help=f"The broker's address.  [default: {DEFAULT}]",
     ),
     "port": click.option(
         "--port",
@@ -42,7 +47,12 @@ _SHARED: dict[str, Callable[[F], F]] = {
         help="Short for --broker tcp://127.0.0.1:PORT.",
     ),
     "user": click.option(
-        "--as", "user", metavar="NAME", envvar="CHAT_USER", help="The name to use."
+        "--as",
+        "user",
+        metavar="NAME",
+        envvar="CHAT_USER",
+        shell_complete=offered(own_names),
+        help="The name to use.",
     ),
     "timeout": click.option(
         "--timeout",
@@ -74,9 +84,12 @@ class Shared(NamedTuple):
     json: bool
 
     @classmethod
-    def given(cls) -> Shared:
-        """Option over variable over file over default; nearer the command over farther."""
-        context = click.get_current_context()
+    def given(cls, context: click.Context | None = None) -> Shared:
+        """Option over variable over file over default; nearer the command over farther.
+
+        *context*: that of a line which is being completed; else the one that is carried out.
+        """
+        context = context or click.get_current_context()
         broker, broker_rank = _find(context, "broker")
         port, port_rank = _find(context, "port")
         if broker is not None and port is not None and broker_rank == port_rank:
@@ -120,7 +133,10 @@ def _find(context: click.Context, name: str) -> tuple[Any, int]:
     at: click.Context | None = context
     while at is not None:
         value, source = at.params.get(name), at.get_parameter_source(name)
-        if value is not None and source in _RANKS and _RANKS.index(source) < best[1]:
+        if source in _RANKS and value is None:
+            # Nobody was told yet, if the line is only being completed.
+            raise click.UsageError(f"--{name}: not understood")
+        if source in _RANKS and _RANKS.index(source) < best[1]:
             best = value, _RANKS.index(source)
         at = at.parent
     return best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,24 @@ class StdoutClosed(Exception):
 
 
 class CommandGroup(click.Group):
-    """A command with subcommands, whose defaults may stand in the config file."""
+    """A command with subcommands, whose defaults may stand in the config file.
+
+    For its manual: *files* that it keeps and *variables* that it heeds beside those of options,
+    with what they are; *statuses* with which it ends.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        files: dict[str, str] | None = None,
+        variables: dict[str, str] | None = None,
+        statuses: Sequence[Status] = tuple(Status),
+        **attributes: Any,
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self.files = files or {}
+        self.variables = variables or {}
+        self.statuses = statuses
 
     def make_context(
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
@@ -27,7 +44,12 @@ class CommandGroup(click.Group):
         name_variables(self)
         # Whoever asks what there is may have to mend the file.
         if not {"--help", "-h", "--version"} & {*args}:
-            extra.setdefault("default_map", config_defaults(self))
+            try:
+                extra.setdefault("default_map", config_defaults(self))
+            except click.UsageError:
+                # A line that is being completed shows no errors.
+                if not extra.get("resilient_parsing"):
+                    raise
         return super().make_context(info_name, args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -47,6 +69,10 @@ def run_command(
     other is a bug, and shows its traceback.
     """
     _prepare_streams()
+    if f"_{name}_COMPLETE".upper() in os.environ:
+        from .completion import take_over_bash
+
+        take_over_bash()
     try:
         try:
             status = _run(name, command, explain)

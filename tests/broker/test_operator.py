@@ -111,7 +111,29 @@ def test_a_list_of_nothing_that_there_is_is_refused(office, fields):
     assert office.refuses("bans", **fields) == "this broker cannot do that"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"begin": ""},
+        {"only_held": True},
+        {"begin": 7, "only_held": True},
+        {"begin": "", "only_held": 1},
+    ],
+)
+def test_names_that_are_not_well_asked_for_are_refused(office, fields):
+    assert office.refuses("names", **fields) == "this broker cannot do that"
+
+
 # --- what is done -------------------------------------------------------------------------
+
+
+def test_names_are_told_and_nothing_is_written_down(office, world):
+    world.joins("alice")
+    world.joins("bob")
+    answer = office.asks("names", begin="a", only_held=True)
+    assert answer == {"ok": True, "names": ["alice"], "more": False}
+    assert office.written == []
 
 
 def test_a_kick_is_told_and_written_down(office, world):

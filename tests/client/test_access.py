@@ -12,6 +12,8 @@ from chatbroker.client.access import (
     Access,
     find_access,
     is_own_user,
+    kept_names,
+    known_brokers,
     known_server,
     own_names,
     remember_server,
@@ -173,3 +175,40 @@ def test_a_key_is_kept_when_a_session_is_remembered():
     identity.unlock()
     assert Identity.of(FAR, "alice").key == SECRET
     assert with_key("alice", secret=OTHER).key == SECRET
+
+
+# --- what files tell ----------------------------------------------------------------------
+
+
+def test_names_that_one_has_used_are_known_with_a_key_or_without(data):
+    address = parse_address(FAR)
+    assert kept_names(address) == known_brokers() == []
+    with_key("bob")
+    Identity.of(FAR, "alice")
+    accepted()
+    assert kept_names(address) == ["alice", "bob"]
+    assert own_names(address) == ["bob"]
+
+
+def test_brokers_are_known_by_names_and_keys(data):
+    Identity.of("tcp://Example.com:6000", "alice")
+    Identity.of("tcp://[::1]:6000", "alice")
+    accepted()
+    left_for_own_user(7000)
+    Identity.of("tcp://127.0.0.1:7000", "alice")
+    for stray in ("notes", "_", "a_b", "host_99999"):
+        (data / "identities" / stray).mkdir()
+    (data / "run" / "7001.json").write_text("{}")
+    assert known_brokers() == [
+        "chat://127.0.0.1:7000",
+        FAR,
+        "tcp://[::1]:6000",
+        "tcp://example.com:6000",
+    ]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(data):
+    data.mkdir()
+    (data / "identities").symlink_to("identities")
+    with pytest.raises(IdentityError, match="cannot look into"):
+        known_brokers()
