@@ -43,7 +43,7 @@ chunk it is less than a client bears without waiting, and so a signal is never w
 FINISH_WITHIN = 5.0
 """Seconds that a signal leaves for what was read before it."""
 
-LOOK_EVERY = 0.25
+LOOK_EVERY = 0.1
 """Seconds after which one looks whether there is more."""
 
 LONGEST = 64 * 1024

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,12 +13,20 @@ import pytest
 from end_to_end.conftest import Program, Shell, eventually, shell
 
 from chatbroker.client import Broadcast, Client, Direct
+from chatbroker.testing.brokers import BrokerProcess
 
 __all__ = ["eventually", "shell"]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 WITHIN = 20.0
 """Seconds after which a test gives up on a message; a busy test machine is slow."""
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[BrokerProcess]:
+    """A broker for the tests that leave it as it is."""
+    with BrokerProcess() as broker:
+        yield broker
 
 
 class Start:

@@ -10,6 +10,8 @@ import urllib.request
 
 import pytest
 
+from chatbroker.client import Client
+
 
 def alert(**changed):
     """An alert as Alertmanager has it."""
@@ -119,15 +121,15 @@ def test_objects_are_found_on_one_line_and_on_several(relay):
 # --- as a program -------------------------------------------------------------------------
 
 
-def test_all_that_is_well_formed_on_stdin_is_said(start, chatbroker, heard, silent):
+def test_all_that_is_well_formed_on_stdin_is_said(start, house, heard, silent):
     long = alert(annotations={"summary": "x" * 20_000})
     lines = [
         json.dumps(notification(alert(), alert(status="resolved"))),
         '{"version": "4", "alerts": [',
         json.dumps(notification(long), indent=2),
     ]
-    with chatbroker.client("bob") as bob:
-        relay = start("alert_relay", at=chatbroker)
+    with Client("bob", house.address) as bob:
+        relay = start("alert_relay", at=house)
         relay.type(*lines[:1])
         assert heard(bob, 3)[1:] == [f"alerts: {FIRING}", f"alerts: {RESOLVED}"]
         relay.type(*lines[1:])
@@ -139,9 +141,9 @@ def test_all_that_is_well_formed_on_stdin_is_said(start, chatbroker, heard, sile
         assert said.endswith("x…")
         whole = json.dumps(notification(alert()))
         to_bob, to_nobody, nothing, nowhere = (
-            start("alert_relay", "--to", "bob", at=chatbroker),
-            start("alert_relay", "--to", "nobody", at=chatbroker),
-            start("alert_relay", at=chatbroker),
+            start("alert_relay", "--to", "bob", at=house),
+            start("alert_relay", "--to", "nobody", at=house),
+            start("alert_relay", at=house),
             start("alert_relay", "--broker", "tcp://127.0.0.1:1", "--timeout", "0.2"),
         )
         for program in (to_bob, to_nobody, nowhere):
@@ -155,7 +157,7 @@ def test_all_that_is_well_formed_on_stdin_is_said(start, chatbroker, heard, sile
 
 
 def test_a_request_is_answered_by_what_became_of_it(start, chatbroker, heard, silent):
-    relay = start("alert_relay", "--listen", "127.0.0.1:0", "--timeout", "2", at=chatbroker)
+    relay = start("alert_relay", "--listen", "127.0.0.1:0", "--timeout", "1", at=chatbroker)
     relay.says(r"listening on (\S+)")
     url = re.findall(r"listening on (\S+)", relay.err)[0]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from chatbroker.client import Client
+
 BUILD = r"""
 echo compiling; printf 'to stderr\n' >&2
 printf 'progress 1\rprogress 2\n\033[31mred\033[0m\n\377 no UTF-8\nno newline'
@@ -12,13 +14,13 @@ exit $1
 """
 
 
-def test_a_build_is_announced_and_its_output_passed_on_as_it_is(start, chatbroker, heard, tmp_path):
+def test_a_build_is_announced_and_its_output_passed_on_as_it_is(start, house, heard, tmp_path):
     # Into a file: the output is no text.
     script = tmp_path / "build"
     script.write_text(BUILD)
-    with chatbroker.client() as ear, chatbroker.client("bob") as bob:
+    with Client(None, house.address) as ear, Client("bob", house.address) as bob:
         run = f"{start.command('ci_announcer')} -- sh {script} 42 > {tmp_path / 'out'}"
-        failed = start.shell("bash", "-c", run, at=chatbroker).wait()
+        failed = start.shell("bash", "-c", run, at=house).wait()
         assert (failed.status, failed.err) == (42, "to stderr\n")
         out = (tmp_path / "out").read_bytes()
         assert out == (
@@ -36,7 +38,7 @@ def test_a_build_is_announced_and_its_output_passed_on_as_it_is(start, chatbroke
             "ci: | no newline",
         ]
         told = ("--to", "bob", "--as", "builds", "--title", "nightly")
-        good = start("ci_announcer", *told, "--", "sh", "-c", "echo $1", "sh", "--", at=chatbroker)
+        good = start("ci_announcer", *told, "--", "sh", "-c", "echo $1", "sh", "--", at=house)
         done = good.wait()
         assert (done.status, done.out, done.err) == (0, "--\n", "")
         said = [text for text in heard(bob, 10) if text.startswith("builds")]
@@ -44,13 +46,13 @@ def test_a_build_is_announced_and_its_output_passed_on_as_it_is(start, chatbroke
         assert said[1].startswith("builds: ok: nightly (")
 
 
-def test_the_build_does_not_notice_that_nobody_can_be_told(start, chatbroker):
+def test_the_build_does_not_notice_that_nobody_can_be_told(start, house):
     down = start(
         *("ci_announcer", "--timeout", "0.3", "--broker", "tcp://127.0.0.1:1"),
         *("--", "sh", "-c", "echo out; exit 3"),
     )
-    nobody = start("ci_announcer", "--to", "nobody", "--", "sh", "-c", "exit 5", at=chatbroker)
-    absent = start("ci_announcer", "--as", "not a name", "--", "no-such-program", at=chatbroker)
+    nobody = start("ci_announcer", "--to", "nobody", "--", "sh", "-c", "exit 5", at=house)
+    absent = start("ci_announcer", "--as", "not a name", "--", "no-such-program", at=house)
     ended = down.wait()
     assert (ended.status, ended.out) == (3, "out\n")
     assert ended.err.count("ci_announcer: not announced: no broker answers") == 2
@@ -64,13 +66,13 @@ def test_the_build_does_not_notice_that_nobody_can_be_told(start, chatbroker):
 
 
 def test_signals_reach_the_build_and_nothing_waits_for_what_it_leaves(
-    start, chatbroker, heard, tmp_path
+    start, house, heard, tmp_path
 ):
-    with chatbroker.client() as ear:
+    with Client(None, house.address) as ear:
         ending = start(
             *("ci_announcer", "--", "sh", "-c"),
             "trap 'echo ended; exit 9' TERM; echo ready; while :; do sleep 0.1; done",
-            at=chatbroker,
+            at=house,
         )
         ending.shows("ready")
         ending.signal(signal.SIGTERM)
@@ -79,7 +81,7 @@ def test_signals_reach_the_build_and_nothing_waits_for_what_it_leaves(
         assert "exit status 9 (" in heard(ear, 4)[1]
         # A daemon keeps the pipes open.
         killed = start(
-            *("ci_announcer", "--", "sh", "-c", "sleep 60 & echo $! $$; kill -9 $$"), at=chatbroker
+            *("ci_announcer", "--", "sh", "-c", "sleep 60 & echo $! $$; kill -9 $$"), at=house
         )
         ended = killed.wait()
         os.kill(int(ended.out.split()[0]), signal.SIGKILL)
@@ -87,9 +89,9 @@ def test_signals_reach_the_build_and_nothing_waits_for_what_it_leaves(
         assert "exit status 137, SIGKILL (" in heard(ear, 2)[1]
 
 
-def test_a_build_whose_output_nobody_reads_notices_that(start, chatbroker):
+def test_a_build_whose_output_nobody_reads_notices_that(start, house):
     run = f"{start.command('ci_announcer')} --title yes -- yes | head -n 1; echo ${{PIPESTATUS[0]}}"
-    assert start.shell("bash", "-c", run, at=chatbroker).wait().out == "y\n141\n"
+    assert start.shell("bash", "-c", run, at=house).wait().out == "y\n141\n"
 
 
 def test_words_for_how_it_went(example):

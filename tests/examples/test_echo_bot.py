@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from chatbroker.client import Client
+
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
@@ -48,12 +50,12 @@ def test_the_bot_says_what_is_wrong(start):
     assert (ended.status, ended.err.count("\n")) == (2, 1)
 
 
-def test_the_examples_of_the_readme_run(shell, chatbroker, heard, tmp_path):
+def test_the_examples_of_the_readme_run(shell, house, heard, tmp_path):
     bot, loader = re.findall(
         r"```python\n(.*?)```", README.partition("## From Python")[2].partition("\n## ")[0], re.S
     )
-    with chatbroker.client("alice", presence=True) as alice:
-        here = bot.replace("tcp://127.0.0.1:5555", chatbroker.address)
+    with Client("alice", house.address, presence=True) as alice:
+        here = bot.replace("tcp://127.0.0.1:5555", house.address)
         assert here != bot
         (tmp_path / "bot.py").write_text(here)
         shell.start(sys.executable, str(tmp_path / "bot.py"))
@@ -61,7 +63,7 @@ def test_the_examples_of_the_readme_run(shell, chatbroker, heard, tmp_path):
         alice.send("bot", "hi")
         assert heard(alice, 2) == ["alice: hi", "bot: you said: hi"]
         (tmp_path / "lines.txt").write_text("one\ntwo\n")
-        code = loader.replace('"loader"', f'"loader", "{chatbroker.address}"')
+        code = loader.replace('"loader"', f'"loader", "{house.address}"')
         code = code.replace('"lines.txt"', f'"{tmp_path / "lines.txt"}"')
         head = "from chatbroker.client import Client\n"
         assert shell.start(sys.executable, "-W", "ignore", "-c", head + code).wait().status == 0

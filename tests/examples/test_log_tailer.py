@@ -6,14 +6,14 @@ import signal
 
 import pytest
 
-from chatbroker.client import Since
+from chatbroker.client import Client, Since
 
 
-def test_a_flood_on_stdin_is_bounded_and_counted(start, chatbroker, heard, silent):
+def test_a_flood_on_stdin_is_bounded_and_counted(start, house, heard, silent):
     # So slow that within the test none comes in again.
     slow = ("--rate", "0.0001", "--burst", "3")
-    with chatbroker.client() as ear:
-        tailer = start("log_tailer", *slow, "--match", "ERROR|\ufffd", at=chatbroker)
+    with Client(None, house.address) as ear:
+        tailer = start("log_tailer", *slow, "--match", "ERROR|\ufffd", at=house)
         lines = [f"{kind} {number}\r\n" for number in range(535) for kind in ("ERROR", "info")]
         long = "ERROR " + "ä" * 40_000
         tailer.feed(f"{long}\nERROR \x1b[0m\n".encode() + b"\xff no UTF-8\n")
@@ -28,10 +28,10 @@ def test_a_flood_on_stdin_is_bounded_and_counted(start, chatbroker, heard, silen
             "log: \ufffd no UTF-8",
             "log: … 536 lines left out",
         ]
-        nobody = start("log_tailer", "--to", "nobody", at=chatbroker)
+        nobody = start("log_tailer", "--to", "nobody", at=house)
         nobody.type("hello", "")
         assert nobody.finish()[:] == (6, "", "log_tailer: no such user: nobody\n")
-        assert start("log_tailer", at=chatbroker).finish().status == 0
+        assert start("log_tailer", at=house).finish().status == 0
         assert silent(ear)
 
 
