@@ -45,7 +45,8 @@ check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
 	$(BIN)/ruff format --check .
 	@mkdir -p build/types/chatbroker
 	@for p in wire broker client command testing; do ln -sfn $(CURDIR)/$$p build/types/chatbroker/$$p; done
-	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker
+	@ln -sfn $(CURDIR)/examples build/types/examples
+	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker -p examples
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_layout.py
 
 man: $(VENV)/.run     ## write the man pages to build/man

@@ -16,15 +16,7 @@ from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .completing import own_names, users
-from .errors import (
-    ClientError,
-    NameRefused,
-    NotAuthorised,
-    OutcomeUnknown,
-    Refused,
-    Unreachable,
-    UsageError,
-)
+from .errors import ClientError, NameRefused, UsageError
 from .escape import escape
 from .options import SECONDS, Shared, shared_options, stronger
 
@@ -428,25 +420,11 @@ def _explain(error: Exception) -> tuple[Status, str] | None:
     match error:
         case NameRefused(code="name_taken"):
             words += "; choose another, or see who is on with 'chat info'"
-            return Status.NAME_REFUSED, words
         case NameRefused(code="name_claimed"):
             words += "; choose another, or have its owner or an operator release it"
-            return Status.NAME_REFUSED, words
         case NameRefused(code="already_joined"):
-            return Status.NAME_REFUSED, f"{words}; --attach shares it"
-        case NameRefused():
-            return Status.NAME_REFUSED, words
-        case UsageError():
-            return Status.USAGE, words
-        case Unreachable():
-            return Status.UNREACHABLE, words
-        case NotAuthorised():
-            return Status.NOT_AUTHORISED, words
-        case Refused():
-            return Status.REFUSED, words
-        case OutcomeUnknown():
-            return Status.UNKNOWN, words
-    return Status.FAILURE, words
+            words += "; --attach shares it"
+    return error.status, words
 
 
 def main() -> None:

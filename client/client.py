@@ -170,6 +170,12 @@ class Client:
         return reader.start, reader.head
 
     @property
+    def max_text(self) -> int:
+        """The longest text that the broker takes, in bytes of UTF-8."""
+        limits = self._core.limits
+        return limits.max_text if limits else MAX_TEXT
+
+    @property
     def patience(self) -> float:
         """Seconds to wait for an answer, a lost connection included."""
         return max(self.timeout, self.reconnect)
@@ -186,7 +192,7 @@ class Client:
 
         The receipt tells in ``away`` whether *to* is not on now, and will get it later.
 
-        *text*: at most 16384 bytes of UTF-8, any characters.  *timeout* in seconds; None:
+        *text*: at most `max_text` bytes of UTF-8, any characters.  *timeout* in seconds; None:
         the client's.  Raises Refused (no such user, too long), OutcomeUnknown, Unreachable
         (then it was not sent and will not be), UsageError.
         """
@@ -397,8 +403,7 @@ class Client:
         if not isinstance(receipt.text, str):
             raise UsageError(f"a text is a str, not {type(receipt.text).__name__}")
         try:
-            limits = self._core.limits
-            checked_text(receipt.text, limits.max_text if limits else MAX_TEXT)
+            checked_text(receipt.text, self.max_text)
         except BadText as error:
             # "bad_text" is no code of the protocol's: the codec cannot even carry such a text.
             code = error.code.value if isinstance(error, TooLong) else "bad_text"

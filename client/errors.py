@@ -11,28 +11,41 @@
      ├─ IdentityError       the file that proves who one is cannot be used
      └─ ProtocolError       broker and client do not understand each other
 
-No exception of ZeroMQ or msgpack reaches the user of a client.
+No exception of ZeroMQ or msgpack reaches the user of a client.  Each knows the exit status of a
+command that ends by it.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from ..command.status import Status
 from ..wire.errors import Code
 
 
 class ClientError(Exception):
     """Something that the user of a client may want to handle."""
 
+    status: ClassVar[Status] = Status.FAILURE
+    """The exit status of a command that ends by it (docs/cli.md, "Exit status")."""
+
 
 class UsageError(ClientError, ValueError):
     """The client was misused: closed, or given what cannot be sent."""
+
+    status = Status.USAGE
 
 
 class Unreachable(ClientError):
     """No broker answered in time.  Nothing that is not known to be stored was sent."""
 
+    status = Status.UNREACHABLE
+
 
 class NameRefused(ClientError):
     """The name is taken, claimed, or not a valid name; ``code`` says which."""
+
+    status = Status.NAME_REFUSED
 
     def __init__(self, code: str, words: str) -> None:
         super().__init__(words)
@@ -42,9 +55,13 @@ class NameRefused(ClientError):
 class NotAuthorised(ClientError):
     """The broker does not let this user in, or not do that."""
 
+    status = Status.NOT_AUTHORISED
+
 
 class Refused(ClientError):
     """A command was refused.  ``code`` is a word of docs/protocol.md, "Codes"."""
+
+    status = Status.REFUSED
 
     def __init__(self, code: str, words: str) -> None:
         super().__init__(words)
@@ -53,6 +70,8 @@ class Refused(ClientError):
 
 class OutcomeUnknown(ClientError):
     """Sent, but not acknowledged in time: it may be stored or not."""
+
+    status = Status.UNKNOWN
 
 
 class NewHistory(ClientError):

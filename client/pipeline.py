@@ -61,6 +61,12 @@ class Pipeline:
         """Sends *text* to everyone and does not wait."""
         return self._submit(Receipt(self._client, None, text))
 
+    @property
+    def pending(self) -> int:
+        """How many are under way: their outcome is not known yet."""
+        self._reap()
+        return len(self._pending)
+
     def _submit(self, receipt: Receipt) -> Receipt:
         self._client._submit(receipt)
         self._pending.append(receipt)

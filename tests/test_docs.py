@@ -14,7 +14,9 @@ from chatbroker.client.cli import chat
 from chatbroker.command.status import Status
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
+DOCUMENTS = sorted(
+    [path for folder in (".", "docs", "bench", "examples") for path in ROOT.glob(f"{folder}/*.md")]
+)
 CLI = (ROOT / "docs" / "cli.md").read_text()
 
 

@@ -111,6 +111,15 @@ def test_a_module_is_read_in_one_sitting(path):
     assert len(path.read_text().splitlines()) <= MOST_LINES
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.name)
+def test_an_example_needs_only_what_is_public(path):
+    assert imported(path) - set(sys.stdlib_module_names) == {"chatbroker"}
+    tree = ast.walk(ast.parse(path.read_text()))
+    froms = [node.module for node in tree if isinstance(node, ast.ImportFrom)]
+    assert [name for name in froms if name.startswith("chatbroker")] == ["chatbroker.client"]
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
 def test_only_wire_packs_and_unpacks():
     packers = {ids[i] for i, path in enumerate(MODULES) if {"msgpack", "struct"} & imported(path)}
     # What the broker stores for itself is no business of the wire's; the link reads events of
