@@ -13,7 +13,7 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer, CompletionState
 from prompt_toolkit.completion import Completion
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition
+from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -55,8 +55,8 @@ from .wrap import clipped
 REDRAW_EVERY = 0.04
 """Seconds at least between two drawings: more often no eye sees, and the keys come first."""
 
-MOST_SHOWN = 3
-"""Lines of a paste that are shown in the question whether to send it."""
+MOST_BACK = 1 << 30
+"""More than the lines that were ever typed."""
 
 
 class Looks(NamedTuple):
@@ -78,9 +78,11 @@ class _Messages(UIControl):
         """As it was drawn last."""
 
     def create_content(self, width: int, height: int) -> UIContent:
-        self.width, self.height = width, height
+        # prompt_toolkit leaves a mark of the last character in the cell behind it, too, if nothing
+        # else is there, and loses it if there is no such cell.  So there is one, with a space.
+        self.width, self.height = width - 1, height
         lines: list[StyleAndTextTuples] = [
-            [*line] for line in self._links.mark(self._view.visible(width, height))
+            [*line, ("", " ")] for line in self._links.mark(self._view.visible(self.width, height))
         ]
         lines[:0] = [[]] * (height - len(lines))  # What there is stands at the bottom.
         return UIContent(lambda number: lines[number], len(lines), show_cursor=False)
@@ -99,6 +101,8 @@ class Screen:
         self._links = Links()
         self._pasted: list[str] | None = None
         """Lines of which it is not known yet whether they are to be sent."""
+        self._owed = 0
+        """Lines to look further up when more of what was said before is there."""
         self._told_last = 0.0
         self._leaving: BaseException | None = None
         self.background = Background(client, self.post, self.fail)
@@ -134,6 +138,9 @@ class Screen:
 
     def add_past(self, rows: Sequence[Row]) -> None:
         self._view.add_past(rows)
+        if rows and self._owed:
+            self._view.up(self._owed, self._messages.width, self._messages.height)
+            self._owed = 0
 
     def set_pending(self, rows: Sequence[Row]) -> None:
         self._view.set_pending(rows)
@@ -190,9 +197,11 @@ class Screen:
         asking = Condition(lambda: self._pasted is not None)
         empty = Condition(lambda: not self._buffer.text)
 
-        @keys.add("c-c", filter=~asking)
+        @keys.add("c-c", filter=~asking & ~is_searching)
         def _clear(event: KeyPressEvent) -> None:
-            self._buffer.reset()
+            # Not by reset, after which earlier lines have to be read anew.
+            self._buffer.history_forward(count=MOST_BACK)
+            self._buffer.text = ""
 
         @keys.add("c-d", filter=empty & ~asking)
         def _leave(event: KeyPressEvent) -> None:
@@ -212,14 +221,15 @@ class Screen:
 
         @keys.add("pageup")
         def _up(event: KeyPressEvent) -> None:
-            width, height = self._messages.width, self._messages.height
-            if self._view.top_seen:
-                self.conversation.recall(2 * height)
-            self._view.up(max(height - 2, 1), width, height)
+            self._look_up(max(self._messages.height - 2, 1))
 
         @keys.add("pagedown")
         def _down(event: KeyPressEvent) -> None:
             self._view.down(max(self._messages.height - 2, 1), self._messages.width)
+
+        @keys.add("c-end")
+        def _newest(event: KeyPressEvent) -> None:
+            self._view.follow()
 
         @keys.add("c-z", filter=~asking)
         def _suspend(event: KeyPressEvent) -> None:
@@ -254,6 +264,13 @@ class Screen:
             """Any other key is no answer."""
 
         return keys
+
+    def _look_up(self, lines: int) -> None:
+        """Looks further up; as far as that is not there yet, when it is."""
+        width, height = self._messages.width, self._messages.height
+        self._owed = lines - self._view.up(lines, width, height)
+        if self._owed:
+            self.conversation.recall(3 * height)
 
     def _complete(self) -> None:
         """Puts in what all offers have in common; if there are several, shows them.
@@ -297,7 +314,11 @@ class Screen:
                     FormattedTextControl(lambda: [("class:prompt", self.conversation.prompt)]),
                     dont_extend_width=True,
                 ),
-                Window(BufferControl(self._buffer, search_buffer_control=search.control)),
+                Window(
+                    BufferControl(
+                        self._buffer, search_buffer_control=search.control, preview_search=True
+                    )
+                ),
             ],
             height=1,
         )
@@ -313,7 +334,7 @@ class Screen:
         lines = self._pasted or []
         to = self.conversation.prompt.rstrip("> ")
         words = f" {len(lines)} lines were pasted; as if typed to {to}? y: yes  n: drop them "
-        return [("", clipped(words, self._messages.width))]
+        return [("", clipped(words, self._messages.width + 1))]
 
     def _status(self) -> StyleAndTextTuples:
         state = self.conversation.state
@@ -323,11 +344,11 @@ class Screen:
         if state.pending:
             parts.append(f"{state.pending} not stored yet")
         if not self._view.follows:
-            parts.append(f"{self._view.unread} unread below, PageDown")
+            parts.append(f"{self._view.unread} unread below (Ctrl-End)")
         if state.online:
             parts.append(f"{len(state.online)} on: {', '.join(state.online)}")
         words = clipped(" " + " | ".join(parts), self._messages.width)
-        return [("", words + " " * max(self._messages.width - get_cwidth(words), 0))]
+        return [("", words + " " * max(self._messages.width + 1 - get_cwidth(words), 0))]
 
 
 def converse(client: Client, interrupts: Interrupts, screenful: int, looks: Looks) -> int:

@@ -49,7 +49,6 @@ class View:
         self._bottom: tuple[_Broken, int] | None = None
         """The row that the lowest line belongs to, and how many of its lines are seen; None
         for the newest, whatever it is."""
-        self._top_seen = False
         self.unread = 0
         """Messages that came while one looked further up."""
 
@@ -94,12 +93,10 @@ class View:
         every = self._rows + self._pending if self._bottom is None else self._rows
         at, count = self._lowest(every, width)
         lines: list[Line] = []
-        self._top_seen = False
         while at >= 0 and len(lines) < height:
             of_row = every[at].lines(width)[:count]
             lines[:0] = of_row[-(height - len(lines)) :]
             at, count = at - 1, 1 << 30
-        self._top_seen = at < 0
         return lines
 
     def _lowest(self, every: list[_Broken], width: int) -> tuple[int, int]:
@@ -112,30 +109,26 @@ class View:
         return next(i for i in range(len(self._rows) - 1, -1, -1) if self._rows[i] is broken)
 
     @property
-    def top_seen(self) -> bool:
-        """Whether nothing lies above what `visible` gave."""
-        return self._top_seen
-
-    @property
     def follows(self) -> bool:
         """Whether the newest is seen."""
         return self._bottom is None
 
-    def up(self, lines: int, width: int, height: int) -> None:
-        """Looks *lines* further up, as far as there is something."""
+    def up(self, lines: int, width: int, height: int) -> int:
+        """Looks *lines* further up, as far as there is something; how many it was."""
         if not self._rows:
-            return
+            return 0
         at, count = self._lowest(self._rows, width)
         count = min(count, len(self._rows[at].lines(width)))
-        # What is below the lowest line must be enough to fill the screen.
-        lines = min(lines, self._above(at, count, width, height + lines) - height)
-        if lines <= 0:
-            return
-        while lines >= count:
-            lines -= count
+        # What is above the lowest line must be enough to fill the screen.
+        moved = max(min(lines, self._above(at, count, width, height + lines) - height), 0)
+        left = moved
+        while left >= count:
+            left -= count
             at -= 1
             count = len(self._rows[at].lines(width))
-        self._bottom = (self._rows[at], count - lines)
+        if moved:
+            self._bottom = (self._rows[at], count - left)
+        return moved
 
     def _above(self, at: int, count: int, width: int, enough: int) -> int:
         """The lines from the top to that one, counted until it is clear that they are *enough*."""
