@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from ..command.config import config_defaults
-from ..command.local import Local, remove_local, write_local
+from ..command.local import Local, clear_local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
 from .cli_data import backup, check, names
@@ -224,7 +224,7 @@ def run(
         if secure:
             # That this stops is not held up by it: what is left there is out of date.
             try:
-                remove_local(server.port, os.getpid())
+                remove_local(host, server.port, os.getpid())
             except OSError as error:
                 log.warning("own user: the key left for them cannot be removed: %s", error)
 
@@ -243,7 +243,7 @@ def run(
             ready["metrics"] = metrics.address
             click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         try:
-            _let_own_user_in(server.port, local)
+            _let_own_user_in(host, server.port, local)
             if ready_file is not None:
                 _write_ready_file(ready_file, ready)
             click.echo(f"chatbroker ready at {server.address}")
@@ -283,11 +283,11 @@ for _command in (check, backup, names, invite, admit, revoke, members, *COMMANDS
     chatbroker.add_command(_command)
 
 
-def _let_own_user_in(port: int, local: Local | None) -> None:
+def _let_own_user_in(host: str, port: int, local: Local | None) -> None:
     """Has the commands of this user find in to a secure broker."""
     try:
         if local is None:
-            remove_local(port)  # That of a secure broker which was killed.
+            clear_local(host, port)  # That of a secure broker which was killed.
         else:
             write_local(port, local)
     except OSError as error:

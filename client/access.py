@@ -7,7 +7,6 @@ left for its own user (``command/local.py``).
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +27,6 @@ a dot."""
 class _Own(NamedTuple):
     """What a secure broker left for its own user."""
 
-    host: str
     server_key: bytes
     secret: bytes
 
@@ -174,17 +172,10 @@ def _server_key(address: Address, known: bytes, local: _Own | None) -> bytes:
 
 def _own(address: Address) -> _Own | None:
     """What the broker at *address* left, if it is of this machine and this user."""
-    local = read_local(address.port)
+    local = read_local(address.host, address.port)
     if local is None:
         return None
-    host = address.host.lower()
     try:
-        here = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        here = False
-    if not here and host != local.host.lower():
-        return None
-    try:
-        return _Own(local.host, parse_key(local.server_key), parse_key(local.secret))
+        return _Own(parse_key(local.server_key), parse_key(local.secret))
     except BadKey:
         return None  # Written by hand, or by another version.
