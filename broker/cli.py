@@ -16,7 +16,7 @@ from ..command.config import config_defaults
 from ..command.local import Local, clear_local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
-from .cli_data import backup, check, names
+from .cli_data import Declined, backup, check, names
 from .cli_limits import Limit, allowance
 from .cli_members import admit, invite, members, revoke
 from .cli_operator import COMMANDS
@@ -320,6 +320,8 @@ def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
 
 
 def _explain(error: Exception) -> tuple[Status, str] | None:
+    if isinstance(error, Declined):
+        return Status.REFUSED, str(error)
     return (Status.FAILURE, str(error)) if isinstance(error, StartError | JournalError) else None
 
 

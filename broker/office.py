@@ -36,6 +36,10 @@ DECISIONS = frozenset({"refused", "claim_lapsed", "enrolled"})
 """The notes of the core that belong into the audit log."""
 
 
+CATCH_UP = 5.0
+"""Seconds between two attempts to keep what was taken back and could not be kept."""
+
+
 class Edge(NamedTuple):
     """What the office needs of the sockets."""
 
@@ -73,6 +77,8 @@ class Office:
         self._sanctions = sanctions
         self._edge = edge
         self._read_config = read_config
+        self._secure = secure
+        self._catch_up_at = 0.0
         self._started = self._now = clock.monotonic()
         self._time = clock.time_ns() // 1_000_000
         self._rates = Rates()
@@ -94,6 +100,9 @@ class Office:
         for sanction in self._sanctions.expire(time):
             self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
         self._rates.sample(now, self._totals)
+        if self._secure is not None and self._secure.behind and now >= self._catch_up_at:
+            self._catch_up_at = now + CATCH_UP
+            self._secure.catch_up()
 
     def hear(self, held: bool) -> None:
         """Does what operators ask for.  *held*: whether nothing can be stored now."""
@@ -164,6 +173,8 @@ class Office:
 
     def close(self) -> None:
         """Is heard no more.  A folder that was only to meet in goes."""
+        if self._secure is not None and (why := self._secure.catch_up()):
+            log.warning("members what was revoked is admitted at the next start: %s", why)
         if self._desk is not None:
             self._desk.close()
         if self._place is not None:

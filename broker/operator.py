@@ -36,6 +36,9 @@ Answer = dict[str, Any]
 PAGE = 100
 """Bans or mutes in one answer: 100 KB at most, which the socket takes at once."""
 
+KEYS_PAGE = 300
+"""Keys or invitations in one answer: 60 KB at most."""
+
 LONGEST = 1000 * 365 * 86400.0
 """Seconds that a ban or a mute may last."""
 
@@ -61,6 +64,7 @@ class Asked(NamedTuple):
     words: str = ""
     kind: Kind = Kind.BAN
     after: str = ""
+    invited: bool = False
 
 
 class Surroundings(NamedTuple):
@@ -86,7 +90,13 @@ class Keys(Protocol):
         """Admits a key."""
 
     def revoke(self, who: str, key: bytes | None) -> list[bytes]:
-        """Takes keys back: which."""
+        """Takes keys back, as of now: which."""
+
+    def catch_up(self) -> str:
+        """Keeps that; if it cannot be kept, why, in words."""
+
+    def listed(self, invited: bool, after: str, most: int) -> list[dict[str, str]]:
+        """Up to so many keys, or invitations, in their order."""
 
     def keys_of(self, name: str) -> list[bytes]:
         """The keys by which the user of *name* comes."""
@@ -203,7 +213,11 @@ class Operator:
         self._hand.expel(self._around.part_with(revoked), Code.NOT_ALLOWED, words)
         who = {"key" if key else "user": asked.name}
         self._around.audit("revoke", by=asked.by, **who, keys=len(revoked))
-        return {"revoked": len(revoked)}
+        return {"revoked": len(revoked), "unkept": self._keys().catch_up()}
+
+    def _members(self, asked: Asked) -> Answer:
+        listed = self._keys().listed(asked.invited, asked.after, KEYS_PAGE)
+        return {"listed": listed, "more": len(listed) == KEYS_PAGE}
 
     def _keys(self) -> Keys:
         if self._around.keys is None:
@@ -299,6 +313,12 @@ def _kind(value: Any) -> Kind:
     return Kind(value)
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Refusal(UNKNOWN)
+    return value
+
+
 class Action(NamedTuple):
     """A line of the table."""
 
@@ -325,6 +345,8 @@ ACTIONS: dict[str, Action] = {
     "release": Action(Operator._release, {"name": _name}),
     "invite": Action(Operator._invite, {"name": _name, "key": _key, "seconds": _seconds}),
     "admit": Action(Operator._admit, {"name": _name, "key": _key}),
-    "revoke": Action(Operator._revoke, {"name": _who}),
+    # Who has a key that was stolen is to be put out now, whatever can be stored.
+    "revoke": Action(Operator._revoke, {"name": _who}, while_held=True),
+    "members": Action(Operator._members, {"invited": _flag, "after": _text}, while_held=True),
 }
 """By what ``do`` says."""

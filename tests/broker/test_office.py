@@ -10,17 +10,21 @@ import time
 
 import pytest
 import zmq
+from click.testing import CliRunner
 
 from chatbroker.broker import office as module
 from chatbroker.broker import opening
+from chatbroker.broker import secure as secure_module
 from chatbroker.broker import server as server_module
 from chatbroker.broker.audit import FILE as AUDIT
 from chatbroker.broker.audit import MOST
+from chatbroker.broker.cli_members import members
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.control import ask
 from chatbroker.broker.folder import folder_of
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.kept_file import SANCTIONS
+from chatbroker.broker.keyring import MEMBERS
 from chatbroker.broker.office import put
 from chatbroker.broker.operator import PAGE
 from chatbroker.broker.origin import Origin
@@ -163,11 +167,49 @@ def test_a_broker_in_memory_is_asked_and_forgets(serve, data_folder):
         put(folder, {"do": "status"})
 
 
+def test_who_is_admitted_to_a_broker_in_memory_is_listed(serve, data_folder):
+    server = serve(Config(port=0, memory=True, secure=True))
+    folder = folder_of(server.port)
+    put(folder, {"do": "admit", "name": "bob", "key": "a" * 52})
+    put(folder, {"do": "invite", "name": "al", "key": "b" * 51 + "a", "seconds": 60})
+    found = CliRunner().invoke(members, ["--port", str(server.port), "--json"])
+    listed = [json.loads(line) for line in found.output.splitlines()]
+    assert [(one["type"], one["name"]) for one in listed] == [
+        ("member", "bob"),
+        ("invitation", "al"),
+    ]
+
+
 def test_two_brokers_in_memory_do_not_meet(serve, data_folder):
     one, other = serve(Config(port=0, memory=True)), serve(Config(port=0, memory=True))
     put(folder_of(one.port), {"do": "ban", "name": "bob"})
     with client_of(other, "bob"):
         assert ask(folder_of(other.port), do="bans", kind="ban", after="")["listed"] == []
+
+
+def test_a_key_is_taken_back_while_the_disk_is_full_and_that_is_kept_later(
+    serve, folder, data_folder, monkeypatch
+):
+    monkeypatch.setattr(module, "CATCH_UP", 0.01)
+    server = serve(Config(port=0, data_dir=folder, secure=True))
+    put(folder, {"do": "admit", "name": "bob", "key": "a" * 52})
+    store = secure_module.store_members
+    full = threading.Event()
+    full.set()
+
+    def stores(*kept):
+        if full.is_set():
+            raise OSError(28, "No space left on device")
+        store(*kept)
+
+    monkeypatch.setattr(secure_module, "store_members", stores)
+    answer = put(folder, {"do": "revoke", "name": "bob"})
+    assert (answer["revoked"], "No space left" in answer["unkept"]) == (1, True)
+    assert put(folder, {"do": "members", "invited": False, "after": ""})["listed"] == []
+    assert "bob" in (folder / MEMBERS).read_text()
+    full.clear()
+    eventually(lambda: "bob" not in (folder / MEMBERS).read_text())
+    ends(server)
 
 
 # --- who is met ---------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.broker.members import NotAdmitted
-from chatbroker.broker.operator import ACTIONS, LONGEST, PAGE, Operator, Surroundings
+from chatbroker.broker.operator import ACTIONS, KEYS_PAGE, LONGEST, PAGE, Operator, Surroundings
 from chatbroker.broker.sanctions import CannotKeep
 from chatbroker.wire.errors import Code
 from chatbroker.wire.keys import key_text
@@ -218,11 +218,11 @@ def test_how_it_is_can_be_asked(office):
     assert office.asks("status") == {"ok": True, "status": {"how": "well"}}
 
 
-def test_while_nothing_can_be_stored_only_what_needs_no_turn_is_done(office, world):
+def test_while_nothing_can_be_stored_only_what_cannot_wait_is_done(office, keys, world):
     world.joins("bob")
-    fields = {"name": "bob", "words": "wait", "kind": "ban", "after": ""}
+    fields = {"name": "bob", "words": "wait", "kind": "ban", "after": "", "invited": False}
     done = {do for do in ACTIONS if office.asks(do, held=True, **fields)["ok"]}
-    assert done == {"status", "announce", "bans"}
+    assert done == {"status", "announce", "bans", "members", "revoke"}
     assert office.refuses("kick", held=True, name="bob") == "the broker can store nothing now"
 
 
@@ -234,6 +234,7 @@ class Keys:
 
     def __init__(self):
         self.asked = []
+        self.unkept = ""
 
     def invite(self, *asked):
         self.asked.append(("invite", *asked))
@@ -249,6 +250,14 @@ class Keys:
         self.asked.append(("revoke", who, key))
         return [KEY]
 
+    def catch_up(self):
+        self.asked.append(("catch_up",))
+        return self.unkept
+
+    def listed(self, *asked):
+        self.asked.append(("listed", *asked))
+        return [{"name": "bob", "key": SPELLED}] * (KEYS_PAGE if not asked[1] else 1)
+
     def keys_of(self, name):
         return [KEY] if name == "bob" else []
 
@@ -263,13 +272,15 @@ def test_keys_are_handed_on_as_they_are_meant(office, keys):
     answer = office.asks("invite", name="Bob", key=SPELLED, seconds=60)
     assert answer == {"ok": True, "server_key": "K", "expires": NOON, "known": False}
     assert office.asks("admit", name="bob", key=SPELLED)["ok"]
-    assert office.asks("revoke", name="bob") == {"ok": True, "revoked": 1}
+    assert office.asks("revoke", name="bob") == {"ok": True, "revoked": 1, "unkept": ""}
     assert office.asks("revoke", name=SPELLED)["ok"]
     assert keys.asked == [
         ("invite", "bob", KEY, 60.0),
         ("admit", "bob", KEY),
         ("revoke", "bob", None),
+        ("catch_up",),
         ("revoke", SPELLED, KEY),
+        ("catch_up",),
     ]
     assert [(event, fields["by"]) for event, fields in office.written] == [
         ("invite", 7),
@@ -292,6 +303,29 @@ def test_who_is_taken_back_is_ended(office, keys, world):
     office.asks("revoke", name="bob")
     words = "the key is admitted no more, by the broker's operator"
     assert bob.hears().of(Farewell) == [Farewell("not_allowed", words)]
+
+
+def test_who_is_taken_back_is_ended_though_that_cannot_be_kept(office, keys, world):
+    bob = world.joins("bob")
+    office.admitted[KEY] = [bob.identity]
+    keys.unkept = "the disk is full"
+    answer = office.asks("revoke", name="bob", held=True)
+    assert answer == {"ok": True, "revoked": 1, "unkept": "the disk is full"}
+    assert bob.hears().of(Farewell)
+    assert [event for event, _ in office.written] == ["revoke"]
+
+
+def test_who_is_admitted_is_listed_in_pages(office, keys):
+    first = office.asks("members", invited=False, after="")
+    assert (len(first["listed"]), first["more"]) == (KEYS_PAGE, True)
+    rest = office.asks("members", invited=True, after="bob x")
+    assert (len(rest["listed"]), rest["more"]) == (1, False)
+    assert keys.asked == [("listed", False, "", KEYS_PAGE), ("listed", True, "bob x", KEYS_PAGE)]
+
+
+@pytest.mark.parametrize("fields", [{}, {"invited": 1, "after": ""}, {"invited": True}])
+def test_a_list_of_no_members_that_there_are_is_refused(office, keys, fields):
+    assert office.refuses("members", **fields) == "this broker cannot do that"
 
 
 def test_a_ban_ends_also_what_its_user_hears_without_a_name(office, keys, world):
@@ -324,7 +358,8 @@ def test_what_is_not_admitted_cannot_be_taken_back(office, keys):
     assert office.written == []
 
 
-@pytest.mark.parametrize("do", ["invite", "admit", "revoke"])
+@pytest.mark.parametrize("do", ["invite", "admit", "revoke", "members"])
 def test_a_plain_broker_has_no_keys(office, do):
     words = "the broker is not a secure one; start it with --secure"
-    assert office.refuses(do, name="bob", key=SPELLED, seconds=60) == words
+    fields = {"name": "bob", "key": SPELLED, "seconds": 60, "invited": False, "after": ""}
+    assert office.refuses(do, **fields) == words

@@ -61,7 +61,7 @@ def test_the_data_are_looked_after_while_the_broker_runs_and_after(
         ("bob", 1, False),
     ]
     text = broker_command("names", "list", *here).out.splitlines()
-    assert text[1].startswith("bob  last seen 20")
+    assert text[1].startswith("bob    last seen 20")
     assert text[1].endswith("Z  1 unread")
 
     copy = tmp_path / "copy"

@@ -216,7 +216,7 @@ def test_who_is_admitted_is_listed(secure, operator, shell, far, invite):
         ("invitation", "bob"),
     ]
     assert re.fullmatch(
-        r"alice  \w{52}  since \S+Z\nbob  \w{52}  invited, until \S+Z\n",
+        r"alice  \w{52}  since \S+Z\nbob    \w{52}  invited, until \S+Z\n",
         operator("members").out,
     )
 
