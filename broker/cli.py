@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ..command.config import config_defaults
+from ..command.config import config_defaults, config_path
 from ..command.local import Local, clear_local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
@@ -212,7 +212,7 @@ def run(
         config,
         open_journal if metrics is None else metrics.open_journal,
         Notifier(os.environ),
-        read_config=lambda: _reread(context),
+        read_config=Rereading(context),
     )
 
     if in_the_open:
@@ -262,10 +262,29 @@ def _config_of(given: dict[str, Any]) -> Config:
     return Config(**wanted)
 
 
-def _reread(context: click.Context) -> Config:
-    """The settings by the options that were given and by what the config file says now.
+class Rereading:
+    """Reads the settings of a running broker again; *context*: that of ``run``."""
 
-    Raises StartError."""
+    def __init__(self, context: click.Context) -> None:
+        self._context = context
+        self._there = config_path().exists()
+        """Whether there was a config file when it was last read."""
+
+    def __call__(self) -> Config:
+        """The settings by the options that were given and by what the config file says now.
+
+        Raises StartError."""
+        found = _reread(self._context)
+        there = config_path().exists()
+        if self._there and not there:
+            # Not what was meant, most likely; and by the defaults messages would go at once that
+            # were to be kept for longer.
+            raise StartError(f"{config_path()} is gone; an empty file has the defaults hold")
+        self._there = there
+        return found
+
+
+def _reread(context: click.Context) -> Config:
     try:
         defaults = config_defaults(chatbroker).get("run", {})
         # From their variables, from the file, or what is built in: in this order.

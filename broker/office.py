@@ -167,7 +167,12 @@ class Office:
 
     def _take_up(self) -> None:
         if self._folder is not None:
-            self._sanctions.take_up(KeptFile(self._folder / SANCTIONS).read())
+            file = KeptFile(self._folder / SANCTIONS)
+            kept = file.read()
+            if not kept and any(self._sanctions.listed(kind, most=1) for kind in Kind):
+                # Whoever was banned is not let in because a file was lost.
+                raise CannotKeep(f"{file.path} is gone; 'chatbroker unban' lifts a ban")
+            self._sanctions.take_up(kept)
             for ban in self._sanctions.listed(Kind.BAN):
                 self._operator.enforce(ban)
 

@@ -81,6 +81,10 @@ def audited(folder):
     return [json.loads(line) for line in (folder / AUDIT).read_text().splitlines()]
 
 
+def bans_of(folder):
+    return ask(folder, do="bans", kind="ban", after="")["listed"]
+
+
 def client_of(server, name="alice", **options):
     return Client(name, server.address, timeout=WITHIN, **options)
 
@@ -297,6 +301,19 @@ def test_who_is_cut_off_is_written_down(serve, folder):
         eventually(lambda: (folder / AUDIT).read_text())
     (line,) = audited(folder)
     assert (line["event"], line["address"]) == ("cut_off", "127.0.0.1")
+
+
+def test_bans_are_not_lifted_because_their_file_was_lost(serve, folder):
+    server = serve()
+    put(folder, {"do": "ban", "name": "bob"})
+    (folder / SANCTIONS).unlink()
+    reread(server)
+    assert audited(folder)[-1]["of"] == "sanctions"
+    assert [one["name"] for one in bans_of(folder)] == ["bob"]
+    put(folder, {"do": "unban", "name": "bob"})
+    (folder / SANCTIONS).unlink()
+    reread(server)
+    assert [line["event"] for line in audited(folder)].count("reread_failed") == 1
 
 
 def test_a_broken_list_of_bans_keeps_the_broker_from_starting(folder):

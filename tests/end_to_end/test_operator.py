@@ -324,6 +324,10 @@ def test_sighup_reads_the_config_file_again(shell, serve, operate, folder, tmp_p
     (folder / "audit.log").rename(folder / "audit.log.1")
     config.unlink()
     broker.signal(signal.SIGHUP)
+    broker.says(r"reread of=config failed, what was stays: .*config.toml is gone; an empty file")
+    assert limits() == found
+    config.touch()
+    broker.signal(signal.SIGHUP)
     eventually(lambda: limits()["keep"] == 30 * 86400, "the defaults do not hold")
     assert audited(folder)[-1]["event"] == "reread"
     ends(broker)
