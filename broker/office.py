@@ -124,7 +124,7 @@ class Office:
             say(note.what, note.grave, **note.fields)
 
     def _totals(self) -> tuple[int, int]:
-        return int(self._core.counts.batches.total), self._edge.facts().deliveries
+        return int(self._core.counts.batches.total), self._edge.facts().frames
 
     def _status(self) -> Answer:
         totals = self._totals()

@@ -110,7 +110,7 @@ def test_how_it_is_can_be_asked(serve, folder):
         assert found["sessions"] == {"live": 2, "gone": 0, "lapsed": 0}
         assert found["connections"]["clients"] == 2
         assert found["messages"]["total"] == 2
-        assert found["deliveries"]["total"] > 0
+        assert found["frames"]["total"] > 0
         assert found["unread"]["largest"] == [{"user": "bob", "unread": 1}]
         assert found["journal"]["messages"] == 3
         assert found["journal"]["bytes"] > 0
@@ -301,6 +301,7 @@ def test_who_is_cut_off_is_written_down(serve, folder):
         eventually(lambda: (folder / AUDIT).read_text())
     (line,) = audited(folder)
     assert (line["event"], line["address"]) == ("cut_off", "127.0.0.1")
+    assert server.counts.cut_off["subscriptions"] == 1
 
 
 def test_bans_are_not_lifted_because_their_file_was_lost(serve, folder):
