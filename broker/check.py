@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ..wire.batch import count_events
 from ..wire.errors import BadFrame
-from .database import ELSEWHERE, schema_of, wanted_schema
+from .database import ELSEWHERE, OPENABLE, schema_of, wanted_schema
 from .journal import JournalError
 from .retention import KeptLog
 from .snapshot import Snapshot, reading
@@ -271,5 +271,5 @@ def journal_at(path: Path, file: str) -> Path:
         if not found.exists():
             raise JournalError(f"there is no journal at {found}; {ELSEWHERE}")
     except OSError as error:
-        raise JournalError(f"cannot look at {path}: {error.strerror}") from None
+        raise JournalError(f"cannot look at {path}: {error.strerror}; {OPENABLE}") from None
     return found

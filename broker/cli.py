@@ -22,7 +22,7 @@ from .cli_members import admit, invite, members, revoke
 from .cli_operator import COMMANDS
 from .config import FOREVER, Config, StartError
 from .database import SYNC
-from .journal import JournalError
+from .journal import CannotStore, JournalError
 from .logs import log, set_up
 from .quantity import DURATION, SIZE
 from .signals import signals
@@ -335,10 +335,14 @@ def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
     except OSError as error:
         with suppress(OSError):  # It may be its folder that is not there.
             draft.unlink()
-        raise StartError(f"cannot write the ready file {path}: {error.strerror}") from None
+        raise StartError(
+            f"cannot write the ready file {path}: {error.strerror}; give another with --ready-file"
+        ) from None
 
 
 def _explain(error: Exception) -> tuple[Status, str] | None:
+    if isinstance(error, CannotStore):
+        return Status.FAILURE, f"{error}; see to that, and try again"
     if isinstance(error, Declined):
         return Status.REFUSED, str(error)
     return (Status.FAILURE, str(error)) if isinstance(error, StartError | JournalError) else None

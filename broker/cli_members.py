@@ -180,7 +180,7 @@ def revoke(who: str, port: int, data_dir: Path | None) -> int:
         # It is done, and may not last: a script must not take that for done.
         words = (
             f"{who} is out, but would be in again if the broker ended now: {answer['unkept']}; "
-            "make room, and it is stored within seconds"
+            "see to that, and it is stored within seconds"
         )
         complain("chatbroker", words)
         return Status.FAILURE

@@ -78,6 +78,7 @@ _HEADER = 100
 """Bytes that every database of SQLite begins with."""
 
 REPLACE = "put a backup in its place, or move it away to begin anew"
+OPENABLE = "it has to be a file that you may open"
 ELSEWHERE = "give the broker's --port, or its --data-dir"
 
 
@@ -94,7 +95,7 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
         _require_own(path)
         db = sqlite3.connect(path, isolation_level=None, timeout=BUSY / 1000)
     except (OSError, sqlite3.Error) as error:
-        raise JournalError(f"cannot open {path}: {_reason(error)}") from None
+        raise JournalError(f"cannot open {path}: {_reason(error)}; {OPENABLE}") from None
     try:
         # The first two take effect in a file without tables only.
         for pragma in (
@@ -128,7 +129,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     except FileNotFoundError:
         raise JournalError(f"there is no journal at {path}; {ELSEWHERE}") from None
     except OSError as error:
-        raise JournalError(f"cannot open {path}: {error.strerror}") from None
+        raise JournalError(f"cannot open {path}: {error.strerror}; {OPENABLE}") from None
     try:
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",

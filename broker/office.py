@@ -18,6 +18,7 @@ from .audit import Audit, note_once
 from .config import Config, StartError
 from .control import Desk, ask
 from .core import Broker
+from .database import ELSEWHERE
 from .effects import Effect, Note
 from .folder import DataFolder, folder_of, in_use
 from .journal import Journal
@@ -207,9 +208,9 @@ def put(folder: Path, request: Request) -> Answer:
     if in_use(folder):
         return ask(folder, **request)
     if not ACTIONS[request["do"]].alone:
-        raise StartError(f"no broker runs at {folder}")
+        raise StartError(f"no broker runs at {folder}; start it, or {ELSEWHERE}")
     if not folder.is_dir():
-        raise StartError(f"there is no data folder at {folder}")
+        raise StartError(f"there is no data folder at {folder}; {ELSEWHERE}")
     return stand_in(folder, request)
 
 

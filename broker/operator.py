@@ -42,8 +42,8 @@ KEYS_PAGE = 300
 LONGEST = 1000 * 365 * 86400.0
 """Seconds that a ban or a mute may last."""
 
-HELD = "the broker can store nothing now"
-UNKNOWN = "this broker cannot do that"
+HELD = "the broker can store nothing now; 'chatbroker status' says why"
+UNKNOWN = "this broker cannot do that; is it of another version than this command?"
 
 
 class Refusal(Exception):
@@ -137,7 +137,7 @@ class Operator:
         words = f"{asked.name!r} was kicked by the broker's operator{why}"
         ended = self._hand.kick(asked.name, Code.KICKED, words)
         if not ended:
-            raise Refusal(f"nobody is on as {asked.name!r}")
+            raise Refusal(f"nobody is on as {asked.name!r}; 'chat info' tells who is")
         self._around.audit(
             "kick", by=asked.by, user=asked.name, reason=asked.reason, sessions=ended
         )
@@ -179,7 +179,7 @@ class Operator:
     def _lift(self, kind: Kind, done: str, asked: Asked) -> Answer:
         lifted = self._sanctions.lift(kind, asked.name)
         if lifted is None:
-            raise Refusal(f"{asked.name!r} is not {PAST[kind]}")
+            raise Refusal(f"{asked.name!r} is not {PAST[kind]}; 'chatbroker bans' tells who is")
         self._around.audit(done, by=asked.by, **whom(lifted))
         return {}
 
@@ -195,7 +195,7 @@ class Operator:
 
     def _invite(self, asked: Asked) -> Answer:
         if asked.seconds is None:
-            raise Refusal("an invitation does not hold for ever")
+            raise Refusal("an invitation does not hold for ever; say for how long")
         answer = self._keys().invite(asked.name, asked.key, asked.seconds)
         until = iso(answer["expires"])
         self._around.audit("invite", by=asked.by, user=asked.name, until=until)
@@ -209,7 +209,9 @@ class Operator:
     def _revoke(self, asked: Asked) -> Answer:
         key = key_of(asked.name)
         revoked = self._keys().revoke(asked.name, key)
-        words = "the key is admitted no more, by the broker's operator"
+        words = (
+            "the key is admitted no more, by the broker's operator; another invitation may be had"
+        )
         self._hand.expel(self._around.part_with(revoked), Code.NOT_ALLOWED, words)
         who = {"key" if key else "user": asked.name}
         self._around.audit("revoke", by=asked.by, **who, keys=len(revoked))
@@ -230,7 +232,7 @@ class Operator:
 
 def unknown(name: str) -> str:
     """That nobody has *name*, in words."""
-    return f"nobody has the name {name!r}"
+    return f"nobody has the name {name!r}; 'chatbroker names list' tells which there are"
 
 
 def _sanction(kind: Kind, asked: Asked) -> Sanction:

@@ -56,9 +56,8 @@ class Secure:
         try:
             store_members(self._folder, roll)
         except OSError as error:
-            raise NotAdmitted(
-                f"the broker cannot store it in {self._folder}: {error.strerror or error}"
-            ) from None
+            why = f"the broker cannot store it in {self._folder}: {error.strerror or error}"
+            raise NotAdmitted(f"{why}; see to that and try again") from None
 
     def origin(self, key: bytes, address: str) -> Origin | None:
         """Who comes by *key* now; None: nobody that is admitted."""
@@ -116,7 +115,7 @@ class Secure:
         try:
             self._members.catch_up()
         except NotAdmitted as error:
-            return str(error)
+            return str(error).partition(";")[0]
         return ""
 
 

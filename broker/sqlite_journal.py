@@ -113,7 +113,7 @@ class SqliteJournal:
             raise explain(error, self._path) from None
         except ValueError as error:
             rollback(self._db)
-            raise JournalError(f"cannot use {self._path}: {error}") from None
+            raise JournalError(f"cannot use {self._path}: {error}; {HINT}") from None
         return kept
 
     def _load(self, fresh: bytes) -> Kept:
@@ -134,7 +134,7 @@ class SqliteJournal:
         sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
         self._tail.overlay(users, sessions)
         if any(session.user not in users for session in sessions.values()):
-            raise ValueError(f"it is damaged; {HINT}")
+            raise ValueError("it is damaged")
         self._write_tail()
         self._folded()
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
@@ -160,7 +160,7 @@ class SqliteJournal:
             for id, prev, first, events, time, body in turn.rows:
                 found = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
                 if found is None or id not in by_id:
-                    raise ValueError(f"it is damaged; {HINT}")
+                    raise ValueError("it is damaged")
                 self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
             self._tail.add(turn, len(data))
 

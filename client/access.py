@@ -109,7 +109,9 @@ def own_names(address: Address) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise IdentityError(f"cannot look into {folder}: {error.strerror}") from None
+        raise IdentityError(
+            f"cannot look into {folder}: {error.strerror}; make it readable for you"
+        ) from None
     kept = [Identity.kept(plain_text(address), name) for name in names]
     return [identity.name for identity in kept if identity is not None and identity.key]
 
@@ -129,7 +131,9 @@ def known_server(address: Address) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
-        raise IdentityError(f"cannot read {path}: {error.strerror}") from None
+        raise IdentityError(
+            f"cannot read {path}: {error.strerror}; make it readable for you"
+        ) from None
     except (BadKey, ValueError, TypeError, LookupError):
         raise IdentityError(f"the broker's key in {path} is broken; accept an invitation") from None
 
@@ -152,7 +156,10 @@ def remember_server(address: Address) -> None:
         make_private(path.parent, data_folder())
         write_private(path, json.dumps({"server_key": key_text(address.server_key)}) + "\n")
     except OSError as error:
-        raise IdentityError(f"cannot keep {path}: {error.strerror}") from None
+        raise IdentityError(
+            f"cannot keep {path}: {error.strerror}; "
+            "set CHATBROKER_DATA to a folder that you can write to"
+        ) from None
 
 
 def _server_key(address: Address, known: bytes, local: _Own | None) -> bytes:

@@ -212,7 +212,8 @@ def test_a_folder_that_is_not_there_is_told_and_ends_it(processes, tmp_path):
     path = tmp_path / "missing" / "ready"
     status, out, err = ends(processes("run", "--port", "0", "--ready-file", str(path)))
     assert (status, out) == (1, "")
-    assert err == f"chatbroker: cannot write the ready file {path}: No such file or directory\n"
+    words = "No such file or directory; give another with --ready-file"
+    assert err == f"chatbroker: cannot write the ready file {path}: {words}\n"
 
 
 # --- serving ------------------------------------------------------------------------------

@@ -112,7 +112,7 @@ def test_what_is_taken_back_and_not_kept_is_no_success(broker, run):
     status, out, err = run("revoke", "alice")
     assert (status, out, err.count("\n")) == (1, "", 1)
     assert err.startswith("chatbroker: alice is out, but would be in again if the broker ended now")
-    assert "the disk is full; make room" in err
+    assert "the disk is full; see to that" in err
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,10 @@ def test_while_nothing_can_be_stored_it_tells_why_and_announces(serve, folder):
         assert ask(folder, do="announce", words="we are at it") == {"ok": True, "sessions": 1}
         assert any(getattr(e, "words", "") == "we are at it" for e in alice.events(WITHIN))
         refused = ask(folder, do="ban", name="alice")
-        assert refused == {"ok": False, "words": "the broker can store nothing now"}
+        assert refused == {
+            "ok": False,
+            "words": "the broker can store nothing now; 'chatbroker status' says why",
+        }
         failing.clear()
         waits.join(WITHIN)
     assert ask(folder, do="status")["status"]["held"] is None

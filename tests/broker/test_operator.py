@@ -15,6 +15,7 @@ from chatbroker.wire.messages import Farewell, Notice
 NOON = 1_700_000_000_000
 KEY = b"k" * 32
 SPELLED = key_text(KEY)
+OTHER_VERSION = "this broker cannot do that; is it of another version than this command?"
 
 
 class Office:
@@ -56,7 +57,7 @@ def office(world):
 
 @pytest.mark.parametrize("do", ["dance", "", None, 7, [], {}, True])
 def test_what_is_not_in_the_table_is_refused(office, do):
-    assert office.refuses(do) == "this broker cannot do that"
+    assert office.refuses(do) == OTHER_VERSION
 
 
 @pytest.mark.parametrize("do", [d for d, a in ACTIONS.items() if "name" in a.fields])
@@ -108,7 +109,7 @@ def test_an_announcement_that_is_none_is_refused(office, world, words):
 
 @pytest.mark.parametrize("fields", [{}, {"kind": "x"}, {"kind": "ban"}, {"kind": [], "after": ""}])
 def test_a_list_of_nothing_that_there_is_is_refused(office, fields):
-    assert office.refuses("bans", **fields) == "this broker cannot do that"
+    assert office.refuses("bans", **fields) == OTHER_VERSION
 
 
 # --- what is done -------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def test_a_kick_is_told_and_written_down(office, world):
     assert bob.hears() == [Farewell("kicked", words)]
     written = {"by": 7, "user": "bob", "reason": "too loud", "sessions": 1}
     assert office.written == [("kick", written)]
-    assert office.refuses("kick", name="bob") == "nobody is on as 'bob'"
+    assert office.refuses("kick", name="bob") == ("nobody is on as 'bob'; 'chat info' tells who is")
     assert len(office.written) == 1
 
 
@@ -145,7 +146,9 @@ def test_a_ban_needs_nobody_there(office, world):
     assert world.connects().joins("bob").codes == ["banned"]
     assert office.asks("unban", name="BOB") == {"ok": True}
     assert world.joins("bob")
-    assert office.refuses("unban", name="bob") == "'bob' is not banned"
+    assert office.refuses("unban", name="bob") == (
+        "'bob' is not banned; 'chatbroker bans' tells who is"
+    )
     assert [event for event, _ in office.written] == ["ban", "unban"]
 
 
@@ -173,7 +176,9 @@ def test_a_mute_is_told_and_lifted(office, world):
     assert bob.echoes("hi").codes == ["muted"]
     assert office.asks("unmute", name="bob") == {"ok": True}
     assert bob.echoes("hi").codes == []
-    assert office.refuses("unmute", name="bob") == "'bob' is not muted"
+    assert office.refuses("unmute", name="bob") == (
+        "'bob' is not muted; 'chatbroker bans' tells who is"
+    )
     assert [event for event, _ in office.written] == ["mute", "unmute"]
 
 
@@ -194,7 +199,9 @@ def test_a_name_is_released(office, world):
     world.joins("bob", claim=True, credential=b"b" * 16)
     assert office.asks("release", name="bob") == {"ok": True}
     assert office.written == [("release", {"by": 7, "user": "bob"})]
-    assert office.refuses("release", name="bob") == "nobody has the name 'bob'"
+    assert office.refuses("release", name="bob") == (
+        "nobody has the name 'bob'; 'chatbroker names list' tells which there are"
+    )
 
 
 def test_an_announcement_is_told_as_it_is(office, world):
@@ -223,7 +230,9 @@ def test_while_nothing_can_be_stored_only_what_cannot_wait_is_done(office, keys,
     fields = {"name": "bob", "words": "wait", "kind": "ban", "after": "", "invited": False}
     done = {do for do in ACTIONS if office.asks(do, held=True, **fields)["ok"]}
     assert done == {"status", "announce", "bans", "members", "revoke"}
-    assert office.refuses("kick", held=True, name="bob") == "the broker can store nothing now"
+    assert office.refuses("kick", held=True, name="bob") == (
+        "the broker can store nothing now; 'chatbroker status' says why"
+    )
 
 
 # --- who is admitted ----------------------------------------------------------------------
@@ -301,7 +310,7 @@ def test_who_is_taken_back_is_ended(office, keys, world):
     bob = world.joins("bob")
     office.admitted[KEY] = [bob.identity]
     office.asks("revoke", name="bob")
-    words = "the key is admitted no more, by the broker's operator"
+    words = "the key is admitted no more, by the broker's operator; another invitation may be had"
     assert bob.hears().of(Farewell) == [Farewell("not_allowed", words)]
 
 
@@ -325,7 +334,7 @@ def test_who_is_admitted_is_listed_in_pages(office, keys):
 
 @pytest.mark.parametrize("fields", [{}, {"invited": 1, "after": ""}, {"invited": True}])
 def test_a_list_of_no_members_that_there_are_is_refused(office, keys, fields):
-    assert office.refuses("members", **fields) == "this broker cannot do that"
+    assert office.refuses("members", **fields) == OTHER_VERSION
 
 
 def test_a_ban_ends_also_what_its_user_hears_without_a_name(office, keys, world):
@@ -349,7 +358,7 @@ def test_a_key_that_is_none_is_refused(office, keys, key):
 
 def test_an_invitation_has_an_end(office, keys):
     assert office.refuses("invite", name="bob", key=SPELLED) == (
-        "an invitation does not hold for ever"
+        "an invitation does not hold for ever; say for how long"
     )
 
 
