@@ -62,7 +62,7 @@ def test_who_is_kicked_ends_with_5_and_comes_back(shell, serve, operate):
     ended = bob.wait()
     assert ended.status == 5
     words = f"'bob' was kicked by the broker's operator (too loud) on {broker.address}"
-    assert ended.err.splitlines()[-1] == f"chat: {words}"
+    assert ended.err.splitlines()[-1] == f"chat: {words}; you may come back"
     refused = operate("kick", "bob")
     assert refused == (6, "", "chatbroker: nobody is on as 'bob'; 'chat info' tells who is\n")
     assert shell.run("join", "bob", input="echo back\n", at=broker.address).status == 0
