@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from ..wire.batch import count_events
 from ..wire.errors import BadFrame
-from .database import ELSEWHERE, OPENABLE, schema_of, wanted_schema
+from .cutting import ROW_COST
+from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
 from .journal import JournalError
 from .retention import KeptLog
 from .snapshot import Snapshot, reading
-from .sqlite_journal import POSITIONS, ROW_COST
 
 MOST_FAULTS = 20
 """That are told in words; the others are counted."""

@@ -28,6 +28,9 @@ FILE = "journal.db"
 PAGE = 8192
 """Bytes.  A body of a busy turn takes few pages, and each page that is touched is written."""
 
+POSITIONS = 40
+"""Bits of a row's id that hold the first position of its events; above are those of its log."""
+
 CHECKPOINT = 2000
 """Pages of the write-ahead log after which SQLite copies them into the file, which takes some
 ten milliseconds; a larger log is fewer copies and a longer pause."""
