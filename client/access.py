@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
 from ..command.files import make_private, write_private
 from ..command.folders import data_folder
-from ..command.local import local_path, read_local
+from ..command.local import EVERYWHERE, local_folder, read_local
 from ..wire.errors import BadKey
 from ..wire.keys import key_text, parse_key
 from .address import Address, parse_address, plain_text
@@ -30,7 +29,6 @@ a dot."""
 class _Own(NamedTuple):
     """What a secure broker left for its own user."""
 
-    host: str
     server_key: bytes
     secret: bytes
 
@@ -120,18 +118,17 @@ def known_brokers() -> list[str]:
     """The addresses of the brokers that files tell of, sorted: where one has used a name, or was
     let in, and secure ones that one runs.  Raises IdentityError."""
     found = set()
-    for name in _names_in(data_folder() / "identities"):
+    left = [name.removesuffix(".json") for name in _names_in(local_folder())]
+    for name in [*left, *_names_in(data_folder() / "identities")]:
         host, _, port = name.rpartition("_")
         host = unquote(host)
+        if host in EVERYWHERE:
+            host = "127.0.0.1"
         with suppress(UsageError):  # No file of ours.
             address = parse_address(f"tcp://{f'[{host}]' if ':' in host else host}:{port}")
             secure = is_own_user(address) or bool(known_server(address))
-            found.add(plain_text(address._replace(secure=secure)))
-    for name in _names_in(local_path(0).parent):
-        with suppress(UsageError):
-            address = parse_address(f"chat://127.0.0.1:{name.removesuffix('.json')}")
-            if is_own_user(address):
-                found.add(plain_text(address))
+            if secure or name not in left:
+                found.add(plain_text(address._replace(secure=secure)))
     return sorted(found)
 
 
@@ -141,7 +138,9 @@ def _names_in(folder: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise IdentityError(f"cannot look into {folder}: {error.strerror}") from None
+        raise IdentityError(
+            f"cannot look into {folder}: {error.strerror}; make it readable for you"
+        ) from None
 
 
 def is_own_user(address: Address) -> bool:
@@ -159,7 +158,9 @@ def known_server(address: Address) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
-        raise IdentityError(f"cannot read {path}: {error.strerror}") from None
+        raise IdentityError(
+            f"cannot read {path}: {error.strerror}; make it readable for you"
+        ) from None
     except (BadKey, ValueError, TypeError, LookupError):
         raise IdentityError(f"the broker's key in {path} is broken; accept an invitation") from None
 
@@ -182,7 +183,10 @@ def remember_server(address: Address) -> None:
         make_private(path.parent, data_folder())
         write_private(path, json.dumps({"server_key": key_text(address.server_key)}) + "\n")
     except OSError as error:
-        raise IdentityError(f"cannot keep {path}: {error.strerror}") from None
+        raise IdentityError(
+            f"cannot keep {path}: {error.strerror}; "
+            "set CHATBROKER_DATA to a folder that you can write to"
+        ) from None
 
 
 def _server_key(address: Address, known: bytes, local: _Own | None) -> bytes:
@@ -202,17 +206,10 @@ def _server_key(address: Address, known: bytes, local: _Own | None) -> bytes:
 
 def _own(address: Address) -> _Own | None:
     """What the broker at *address* left, if it is of this machine and this user."""
-    local = read_local(address.port)
+    local = read_local(address.host, address.port)
     if local is None:
         return None
-    host = address.host.lower()
     try:
-        here = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        here = False
-    if not here and host != local.host.lower():
-        return None
-    try:
-        return _Own(local.host, parse_key(local.server_key), parse_key(local.secret))
+        return _Own(parse_key(local.server_key), parse_key(local.secret))
     except BadKey:
         return None  # Written by hand, or by another version.

@@ -17,6 +17,7 @@ from .address import DEFAULT, parse_address
 from .browse import Browse
 from .core import ClientCore, Phase
 from .errors import (
+    MAYBE,
     ClientError,
     NameRefused,
     NewHistory,
@@ -279,7 +280,9 @@ class Client:
                 with self._changed:
                     page, over = browse.take(), browse.over
                 if browse.failed:
-                    raise NewHistory(f"the broker at {self.broker} has another history by now")
+                    raise NewHistory(
+                        f"the broker at {self.broker} has another history by now; begin anew"
+                    )
                 if page:
                     yield page
                 if over:
@@ -466,11 +469,9 @@ class Client:
     def _give_up(self, receipt: Receipt | None) -> ClientError:
         outbox = self._core.outbox
         if receipt is not None and outbox.withdraw(receipt):
-            return Unreachable(f"no answer from {self.broker}; nothing was sent")
+            return Unreachable(f"no answer from {self.broker}; nothing was sent, try again")
         if receipt is not None or outbox.uncertain:
-            return OutcomeUnknown(
-                f"sent, but not acknowledged by {self.broker} in time: it may be stored or not"
-            )
+            return OutcomeUnknown(f"sent, but not acknowledged by {self.broker} in time: {MAYBE}")
         if self._core.put_off:
             return Unreachable(f"{self._core.put_off} on {self.broker}; try again later")
         return Unreachable(

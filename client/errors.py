@@ -22,6 +22,8 @@ from typing import ClassVar
 from ..command.status import Status
 from ..wire.errors import Code
 
+MAYBE = "it may be stored or not; sent again, it may be there twice"
+
 
 class ClientError(Exception):
     """Something that the user of a client may want to handle."""
@@ -94,9 +96,13 @@ def session_error(code: str, words: str, broker: str) -> ClientError:
             return NameRefused(code, words)
         case Code.NAME_TAKEN | Code.NAME_CLAIMED | Code.ALREADY_JOINED:
             return NameRefused(code, where)
-        case Code.NOT_ALLOWED | Code.BANNED | Code.KICKED:
+        case Code.BANNED:
+            return NotAuthorised(f"{where}; the broker's operator can lift that")
+        case Code.KICKED:
+            return NotAuthorised(f"{where}; you may come back")
+        case Code.NOT_ALLOWED:
             return NotAuthorised(where)
         case Code.BROKER_FULL:
-            return Unreachable(where)
+            return Unreachable(f"{where}; try again later")
     # Whatever else a broker has against a name (it is claimed, say), another name may do.
     return NameRefused(code, where) if code.startswith("name_") else ProtocolError(where)

@@ -6,7 +6,7 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable
 from .outbox import Outcome, Ticket
 
 if TYPE_CHECKING:
@@ -115,5 +115,5 @@ def failure(receipt: Receipt) -> ClientError:
     if receipt.outcome is Outcome.REFUSED:
         return Refused(receipt.code, receipt.words)
     if receipt.outcome is Outcome.UNKNOWN:
-        return OutcomeUnknown("sent, but not acknowledged: it may be stored or not")
-    return Unreachable("not sent: the connection was given up before")
+        return OutcomeUnknown(f"sent, but not acknowledged: {MAYBE}")
+    return Unreachable("not sent: the connection was given up before; send it again")

@@ -83,7 +83,7 @@ def run_command(
         silence_stdout()
         return Status.DONE
     except OSError as error:
-        complain(name, f"cannot write: {error.strerror or error}")
+        complain(name, f"cannot write: {error.strerror or error}; what is missing was not printed")
         silence_stdout()
         return Status.FAILURE
     return status

@@ -102,9 +102,16 @@ def test_who_has_no_key_is_told_how_to_get_one(name):
         access(FAR, name)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1.2.3"])
-def test_the_brokers_own_user_needs_nothing_on_its_machine(host):
-    left_for_own_user()
+@pytest.mark.parametrize(
+    ("listens", "host"),
+    [
+        *[("0.0.0.0", host) for host in ("127.0.0.1", "localhost", "LOCALHOST", "127.1.2.3")],
+        *[("::", host) for host in ("127.0.0.1", "localhost", "[::1]", "[0:0::1]")],
+        ("localhost", "127.0.0.1"),
+    ],
+)
+def test_the_brokers_own_user_needs_nothing_on_its_machine(listens, host):
+    left_for_own_user(host=listens)
     expected = (5555, KEY, OTHER, "")
     assert access(f"tcp://{host}:5555")[1:5] == expected
     assert access(f"chat://{host}:5555", None)[1:5] == expected
@@ -117,6 +124,14 @@ def test_what_a_broker_left_is_good_for_that_one_alone():
     assert access("tcp://10.0.0.8:5555").secret == b""
     assert access("tcp://127.0.0.1:5556").secret == b""
     assert not is_own_user(parse_address("tcp://example.org:5555"))
+
+
+def test_of_brokers_on_one_port_of_several_addresses_each_is_met_by_its_own_key():
+    left_for_own_user(host="127.0.0.1")
+    left_for_own_user(host="127.0.0.2", key=OTHER, secret=SECRET)
+    assert access("tcp://127.0.0.1:5555")[2:4] == (KEY, OTHER)
+    assert access("tcp://127.0.0.2:5555")[2:4] == (OTHER, SECRET)
+    assert access("tcp://127.0.0.3:5555") == Access("127.0.0.3", 5555)
 
 
 def test_a_key_of_ones_own_goes_before_what_the_broker_left():
@@ -137,7 +152,7 @@ def test_what_is_broken_is_no_way_in():
     left_for_own_user()
     write_local(5555, Local("127.0.0.1", "short", "short", 1))
     assert access(HERE) == Access("127.0.0.1", 5555)
-    local_path(5555).write_text("{")
+    local_path("127.0.0.1", 5555).write_text("{")
     assert access(HERE) == Access("127.0.0.1", 5555)
 
 
