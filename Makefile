@@ -13,7 +13,7 @@ SECONDS ?= 60
 TARGET ?= all
 SCALE  ?= 5
 
-.PHONY: run test check man bench torture fuzz hostile clean help
+.PHONY: run test check man bench torture fuzz hostile screens clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -66,6 +66,9 @@ hostile: $(VENV)/.dev  ## attacks on a broker, with their figures as a table  [S
 
 bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
 	$(BIN)/python -m bench $(ARGS)
+
+screens: $(VENV)/.dev  ## make the pictures of docs/screens from the real program
+	$(BIN)/python tests/screens.py
 
 clean:           ## remove what the other targets made
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -115,9 +115,14 @@ def said_row(event: Message, me: str) -> Row:
     moment = _moment(event.time)
     to = event.to if isinstance(event, Direct) else None
     mentioned = event.sender != me and mentions(event.text, me)
-    pieces = [("class:time", f"[{moment:%H:%M:%S}] "), *_said(event.sender, to, event.text, me)]
+    said = [*_said(event.sender, to, event.text, me)]
     if mentioned:
-        pieces = [(f"{style} class:mention", text) for style, text in pieces]
+        # The name of whoever mentions one is marked, and all of it stands out.
+        said = [
+            (f"{style} class:{'caller' if text == event.sender else 'mention'}", text)
+            for style, text in said
+        ]
+    pieces = [("class:time", f"[{moment:%H:%M:%S}] "), *said]
     return Row(tuple(pieces), moment.date(), counts=True, indent=STAMP_WIDTH)
 
 

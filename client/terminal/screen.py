@@ -199,6 +199,7 @@ class Screen:
 
         @keys.add("c-c", filter=~asking & ~is_searching)
         def _clear(event: KeyPressEvent) -> None:
+            self._buffer.complete_state = None
             # Not by reset, after which earlier lines have to be read anew.
             self._buffer.history_forward(count=MOST_BACK)
             self._buffer.text = ""
@@ -345,7 +346,7 @@ class Screen:
             parts.append(f"{state.pending} not stored yet")
         if not self._view.follows:
             parts.append(f"{self._view.unread} unread below (Ctrl-End)")
-        if state.online:
+        if state.online and state.connected:
             parts.append(f"{len(state.online)} on: {', '.join(state.online)}")
         words = clipped(" " + " | ".join(parts), self._messages.width)
         return [("", words + " " * max(self._messages.width + 1 - get_cwidth(words), 0))]

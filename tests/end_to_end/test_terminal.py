@@ -2,148 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import select
 import signal
-import struct
-import termios
 import threading
-import time
-from pathlib import Path
+from functools import partial
 
-import pyte
 import pytest
 import zmq
 
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.messages import Refused
-
-PATIENCE = 30.0
-STAMP = re.compile(r"^\[\d\d:\d\d:\d\d\] ")
-
-
-class Terminal:
-    """Runs ``chat`` on a terminal of its own, and sees what a person would."""
-
-    def __init__(self, shell, broker, *args, term="xterm", columns=80, lines=24, **variables):
-        self._master, slave = pty.openpty()
-        self.written = ""
-        """All that was written to it."""
-        self._screen = pyte.Screen(columns, lines)
-        # What a terminal is asked, such as where its cursor is, it answers.
-        self._screen.write_process_input = self.type
-        self._stream = pyte.ByteStream(self._screen)
-        self._set_size(columns, lines)
-        # The session's own terminal: else Ctrl-C reaches nobody.
-        self._program = shell.start(
-            "setsid", "--ctty", "--wait", "sh", "-c", 'exec "$0" "$@" >&0 2>&0', "chat", *args,
-            at=broker, stdin=slave, env={"TERM": term, "INPUTRC": "/dev/null"} | variables,
-        )  # fmt: skip
-        os.close(slave)
-
-    def _set_size(self, columns, lines):
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-
-    def resize(self, columns, lines):
-        """As when the window is drawn larger or smaller."""
-        self._screen.resize(lines, columns)
-        self._set_size(columns, lines)
-
-    @property
-    def rows(self):
-        """The whole screen, from the top."""
-        return [line.rstrip() for line in self._screen.display]
-
-    @property
-    def lines(self):
-        """What is on the screen, but for the time of each message."""
-        lines = [STAMP.sub("", line) for line in self.rows]
-        while lines and not lines[-1]:
-            lines.pop()
-        return lines
-
-    @property
-    def said(self):
-        """What stands above the status bar, but for the time, the day and empty lines."""
-        marks = ("--- ", "joined as ")
-        return [line for line in self.lines[: self._bar] if line and not line.startswith(marks)]
-
-    @property
-    def _bar(self):
-        bars = [n for n, line in enumerate(self.lines) if re.match(r" \w+ at tcp://", line)]
-        return bars[-1] if bars else len(self.lines)
-
-    @property
-    def bar(self):
-        """The status bar."""
-        return self.lines[self._bar] if self._bar < len(self.lines) else ""
-
-    @property
-    def typed(self):
-        """The line that is typed in, with its prompt; the last of the screen."""
-        return self.lines[-1] if self.lines else ""
-
-    @property
-    def cursor(self):
-        """The column and the row of the cursor."""
-        return self._screen.cursor.x, self._screen.cursor.y
-
-    def style(self, text):
-        """The colour and the boldness of the last place where *text* is on the screen."""
-        row = max(n for n, line in enumerate(self._screen.display) if text in line)
-        cell = self._screen.buffer[row][self._screen.display[row].index(text)]
-        return cell.fg, cell.bold
-
-    def type(self, keys):
-        os.write(self._master, keys.encode())
-
-    def until(self, condition):
-        """Waits until *condition* holds of the screen."""
-        until = time.monotonic() + PATIENCE
-        while not condition():
-            ready = select.select([self._master], [], [], max(0, until - time.monotonic()))[0]
-            assert ready, f"it did not come to that: {self.lines}"
-            assert self._read(), f"it ended before: {self.lines}"
-
-    def shows(self, *lines):
-        """Waits until *lines* are the last that were said."""
-        self.until(lambda: self.said[-len(lines) :] == [*lines])
-
-    def reads(self, typed, back=0):
-        """Waits until *typed* stands in the line, behind everyone's prompt, and the cursor at its
-        end or so many columns before that."""
-        line = f"everyone> {typed}"
-        place = (len(line) - back, self._screen.lines - 1)
-        self.until(lambda: self.typed == line.rstrip() and self.cursor == place)
-
-    def _read(self):
-        try:
-            data = os.read(self._master, 1 << 16)
-        except OSError:  # The other end is closed.
-            data = b""
-        self._stream.feed(data)
-        self.written += data.decode(errors="replace")
-        return data
-
-    def status(self):
-        """Its exit status, when it has ended."""
-        until = time.monotonic() + PATIENCE
-        while select.select([self._master], [], [], max(0, until - time.monotonic()))[0]:
-            if not self._read():
-                return self._program.wait().status
-        raise AssertionError(f"it has not ended: {self.lines}")
-
-    def signal(self, number):
-        # The program is the child of what gave it the terminal.
-        pid = self._program.pid
-        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        os.kill(int(child), number)
-
-    def close(self):
-        os.close(self._master)
+from terminal import PATIENCE, Terminal
 
 
 @pytest.fixture
@@ -152,7 +21,7 @@ def terminal(shell, broker):
     terminals = []
 
     def start(*args, at=broker, **options):
-        terminals.append(Terminal(shell, at, *args, **options))
+        terminals.append(Terminal(partial(shell.start, at=at), *args, **options))
         return terminals[-1]
 
     yield start
@@ -513,7 +382,7 @@ def test_what_others_say_moves_nothing_on_a_terminal(join, broker):
 
 
 def test_listen_shows_it_on_a_terminal_as_escapes(shell, broker):
-    terminal = Terminal(shell, broker, "listen", "--count", "1", columns=200)
+    terminal = Terminal(partial(shell.start, at=broker), "listen", "--count", "1", columns=200)
     try:
         with broker.client("mallory") as mallory:
             terminal.until(lambda: "chat: listening" in terminal.written)
@@ -530,7 +399,8 @@ def test_the_words_of_a_hostile_broker_are_shown_as_escapes(shell, command):
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         router.linger = 0
         port = router.bind_to_random_port("tcp://127.0.0.1")
-        terminal = Terminal(shell, f"tcp://127.0.0.1:{port}", *command, columns=200)
+        start = partial(shell.start, at=f"tcp://127.0.0.1:{port}")
+        terminal = Terminal(start, *command, columns=200)
         try:
             assert router.poll(PATIENCE * 1000)
             identity, _ = router.recv_multipart()
