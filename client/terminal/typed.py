@@ -160,7 +160,5 @@ def help_lines() -> list[str]:
     """The table of commands, and the keys."""
     width = max(len(command.usage) for command in COMMANDS.values())
     lines = [f"{command.usage:<{width}}  {command.summary}" for command in COMMANDS.values()]
-    lines.append(
-        f"{'TEXT':<{width}}  to whom the prompt names; what begins like a command: with a space"
-    )
+    lines.append(f"{'TEXT':<{width}}  to whom the prompt names; a space before it: as it is")
     return lines
