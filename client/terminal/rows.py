@@ -41,7 +41,8 @@ NICK_COLOURS = 12
 
 URL = "class:url."
 
-_URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
+_URL = re.compile(r"https?://[!-\[\]-~]+", re.IGNORECASE)
+"""Up to a space, or a backslash, by which what is escaped begins."""
 _AFTER_URL = ".,;:!?'\")]}>"
 """What follows an address in a sentence more often than it belongs to it."""
 
@@ -89,7 +90,8 @@ def urls(text: str) -> list[tuple[int, int]]:
         address = match[0]
         while address[-1] in _AFTER_URL and not (address[-1] == ")" and "(" in address):
             address = address[:-1]
-        found.append((match.start(), match.start() + len(address)))
+        if not address.endswith("//"):
+            found.append((match.start(), match.start() + len(address)))
     return found
 
 

@@ -68,7 +68,7 @@ def _cut(cells: Sequence[_Cell], start: int, room: int, whole: int) -> tuple[int
     if end == len(cells):
         return end, end
     if cells[end].text == " ":
-        return end, _after_spaces(cells, end)
+        return _before_spaces(cells, end, start), _after_spaces(cells, end)
     word = end
     while word > start and cells[word - 1].text != " ":
         word -= 1

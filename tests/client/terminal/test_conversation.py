@@ -1,0 +1,205 @@
+"""What a person's lines and the broker's events come to."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatbroker.client.events import (
+    Broadcast,
+    Direct,
+    Joined,
+    Left,
+    Missed,
+    Notice,
+    Offline,
+    Online,
+)
+from chatbroker.client.terminal.conversation import MOST_PENDING
+
+TIME = 1_800_000_000_000
+
+
+def said(text, sender="alice", seq=1):
+    return Broadcast(seq, TIME, sender, text)
+
+
+def told(text, sender="bob", to="alice", seq=1):
+    return Direct(seq, TIME, sender, to, text)
+
+
+def sent(talk):
+    return [(ticket.to, ticket.text) for ticket in talk.client.sent]
+
+
+def test_plain_text_goes_to_whom_the_prompt_names(talk):
+    assert talk.conversation.prompt == "everyone> "
+    talk.type("hello", "to bob", "psst", "to everyone", "all", "send carol hi", "echo x", " to bob")
+    assert sent(talk) == [
+        *((None, "hello"), ("bob", "psst"), (None, "all")),
+        *(("carol", "hi"), (None, "x"), (None, "to bob")),
+    ]
+    talk.type("to BOB")
+    assert talk.conversation.prompt == "bob> "
+
+
+def test_a_message_is_under_way_until_it_is_stored_and_seen(talk):
+    talk.type("hello")
+    assert talk.display.under_way == ["[sending…] alice: hello"]
+    talk.accept()
+    assert talk.display.under_way == ["[ stored ] alice: hello"]
+    assert talk.display.lines == []
+    talk.take(said("hello"))
+    assert talk.display.under_way == []
+    assert talk.display.lines == ["alice: hello"]
+
+
+def test_it_may_be_seen_before_it_is_known_to_be_stored(talk):
+    talk.type("hello", "hello")
+    talk.take(said("hello"))
+    assert talk.display.under_way == ["[sending…] alice: hello"]
+    talk.accept(0)
+    assert talk.conversation.state.pending == 1
+    talk.take(said("hello", seq=2))
+    talk.accept(1)
+    assert talk.display.under_way == []
+    assert talk.conversation.state.pending == 0
+
+
+def test_a_message_to_one_is_not_taken_for_one_to_all(talk):
+    talk.type("x", "send bob x")
+    talk.take(told("x", "alice", "bob"))
+    assert talk.display.under_way == ["[sending…] alice: x"]
+
+
+def test_who_is_away_is_told_and_a_refusal_says_what_was_not_sent(talk):
+    talk.type("send bob hi", "send nobody secret")
+    talk.accept(0, away=True)
+    talk.refuse(1, "no such user: nobody")
+    assert talk.display.lines == [
+        "* bob is away; he will get it",
+        "! no such user: nobody (not sent: secret)",
+    ]
+    talk.take(told("hi", "alice", "bob"))
+    assert talk.display.under_way == []
+
+
+def test_what_is_missed_is_no_longer_waited_for(talk):
+    talk.type("a", "send bob b")
+    talk.accept(0)
+    talk.accept(1)
+    talk.take(Missed("echo", 5))
+    assert talk.display.under_way == ["[ stored ] alice -> bob: b"]
+    talk.take(Missed("direct", None))
+    assert talk.display.under_way == []
+
+
+def test_while_the_connection_is_lost_messages_wait(talk):
+    talk.take(Offline("the connection is lost"))
+    talk.type("one", "two")
+    assert talk.display.under_way == ["[waiting…] alice: one", "[waiting…] alice: two"]
+    assert not talk.conversation.state.connected
+    talk.client.online = ["alice", "carol"]
+    talk.take(Online("alice", True))
+    assert talk.conversation.state == (("alice", "carol"), True, 2)
+    assert talk.display.under_way[0].startswith("[sending…]")
+
+
+def test_who_is_on(talk):
+    talk.conversation.begin(10)
+    talk.take(Joined(TIME, "carol"), Left(TIME, "bob"))
+    assert talk.conversation.state.online == ("alice", "carol")
+    talk.client.online = ["alice", "dora"]
+    talk.type("info")
+    assert talk.display.lines[-1] == "* online: alice, dora"
+    assert talk.conversation.state.online == ("alice", "dora")
+
+
+def test_reply_goes_to_whom_the_last_direct_message_came_from(talk):
+    talk.type("reply hi")
+    assert talk.display.lines == ["! nobody has sent you a direct message yet"]
+    talk.take(told("x", "bob"), told("y", "carol"), told("z", "alice", "bob"))
+    talk.type("reply hi")
+    assert sent(talk) == [("carol", "hi")]
+    assert {"bob", "carol"} - talk.conversation.names == {"bob"}
+
+
+@pytest.mark.parametrize(
+    ("event", "alerts"),
+    [
+        (told("hi"), 1),
+        (said("alice: hi", "bob"), 1),
+        (said("hi", "bob"), 0),
+        (said("I, alice", "alice"), 0),
+        (told("hi", "alice", "bob"), 0),
+        (Notice("announcement", "alice"), 0),
+    ],
+)
+def test_what_is_meant_for_one_above_all(talk, event, alerts):
+    talk.take(event)
+    assert len(talk.display.alerts) == alerts
+
+
+def test_what_came_while_one_was_away_is_marked_and_rings_no_bell(talk):
+    talk.client.heads["direct"] = (4, 6)
+    talk.conversation.begin(10)
+    assert talk.display.lines[-1] == "--- you were away: 2 new"
+    talk.take(told("a", seq=5), told("b", seq=6))
+    assert talk.display.alerts == []
+    talk.take(told("c", seq=7))
+    assert len(talk.display.alerts) == 1
+
+
+def test_nobody_types_more_than_can_wait(talk):
+    for number in range(MOST_PENDING + 1):
+        talk.type(f"n{number}")
+    assert len(talk.client.sent) == MOST_PENDING
+    assert talk.display.lines == [f"! 1000 messages wait for the broker; not sent: n{MOST_PENDING}"]
+
+
+@pytest.mark.parametrize("line", ["/nonsense", "send bob", "to", "to bob and more", "info now"])
+def test_what_is_no_command_is_refused_and_said_to_nobody(talk, line):
+    assert talk.type(line)
+    assert sent(talk) == []
+    assert talk.display.lines[0].startswith("! ")
+
+
+def test_a_name_that_cannot_be_is_refused_at_once(talk):
+    talk.conversation.to = "not a name"
+    talk.type("hi")
+    assert talk.display.lines == ["! no such user: not a name"]
+    assert talk.display.under_way == []
+
+
+@pytest.mark.parametrize("line", ["quit", "/quit"])
+def test_leaving(talk, line):
+    assert not talk.type(line)
+    assert talk.type("")
+
+
+def test_rows_that_were_dropped_while_more_was_recalled_leave_no_hole(talk):
+    talk.conversation.begin(10)
+    talk.take(*[said(f"m{n}", "bob", n) for n in range(1, 4)])
+    dropped = talk.display.rows[1:3]
+    talk.held = []
+    talk.conversation.recall(5)
+    talk.conversation.forget(dropped)
+    assert talk.display.past == []
+    for job in talk.held:
+        job()()
+    assert talk.display.past == []  # What was recalled is not put where a hole would be.
+    talk.held = None
+    asked = []
+    talk.client.browse = lambda browse: iter(asked.append((browse.log, browse._upto)) or [])
+    talk.conversation.recall(5)
+    assert asked == [("echo", 2)]
+
+
+def test_positions_of_another_history_are_not_asked_for(talk):
+    talk.conversation.begin(10)
+    talk.take(said("old", "bob", 70), Missed("echo", None), said("new", "bob", 2))
+    old, _, new = talk.display.rows[1:]
+    asked = []
+    talk.client.browse = lambda browse: iter(asked.append((browse.log, browse._upto)) or [])
+    talk.conversation.forget([old, new])
+    talk.conversation.recall(5)
+    assert asked == [("echo", 2)]

@@ -1,0 +1,63 @@
+"""Lines that are broken to the width of a terminal."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prompt_toolkit.utils import get_cwidth
+
+from chatbroker.client.terminal.wrap import LEAST_ROOM, clipped, wrap
+
+CHARACTERS = st.sampled_from("ab  c漢字é\u0301שם👩\u200d🚀-")
+
+
+def texts(lines):
+    return ["".join(text for _, text in line) for line in lines]
+
+
+@given(
+    st.lists(st.text(CHARACTERS, max_size=40), max_size=4), st.integers(2, 60), st.integers(0, 30)
+)
+def test_no_line_is_too_wide_and_nothing_but_spaces_goes(parts, width, indent):
+    pieces = [(f"s{number}", part) for number, part in enumerate(parts)]
+    lines = wrap(pieces, width, indent)
+    assert all(get_cwidth(text) <= width for text in texts(lines))
+    shown = "".join(text for line in lines for _, text in line)
+    assert shown.replace(" ", "") == "".join(parts).replace(" ", "")
+    for number, part in enumerate(parts):
+        of_style = "".join(text for line in lines for style, text in line if style == f"s{number}")
+        assert of_style.replace(" ", "") == part.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("", 10, [""]),
+        ("fits", 10, ["fits"]),
+        ("one two three", 8, ["one two", "three"]),
+        ("one  two", 4, ["one", "two"]),
+        ("a word-longer-than-the-line b", 10, ["a word-lon", "ger-than-t", "he-line b"]),
+        ("漢字漢字", 5, ["漢字", "漢字"]),
+        ("e\u0301e\u0301e\u0301", 2, ["e\u0301e\u0301", "e\u0301"]),
+        ("漢", 1, ["漢"]),
+        ("   ", 2, ["  "]),
+    ],
+)
+def test_lines_end_where_a_reader_expects_it(text, width, expected):
+    assert texts(wrap([("", text)], width, 0)) == expected
+
+
+def test_what_goes_on_is_indented_where_there_is_room():
+    wide = wrap([("", "x" * 50)], LEAST_ROOM + 11, 11)
+    assert texts(wide) == ["x" * 31, " " * 11 + "x" * 19]
+    narrow = wrap([("", "x" * 50)], LEAST_ROOM + 10, 11)
+    assert texts(narrow) == ["x" * 30, "x" * 20]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("漢字漢", 4, "漢…"), ("abc", 1, "…"), ("abc", 0, "")],
+)
+def test_what_does_not_fit_is_clipped(text, width, expected):
+    assert clipped(text, width) == expected
