@@ -123,6 +123,7 @@ class Broker:
         self._hold = Hold(self._clock)
         self._untidy = False
         self._door = Door(self._registry, self._readers, self._out, self._clock, self.epoch)
+        self.remind = self._door.remind
         # Of the current turn:
         self._said = Turn(self._echo)
         self._acks: dict[Session, None] = {}

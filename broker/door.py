@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ..wire.errors import BadName, Code
 from ..wire.limits import MAX_FRAME, PUSH_WINDOW, VERSION, WINDOW
 from ..wire.messages import (
+    ECHO_LOG,
     Farewell,
     Hello,
     Limits,
@@ -196,6 +197,13 @@ class Door:
             self._probed[holder] = turn, now
             self._out.reply(holder.identity, Pong(0, self._readers.heads(holder)))
         return False
+
+    def remind(self) -> None:
+        """Tells all who follow the public log where it ends, so that they fetch what they lack:
+        pushes of it are held up."""
+        for session in self._registry.live():
+            if ECHO_LOG in session.follows:
+                self._out.reply(session.identity, Pong(0, self._readers.heads(session)))
 
     def admit_waiting(self) -> None:
         """Looks again at HELLOs that asked for a name whose holders were probed before."""

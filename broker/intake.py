@@ -17,6 +17,7 @@ from .core import Broker
 from .descriptors import Descriptors
 from .gate import MARK, Gate
 from .origin import Origin
+from .publisher import Publisher
 from .sockets import port_of
 from .watch import SECURE_OVERHEAD, Watch
 
@@ -42,8 +43,8 @@ NO_FD = -1
 GONE = Connection(NO_FD, Origin(), "")
 """Stands for any of those."""
 
-SUBSCRIBED, UNSUBSCRIBED = b"\1", b"\0"
-"""How what an XPUB hands on begins."""
+SUBSCRIBED = b"\1"
+"""How what an XPUB hands on of a subscription begins."""
 
 MOST_FRAMES = 512
 """Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
@@ -53,12 +54,13 @@ GOODBYE = 0.2
 
 
 class Intake:
-    """What comes in to *core* by *router* and *pub*.  *gate*: who guards them; None for nobody."""
+    """What comes in to *core* by *router* and *publisher*.  *gate*: who guards them; None for
+    nobody."""
 
     def __init__(
         self,
         router: zmq.Socket[bytes],
-        pub: zmq.Socket[bytes],
+        publisher: Publisher,
         gate: Gate | None,
         core: Broker,
         descriptors: Descriptors,
@@ -69,7 +71,7 @@ class Intake:
         """*note*: writes a decision down.  *most_subscriptions*: topics that one connection may
         subscribe to, those that it gave up again included."""
         self._router = router
-        self._pub = pub
+        self._publisher = publisher
         self._gate = gate
         self._core = core
         self._descriptors = descriptors
@@ -82,7 +84,7 @@ class Intake:
         self._watch = Watch(
             self._connections,
             port_of(router),
-            port_of(pub),
+            publisher.port,
             descriptors.limit,
             max(MOST_QUIET, 4 * lease),
             0 if gate is None else SECURE_OVERHEAD,
@@ -113,7 +115,8 @@ class Intake:
 
     def watch(self, now: float, all_taken: bool) -> None:
         """Looks for connections that go too far; costs little, however often."""
-        self._watch.look(now, all_taken)
+        self._watch.look(now, all_taken, self._publisher.heard)
+        self._publisher.look(now)
 
     def all_heard(self, drained: bool) -> bool:
         """Whether each connection has been heard since this was last so.
@@ -252,17 +255,7 @@ class Intake:
     def hear_subscribers(self) -> None:
         """Takes what came from SUBs: subscriptions, which ZeroMQ has carried out already."""
         subscribers = self._connections.subscribers
-        for _ in range(MOST_FRAMES):
-            try:
-                part = self._pub.recv(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            said, lone = part.bytes, not part.more
-            while part.more:
-                part = self._pub.recv(zmq.NOBLOCK, copy=False)
-            if lone and said[:1] == UNSUBSCRIBED:
-                # Also what ZeroMQ says itself of a connection that is gone.
-                continue
+        for part in self._publisher.take():
             met, admitted = self._meet(part)
             if met.fd == NO_FD:
                 continue  # To the watch it is one that says nothing.
@@ -274,7 +267,9 @@ class Intake:
             if known is None or not known.same_as(met):
                 known = subscribers[met.fd] = met
             known.subscriptions += (
-                1 if lone and said[:1] == SUBSCRIBED else self._most_subscriptions + 1
+                1
+                if not part.more and part.bytes[:1] == SUBSCRIBED
+                else self._most_subscriptions + 1
             )
             if known.subscriptions > self._most_subscriptions:
                 self._watch.cut(known, "more was subscribed to than there is")

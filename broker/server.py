@@ -30,6 +30,7 @@ from .journal import Journal
 from .kept_file import sanctions_in
 from .notify import Notifier
 from .office import Edge, Office
+from .publisher import Publisher
 from .secure import Secure
 from .sockets import (
     bind_pub,
@@ -89,7 +90,7 @@ class Server:
             raise
         self._intake = Intake(
             self._router,
-            self._pub,
+            self._publisher,
             self._gate,
             self._core,
             self._descriptors,
@@ -104,6 +105,7 @@ class Server:
         self._wake_reader.setblocking(False)
         self._wake_writer.setblocking(False)
         self._stopping = ""
+        self._closed = False
         self._turned = time.monotonic()
         """When the last turn began."""
         self._clock_is_behind = False
@@ -142,12 +144,13 @@ class Server:
         self._router = bind_router(self._context, config.host, port, talk)
         self.port = port_of(self._router)
         pub_port = config.pub_port_for(self.port)
-        self._pub = bind_pub(self._context, config.host, pub_port, hear)
+        pub = bind_pub(self._context, config.host, pub_port, hear)
+        self._publisher = Publisher(self._context, pub)
         self._journal = open_journal(config, self.port)
         self.address = endpoint(config.host, self.port)
-        self.pub_address = endpoint(config.host, port_of(self._pub))
+        self.pub_address = endpoint(config.host, self._publisher.port)
         settings = Settings(
-            pub_port=port_of(self._pub),
+            pub_port=self._publisher.port,
             heartbeat=config.heartbeat,
             lease=config.lease,
             grace=config.grace,
@@ -161,7 +164,7 @@ class Server:
             members = None
             if secure is not None and gate is not None:
                 members = secure.take_up(self._sanctions.ban_on)
-                gate.prove(bound_to(self._router), bound_to(self._pub), secure.owner)
+                gate.prove(bound_to(self._router), self._publisher.endpoint, secure.owner)
             self._core = Broker(settings, self._journal, os.urandom, members, self._sanctions)
         except BaseException:
             self._journal.close()
@@ -173,13 +176,13 @@ class Server:
         """Serves until `stop` is called or, on the main thread, SIGTERM or SIGINT arrives."""
         poller = self._poller
         poller.register(self._router, zmq.POLLIN)
-        # It accepts connections and frees what is gone only when its owner calls in.
-        poller.register(self._pub, zmq.POLLIN)
+        poller.register(self._publisher.socket, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)
         if self._gate is not None:
             poller.register(self._gate.socket, zmq.POLLIN)
         gc.collect()
         gc.freeze()
+        self._publisher.start()
         core, notifier = self._core, self._notifier
         drained, held = True, False
         serving = f"serving at {self.address}"
@@ -229,6 +232,8 @@ class Server:
         drained = core.held or intake.drain()
         if asked:
             self._office.hear(core.held)
+        if not core.held and self._publisher.late(self._turned):
+            core.remind()
         self._perform(core.commit(not core.held and intake.all_heard(drained)))
         if not core.held:
             self._office.tell()
@@ -271,7 +276,7 @@ class Server:
                 log.warning("clock behind=0 s: messages get the system's time again")
 
     def _perform(self, effects: list[Effect]) -> None:
-        deliver, publish = self._router.send, self._pub.send
+        deliver, publish = self._router.send, self._publisher.send
         first, last = FIRST, LAST
         # What is frequent is not counted one by one.
         published = others = 0
@@ -290,9 +295,12 @@ class Server:
                     self._intake.lost(effect.identity)
                     others += 1
             elif type(effect) is Publish:
-                publish(effect.topic, first)
-                publish(effect.frame, last)
-                published += 1
+                try:
+                    publish(effect.topic, effect.frame)
+                    published += 1
+                except zmq.Again:
+                    self.counts.skipped += 1
+                    others += 1
             elif type(effect) is Note:
                 self._office.note(effect)
                 others += 1
@@ -354,19 +362,24 @@ class Server:
     def close(self) -> None:
         """Closes the journal and the sockets; what is queued for peers gets LINGER to leave.
         Again: nothing."""
-        if self._context.closed:
+        if self._closed:
             return
+        self._closed = True
         self._office.close()
         self._intake.close()
         self._notifier.close()
         self._journal.close()
         self._router.close()
-        self._pub.close()
+        ended = self._publisher.close()
         if self._gate is not None:
             self._gate.close()
         self._wake_reader.close()
         self._wake_writer.close()
-        self._context.term()
+        if ended:
+            self._context.term()
+        else:
+            # It ends with the process.
+            log.warning("the publisher was left behind: it is busy with subscribers that went")
 
     def vitals(self) -> Vitals:
         """How the broker is.  May be called from any thread, and when it is stuck."""

@@ -19,6 +19,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from math import inf
 
 from ..wire.limits import MAX_FRAME
 from .connections import Connection, Connections, borrowed, cut, inode_of
@@ -31,7 +32,10 @@ LOOK_EVERY = 0.02
 """Seconds between two looks.  In that time come some 100,000 parts of a message."""
 
 SLICE = 24
-"""Descriptors looked at each time, at some 5 µs each: 18,000 take 15 s."""
+"""Connections looked at each time, at some 5 µs each: 18,000 take 15 s."""
+
+MOST_SUSPECTS = 100
+"""Connections that are looked at again the next time, because much of theirs lies there."""
 
 JUMP = 4 * 2**20
 """Bytes by which the process grew between two looks that make it look at all of them."""
@@ -152,6 +156,7 @@ class Watch:
         self._note = note
         self._known: dict[int, Seen] = {}
         self._pass: Iterator[int] = iter(())
+        self._suspects: list[int] = []
         self._used = 0
         self._fds: list[int] = []
         self._look_at = 0.0
@@ -161,7 +166,7 @@ class Watch:
         """Whether all are to be looked at once more: growth shows between two looks."""
         self._statm = _open_statm()
         self._resident = 0
-        self._drained = 0.0
+        self._drained = self._heard = 0.0
         self._cuts: Counter[tuple[str, str]] = Counter()
         """Those that are to be told of, by address and reason."""
         self._tell_at = 0.0
@@ -180,12 +185,13 @@ class Watch:
         """Seconds that may pass until the next look."""
         return LOOK_EVERY if self.on else 1.0
 
-    def look(self, now: float, drained: bool) -> None:
+    def look(self, now: float, drained: bool, heard: float = inf) -> None:
         """Looks at some, and cuts off who goes too far.
 
         *now*: seconds of a monotonic clock.  *drained*: whether all that was whole was just
-        taken out.
+        taken out.  *heard*: when all that SUBs had said had last been taken out.
         """
+        self._heard = min(heard, now)
         if drained:
             self._drained = now
         if now < self._look_at:
@@ -197,6 +203,8 @@ class Watch:
         resident = _resident(self._statm)
         grew = resident - self._resident > JUMP
         self._resident = resident
+        suspects, self._suspects = self._suspects[:MOST_SUSPECTS], []
+        self._look_at_these(iter(suspects), now)
         if (grew or self._again or self._short) and now >= self._all_at:
             self._again = grew
             started = time.monotonic()
@@ -237,24 +245,24 @@ class Watch:
         self._pass = iter(fds)
 
     def _look_at_these(self, fds: Iterator[int], now: float, count: int = sys.maxsize) -> bool:
-        """Looks at *count* of *fds*; whether that was the last of them."""
+        """Looks at *count* connections of *fds*; whether those were the last of them."""
         for fd in fds:
-            self._look_at_one(fd, now)
-            count -= 1
+            count -= self._look_at_one(fd, now)
             if not count:
                 return False
         return True
 
-    def _look_at_one(self, fd: int, now: float) -> None:
+    def _look_at_one(self, fd: int, now: float) -> bool:
+        """Whether it is a connection; else it took no time."""
         inode = inode_of(fd)
         seen = self._known.get(fd)
         if seen is None or seen.inode != inode:
             seen = self._known[fd] = self._meet(fd, inode, now)
         if not seen.address:
-            return
+            return False
         received = received_by(fd)
         if received is None:
-            return
+            return True
         said = self._connections.at(fd, inode)
         if seen.sub:
             too_much = received > min(
@@ -266,11 +274,15 @@ class Watch:
             spoke = self._spoke(seen, said, now)
         if too_much:
             self._cut(fd, seen, "more was sent than may be")
+        elif seen.sub and not spoke:
+            if self._heard - seen.since > SILENT:
+                self._cut(fd, seen, "nothing was said")
         elif not spoke and now - self._drained < LOOK_EVERY:
             # What it says is looked at, and it has said nothing.
             since = seen.quiet if said is not None else seen.since
             if now - since > (self._quiet if said is not None else SILENT):
                 self._cut(fd, seen, "nothing was said")
+        return True
 
     def _meet(self, fd: int, inode: int, now: float) -> Seen:
         try:
@@ -302,6 +314,11 @@ class Watch:
         too_much = rest > (MOST_UNFINISHED if drained else MOST_WAITING)
         if received - taken - seen.floor > SLACK:
             received -= unread(fd)
+        if received - taken - seen.floor > MOST_UNFINISHED:
+            # A newcomer says HELLO and waits for an answer.  Others may send on while they are
+            # not heard; but what one more look takes is the time of a message of many parts.
+            too_much = too_much or said is None
+            self._suspects.append(fd)
         seen.floor = min(received - taken, seen.floor + RATE * (now - seen.looked))
         seen.read, seen.looked = received, now
         return too_much
@@ -316,7 +333,7 @@ class Watch:
             (fd, seen)
             for fd, seen in self._known.items()
             if seen.address
-            and now - seen.since >= settled
+            and (self._heard if seen.sub and not self._short else now) - seen.since >= settled
             and self._connections.at(fd, seen.inode) is None
         ]
         excess = len(silent) - MOST_SILENT

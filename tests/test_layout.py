@@ -24,6 +24,7 @@ MAY_IMPORT = {
 EDGES = {
     "broker/server.py",
     "broker/intake.py",
+    "broker/publisher.py",
     "broker/sockets.py",
     "broker/gate.py",
     "client/link.py",
@@ -78,7 +79,7 @@ IMPURE = {"socket", "time", "random", "secrets", "threading", "os", "logging", "
 MEETS_THE_SYSTEM = {
     "broker": {
         *("server", "intake", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
-        "watch",
+        *("watch", "publisher", "listener"),
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup"),
         *("metrics", "notify"),

@@ -187,7 +187,7 @@ def test_a_subscription_of_a_connection_that_is_gone_is_not_of_who_has_its_descr
     """So the key of who came last is found when it is taken back."""
     former = BOB if keys is ALICE else ALICE
     frames = [Said(one, reused, b"\1greeting\0") for one in (former, keys)]
-    monkeypatch.setattr(server._intake, "_pub", Queue(frames))
+    monkeypatch.setattr(server._publisher, "take", lambda: frames)
     server._intake.hear_subscribers()
     connections = server._intake._connections
     assert list(connections.subscribers_of([keys.public])) == [reused]

@@ -179,7 +179,7 @@ def test_the_router_is_set_as_reliability_needs(servers):
 
 
 def test_the_pub_is_set_as_reliability_needs(servers):
-    pub = servers()._pub
+    pub = servers()._publisher._pub
     assert pub.getsockopt(zmq.TYPE) == zmq.XPUB
     wanted = BOTH | {zmq.SNDHWM: 1000, zmq.RCVHWM: 4, zmq.RCVBUF: 2304, zmq.MAXMSGSIZE: 128}
     assert {option: pub.getsockopt(option) for option in wanted} == wanted
@@ -354,6 +354,35 @@ def test_whoever_subscribes_is_greeted_and_hears_only_that_topic(running, peers,
         assert topic == b"echo\0"
         (batch,) = Decoder(FROM_BROKER).decode(frame)
         assert batch.events[0].text == "hi"
+
+
+def test_while_subscribers_keep_the_publisher_others_are_served(running, peers):
+    """Also of what is said to everyone: they are told of it, and fetch it."""
+    server = running()
+    alice, bob = peers(server), peers(server)
+    alice.joins("alice")
+    readings = {one.log: one for one in bob.joins("bob", ("direct", "echo")).readings}
+    busy, over = threading.Event(), threading.Event()
+
+    def turn(poller):
+        busy.set()
+        over.wait(WITHIN)
+
+    server._publisher._turn = turn
+    try:
+        assert busy.wait(WITHIN)
+        alice.says(Echo(1, ("hi",)), Ping(1, 1, 0, ()))
+        assert alice.hears(Ack) == Ack(0, 1, ())
+        while True:
+            pong = bob.hears(Pong)  # It asked for none.
+            if any((head.log, head.position) == ("echo", 1) for head in pong.heads):
+                break
+        bob.says(Fetch(1, "echo", readings["echo"].epoch, 0, MAX_FETCH))
+        assert [event.text for event in bob.hears(Batch).events] == ["hi"]
+        assert not alice.heard(Pong)[1:]  # It does not follow the public log.
+    finally:
+        del server._publisher._turn
+        over.set()
 
 
 def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers):

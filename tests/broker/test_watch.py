@@ -21,6 +21,7 @@ from chatbroker.broker.watch import (
     MOST_WAITING,
     RATE,
     SILENT,
+    SLICE,
     Watch,
     received_by,
     unread,
@@ -235,6 +236,47 @@ def test_a_subscriber_may_fall_silent(scene):
     scene.connections.subscribers[fd] = Connection(fd, Origin("127.0.0.1"), "")
     scene.looks(20, after=QUIET)
     assert not is_cut(theirs)
+
+
+def test_a_newcomer_that_sends_more_than_a_hello_is_cut_off_at_the_first_look(scene):
+    """Also when nobody is heard: others may send on then."""
+    ours, theirs = scene.connects()
+    known, known_theirs = scene.connects()
+    scene.says(known)
+    scene.looks(2, drained=False)
+    for end, its in ((theirs, ours), (known_theirs, known)):
+        scene.sends(end, its, MOST_UNFINISHED + 4096)
+    scene.looks(2, drained=False)
+    assert is_cut(theirs)
+    assert not is_cut(known_theirs)
+
+
+def test_of_whom_much_lies_there_is_looked_at_again_the_next_time(scene):
+    suspect, theirs = scene.connects()
+    scene.says(suspect)
+    for _ in range(4 * SLICE):
+        scene.says(scene.connects()[0])
+    scene.looks(10)
+    scene.sends(theirs, suspect, MOST_UNFINISHED + 4096)
+    for _ in range(10):
+        scene.looks(after=LOOK_EVERY)
+        if scene.watch._suspects:
+            break
+    assert not is_cut(theirs)
+    scene.looks(after=LOOK_EVERY)
+    assert is_cut(theirs)
+
+
+def test_the_silence_of_subscribers_means_nothing_while_they_are_not_heard(scene):
+    _, theirs = scene.connects(sub=True)
+    scene.looks(2)
+    heard = scene.now
+    for _ in range(4):
+        scene.now += SILENT
+        scene.watch.look(scene.now, True, heard)
+    assert not is_cut(theirs)
+    scene.looks(2)
+    assert is_cut(theirs)
 
 
 def test_silence_means_nothing_while_nobody_is_heard(scene):

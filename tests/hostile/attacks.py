@@ -6,97 +6,26 @@ count, bytes and time.
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import select
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
-
-import zmq
-from zmq.utils import z85
 
 from bench import zmtp
 from bench.sessions import hello
-from chatbroker.client import Client, NameRefused, Since, Unreachable
-from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
-from chatbroker.wire.errors import Code
-from chatbroker.wire.keys import parse_key
+from chatbroker.client import Client, Unreachable
 from chatbroker.wire.limits import MAX_FRAME, MAX_MESSAGES
-from chatbroker.wire.messages import Echo, Fetch, Info, Refused
+from chatbroker.wire.messages import Echo, Fetch, Info
 
-from .stage import MIB, PATIENCE, Stage
-
-encode = Encoder().encode
+from . import pretenders
+from .stage import MIB, Stage
+from .tools import MOST_BYTES, MOST_SECONDS, all_cut, crowd, dial, encode, peer, pour
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
-MOST_BYTES = 10_000 * MIB
-MOST_SECONDS = 20.0
-"""What an attack of the plain size may take at most."""
-
-
-@contextmanager
-def crowd() -> Iterator[list[socket.socket]]:
-    """Sockets that are closed in the end."""
-    sockets: list[socket.socket] = []
-    try:
-        yield sockets
-    finally:
-        for sock in sockets:
-            sock.close()
-
-
-def dial(endpoint: str) -> socket.socket:
-    host, port = endpoint.removeprefix("tcp://").rsplit(":", 1)
-    return socket.create_connection((host, int(port)), MOST_SECONDS)
-
-
-def peer(endpoint: str, kind: bytes = b"DEALER", identity: bytes = b"") -> socket.socket:
-    """A connection after its handshake."""
-    return zmtp.connect(endpoint, kind, identity, MOST_SECONDS).sock
-
-
-def pour(
-    sockets: list[socket.socket], data: bytes, most: int, seconds: float = MOST_SECONDS
-) -> int:
-    """Sends *data* over and over by all of *sockets* in turn until each is cut off, *most* bytes
-    went, or *seconds* are over.  Returns how many bytes went."""
-    sent, left = 0, list(sockets)
-    offsets = dict.fromkeys(sockets, 0)
-    for sock in sockets:
-        sock.setblocking(False)
-    until = time.monotonic() + seconds
-    while left and sent < most and time.monotonic() < until:
-        for sock in list(left):
-            try:
-                done = sock.send(memoryview(data)[offsets[sock] :])
-            except BlockingIOError:
-                done = 0
-            except OSError:
-                done = -1
-            if done < 0 or (done == 0 and is_cut(sock)):
-                left.remove(sock)
-                continue
-            sent += done
-            offsets[sock] = (offsets[sock] + done) % len(data)
-    return sent
-
-
-def is_cut(sock: socket.socket) -> bool:
-    """Whether the broker has ended it.  Nothing is taken out of it: nobody reads answers."""
-    events = select.poll()
-    events.register(sock, select.POLLRDHUP)
-    return bool(events.poll(0))
-
-
-def all_cut(stage: Stage, sockets: list[socket.socket]) -> None:
-    stage.eventually(lambda: all(is_cut(sock) for sock in sockets), "connections stand")
-
 
 # --- before any message -------------------------------------------------------------------
 
@@ -255,6 +184,38 @@ def long_topics(stage: Stage) -> tuple[str, str]:
     return f"{count} connections, 60 topics of 120 bytes each", "the loop at 16, or the watch"
 
 
+def subscribers_who_leave_at_once(stage: Stage) -> tuple[str, str]:
+    """They keep to the limit; libzmq walks through the topics of all for each that goes."""
+    dice = random.Random(6)
+    count = 50 * stage.scale
+    with crowd() as sockets:
+        for _ in range(count):
+            sockets.append(peer(stage.pub_address, b"SUB"))
+            topics = b"".join(zmtp.subscribe(dice.randbytes(120)) for _ in range(16))
+            pour(sockets[-1:], topics, len(topics))
+        # A message later all of them have been taken in.
+        assert comes_in(stage, "newcomer")
+    return f"{count} connections, 16 topics of 120 bytes each", "they end themselves"
+
+
+def subscribers_who_keep_coming(stage: Stage) -> tuple[str, str]:
+    """Fifty at a time, with a thousand topics each, as long as it lasts."""
+    dice = random.Random(7)
+    count = 0
+    until = time.monotonic() + 2 * stage.scale
+    while time.monotonic() < until:
+        topics = b"".join(zmtp.subscribe(dice.randbytes(8)) for _ in range(1000))
+        with crowd() as sockets:
+            for _ in range(50):
+                # The attackers are newcomers, too: the longer they wait, the longer the kernel
+                # lets them.
+                with suppress(OSError):
+                    sockets.append(peer(stage.pub_address, b"SUB", seconds=2.0))
+            count += len(sockets)
+            pour(sockets, topics, len(topics) * len(sockets), 1.0)
+    return f"{count} connections in {2 * stage.scale} s", "newcomers wait while some are cut"
+
+
 # --- frames of the protocol, and almost ----------------------------------------------------
 
 
@@ -299,121 +260,6 @@ def bombs_of_msgpack(stage: Stage) -> tuple[str, str]:
     return f"{sent // MIB} MiB of bombs", "each is refused by itself"
 
 
-# --- who it pretends to be -----------------------------------------------------------------
-
-
-def planted_routing_ids(stage: Stage) -> tuple[str, str]:
-    """Of any form; also of the one that libzmq draws."""
-    dice = random.Random(5)
-    count = 400 * stage.scale
-    with crowd() as sockets:
-        for n in range(count):
-            own = (b"\0" + dice.randbytes(4), dice.randbytes(5), b"alice", b"\0", b"x" * 255)[n % 5]
-            sockets.append(peer(stage.address, identity=own))
-            sockets[-1].sendall(zmtp.frame(encode(Info(1, ""))))
-        last = sockets[1::5][-1]
-        last.settimeout(MOST_SECONDS)
-        assert last.recv(1)  # Refused, in words.
-    return f"{count} connections", "refused where the form is not libzmq's own"
-
-
-def frames_of_before(stage: Stage) -> tuple[str, str]:
-    """Everything that was said is said again, over the same connection and over others."""
-    with crowd() as sockets:
-        sockets.append(peer(stage.address))
-        said = [encode(hello("echoing", "echo")), *(encode(Echo(n, (f"{n}",))) for n in (1, 2, 3))]
-        data = b"".join(map(zmtp.frame, said))
-        sockets[0].sendall(data)
-        count = 500 * stage.scale
-        pour(sockets[:1], b"".join(map(zmtp.frame, said[1:])), count * 20)
-        for _ in range(20 * stage.scale):
-            sockets.append(peer(stage.address))
-            sockets[-1].sendall(data * 5)
-        with Client(None, stage.address, since=Since.all(), timeout=MOST_SECONDS) as observer:
-            assert observer.sync(MOST_SECONDS)
-            heard = [e.text for e in observer.events(0) if getattr(e, "sender", "") == "echoing"]
-    assert heard == ["1", "2", "3"]
-    return f"{count} times, and by {20 * stage.scale} others", "each command counts once"
-
-
-LOOK_ALIKES = [
-    "ｐｏｌｉｔｅ",  # Full width.
-    "p\N{CYRILLIC SMALL LETTER O}lite",
-    "polite\N{COMBINING ACUTE ACCENT}",
-    "polite\N{ZERO WIDTH SPACE}",
-    "pol\N{LATIN SMALL LETTER DOTLESS I}te",
-    "\N{RIGHT-TO-LEFT OVERRIDE}etilop",
-    "polite ",
-    "polite\x1b[2J",
-    "\N{KELVIN SIGN}",
-]
-
-
-def names_that_look_alike(stage: Stage) -> tuple[str, str]:
-    """Asked for by hand, as no client of ours lets one."""
-    count = 20 * stage.scale
-    decode = Decoder(FROM_BROKER).decode
-    for name in LOOK_ALIKES:
-        inbox = zmtp.connect(stage.address, b"DEALER", timeout=MOST_SECONDS)
-        with inbox.sock:
-            for _ in range(count):
-                inbox.sock.sendall(zmtp.frame(encode(hello(name))))
-                frames: list[zmtp.Frame] = []
-                while not frames:
-                    assert inbox.fill(), "no answer"
-                    frames = list(inbox.frames())
-                (told,) = decode(bytes(inbox.buffer[frames[0].start : frames[0].stop]))
-                assert isinstance(told, Refused)
-                assert told.code == Code.BAD_NAME
-                assert told.words.isprintable()
-    try:
-        with Client("Polite", stage.address):
-            raise AssertionError("a second one came in")
-    except NameRefused:
-        return f"{len(LOOK_ALIKES)} names, {count} times each", "refused"
-
-
-def knocks(stage: Stage, keys: Callable[[], tuple[bytes, bytes] | None]) -> int:
-    """Handshakes that are refused, as many at a time as there are sockets, for some seconds."""
-    (access,) = Path(stage.broker.env["CHATBROKER_DATA"], "run").glob("*.json")
-    server_key = parse_key(json.loads(access.read_text())["server_key"])
-    failed = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    failed |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    refused = 0
-    until = time.monotonic() + 2.0 * stage.scale
-    with zmq.Context() as context:
-        while time.monotonic() < until:
-            knocking = []
-            for number in range(32):
-                sock = context.socket(zmq.SUB if number % 4 == 3 else zmq.DEALER)
-                sock.setsockopt(zmq.LINGER, 0)
-                sock.setsockopt(zmq.RECONNECT_IVL, -1)
-                pair = keys()
-                if pair is not None:
-                    sock.curve_serverkey = z85.encode(server_key)
-                    sock.curve_publickey, sock.curve_secretkey = pair
-                knocking.append((sock, sock.get_monitor_socket(failed)))
-                sock.connect(stage.pub_address if number % 4 == 3 else stage.address)
-            for sock, monitor in knocking:
-                assert monitor.poll(PATIENCE * 1000), "a stranger was not refused"
-                refused += 1
-                sock.disable_monitor()
-                monitor.close(0)
-                sock.close(0)
-    return refused
-
-
-def handshakes_of_strangers(stage: Stage) -> tuple[str, str]:
-    """At a secure broker, which has to take each one's key in before it can refuse it."""
-    pair = zmq.curve_keypair()
-    return f"{knocks(stage, lambda: pair)} handshakes", "the gate refuses each"
-
-
-def strangers_without_a_key(stage: Stage) -> tuple[str, str]:
-    """At a secure broker."""
-    return f"{knocks(stage, lambda: None)} handshakes", "libzmq refuses each"
-
-
 SECURE = ("--secure",)
 
 ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
@@ -428,13 +274,17 @@ ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
     subscriptions_to_everything: (),
     subscriptions_by_many: (),
     long_topics: (),
+    subscribers_who_leave_at_once: (),
+    subscribers_who_keep_coming: (),
     questions_whose_answers_nobody_reads: (),
     full_frames: (),
     bombs_of_msgpack: (),
-    planted_routing_ids: (),
-    frames_of_before: (),
-    names_that_look_alike: (),
-    handshakes_of_strangers: (0, SECURE),
-    strangers_without_a_key: (0, SECURE),
+    pretenders.planted_routing_ids: (),
+    pretenders.frames_of_before: (),
+    pretenders.names_that_look_alike: (),
+    pretenders.escapes_for_a_terminal: (),
+    pretenders.stolen_session_tokens_of_another_key: (0, SECURE),
+    pretenders.handshakes_of_strangers: (0, SECURE),
+    pretenders.strangers_without_a_key: (0, SECURE),
 }
 """Each with the descriptors that the broker may have (0: as many as there are), and its options."""

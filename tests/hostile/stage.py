@@ -29,6 +29,8 @@ class Figures(NamedTuple):
     p50_before: float
     p50_during: float
     max_during: float
+    heard: float
+    """The longest until another client had a message."""
     served: int
     ended: str
 
@@ -37,14 +39,15 @@ class Figures(NamedTuple):
         return (
             f"| {self.attack} | {self.size} | {self.before} / {self.peak} / {self.after} "
             f"| {self.p50_before:.1f} / {self.p50_during:.1f} / {self.max_during:.0f} "
-            f"| {self.ended} |"
+            f"| {self.heard:.0f} | {self.ended} |"
         )
 
 
 HEADER = (
     "| attack | size | memory before / peak / after, MiB "
-    "| acknowledged before p50 / during p50 / max, ms | what ended it |\n"
-    "| --- | --- | --- | --- | --- |"
+    "| acknowledged before p50 / during p50 / max, ms "
+    "| heard at the latest after, ms | what ended it |\n"
+    "| --- | --- | --- | --- | --- | --- |"
 )
 
 
@@ -86,7 +89,7 @@ class Stage:
                     polite.kill()
         assert polite.returncode == 0
         told = json.loads(out)
-        calm, harm = told["counts"]
+        calm, harm = told["stored"]
         assert told["whole"], "the polite lost something"
         assert harm, "the polite were not served"
         peak, after = self.memory("VmHWM"), self.memory()
@@ -101,6 +104,7 @@ class Stage:
             median(calm) * 1000,
             median(harm) * 1000,
             max(harm) * 1000,
+            max(told["had"][1]) * 1000,
             len(harm),
             ended,
         )

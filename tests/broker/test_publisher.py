@@ -1,0 +1,189 @@
+"""The thread that publishes: what it is given, what it hears, and what becomes of it when it is
+busy with subscribers."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+
+import pytest
+import zmq
+
+from chatbroker.broker import publisher as publisher_module
+from chatbroker.broker.publisher import LATE, MOST_GIVEN, MOST_HEARD, REMIND_EVERY, Publisher
+from chatbroker.broker.sockets import bind_pub
+from chatbroker.wire.messages import GREETING_TOPIC
+
+WITHIN = 15.0
+
+
+@pytest.fixture
+def context():
+    with zmq.Context() as context:
+        yield context
+
+
+@pytest.fixture
+def idle(context):
+    """One that was not started."""
+    publisher = Publisher(context, bind_pub(context, "127.0.0.1", 0, None))
+    yield publisher
+    assert publisher.close()
+
+
+@pytest.fixture
+def publisher(idle):
+    idle.start()
+    return idle
+
+
+@pytest.fixture
+def subscribe(context, publisher):
+    """A subscriber, whose topics have been taken."""
+    made = []
+
+    def make(*topics):
+        sub = context.socket(zmq.SUB)
+        made.append(sub)
+        for topic in (GREETING_TOPIC, *topics):
+            sub.subscribe(topic)
+        sub.connect(publisher.endpoint)
+        taken = takes(publisher, 1 + len(topics))
+        assert {part.bytes for part in taken} == {b"\1" + t for t in (GREETING_TOPIC, *topics)}
+        assert sub.recv() == GREETING_TOPIC
+        return sub
+
+    yield make
+    for sub in made:
+        sub.close(linger=0)
+
+
+def takes(publisher, count):
+    """Takes *count* messages of subscribers, each time when it is told that there are some."""
+    taken = []
+    while len(taken) < count:
+        assert publisher.socket.poll(WITHIN * 1000)
+        taken += publisher.take()
+    return taken
+
+
+def test_what_it_is_given_is_published_in_order(publisher, subscribe):
+    sub = subscribe(b"echo\0")
+    for number in range(100):
+        publisher.send(b"echo\0", b"%d" % number)
+        publisher.send(b"other\0", b"not for this one")
+    assert [sub.recv_multipart() for _ in range(100)] == [
+        [b"echo\0", b"%d" % number] for number in range(100)
+    ]
+
+
+def test_it_tells_by_which_connection_a_subscription_came(publisher, context):
+    with context.socket(zmq.SUB) as sub:
+        sub.subscribe(b"echo\0")
+        sub.connect(publisher.endpoint)
+        (part,) = takes(publisher, 1)
+        assert part.get("Peer-Address") == "127.0.0.1"
+        assert part.get(zmq.SRCFD) > 2
+
+
+def test_of_a_topic_that_was_given_up_nothing_is_said(publisher, subscribe):
+    sub = subscribe(b"echo\0")
+    sub.unsubscribe(b"echo\0")
+    sub.subscribe(b"last\0")
+    assert [part.bytes for part in takes(publisher, 1)] == [b"\1last\0"]
+
+
+def test_what_is_not_taken_waits(publisher, context):
+    more = MOST_HEARD + 100
+    with context.socket(zmq.XSUB) as sub:
+        sub.connect(publisher.endpoint)
+        for number in range(more):
+            sub.send(b"\1%d" % number)
+        assert [part.bytes for part in takes(publisher, more)] == [b"\1%d" % n for n in range(more)]
+
+
+def test_what_finds_no_room_is_refused_at_once(idle):
+    def sends():
+        try:
+            idle.send(b"echo\0", b"frame")
+        except zmq.Again:
+            return False
+        return True
+
+    assert not all(sends() for _ in range(3 * MOST_GIVEN))
+    idle.start()
+    until = time.monotonic() + WITHIN
+    while not sends():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def test_who_waits_is_to_be_told_now_and_then(idle):
+    now = time.monotonic() + LATE + 1
+    assert not idle.late(now)  # Nothing waits.
+    idle.send(b"echo\0", b"frame")
+    assert not idle.late(now - LATE - 1)
+    assert idle.late(now)
+    assert not idle.late(now + REMIND_EVERY / 2)
+    assert idle.late(now + REMIND_EVERY)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="filters are the kernel's")
+def test_while_it_is_busy_newcomers_wait(idle):
+    host, port = idle.endpoint.removeprefix("tcp://").split(":")
+    idle.look(time.monotonic() + LATE + 1)
+    with pytest.raises(TimeoutError), socket.create_connection((host, int(port)), 0.05):
+        pass
+    idle.start()
+    until = time.monotonic() + WITHIN
+    while time.monotonic() < until:
+        idle.look(time.monotonic())
+        try:
+            socket.create_connection((host, int(port)), 0.05).close()
+            return
+        except TimeoutError:
+            continue
+    pytest.fail("nobody came in")
+
+
+def test_in_the_end_all_is_published(publisher, subscribe):
+    sub = subscribe(b"echo\0")
+    for number in range(MOST_GIVEN):
+        publisher.send(b"echo\0", b"%d" % number)
+    assert publisher.close()
+    assert [sub.recv_multipart()[1] for _ in range(MOST_GIVEN)] == [
+        b"%d" % number for number in range(MOST_GIVEN)
+    ]
+
+
+def test_one_that_is_busy_is_left_behind(publisher, monkeypatch):
+    busy, over = threading.Event(), threading.Event()
+    turn = publisher._turn
+
+    def stuck(poller):
+        busy.set()
+        over.wait(WITHIN)
+        turn(poller)
+
+    monkeypatch.setattr(publisher, "_turn", stuck)
+    monkeypatch.setattr(publisher_module, "END_WITHIN", 0.01)
+    assert busy.wait(WITHIN)
+    assert not publisher.close()
+    monkeypatch.setattr(publisher_module, "END_WITHIN", WITHIN)
+    over.set()
+    assert publisher.close()
+    assert publisher.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_that_it_died_is_no_secret(idle, monkeypatch):
+    def turn(poller):
+        raise OSError("out of luck")
+
+    monkeypatch.setattr(idle, "_turn", turn)
+    idle.start()
+    assert idle.socket.poll(WITHIN * 1000)
+    with pytest.raises(RuntimeError, match="has died"):
+        idle.take()
