@@ -22,7 +22,16 @@ from .errors import (
     UsageError,
 )
 from .escape import escape
-from .options import SECONDS, Shared, shared_options, stronger
+from .options import (
+    SECONDS,
+    Shared,
+    exec_options,
+    given_action,
+    given_wait,
+    shared_options,
+    stronger,
+    waiting_options,
+)
 
 # What a command needs of the client package is imported where it is used: --help and shell
 # completion need not wait for ZeroMQ to load.
@@ -133,7 +142,8 @@ def join(
 
     Example: printf 'send bob hi\\necho hello\\n' | chat join alice
     """
-    from .receiving import Bounds, Joining, run_interactive, run_lines
+    from .meter import Bounds
+    from .receiving import Joining, run_interactive, run_lines
 
     shared = Shared.given()
     bounds = Bounds(count, total, quiet)
@@ -164,6 +174,7 @@ def _sources(function: Any) -> Any:
 @chat.command()
 @click.argument("recipient", metavar="USER")
 @_sources
+@waiting_options
 @_reconnect
 @shared_options("broker", "port", "user", "timeout", "json")
 def send(recipient: str, **given: Any) -> int:
@@ -178,6 +189,7 @@ def send(recipient: str, **given: Any) -> int:
 
 @chat.command()
 @_sources
+@waiting_options
 @_reconnect
 @shared_options("broker", "port", "user", "timeout", "json")
 def echo(**given: Any) -> int:
@@ -195,19 +207,22 @@ def _one_shot(
     text: tuple[str, ...],
     lines: bool,
     path: Path | None,
+    awaited: str | None,
+    seconds: float,
     reconnect: float,
     **_: Any,
 ) -> int:
     if bool(text) + lines + (path is not None) != 1:
         raise click.UsageError("give TEXT, '-', --lines or --file, and only one of them")
     shared = Shared.given()
+    wait = given_wait(awaited, seconds)
     if lines:
         from .sending import send_lines
 
-        return send_lines(shared, recipient, reconnect)
+        return send_lines(shared, recipient, reconnect, wait)
     from .sending import send_one
 
-    return send_one(shared, recipient, text, path)
+    return send_one(shared, recipient, text, path, reconnect, wait)
 
 
 @chat.command()
@@ -232,6 +247,7 @@ def info(**_: Any) -> None:
     show_default=True,
     help="Begin at: all, now, a position (seq), or a duration such as 10m.",
 )
+@exec_options
 @_reconnect
 @shared_options("broker", "port", "user", "timeout", "json")
 def listen(
@@ -242,6 +258,9 @@ def listen(
     template: str | None,
     nul: bool,
     since: str,
+    command: str | None,
+    shell: bool,
+    jobs: int,
     reconnect: float,
     **_: Any,
 ) -> int:
@@ -253,9 +272,12 @@ def listen(
     if only == "direct" and shared.user is None:
         raise click.UsageError("--only direct needs a name: --as NAME")
     starts = _starts(since, only)
-    from .receiving import Bounds, run_listen
+    action = given_action(command, shell, jobs)
+    from .meter import Bounds
+    from .receiving import run_listen
 
-    return run_listen(shared, reconnect, Bounds(count, total, quiet), starts, only, render, end)
+    bounds = Bounds(count, total, quiet)
+    return run_listen(shared, reconnect, bounds, starts, only, render, end, action)
 
 
 @chat.command()

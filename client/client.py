@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Self
 
 from ..wire.errors import BadName, BadText, Code, TooLong
@@ -331,6 +332,11 @@ class Client:
     def waiting_events(self) -> int:
         """How many events `receive` would give without waiting."""
         return len(self._core.inbox.events)
+
+    def waiting(self, start: int, stop: int) -> list[Event]:
+        """Of the events that `receive` would give, those from *start* to *stop*: not taken."""
+        with self._changed:
+            return list(islice(self._core.inbox.events, start, stop))
 
     # --- the end --------------------------------------------------------------------------
 

@@ -35,7 +35,8 @@ def _iso(time: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{time % 1000:03d}Z"
 
 
-def _missed_words(event: Missed) -> str:
+def missed_words(event: Missed) -> str:
+    """What can no longer be had."""
     if event.lost is None:
         return f"{event.log}: the broker has a new history; messages may have been missed"
     messages = "message is" if event.lost == 1 else "messages are"
@@ -57,7 +58,7 @@ def text_line(event: Event, bold: Callable[[str], str] = str) -> str:
         case Left():
             return f"[{_clock(event.time // 1000)}] * {escape(event.user)} left"
         case Missed():
-            return f"* {_missed_words(event)}"
+            return f"* {missed_words(event)}"
     raise TypeError(f"not an event with a line of its own: {event!r}")
 
 
@@ -86,23 +87,28 @@ def json_line(value: dict[str, Any]) -> str:
     return _encoder.encode(value)
 
 
-def event_json(event: Event) -> str:
-    """The JSON format of docs/cli.md."""
+def event_fields(event: Event) -> dict[str, Any]:
+    """The keys of the JSON format of docs/cli.md, and their values."""
     match event:
         case Broadcast(seq, time, sender, text):
             fields = {"type": "broadcast", "seq": seq, "time": _iso(time)}
-            return json_line(fields | {"from": sender, "text": text})
+            return fields | {"from": sender, "text": text}
         case Direct(seq, time, sender, to, text):
             fields = {"type": "direct", "seq": seq, "time": _iso(time)}
-            return json_line(fields | {"from": sender, "to": to, "text": text})
+            return fields | {"from": sender, "to": to, "text": text}
         case Joined(time, user):
-            return json_line({"type": "joined", "time": _iso(time), "user": user})
+            return {"type": "joined", "time": _iso(time), "user": user}
         case Left(time, user):
-            return json_line({"type": "left", "time": _iso(time), "user": user})
+            return {"type": "left", "time": _iso(time), "user": user}
         case Missed(log, lost):
             reason = "new_history" if lost is None else "retention"
-            return json_line({"type": "missed", "log": log, "count": lost, "reason": reason})
+            return {"type": "missed", "log": log, "count": lost, "reason": reason}
     raise TypeError(f"not an event with a line of its own: {event!r}")
+
+
+def event_json(event: Event) -> str:
+    """The JSON format of docs/cli.md."""
+    return json_line(event_fields(event))
 
 
 def users_json(users: Sequence[UserInfo]) -> str:
@@ -123,7 +129,7 @@ _FIELDS: dict[str, Callable[[Any], str]] = {
     "seq": lambda e: str(getattr(e, "seq", "")),
     "from": lambda e: escape(getattr(e, "sender", "") or getattr(e, "user", "")),
     "to": lambda e: escape(getattr(e, "to", "")),
-    "text": lambda e: _missed_words(e) if isinstance(e, Missed) else escape(getattr(e, "text", "")),
+    "text": lambda e: missed_words(e) if isinstance(e, Missed) else escape(getattr(e, "text", "")),
 }
 
 

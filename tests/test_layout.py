@@ -79,6 +79,7 @@ MEETS_THE_SYSTEM = {
     "client": {
         *("link", "enrol", "client", "interrupts", "identity"),
         *("cli", "feed", "output", "prompt", "recalling", "receiving", "sending"),
+        *("acting", "waiting"),
     },
 }
 
