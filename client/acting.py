@@ -112,7 +112,7 @@ class Acting:
     def _room(self) -> bool:
         left, running = self._meter.left, len(self._running)
         enough = running >= self._action.jobs or (left is not None and running >= left)
-        return not enough and len(self._row) < AHEAD
+        return not enough and len(self._row) < max(AHEAD, self._action.jobs)
 
     @property
     def ready(self) -> bool:

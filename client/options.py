@@ -183,7 +183,7 @@ def exec_options(function: F) -> F:
             "--exec",
             "command",
             metavar="CMD",
-            help="Run CMD for each message: on its stdin, and in CHAT_MESSAGE_FROM, …_TEXT.",
+            help="Run CMD for each message: its text on stdin, CHAT_MESSAGE_FROM and so on set.",
         ),
     ):
         function = option(function)
