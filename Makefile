@@ -13,7 +13,7 @@ SECONDS ?= 60
 TARGET ?= all
 SCALE  ?= 5
 
-.PHONY: run test check bench torture fuzz hostile clean help
+.PHONY: run test check man bench torture fuzz hostile screens clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -45,8 +45,13 @@ check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
 	$(BIN)/ruff format --check .
 	@mkdir -p build/types/chatbroker
 	@for p in wire broker client command testing; do ln -sfn $(CURDIR)/$$p build/types/chatbroker/$$p; done
-	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker
+	@ln -sfn $(CURDIR)/examples build/types/examples
+	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker -p examples
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_layout.py
+
+man: $(VENV)/.run     ## write the man pages to build/man
+	@rm -rf build/man
+	$(BIN)/python -m chatbroker.command.manual build/man
 
 torture: $(VENV)/.dev  ## faults for minutes: nothing acknowledged may be lost  [SEED= FAULTS=210]
 	CHATBROKER_SEED=$(SEED) CHATBROKER_FAULTS=$(FAULTS) CHATBROKER_MESSAGES=1000000 \
@@ -61,6 +66,9 @@ hostile: $(VENV)/.dev  ## attacks on a broker, with their figures as a table  [S
 
 bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
 	$(BIN)/python -m bench $(ARGS)
+
+screens: $(VENV)/.dev  ## make the pictures of docs/screens from the real program
+	$(BIN)/python tests/screens.py
 
 clean:           ## remove what the other targets made
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

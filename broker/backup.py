@@ -38,7 +38,9 @@ def back_up(source: Path, target: Path, replace: bool = False) -> None:
         except sqlite3.Error as error:
             raise explain(error, target) from None
         except OSError as error:
-            raise JournalError(f"cannot write {target}: {error.strerror}") from None
+            raise JournalError(
+                f"cannot write {target}: {error.strerror}; give a file elsewhere"
+            ) from None
 
 
 def _look_at(source: Path, target: Path, replace: bool) -> None:

@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from ..wire.batch import count_events
 from ..wire.errors import BadFrame
-from .database import schema_of, wanted_schema
+from .cutting import ROW_COST
+from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
 from .journal import JournalError
 from .retention import KeptLog
 from .snapshot import Snapshot, reading
-from .sqlite_journal import POSITIONS, ROW_COST
 
 MOST_FAULTS = 20
 """That are told in words; the others are counted."""
@@ -269,7 +269,7 @@ def journal_at(path: Path, file: str) -> Path:
     try:
         found = path / file if path.is_dir() else path
         if not found.exists():
-            raise JournalError(f"there is no journal at {found}")
+            raise JournalError(f"there is no journal at {found}; {ELSEWHERE}")
     except OSError as error:
-        raise JournalError(f"cannot look at {path}: {error.strerror}") from None
+        raise JournalError(f"cannot look at {path}: {error.strerror}; {OPENABLE}") from None
     return found

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .audit import note_once
 from .control import ask
-from .database import FILE
+from .database import ELSEWHERE, FILE
 from .folder import DataFolder, in_use
 from .journal import Commit, JournalError
 from .operator import unknown
@@ -56,7 +56,7 @@ def release(folder: Path, name: str, fresh: bytes) -> str:
         return "" if answer.get("ok") is True else str(answer.get("words", "refused"))
     path = folder / FILE
     if not path.exists():
-        raise JournalError(f"there is no journal at {path}")
+        raise JournalError(f"there is no journal at {path}; {ELSEWHERE}")
     lock = DataFolder(folder)
     try:
         journal = SqliteJournal(path, release=lock.close)

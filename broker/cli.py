@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from ..command.config import config_defaults
-from ..command.local import Local, remove_local, write_local
+from ..command.config import config_defaults, config_path
+from ..command.local import Local, clear_local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
-from .cli_data import backup, check, names
+from .cli_data import Declined, backup, check, names
 from .cli_limits import Limit, allowance
 from .cli_members import admit, invite, members, revoke
 from .cli_operator import COMMANDS
 from .config import FOREVER, Config, StartError
 from .database import SYNC
-from .journal import JournalError
+from .journal import CannotStore, JournalError
 from .logs import log, set_up
 from .quantity import DURATION, SIZE
 from .signals import signals
@@ -31,9 +31,23 @@ if TYPE_CHECKING:
     from .metrics import Metrics
 
 
+FILES = {
+    "~/.local/share/chatbroker/broker-PORT": "The data of the broker on PORT: what was said, "
+    "names, the audit log, bans and mutes, keys. Another folder is named by --data-dir.",
+    "~/.local/share/chatbroker/run/PORT.json": "How the commands of its own user find in to a "
+    "secure broker.",
+}
+
+
 @click.group(
     cls=CommandGroup,
     no_args_is_help=False,
+    files=FILES,
+    variables={
+        "NOTIFY_SOCKET": "Where systemd is told, by 'chatbroker run', how it is.",
+        "WATCHDOG_USEC": "How often systemd wants to be told.",
+    },
+    statuses=(Status.DONE, Status.FAILURE, Status.USAGE, Status.REFUSED, Status.INTERRUPTED),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="chatbroker")
@@ -212,7 +226,7 @@ def run(
         config,
         open_journal if metrics is None else metrics.open_journal,
         Notifier(os.environ),
-        read_config=lambda: _reread(context),
+        read_config=Rereading(context),
     )
 
     if in_the_open:
@@ -224,7 +238,7 @@ def run(
         if secure:
             # That this stops is not held up by it: what is left there is out of date.
             try:
-                remove_local(server.port, os.getpid())
+                remove_local(host, server.port, os.getpid())
             except OSError as error:
                 log.warning("own user: the key left for them cannot be removed: %s", error)
 
@@ -243,7 +257,7 @@ def run(
             ready["metrics"] = metrics.address
             click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         try:
-            _let_own_user_in(server.port, local)
+            _let_own_user_in(host, server.port, local)
             if ready_file is not None:
                 _write_ready_file(ready_file, ready)
             click.echo(f"chatbroker ready at {server.address}")
@@ -262,10 +276,29 @@ def _config_of(given: dict[str, Any]) -> Config:
     return Config(**wanted)
 
 
-def _reread(context: click.Context) -> Config:
-    """The settings by the options that were given and by what the config file says now.
+class Rereading:
+    """Reads the settings of a running broker again; *context*: that of ``run``."""
 
-    Raises StartError."""
+    def __init__(self, context: click.Context) -> None:
+        self._context = context
+        self._there = config_path().exists()
+        """Whether there was a config file when it was last read."""
+
+    def __call__(self) -> Config:
+        """The settings by the options that were given and by what the config file says now.
+
+        Raises StartError."""
+        found = _reread(self._context)
+        there = config_path().exists()
+        if self._there and not there:
+            # Not what was meant, most likely; and by the defaults messages would go at once that
+            # were to be kept for longer.
+            raise StartError(f"{config_path()} is gone; an empty file has the defaults hold")
+        self._there = there
+        return found
+
+
+def _reread(context: click.Context) -> Config:
     try:
         defaults = config_defaults(chatbroker).get("run", {})
         # From their variables, from the file, or what is built in: in this order.
@@ -283,11 +316,11 @@ for _command in (check, backup, names, invite, admit, revoke, members, *COMMANDS
     chatbroker.add_command(_command)
 
 
-def _let_own_user_in(port: int, local: Local | None) -> None:
+def _let_own_user_in(host: str, port: int, local: Local | None) -> None:
     """Has the commands of this user find in to a secure broker."""
     try:
         if local is None:
-            remove_local(port)  # That of a secure broker which was killed.
+            clear_local(host, port)  # That of a secure broker which was killed.
         else:
             write_local(port, local)
     except OSError as error:
@@ -316,10 +349,16 @@ def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
     except OSError as error:
         with suppress(OSError):  # It may be its folder that is not there.
             draft.unlink()
-        raise StartError(f"cannot write the ready file {path}: {error.strerror}") from None
+        raise StartError(
+            f"cannot write the ready file {path}: {error.strerror}; give another with --ready-file"
+        ) from None
 
 
 def _explain(error: Exception) -> tuple[Status, str] | None:
+    if isinstance(error, CannotStore):
+        return Status.FAILURE, f"{error}; see to that, and try again"
+    if isinstance(error, Declined):
+        return Status.REFUSED, str(error)
     return (Status.FAILURE, str(error)) if isinstance(error, StartError | JournalError) else None
 
 

@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from ..command.completion import offered
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import BadName
 from ..wire.limits import EPOCH_LENGTH
 from ..wire.names import canonical_name
 from .clock import iso
+from .columns import aligned
+from .completing import known
 from .database import FILE
 from .folder import folder_of
 
@@ -44,9 +47,48 @@ json_option = click.option(
 )
 
 
+class Declined(Exception):
+    """The broker does not do what it was asked for; the words say why, on one line."""
+
+
+def granted(answer: dict[str, Any]) -> dict[str, Any]:
+    """*answer*, if the broker did what it was asked for.  Raises Declined."""
+    if answer.get("ok") is True:
+        return answer
+    raise Declined(str(answer.get("words", "refused")))
+
+
+def all_pages(
+    put: Callable[[dict[str, Any]], dict[str, Any]],
+    request: dict[str, Any],
+    place: Callable[[dict[str, Any]], str],
+) -> Iterator[dict[str, Any]]:
+    """What a broker lists in pages: *put* asks for one, *place* tells where an entry is in the
+    list.  Raises Declined."""
+    after, more = "", True
+    while more:
+        answer = granted(put(request | {"after": after}))
+        for one in answer["listed"]:
+            after = place(one)
+            yield one
+        more = answer["more"]
+
+
 def folder_given(port: int, data_dir: Path | None) -> Path:
     """The folder that these options mean."""
     return folder_of(port) if data_dir is None else data_dir
+
+
+def show(found: Iterable[dict[str, Any]]) -> None:
+    """Prints a list, one JSON object a line."""
+    for one in found:
+        click.echo(json.dumps(one))
+
+
+def show_aligned(rows: Sequence[Sequence[str]]) -> None:
+    """Prints a list for people, in columns."""
+    for line in aligned(rows):
+        click.echo(line)
 
 
 def _iso(time: int) -> str | None:
@@ -133,17 +175,25 @@ def list_names(port: int, data_dir: Path | None, as_json: bool) -> int:
     """
     from .claimed import claims
 
-    for claim in claims(folder_given(port, data_dir) / FILE):
-        if as_json:
-            click.echo(json.dumps(claim._asdict() | {"seen": iso(claim.seen)}))
-        else:
-            seen = "held now" if claim.held else f"last seen {iso(claim.seen)}"
-            click.echo(f"{claim.name}  {seen}  {claim.unread} unread")
+    found = claims(folder_given(port, data_dir) / FILE)
+    if as_json:
+        show([claim._asdict() | {"seen": iso(claim.seen)} for claim in found])
+    else:
+        show_aligned(
+            [
+                (
+                    claim.name,
+                    "held now" if claim.held else f"last seen {iso(claim.seen)}",
+                    f"{claim.unread} unread",
+                )
+                for claim in found
+            ]
+        )
     return Status.DONE
 
 
 @names.command("release")
-@click.argument("name")
+@click.argument("name", shell_complete=offered(known))
 @port_option
 @data_dir_option
 def release_name(name: str, port: int, data_dir: Path | None) -> int:

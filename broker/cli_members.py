@@ -7,38 +7,50 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..command.completion import offered
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import BadKey, BadName
 from ..wire.keys import key_text, parse_key
 from ..wire.names import canonical_name
-from .cli_data import data_dir_option, folder_given, json_option, port_option
+from .cli_data import (
+    all_pages,
+    data_dir_option,
+    folder_given,
+    granted,
+    json_option,
+    port_option,
+    show,
+    show_aligned,
+)
 from .clock import iso
+from .completing import admitted
 from .config import StartError
 from .control import ask
+from .database import ELSEWHERE
 from .folder import in_use
 from .keyring import load_members
+from .members import Members, place_of
 from .quantity import DURATION
 
 WILDCARDS = ("0.0.0.0", "::", "*")
 
 
-def _ask(folder: Path, **request: Any) -> dict[str, Any] | None:
-    """Has the broker of *folder* do it; None, and words on stderr, if it would not."""
+def _ask(folder: Path, **request: Any) -> dict[str, Any]:
+    """Has the broker of *folder* do it; its answer.  Raises StartError, Declined."""
     if not in_use(folder):
-        raise StartError(f"no broker serves from {folder}; start it with 'chatbroker run --secure'")
-    answer = ask(folder, **request)
-    if answer.get("ok") is True:
-        return answer
-    complain("chatbroker", str(answer.get("words", "refused")))
-    return None
+        words = f"start it with 'chatbroker run --secure', or {ELSEWHERE}"
+        raise StartError(f"no broker serves from {folder}; {words}")
+    return granted(ask(folder, **request))
 
 
 def _warn_if_known(name: str, answer: dict[str, Any]) -> None:
@@ -93,8 +105,6 @@ def invite(
     token = KeyPair.fresh()
     folder = folder_given(port, data_dir)
     answer = _ask(folder, do="invite", name=name, key=key_text(token.public), seconds=seconds)
-    if answer is None:
-        return Status.REFUSED
     where = host or str(answer["host"])
     if where in WILDCARDS:
         where = _own_address()
@@ -147,15 +157,13 @@ def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
     except BadKey as error:
         raise click.BadParameter(str(error)) from None
     answer = _ask(folder_given(port, data_dir), do="admit", name=name, key=key)
-    if answer is None:
-        return Status.REFUSED
     _warn_if_known(name, answer)
     complain("chatbroker", f"{name} needs the broker's key: {answer['server_key']}")
     return Status.DONE
 
 
 @click.command()
-@click.argument("who", metavar="NAME|KEY")
+@click.argument("who", metavar="NAME|KEY", shell_complete=offered(admitted))
 @port_option
 @data_dir_option
 def revoke(who: str, port: int, data_dir: Path | None) -> int:
@@ -170,7 +178,15 @@ def revoke(who: str, port: int, data_dir: Path | None) -> int:
     except BadKey:
         who = _named(who)
     answer = _ask(folder_given(port, data_dir), do="revoke", name=who)
-    return Status.REFUSED if answer is None else Status.DONE
+    if answer.get("unkept"):
+        # It is done, and may not last: a script must not take that for done.
+        words = (
+            f"{who} is out, but would be in again if the broker ended now: {answer['unkept']}; "
+            "see to that, and it is stored within seconds"
+        )
+        complain("chatbroker", words)
+        return Status.FAILURE
+    return Status.DONE
 
 
 @click.command()
@@ -182,17 +198,27 @@ def members(port: int, data_dir: Path | None, as_json: bool) -> int:
 
     Example: chatbroker members --json
     """
-    folder = folder_given(port, data_dir)
-    if not folder.is_dir():
-        raise StartError(f"there is no data folder at {folder}; give another with --data-dir")
-    roll = load_members(folder)
-    for member in sorted(roll.members):
-        told = {"name": member.name, "key": key_text(member.key), "since": iso(member.since)}
-        words = f"{member.name}  {told['key']}  since {told['since']}"
-        click.echo(json.dumps({"type": "member"} | told) if as_json else words)
-    now = time.time_ns() // 1_000_000
-    for one in sorted([one for one in roll.invitations if one.expires > now]):
-        told = {"name": one.name, "key": key_text(one.key), "expires": iso(one.expires)}
-        words = f"{one.name}  {told['key']}  invited, until {told['expires']}"
-        click.echo(json.dumps({"type": "invitation"} | told) if as_json else words)
+    found = _on_the_roll(folder_given(port, data_dir))
+    if as_json:
+        show(found)
+    else:
+        show_aligned([(one["name"], one["key"], _when(one)) for one in found])
     return Status.DONE
+
+
+def _on_the_roll(folder: Path) -> Iterator[dict[str, str]]:
+    """Keys and then invitations: as the broker that runs has them, or else as they are kept."""
+    if in_use(folder):
+        for invited in (False, True):
+            request = {"do": "members", "invited": invited}
+            yield from all_pages(lambda one: ask(folder, **one), request, place_of)
+        return
+    if not folder.is_dir():
+        raise StartError(f"there is no data folder at {folder}; {ELSEWHERE}")
+    roll = Members(load_members(folder), lambda roll: None)
+    for invited in (False, True):
+        yield from roll.listed(invited, "", sys.maxsize, time.time_ns() // 1_000_000)
+
+
+def _when(one: dict[str, str]) -> str:
+    return f"since {one['since']}" if "since" in one else f"invited, until {one['expires']}"

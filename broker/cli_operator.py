@@ -14,10 +14,20 @@ from typing import Any
 
 import click
 
+from ..command.completion import offered
 from ..command.quantities import parse_duration
-from ..command.run import complain
 from ..command.status import Status
-from .cli_data import data_dir_option, folder_given, json_option, port_option
+from .cli_data import (
+    all_pages,
+    data_dir_option,
+    folder_given,
+    granted,
+    json_option,
+    port_option,
+    show,
+    show_aligned,
+)
+from .completing import banned, held, known, muted
 
 EVERY = 1.0
 """Seconds between two looks of ``--watch``."""
@@ -35,21 +45,16 @@ for_option = click.option(
 
 
 def _ask(port: int, data_dir: Path | None, **request: Any) -> dict[str, Any]:
-    """The answer to *request*.  Raises StartError."""
+    """The answer to *request*.  Raises StartError, Declined."""
     from .office import put
 
-    return put(folder_given(port, data_dir), request)
+    return granted(put(folder_given(port, data_dir), request))
 
 
 def _do(port: int, data_dir: Path | None, **request: Any) -> int:
-    """Has *request* carried out; the exit status."""
-    answer = _ask(port, data_dir, **request)
-    return Status.DONE if answer.get("ok") is True else _refused(answer)
-
-
-def _refused(answer: dict[str, Any]) -> int:
-    complain("chatbroker", str(answer.get("words", "refused")))
-    return Status.REFUSED
+    """Has *request* carried out."""
+    _ask(port, data_dir, **request)
+    return Status.DONE
 
 
 def _seconds(duration: str | None) -> float | None:
@@ -74,10 +79,7 @@ def status(port: int, data_dir: Path | None, as_json: bool, watch: bool) -> int:
     from .status import lines_of
 
     while True:
-        answer = _ask(port, data_dir, do="status")
-        if answer.get("ok") is not True:
-            return _refused(answer)
-        found = answer["status"]
+        found = _ask(port, data_dir, do="status")["status"]
         if as_json:
             click.echo(json.dumps(found))
         else:
@@ -92,7 +94,7 @@ def status(port: int, data_dir: Path | None, as_json: bool, watch: bool) -> int:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(held))
 @port_option
 @data_dir_option
 @reason_option
@@ -105,7 +107,7 @@ def kick(name: str, port: int, data_dir: Path | None, reason: str) -> int:
 
 
 @click.command()
-@click.argument("who", metavar="NAME|KEY")
+@click.argument("who", metavar="NAME|KEY", shell_complete=offered(known))
 @port_option
 @data_dir_option
 @reason_option
@@ -120,7 +122,7 @@ def ban(who: str, port: int, data_dir: Path | None, reason: str, duration: str |
 
 
 @click.command()
-@click.argument("who", metavar="NAME|KEY")
+@click.argument("who", metavar="NAME|KEY", shell_complete=offered(banned))
 @port_option
 @data_dir_option
 def unban(who: str, port: int, data_dir: Path | None) -> int:
@@ -140,27 +142,33 @@ def bans(port: int, data_dir: Path | None, as_json: bool) -> int:
 
     Example: chatbroker bans --port 5555
     """
-    for kind in ("ban", "mute"):
-        after, more = "", True
-        while more:
-            answer = _ask(port, data_dir, do="bans", kind=kind, after=after)
-            if answer.get("ok") is not True:
-                return _refused(answer)
-            for one in answer["listed"]:
-                after = one.get("name") or one["key"]
-                click.echo(json.dumps(one) if as_json else _line_of(after, one))
-            more = answer["more"]
+    from .office import put
+
+    folder = folder_given(port, data_dir)
+    found = [
+        one
+        for kind in ("ban", "mute")
+        for one in all_pages(lambda r: put(folder, r), {"do": "bans", "kind": kind}, _who)
+    ]
+    if as_json:
+        show(found)
+    else:
+        show_aligned([_row_of(one) for one in found])
     return Status.DONE
 
 
-def _line_of(who: str, one: dict[str, Any]) -> str:
+def _who(one: dict[str, Any]) -> str:
+    """The name or the key that is met by a ban or a mute."""
+    return str(one.get("name") or one["key"])
+
+
+def _row_of(one: dict[str, Any]) -> tuple[str, ...]:
     until = f"until {one['until']}" if one["until"] else ""
-    words = (one["kind"], who, f"since {one['since']}", until, one["reason"])
-    return "  ".join(filter(None, words))
+    return one["kind"], _who(one), f"since {one['since']}", until, one["reason"]
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(known))
 @port_option
 @data_dir_option
 @reason_option
@@ -175,7 +183,7 @@ def mute(name: str, port: int, data_dir: Path | None, reason: str, duration: str
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(muted))
 @port_option
 @data_dir_option
 def unmute(name: str, port: int, data_dir: Path | None) -> int:

@@ -182,5 +182,7 @@ def ask(folder: Path, **request: Any) -> dict[str, Any]:
             answered: dict[str, Any] = json.loads(answer)
         except (OSError, ValueError) as error:
             words = getattr(error, "strerror", None) or str(error)
-            raise StartError(f"the broker of {folder} does not answer: {words}") from None
+            raise StartError(
+                f"the broker of {folder} does not answer: {words}; try again, and see its log"
+            ) from None
         return answered

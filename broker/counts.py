@@ -22,6 +22,16 @@ COMMITS = (
 """Bounds for the seconds of one commit: from memory to a disk that hardly answers."""
 
 
+CUT_OFF = {
+    "nothing was said": "silent",
+    "one of too many that say nothing": "too_many_silent",
+    "more was sent than may be": "sent_too_much",
+    "a message had many parts": "many_parts",
+    "more was subscribed to than there is": "subscriptions",
+}
+"""Why connections are cut off: as the log has it, and as a label."""
+
+
 class Histogram:
     """How many values fell below each of *bounds*, which ascend, and their sum."""
 
@@ -53,6 +63,12 @@ class Counts:
         """Frames that were given to ZeroMQ for all who subscribed."""
         self.skipped = 0
         """Frames for one connection that were dropped, because its pipe was full."""
+
+        self.cut_off = Counter(dict.fromkeys(CUT_OFF.values(), 0))
+        """Connections, by the reason."""
+
+    def cut(self, because: str, count: int) -> None:
+        self.cut_off[CUT_OFF.get(because, "other")] += count
 
     def refuse(self, code: str, count: int = 1) -> None:
         self.refused[code] += count

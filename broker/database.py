@@ -28,6 +28,9 @@ FILE = "journal.db"
 PAGE = 8192
 """Bytes.  A body of a busy turn takes few pages, and each page that is touched is written."""
 
+POSITIONS = 40
+"""Bits of a row's id that hold the first position of its events; above are those of its log."""
+
 CHECKPOINT = 2000
 """Pages of the write-ahead log after which SQLite copies them into the file, which takes some
 ten milliseconds; a larger log is fewer copies and a longer pause."""
@@ -74,6 +77,14 @@ MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_FIRST,)
 VERSION = len(MIGRATIONS)
 
 
+_HEADER = 100
+"""Bytes that every database of SQLite begins with."""
+
+REPLACE = "put a backup in its place, or move it away to begin anew"
+OPENABLE = "it has to be a file that you may open"
+ELSEWHERE = "give the broker's --port, or its --data-dir"
+
+
 def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
     """The database at *path*, to write to; made, or brought up to date, if need be.
 
@@ -84,9 +95,10 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
             # Before SQLite does, with whatever rights the umask leaves.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         _require_readable(path)
+        _require_own(path)
         db = sqlite3.connect(path, isolation_level=None, timeout=BUSY / 1000)
     except (OSError, sqlite3.Error) as error:
-        raise JournalError(f"cannot open {path}: {_reason(error)}") from None
+        raise JournalError(f"cannot open {path}: {_reason(error)}; {OPENABLE}") from None
     try:
         # The first two take effect in a file without tables only.
         for pragma in (
@@ -116,10 +128,11 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     """
     try:
         _require_readable(path)
+        _require_own(path)
     except FileNotFoundError:
-        raise JournalError(f"there is no journal at {path}") from None
+        raise JournalError(f"there is no journal at {path}; {ELSEWHERE}") from None
     except OSError as error:
-        raise JournalError(f"cannot open {path}: {error.strerror}") from None
+        raise JournalError(f"cannot open {path}: {error.strerror}; {OPENABLE}") from None
     try:
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro",
@@ -152,6 +165,20 @@ def _require_readable(path: Path) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _require_own(path: Path) -> None:
+    """Raises JournalError for a file that SQLite would take for a new one although it is not: it
+    would write over what there is."""
+    size = path.stat().st_size
+    # SQLite takes a file of one byte for an empty one.
+    if 0 < size < _HEADER:
+        raise JournalError(f"cannot use {path}: it is no database; {REPLACE}")
+    log = Path(f"{path}-wal")
+    if size == 0 and log.exists() and log.stat().st_size:
+        # It would remove the log, with all that was not copied out of it.
+        words = f"it is empty, and {log.name} beside it is not"
+        raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
 
 
 def schema_of(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:
@@ -193,7 +220,7 @@ def _other_version(path: Path, version: int) -> JournalError:
             "upgrade chatbroker"
         )
     if version == 0:
-        return JournalError(f"{path} holds no journal")
+        return JournalError(f"{path} holds no journal; {ELSEWHERE}")
     return JournalError(
         f"{path} is of version {version}, and {VERSION} is wanted; "
         "'chatbroker run' brings it up to date"
@@ -222,7 +249,11 @@ _FOR_GOOD = {
     sqlite3.SQLITE_AUTH: "permission denied",
 }
 
-HINT = "; 'chatbroker check' tells more, and a backup can take its place"
+HINT = "'chatbroker check' tells more, and a backup can take its place"
+_HINTS = {
+    sqlite3.SQLITE_NOTADB: REPLACE,
+    sqlite3.SQLITE_AUTH: "make it readable and writable for you",
+}
 
 
 def explain(error: sqlite3.Error, path: Path) -> JournalError:
@@ -231,7 +262,7 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     if code in _FOR_NOW:
         return CannotStore(f"{_FOR_NOW[code]}: {path}")
     words = _FOR_GOOD.get(code, str(error))
-    return JournalError(f"cannot use {path}: {words}{HINT if code in _FOR_GOOD else ''}")
+    return JournalError(f"cannot use {path}: {words}; {_HINTS.get(code, HINT)}")
 
 
 def _reason(error: Exception) -> str:

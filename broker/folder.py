@@ -42,7 +42,10 @@ class DataFolder:
             holder = os.read(self._lock, 20).decode(errors="replace").strip()
             os.close(self._lock)
             if not isinstance(error, BlockingIOError):
-                raise StartError(f"cannot lock data folder {path}: {error.strerror}") from None
+                raise StartError(
+                    f"cannot lock data folder {path}: {error.strerror}; "
+                    "give one on another file system with --data-dir"
+                ) from None
             by = f" (pid {holder})" if holder else ""
             raise StartError(
                 f"data folder {path} is in use by another broker{by}; "
@@ -113,7 +116,9 @@ def in_use(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StartError(f"cannot look at data folder {path}: {error.strerror}") from None
+        raise StartError(
+            f"cannot look at data folder {path}: {error.strerror}; be the user whose broker it is"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -25,9 +25,13 @@ class KeptFile:
         except FileNotFoundError:
             return ""
         except OSError as error:
-            raise CannotKeep(f"cannot read {self.path}: {error.strerror}") from None
+            raise CannotKeep(
+                f"cannot read {self.path}: {error.strerror}; make it readable"
+            ) from None
         except UnicodeDecodeError:
-            raise CannotKeep(f"cannot read {self.path}: it is not UTF-8") from None
+            raise CannotKeep(
+                f"cannot read {self.path}: it is not UTF-8; mend it or remove it"
+            ) from None
 
     def write(self, text: str) -> None:
         """Keeps *text* in its place.  When this returns, a crash of the machine leaves it there.
@@ -35,7 +39,8 @@ class KeptFile:
         try:
             write_private(self.path, text)
         except OSError as error:
-            raise CannotKeep(f"cannot write {self.path}: {error.strerror}") from None
+            words = f"cannot write {self.path}: {error.strerror}; nothing has changed"
+            raise CannotKeep(f"{words}, see to that and try again") from None
 
 
 def sanctions_in(folder: Path | None) -> Sanctions:

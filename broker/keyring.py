@@ -115,4 +115,5 @@ def _time(value: Any) -> int:
 
 
 def _cannot(verb: str, path: Path, error: OSError) -> StartError:
-    return StartError(f"cannot {verb} {path}: {error.strerror or error}")
+    words = f"cannot {verb} {path}: {error.strerror or error}"
+    return StartError(f"{words}; let the broker's user read and write it")

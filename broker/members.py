@@ -8,8 +8,11 @@ only to hand over a key of the user's own, once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from heapq import nsmallest
 from typing import NamedTuple
 
+from ..wire.keys import key_text
+from .clock import iso
 from .origin import Origin
 
 MOST_INVITATIONS = 10_000
@@ -48,8 +51,18 @@ class NotAdmitted(Exception):
     """Why somebody is not admitted, in words."""
 
 
+def told(one: Member | Invitation) -> dict[str, str]:
+    """A member or an invitation as people and programs read it."""
+    if isinstance(one, Member):
+        kind, when = "member", {"since": iso(one.since)}
+    else:
+        kind, when = "invitation", {"expires": iso(one.expires)}
+    return {"type": kind, "name": one.name, "key": key_text(one.key), **when}
+
+
 class Members:
-    """The keys that are admitted.  Each change is kept before it holds.
+    """The keys that are admitted.  What admits somebody is kept before it holds; what is taken
+    back is so at once, and kept by `catch_up`.
 
     *keep* stores a Roll; what it raises is raised, and then nothing has changed.
     *owner*: the key of the broker's own user, by which any name may be asked for; or empty.
@@ -58,6 +71,8 @@ class Members:
     def __init__(self, roll: Roll, keep: Callable[[Roll], None], owner: bytes = b"") -> None:
         self._keep = keep
         self._owner = owner
+        self.behind = False
+        """Whether something is taken back that is not kept yet."""
         self._take(roll)
 
     def _take(self, roll: Roll) -> None:
@@ -70,7 +85,13 @@ class Members:
     def _change(self, members: dict[bytes, Member], invitations: dict[bytes, Invitation]) -> None:
         roll = Roll(tuple(members.values()), tuple(invitations.values()))
         self._keep(roll)
+        self.behind = False
         self._take(roll)
+
+    def catch_up(self) -> None:
+        """Keeps what is not kept yet."""
+        if self.behind:
+            self._change(self._members, self._invitations)
 
     # --- questions ------------------------------------------------------------------------
 
@@ -95,6 +116,12 @@ class Members:
     def has(self, name: str) -> bool:
         """Whether *name* is that of a key."""
         return name in self._names
+
+    def listed(self, invited: bool, after: str, most: int, time: int) -> list[dict[str, str]]:
+        """Up to *most* members, or invitations that are open at *time*, as `told`: sorted, those
+        behind the one whose name and key, with a space between, are *after*."""
+        found = [told(one) for one in (self.invitations(time) if invited else self)]
+        return nsmallest(most, [one for one in found if place_of(one) > after], place_of)
 
     def keys_of(self, name: str) -> list[bytes]:
         """The keys of *name*."""
@@ -141,7 +168,7 @@ class Members:
         return origin.name
 
     def revoke(self, name: str) -> list[bytes]:
-        """Takes all keys and invitations of *name* back: which these were."""
+        """Takes all keys and invitations of *name* back: which these were.  See `catch_up`."""
         keys = {key for key, one in (self._members | self._invitations).items() if one.name == name}
         return self._take_back(keys)
 
@@ -151,10 +178,11 @@ class Members:
 
     def _take_back(self, keys: set[bytes]) -> list[bytes]:
         if keys:
-            self._change(
-                {key: one for key, one in self._members.items() if key not in keys},
-                {key: one for key, one in self._invitations.items() if key not in keys},
-            )
+            # Not kept first: on a full disk, whoever has a stolen key would stay in.
+            self.behind = True
+            members = [one for one in self if one.key not in keys]
+            invitations = [one for key, one in self._invitations.items() if key not in keys]
+            self._take(Roll(tuple(members), tuple(invitations)))
         return sorted(keys)
 
     def _with(self, name: str, key: bytes, time: int) -> dict[bytes, Member]:
@@ -165,6 +193,11 @@ class Members:
     def _check_new(self, key: bytes) -> None:
         if key in self._members or key in self._invitations or key == self._owner:
             raise NotAdmitted("the key is in use already; make another")
+
+
+def place_of(told: dict[str, str]) -> str:
+    """By what lists of those that are `told` are sorted: no name has a space."""
+    return f"{told['name']} {told['key']}"
 
 
 def nobody_in_particular() -> Members:

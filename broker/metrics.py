@@ -170,6 +170,12 @@ class BrokerCollector(Collector):
             if code not in NO_REFUSALS:
                 refused.add_metric([code.value], counts.refused[code])
         yield refused
+        cut_off = CounterMetricFamily(
+            "chatbroker_cut_off", "Connections that went too far and were cut.", labels=["reason"]
+        )
+        for reason, count in list(counts.cut_off.items()):
+            cut_off.add_metric([reason], count)
+        yield cut_off
 
     def _storage(self) -> Iterator[Metric]:
         journal = self._journal

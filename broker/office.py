@@ -18,6 +18,7 @@ from .audit import Audit, note_once
 from .config import Config, StartError
 from .control import Desk, ask
 from .core import Broker
+from .database import ELSEWHERE
 from .effects import Effect, Note
 from .folder import DataFolder, folder_of, in_use
 from .journal import Journal
@@ -34,6 +35,10 @@ from .user import Settings
 
 DECISIONS = frozenset({"refused", "claim_lapsed", "enrolled"})
 """The notes of the core that belong into the audit log."""
+
+
+CATCH_UP = 5.0
+"""Seconds between two attempts to keep what was taken back and could not be kept."""
 
 
 class Edge(NamedTuple):
@@ -73,6 +78,8 @@ class Office:
         self._sanctions = sanctions
         self._edge = edge
         self._read_config = read_config
+        self._secure = secure
+        self._catch_up_at = 0.0
         self._started = self._now = clock.monotonic()
         self._time = clock.time_ns() // 1_000_000
         self._rates = Rates()
@@ -94,6 +101,9 @@ class Office:
         for sanction in self._sanctions.expire(time):
             self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
         self._rates.sample(now, self._totals)
+        if self._secure is not None and self._secure.behind and now >= self._catch_up_at:
+            self._catch_up_at = now + CATCH_UP
+            self._secure.catch_up()
 
     def hear(self, held: bool) -> None:
         """Does what operators ask for.  *held*: whether nothing can be stored now."""
@@ -115,7 +125,7 @@ class Office:
             say(note.what, note.grave, **note.fields)
 
     def _totals(self) -> tuple[int, int]:
-        return int(self._core.counts.batches.total), self._edge.facts().deliveries
+        return int(self._core.counts.batches.total), self._edge.facts().frames
 
     def _status(self) -> Answer:
         totals = self._totals()
@@ -158,12 +168,19 @@ class Office:
 
     def _take_up(self) -> None:
         if self._folder is not None:
-            self._sanctions.take_up(KeptFile(self._folder / SANCTIONS).read())
+            file = KeptFile(self._folder / SANCTIONS)
+            kept = file.read()
+            if not kept and any(self._sanctions.listed(kind, most=1) for kind in Kind):
+                # Whoever was banned is not let in because a file was lost.
+                raise CannotKeep(f"{file.path} is gone; 'chatbroker unban' lifts a ban")
+            self._sanctions.take_up(kept)
             for ban in self._sanctions.listed(Kind.BAN):
                 self._operator.enforce(ban)
 
     def close(self) -> None:
         """Is heard no more.  A folder that was only to meet in goes."""
+        if self._secure is not None and (why := self._secure.catch_up()):
+            log.warning("members what was revoked is admitted at the next start: %s", why)
         if self._desk is not None:
             self._desk.close()
         if self._place is not None:
@@ -191,9 +208,9 @@ def put(folder: Path, request: Request) -> Answer:
     if in_use(folder):
         return ask(folder, **request)
     if not ACTIONS[request["do"]].alone:
-        raise StartError(f"no broker runs at {folder}")
+        raise StartError(f"no broker runs at {folder}; start it, or {ELSEWHERE}")
     if not folder.is_dir():
-        raise StartError(f"there is no data folder at {folder}")
+        raise StartError(f"there is no data folder at {folder}; {ELSEWHERE}")
     return stand_in(folder, request)
 
 

@@ -36,11 +36,16 @@ Answer = dict[str, Any]
 PAGE = 100
 """Bans or mutes in one answer: 100 KB at most, which the socket takes at once."""
 
+MOST_NAMES = 1000
+"""Names in one answer: 40 KB at most."""
+KEYS_PAGE = 300
+"""Keys or invitations in one answer: 60 KB at most."""
+
 LONGEST = 1000 * 365 * 86400.0
 """Seconds that a ban or a mute may last."""
 
-HELD = "the broker can store nothing now"
-UNKNOWN = "this broker cannot do that"
+HELD = "the broker can store nothing now; 'chatbroker status' says why"
+UNKNOWN = "this broker cannot do that; is it of another version than this command?"
 
 
 class Refusal(Exception):
@@ -59,8 +64,11 @@ class Asked(NamedTuple):
     reason: str = ""
     seconds: float | None = None
     words: str = ""
+    begin: str = ""
+    only_held: bool = False
     kind: Kind = Kind.BAN
     after: str = ""
+    invited: bool = False
 
 
 class Surroundings(NamedTuple):
@@ -86,7 +94,13 @@ class Keys(Protocol):
         """Admits a key."""
 
     def revoke(self, who: str, key: bytes | None) -> list[bytes]:
-        """Takes keys back: which."""
+        """Takes keys back, as of now: which."""
+
+    def catch_up(self) -> str:
+        """Keeps that; if it cannot be kept, why, in words."""
+
+    def listed(self, invited: bool, after: str, most: int) -> list[dict[str, str]]:
+        """Up to so many keys, or invitations, in their order."""
 
     def keys_of(self, name: str) -> list[bytes]:
         """The keys by which the user of *name* comes."""
@@ -127,7 +141,7 @@ class Operator:
         words = f"{asked.name!r} was kicked by the broker's operator{why}"
         ended = self._hand.kick(asked.name, Code.KICKED, words)
         if not ended:
-            raise Refusal(f"nobody is on as {asked.name!r}")
+            raise Refusal(f"nobody is on as {asked.name!r}; 'chat info' tells who is")
         self._around.audit(
             "kick", by=asked.by, user=asked.name, reason=asked.reason, sessions=ended
         )
@@ -169,7 +183,7 @@ class Operator:
     def _lift(self, kind: Kind, done: str, asked: Asked) -> Answer:
         lifted = self._sanctions.lift(kind, asked.name)
         if lifted is None:
-            raise Refusal(f"{asked.name!r} is not {PAST[kind]}")
+            raise Refusal(f"{asked.name!r} is not {PAST[kind]}; 'chatbroker bans' tells who is")
         self._around.audit(done, by=asked.by, **whom(lifted))
         return {}
 
@@ -185,7 +199,7 @@ class Operator:
 
     def _invite(self, asked: Asked) -> Answer:
         if asked.seconds is None:
-            raise Refusal("an invitation does not hold for ever")
+            raise Refusal("an invitation does not hold for ever; say for how long")
         answer = self._keys().invite(asked.name, asked.key, asked.seconds)
         until = iso(answer["expires"])
         self._around.audit("invite", by=asked.by, user=asked.name, until=until)
@@ -199,16 +213,26 @@ class Operator:
     def _revoke(self, asked: Asked) -> Answer:
         key = key_of(asked.name)
         revoked = self._keys().revoke(asked.name, key)
-        words = "the key is admitted no more, by the broker's operator"
+        words = (
+            "the key is admitted no more, by the broker's operator; another invitation may be had"
+        )
         self._hand.expel(self._around.part_with(revoked), Code.NOT_ALLOWED, words)
         who = {"key" if key else "user": asked.name}
         self._around.audit("revoke", by=asked.by, **who, keys=len(revoked))
-        return {"revoked": len(revoked)}
+        return {"revoked": len(revoked), "unkept": self._keys().catch_up()}
+
+    def _members(self, asked: Asked) -> Answer:
+        listed = self._keys().listed(asked.invited, asked.after, KEYS_PAGE)
+        return {"listed": listed, "more": len(listed) == KEYS_PAGE}
 
     def _keys(self) -> Keys:
         if self._around.keys is None:
             raise Refusal("the broker is not a secure one; start it with --secure")
         return self._around.keys
+
+    def _names(self, asked: Asked) -> Answer:
+        names, more = self._hand.names(asked.begin, asked.only_held, MOST_NAMES)
+        return {"names": names, "more": more}
 
     def _status(self, asked: Asked) -> Answer:
         return {"status": self._around.status()}
@@ -216,7 +240,7 @@ class Operator:
 
 def unknown(name: str) -> str:
     """That nobody has *name*, in words."""
-    return f"nobody has the name {name!r}"
+    return f"nobody has the name {name!r}; 'chatbroker names list' tells which there are"
 
 
 def _sanction(kind: Kind, asked: Asked) -> Sanction:
@@ -293,6 +317,12 @@ def _words(value: Any) -> str:
     return words
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Refusal(UNKNOWN)
+    return value
+
+
 def _kind(value: Any) -> Kind:
     if value not in tuple(Kind):
         raise Refusal(UNKNOWN)
@@ -315,6 +345,7 @@ _LASTING = {"reason": _reason, "seconds": _seconds}
 
 ACTIONS: dict[str, Action] = {
     "status": Action(Operator._status, {}, while_held=True),
+    "names": Action(Operator._names, {"begin": _text, "only_held": _flag}, while_held=True),
     "announce": Action(Operator._announce, {"words": _words}, while_held=True),
     "kick": Action(Operator._kick, {"name": _name, "reason": _reason}),
     "ban": Action(Operator._ban, {"name": _who, **_LASTING}, alone=True),
@@ -325,6 +356,8 @@ ACTIONS: dict[str, Action] = {
     "release": Action(Operator._release, {"name": _name}),
     "invite": Action(Operator._invite, {"name": _name, "key": _key, "seconds": _seconds}),
     "admit": Action(Operator._admit, {"name": _name, "key": _key}),
-    "revoke": Action(Operator._revoke, {"name": _who}),
+    # Who has a key that was stolen is to be put out now, whatever can be stored.
+    "revoke": Action(Operator._revoke, {"name": _who}, while_held=True),
+    "members": Action(Operator._members, {"invited": _flag, "after": _text}, while_held=True),
 }
 """By what ``do`` says."""

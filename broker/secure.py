@@ -56,7 +56,8 @@ class Secure:
         try:
             store_members(self._folder, roll)
         except OSError as error:
-            raise NotAdmitted(f"the broker cannot store it: {error.strerror or error}") from None
+            why = f"the broker cannot store it in {self._folder}: {error.strerror or error}"
+            raise NotAdmitted(f"{why}; see to that and try again") from None
 
     def origin(self, key: bytes, address: str) -> Origin | None:
         """Who comes by *key* now; None: nobody that is admitted."""
@@ -92,12 +93,30 @@ class Secure:
         server_key = key_text(self.keys.public)
         return {"host": self._host, "port": self._port, "server_key": server_key}
 
+    def listed(self, invited: bool, after: str, most: int) -> list[dict[str, str]]:
+        """Some of the members, or of the invitations that are open; see `Members.listed`."""
+        return self._members.listed(invited, after, most, _now())
+
     def revoke(self, who: str, key: bytes | None) -> list[bytes]:
-        """Takes back all keys of *who*, or just *key*; which these were."""
+        """Takes back all keys of *who*, or just *key*; which these were.  To be kept by
+        `catch_up`."""
         keys = self._members.revoke(who) if key is None else self._members.revoke_key(key)
         if not keys:
-            raise NotAdmitted(f"{who!r} is not admitted")
+            raise NotAdmitted(f"{who!r} is not admitted; 'chatbroker members' lists who is")
         return keys
+
+    @property
+    def behind(self) -> bool:
+        """Whether a key is taken back, and that is not kept yet."""
+        return self._members.behind
+
+    def catch_up(self) -> str:
+        """Keeps what is not kept yet; if that cannot be, why, in words."""
+        try:
+            self._members.catch_up()
+        except NotAdmitted as error:
+            return str(error).partition(";")[0]
+        return ""
 
 
 def _now() -> int:

@@ -299,8 +299,10 @@ class Server:
         self.counts.published += published
         self.counts.delivered += len(effects) - published - others
 
-    def _note(self, what: str, **fields: object) -> None:
+    def _note(self, what: str, **fields: Any) -> None:
         """Writes a decision of the edge down."""
+        if what == "cut_off":
+            self.counts.cut(fields["because"], fields["connections"])
         self._office.audit.note(what, **fields)
 
     def _facts(self) -> Facts:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .database import explain, open_to_read
+from .database import HINT, explain, open_to_read
 from .journal import JournalError, SessionRecord, UserRecord
 from .retention import KeptLog
 from .tail import Tail, Turn, unpack_turn
@@ -61,6 +61,6 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         raise explain(error, path) from None
     except ValueError as error:
-        raise JournalError(f"cannot use {path}: {error}") from None
+        raise JournalError(f"cannot use {path}: {error}; {HINT}") from None
     finally:
         db.close()

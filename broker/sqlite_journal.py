@@ -13,38 +13,17 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
 
-from .database import HINT, SYNC, boot_id, explain, open_journal_file, rollback
+from .cutting import ROW_COST, UPDATE_LOG, Cut, cut_oldest, give_back
+from .database import HINT, POSITIONS, SYNC, boot_id, explain, open_journal_file, rollback
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
-from .retention import KeptLog, Retention, Wanted
+from .retention import KeptLog, Retention
 from .tail import Tail, TailRow, pack_turn, unpack_turn
 
 log = logging.getLogger("chatbroker")
 
-POSITIONS = 40
-"""Bits of a row's id that hold the first position of its events; above are those of its log."""
-
-ROW_COST = 64
-"""Bytes that a row is reckoned to take beside its body."""
-
 EPOCH = 8
-
-
-class _Cut(NamedTuple):
-    """What a step of retention left of one log."""
-
-    log: KeptLog
-    rows: int
-    """How many went."""
-    lost: int
-    size: int
-    oldest: int
-    ends: bool
-    """Whether nothing is left, nor the log itself."""
-    done: bool
-    """Whether no more of it is to go."""
 
 
 class SqliteJournal:
@@ -113,7 +92,7 @@ class SqliteJournal:
             raise explain(error, self._path) from None
         except ValueError as error:
             rollback(self._db)
-            raise JournalError(f"cannot use {self._path}: {error}") from None
+            raise JournalError(f"cannot use {self._path}: {error}; {HINT}") from None
         return kept
 
     def _load(self, fresh: bytes) -> Kept:
@@ -134,7 +113,7 @@ class SqliteJournal:
         sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
         self._tail.overlay(users, sessions)
         if any(session.user not in users for session in sessions.values()):
-            raise ValueError(f"it is damaged{HINT}")
+            raise ValueError("it is damaged")
         self._write_tail()
         self._folded()
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
@@ -160,7 +139,7 @@ class SqliteJournal:
             for id, prev, first, events, time, body in turn.rows:
                 found = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
                 if found is None or id not in by_id:
-                    raise ValueError(f"it is damaged{HINT}")
+                    raise ValueError("it is damaged")
                 self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
             self._tail.add(turn, len(data))
 
@@ -303,7 +282,7 @@ class SqliteJournal:
             for row in rows
         ]
         many("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", rows)
-        many(_UPDATE_LOG, [log.values() for log in self._retention.changed])
+        many(UPDATE_LOG, [log.values() for log in self._retention.changed])
         self._db.execute("DELETE FROM turns")
 
     # --- reading --------------------------------------------------------------------------
@@ -383,13 +362,13 @@ class SqliteJournal:
         self._retention.look(time)
         room, tasks = self._retention.step()
         if not tasks:
-            return self._give_back()
+            return self._shrink_file()
         self._fold()
-        cuts: list[_Cut] = []
+        cuts: list[Cut] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for log, wanted in tasks:
-                cuts.append(self._cut(log, wanted, room))
+                cuts.append(cut_oldest(self._db, log, wanted, room))
                 # A log of which nothing goes is work too.
                 room -= max(cuts[-1].rows, 1)
                 if room <= 0:
@@ -407,57 +386,14 @@ class SqliteJournal:
                 self._retention.went(cut.log, cut.lost, cut.size, cut.oldest, cut.done)
         return True
 
-    def _cut(self, log: KeptLog, wanted: Wanted, room: int) -> _Cut:
-        """Deletes the oldest rows of *log*, those that are *wanted* and *room* at most."""
-        base = log.id << POSITIONS
-        lines = self._db.execute(
-            "SELECT rows.id, events, time, body, length(data) FROM rows JOIN bodies ON "
-            "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id LIMIT ?",
-            (base, base | (1 << POSITIONS) - 1, room + 1),
-        ).fetchall()
-        going = []
-        left = log.size
-        lost = log.lost
-        for id, events, when, body, size in lines[:room]:
-            if not wanted(when, left):
-                break
-            going.append((id, body))
-            left -= ROW_COST + size
-            lost = id - base + events - 1
-        stays = lines[len(going)] if len(lines) > len(going) else None
-        self._delete(going)
-        ends = stays is None and bool(log.dropped)
-        if ends:
-            self._db.execute("DELETE FROM logs WHERE id=?", (log.id,))
-            return _Cut(log, len(going), lost, 0, 0, True, True)
-        after = KeptLog(*log.line())
-        after.lost, after.size = lost, left if stays else 0
-        after.oldest = stays[2] if stays else log.newest
-        self._db.execute(_UPDATE_LOG, after.values())
-        return _Cut(log, len(going), lost, after.size, after.oldest, False, len(going) < room)
-
-    def _delete(self, rows: list[tuple[int, int]]) -> None:
-        many = self._db.executemany
-        many("DELETE FROM rows WHERE id=?", [(id,) for id, _ in rows])
-        bodies = [(body,) for _, body in rows]
-        many("UPDATE bodies SET refs = refs - 1 WHERE id=?", bodies)
-        many("DELETE FROM bodies WHERE id=? AND refs <= 0", bodies)
-
-    def _give_back(self) -> bool:
-        """Gives some of the pages that nothing uses back to the system; whether there are more."""
-        if not self._shrink:
-            return False
-        read = self._db.execute
-        try:
-            (free,) = read("PRAGMA freelist_count").fetchone()
-            (pages,) = read("PRAGMA page_count").fetchone()
-            if free < 256 or free < pages // 10:
-                self._shrink = False
-                return False
-            read("PRAGMA incremental_vacuum(64)").fetchall()
-        except sqlite3.Error as error:
-            raise explain(error, self._path) from None
-        return True
+    def _shrink_file(self) -> bool:
+        """Takes a step of that, if retention had something go; whether there are more."""
+        if self._shrink:
+            try:
+                self._shrink = give_back(self._db)
+            except sqlite3.Error as error:
+                raise explain(error, self._path) from None
+        return self._shrink
 
     def close(self) -> None:
         if self.commits:
@@ -475,4 +411,3 @@ class SqliteJournal:
 
 
 _INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"
-_UPDATE_LOG = "UPDATE logs SET head=?, lost=?, size=?, oldest=?, newest=?, dropped=? WHERE id=?"

@@ -25,7 +25,7 @@ class Facts(NamedTuple):
     subscribers: int
     descriptors: int
     most_descriptors: int
-    deliveries: int
+    frames: int
     """Frames that were given to ZeroMQ, for one connection or for all who subscribed."""
     skipped: int
     """Of them, those that were dropped because a pipe was full."""
@@ -43,10 +43,10 @@ def status_of(
     """The status as an object.
 
     *journal*: messages and bytes.  *held*: why nothing can be stored; empty if it can.
-    *uptime*: seconds.  *counted*: of messages and of deliveries, how many there were and how
+    *uptime*: seconds.  *counted*: of messages and of frames, how many there were and how
     many a second.
     """
-    (said, said_rate), (delivered, delivered_rate) = counted
+    (said, said_rate), (sent, sent_rate) = counted
     return {
         "version": version("chatbroker"),
         "address": facts.address,
@@ -59,7 +59,7 @@ def status_of(
         "connections": {"clients": facts.clients, "subscribers": facts.subscribers},
         "descriptors": {"used": facts.descriptors, "limit": facts.most_descriptors},
         "messages": {"total": said, "per_second": said_rate},
-        "deliveries": {"total": delivered, "per_second": delivered_rate},
+        "frames": {"total": sent, "per_second": sent_rate},
         "skipped": facts.skipped,
         "queues": {
             "waiting": survey.waiting,
@@ -96,7 +96,7 @@ def lines_of(status: dict[str, Any]) -> list[str]:
     """The status as lines: what it is about, and the numbers."""
     users, sessions, unread = status["users"], status["sessions"], status["unread"]
     reached, files = status["connections"], status["descriptors"]
-    said, delivered, journal = status["messages"], status["deliveries"], status["journal"]
+    said, sent, journal = status["messages"], status["frames"], status["journal"]
     limits, held = status["limits"], status["held"]
     mode = "secure" if status["secure"] else "plain"
     kept = "in memory" if status["memory"] else f"on disk, sync {limits['sync']}"
@@ -111,7 +111,7 @@ def lines_of(status: dict[str, Any]) -> list[str]:
         "connections": "{clients} clients, {subscribers} subscribers".format(**reached)
         + ", {used} of {limit} descriptors".format(**files),
         "messages": "{per_second}/s, {total} in all".format(**said),
-        "deliveries": "{per_second}/s, {total} in all".format(**delivered)
+        "frames sent": "{per_second}/s, {total} in all".format(**sent)
         + f", {status['skipped']} skipped",
         "queues": f"{queues['unconfirmed']} bytes pushed and not confirmed"
         + (f" ({slow})" if slow else "")

@@ -86,7 +86,10 @@ SHORT_EVERY = 3.0
 """Seconds between two looks at all while they run short and nobody is to be cut off."""
 
 TELL_EVERY, MOST_TOLD = 1.0, 8
-"""Seconds between lines about those that were cut off, and how many lines at a time."""
+"""Seconds between lines about those that were cut off, and how many addresses at a time."""
+
+OTHERS = "others"
+"""Stands for all other addresses."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -338,8 +341,11 @@ class Watch:
             return
         self._tell_at = now + TELL_EVERY
         # Not Counter.most_common: it imports heapq, for which there may be no descriptor.
-        most = sorted(self._cuts.items(), key=lambda told: -told[1])[:MOST_TOLD]
-        for (address, why), count in most:
+        most = sorted(self._cuts.items(), key=lambda told: -told[1])
+        others: Counter[tuple[str, str]] = Counter()
+        for (_, why), count in most[MOST_TOLD:]:
+            others[OTHERS, why] += count
+        for (address, why), count in (*most[:MOST_TOLD], *others.items()):
             self._note("cut_off", address=address, connections=count, because=why)
         self._cuts.clear()
 

@@ -25,6 +25,7 @@ from .errors import (
     Unreachable,
     UsageError,
 )
+from .escape import escape
 from .events import (
     Broadcast,
     Direct,
@@ -37,6 +38,7 @@ from .events import (
     Online,
     UserInfo,
 )
+from .interrupts import Interrupts
 from .starts import Since
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ __all__ = [
     "Event",
     "Identity",
     "IdentityError",
+    "Interrupts",
     "Joined",
     "Left",
     "Missed",
@@ -69,6 +72,7 @@ __all__ = [
     "Unreachable",
     "UsageError",
     "UserInfo",
+    "escape",
 ]
 
 

@@ -7,17 +7,18 @@ left for its own user (``command/local.py``).
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from ..command.files import make_private, write_private
 from ..command.folders import data_folder
-from ..command.local import read_local
+from ..command.local import EVERYWHERE, local_folder, read_local
 from ..wire.errors import BadKey
 from ..wire.keys import key_text, parse_key
-from .address import Address, plain_text
-from .errors import IdentityError, NotAuthorised
+from .address import Address, parse_address, plain_text
+from .errors import IdentityError, NotAuthorised, UsageError
 from .identity import Identity, folder_of
 
 SERVER = ".broker"
@@ -28,7 +29,6 @@ a dot."""
 class _Own(NamedTuple):
     """What a secure broker left for its own user."""
 
-    host: str
     server_key: bytes
     secret: bytes
 
@@ -105,15 +105,42 @@ def find_access(address: Address, name: str | None, identity: Identity | None = 
 
 def own_names(address: Address) -> list[str]:
     """The names that one has keys for at the broker at *address*, sorted."""
-    folder = folder_of(address)
+    kept = [Identity.kept(plain_text(address), name) for name in kept_names(address)]
+    return [identity.name for identity in kept if identity is not None and identity.key]
+
+
+def kept_names(address: Address) -> list[str]:
+    """The names that one has used at the broker at *address*, sorted.  Raises IdentityError."""
+    return [name for name in _names_in(folder_of(address)) if not name.startswith(".")]
+
+
+def known_brokers() -> list[str]:
+    """The addresses of the brokers that files tell of, sorted: where one has used a name, or was
+    let in, and secure ones that one runs.  Raises IdentityError."""
+    found = set()
+    left = [name.removesuffix(".json") for name in _names_in(local_folder())]
+    for name in [*left, *_names_in(data_folder() / "identities")]:
+        host, _, port = name.rpartition("_")
+        host = unquote(host)
+        if host in EVERYWHERE:
+            host = "127.0.0.1"
+        with suppress(UsageError):  # No file of ours.
+            address = parse_address(f"tcp://{f'[{host}]' if ':' in host else host}:{port}")
+            secure = is_own_user(address) or bool(known_server(address))
+            if secure or name not in left:
+                found.add(plain_text(address._replace(secure=secure)))
+    return sorted(found)
+
+
+def _names_in(folder: Path) -> list[str]:
     try:
-        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path.name for path in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise IdentityError(f"cannot look into {folder}: {error.strerror}") from None
-    kept = [Identity.kept(plain_text(address), name) for name in names]
-    return [identity.name for identity in kept if identity is not None and identity.key]
+        raise IdentityError(
+            f"cannot look into {folder}: {error.strerror}; make it readable for you"
+        ) from None
 
 
 def is_own_user(address: Address) -> bool:
@@ -131,7 +158,9 @@ def known_server(address: Address) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
-        raise IdentityError(f"cannot read {path}: {error.strerror}") from None
+        raise IdentityError(
+            f"cannot read {path}: {error.strerror}; make it readable for you"
+        ) from None
     except (BadKey, ValueError, TypeError, LookupError):
         raise IdentityError(f"the broker's key in {path} is broken; accept an invitation") from None
 
@@ -154,7 +183,10 @@ def remember_server(address: Address) -> None:
         make_private(path.parent, data_folder())
         write_private(path, json.dumps({"server_key": key_text(address.server_key)}) + "\n")
     except OSError as error:
-        raise IdentityError(f"cannot keep {path}: {error.strerror}") from None
+        raise IdentityError(
+            f"cannot keep {path}: {error.strerror}; "
+            "set CHATBROKER_DATA to a folder that you can write to"
+        ) from None
 
 
 def _server_key(address: Address, known: bytes, local: _Own | None) -> bytes:
@@ -174,17 +206,10 @@ def _server_key(address: Address, known: bytes, local: _Own | None) -> bytes:
 
 def _own(address: Address) -> _Own | None:
     """What the broker at *address* left, if it is of this machine and this user."""
-    local = read_local(address.port)
+    local = read_local(address.host, address.port)
     if local is None:
         return None
-    host = address.host.lower()
     try:
-        here = host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        here = False
-    if not here and host != local.host.lower():
-        return None
-    try:
-        return _Own(local.host, parse_key(local.server_key), parse_key(local.secret))
+        return _Own(parse_key(local.server_key), parse_key(local.secret))
     except BadKey:
         return None  # Written by hand, or by another version.

@@ -134,7 +134,8 @@ def whoami(shared: Shared) -> int:
         (name,) = names
     identity = Identity.kept(shared.broker, name)
     if identity is None:
-        complain("chat", escape(f"no name at {shared.broker}: {name!r} was never used here"))
+        words = f"no name at {shared.broker}: {name!r} was never used here; 'chat join' claims it"
+        complain("chat", escape(words))
         return Status.NAME_REFUSED
     with Interrupts() as interrupts:
         _try(shared, shared.broker, identity, interrupts)

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from ..command.completion import offered
 from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
-from .errors import (
-    ClientError,
-    NameRefused,
-    NotAuthorised,
-    OutcomeUnknown,
-    Refused,
-    Unreachable,
-    UsageError,
-)
+from .completing import own_names, users
+from .errors import ClientError, NameRefused, UsageError
 from .escape import escape
 from .options import (
     SECONDS,
@@ -33,6 +29,12 @@ from .options import (
     waiting_options,
 )
 
+FILES = {
+    "~/.local/share/chatbroker/identities/HOST_PORT/NAME": "What proves that one is NAME at that "
+    "broker: a credential, and at a secure broker a key. Who loses it loses the name.",
+    "~/.local/share/chatbroker/identities/HOST_PORT/.broker": "The public key of a secure broker.",
+}
+
 # What a command needs of the client package is imported where it is used: --help and shell
 # completion need not wait for ZeroMQ to load.
 
@@ -40,6 +42,8 @@ from .options import (
 @click.group(
     cls=CommandGroup,
     no_args_is_help=False,  # A command line without a command is wrong, as any other is.
+    files=FILES,
+    variables={"NO_COLOR": "No colours on a terminal."},
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @shared_options("broker", "port", "user", "timeout", "json")
@@ -118,12 +122,39 @@ def _rendering(shared: Shared, template: str | None, nul: bool) -> tuple[Shared,
     return shared._replace(json=bool(as_json)), render, "\0" if nul else "\n"
 
 
+def _looks(function: Any) -> Any:
+    """How ``join`` looks and sounds on a terminal."""
+    for option in (
+        click.option(
+            "--keys",
+            type=click.Choice(["emacs", "vi"]),
+            help="Keys of the line that is typed in.  [default: as in your inputrc]",
+        ),
+        click.option(
+            "--notify",
+            type=click.Choice(["bell", "desktop", "off"]),
+            default="bell",
+            show_default=True,
+            help="How the terminal tells of direct messages, and of those that name you.",
+        ),
+        click.option("--no-color", is_flag=True, help="Show no colours; so does NO_COLOR."),
+        click.option(
+            "--plain",
+            is_flag=True,
+            help="Simple lines, as for a screen reader, a dumb terminal or a log.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 @chat.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offered(own_names))
 @click.option("--attach", is_flag=True, help="Join beside another session of the same user.")
 @click.option("--stay", is_flag=True, help="Go on receiving when the input has ended.")
 @_bounds
 @_reconnect
+@_looks
 @shared_options("broker", "port", "timeout", "json")
 def join(
     name: str,
@@ -133,6 +164,10 @@ def join(
     total: float | None,
     quiet: float | None,
     reconnect: float,
+    plain: bool,
+    no_color: bool,
+    notify: str,
+    keys: str | None,
     **_: Any,
 ) -> int:
     """Join as NAME: type commands, see what arrives.
@@ -143,7 +178,7 @@ def join(
     Example: printf 'send bob hi\\necho hello\\n' | chat join alice
     """
     from .meter import Bounds
-    from .receiving import Joining, run_interactive, run_lines
+    from .receiving import Joining, run_lines
 
     shared = Shared.given()
     bounds = Bounds(count, total, quiet)
@@ -151,7 +186,13 @@ def join(
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     joining = Joining(name, attach, reconnect)
     if terminal and not (shared.json or stay or bounds.given):
-        return run_interactive(shared, joining)
+        from .interactive import Wishes, run_interactive
+
+        context = click.get_current_context()
+        if context.get_parameter_source("reconnect") is ParameterSource.DEFAULT:
+            # A person sees that the broker is gone, and leaves when they want to.
+            joining = joining._replace(reconnect=math.inf)
+        return run_interactive(shared, joining, Wishes(plain, not no_color, notify, keys))
     return run_lines(shared, joining, bounds, stay or bounds.given)
 
 
@@ -172,7 +213,7 @@ def _sources(function: Any) -> Any:
 
 
 @chat.command()
-@click.argument("recipient", metavar="USER")
+@click.argument("recipient", metavar="USER", shell_complete=offered(users))
 @_sources
 @waiting_options
 @_reconnect
@@ -282,7 +323,13 @@ def listen(
 
 @chat.command()
 @_formats("direct", "broadcast")
-@click.option("--with", "partner", metavar="USER", help="Only what was said in private with USER.")
+@click.option(
+    "--with",
+    "partner",
+    metavar="USER",
+    shell_complete=offered(users),
+    help="Only what was said in private with USER.",
+)
 @click.option(
     "--since",
     metavar="WHEN",
@@ -395,25 +442,11 @@ def _explain(error: Exception) -> tuple[Status, str] | None:
     match error:
         case NameRefused(code="name_taken"):
             words += "; choose another, or see who is on with 'chat info'"
-            return Status.NAME_REFUSED, words
         case NameRefused(code="name_claimed"):
             words += "; choose another, or have its owner or an operator release it"
-            return Status.NAME_REFUSED, words
         case NameRefused(code="already_joined"):
-            return Status.NAME_REFUSED, f"{words}; --attach shares it"
-        case NameRefused():
-            return Status.NAME_REFUSED, words
-        case UsageError():
-            return Status.USAGE, words
-        case Unreachable():
-            return Status.UNREACHABLE, words
-        case NotAuthorised():
-            return Status.NOT_AUTHORISED, words
-        case Refused():
-            return Status.REFUSED, words
-        case OutcomeUnknown():
-            return Status.UNKNOWN, words
-    return Status.FAILURE, words
+            words += "; --attach shares it"
+    return error.status, words
 
 
 def main() -> None:

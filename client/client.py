@@ -6,7 +6,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Self
 
 from ..wire.errors import BadName, BadText, Code, TooLong
@@ -18,6 +17,7 @@ from .address import DEFAULT, parse_address
 from .browse import Browse
 from .core import ClientCore, Phase
 from .errors import (
+    MAYBE,
     ClientError,
     NameRefused,
     NewHistory,
@@ -171,6 +171,12 @@ class Client:
         return reader.start, reader.head
 
     @property
+    def max_text(self) -> int:
+        """The longest text that the broker takes, in bytes of UTF-8."""
+        limits = self._core.limits
+        return limits.max_text if limits else MAX_TEXT
+
+    @property
     def patience(self) -> float:
         """Seconds to wait for an answer, a lost connection included."""
         return max(self.timeout, self.reconnect)
@@ -187,7 +193,7 @@ class Client:
 
         The receipt tells in ``away`` whether *to* is not on now, and will get it later.
 
-        *text*: at most 16384 bytes of UTF-8, any characters.  *timeout* in seconds; None:
+        *text*: at most `max_text` bytes of UTF-8, any characters.  *timeout* in seconds; None:
         the client's.  Raises Refused (no such user, too long), OutcomeUnknown, Unreachable
         (then it was not sent and will not be), UsageError.
         """
@@ -274,7 +280,9 @@ class Client:
                 with self._changed:
                     page, over = browse.take(), browse.over
                 if browse.failed:
-                    raise NewHistory(f"the broker at {self.broker} has another history by now")
+                    raise NewHistory(
+                        f"the broker at {self.broker} has another history by now; begin anew"
+                    )
                 if page:
                     yield page
                 if over:
@@ -291,22 +299,20 @@ class Client:
             self._check_open()
             ref = self._core.ask_heads()
         self._link.wake()
-        patience = self.timeout if timeout is None else timeout
-        core = self._core
         caught_up = False
 
         def over() -> bool:
             nonlocal caught_up
-            caught_up = core.caught_up(ref)
-            return caught_up or len(core.inbox.events) >= MOST_EVENTS
+            caught_up = self._core.caught_up(ref)
+            return caught_up or len(self._core.inbox.events) >= MOST_EVENTS
 
-        self._await(over, patience, fail=False)
+        self._await(over, self.timeout if timeout is None else timeout, fail=False)
         return caught_up
 
     def wait_listening(self, timeout: float | None = None) -> bool:
         """Waits until `listening`; False if that took longer than *timeout* seconds."""
-        patience = self.timeout if timeout is None else timeout
-        return self._await(lambda: self._core.listening, patience, fail=False)
+        timeout = self.timeout if timeout is None else timeout
+        return self._await(lambda: self._core.listening, timeout, fail=False)
 
     def wait_until(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
         """Waits until *ready* gives True; False if that took longer than *timeout* seconds.
@@ -336,7 +342,7 @@ class Client:
     def waiting(self, start: int, stop: int) -> list[Event]:
         """Of the events that `receive` would give, those from *start* to *stop*: not taken."""
         with self._changed:
-            return list(islice(self._core.inbox.events, start, stop))
+            return self._core.inbox.look(start, stop)
 
     # --- the end --------------------------------------------------------------------------
 
@@ -385,10 +391,8 @@ class Client:
 
     def _note_silence(self) -> None:
         now = time.monotonic()
-        if not self._core.silent(now):
-            self._down_since = None
-        elif self._down_since is None:
-            self._down_since = now
+        since = now if self._down_since is None else self._down_since
+        self._down_since = since if self._core.silent(now) else None
 
     def _checked_to(self, to: str) -> str:
         if not isinstance(to, str):
@@ -403,8 +407,7 @@ class Client:
         if not isinstance(receipt.text, str):
             raise UsageError(f"a text is a str, not {type(receipt.text).__name__}")
         try:
-            limits = self._core.limits
-            checked_text(receipt.text, limits.max_text if limits else MAX_TEXT)
+            checked_text(receipt.text, self.max_text)
         except BadText as error:
             # "bad_text" is no code of the protocol's: the codec cannot even carry such a text.
             code = error.code.value if isinstance(error, TooLong) else "bad_text"
@@ -467,11 +470,9 @@ class Client:
     def _give_up(self, receipt: Receipt | None) -> ClientError:
         outbox = self._core.outbox
         if receipt is not None and outbox.withdraw(receipt):
-            return Unreachable(f"no answer from {self.broker}; nothing was sent")
+            return Unreachable(f"no answer from {self.broker}; nothing was sent, try again")
         if receipt is not None or outbox.uncertain:
-            return OutcomeUnknown(
-                f"sent, but not acknowledged by {self.broker} in time: it may be stored or not"
-            )
+            return OutcomeUnknown(f"sent, but not acknowledged by {self.broker} in time: {MAYBE}")
         if self._core.put_off:
             return Unreachable(f"{self._core.put_off} on {self.broker}; try again later")
         return Unreachable(

@@ -38,7 +38,9 @@ def enrol(access: Access, secret: bytes, broker: str, timeout: float) -> str:
                 sock.connect(f"tcp://{host}:{access.port}")
                 return _ask(sock, monitor, request, access, broker, until)
             except zmq.ZMQError as error:
-                raise Unreachable(f"cannot connect to {broker}: {error}") from None
+                raise Unreachable(
+                    f"cannot connect to {broker}: {error}; is the address right?"
+                ) from None
             finally:
                 sock.disable_monitor()
 

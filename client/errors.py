@@ -11,28 +11,43 @@
      ├─ IdentityError       the file that proves who one is cannot be used
      └─ ProtocolError       broker and client do not understand each other
 
-No exception of ZeroMQ or msgpack reaches the user of a client.
+No exception of ZeroMQ or msgpack reaches the user of a client.  Each knows the exit status of a
+command that ends by it.
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from ..command.status import Status
 from ..wire.errors import Code
+
+MAYBE = "it may be stored or not; sent again, it may be there twice"
 
 
 class ClientError(Exception):
     """Something that the user of a client may want to handle."""
 
+    status: ClassVar[Status] = Status.FAILURE
+    """The exit status of a command that ends by it (docs/cli.md, "Exit status")."""
+
 
 class UsageError(ClientError, ValueError):
     """The client was misused: closed, or given what cannot be sent."""
+
+    status = Status.USAGE
 
 
 class Unreachable(ClientError):
     """No broker answered in time.  Nothing that is not known to be stored was sent."""
 
+    status = Status.UNREACHABLE
+
 
 class NameRefused(ClientError):
     """The name is taken, claimed, or not a valid name; ``code`` says which."""
+
+    status = Status.NAME_REFUSED
 
     def __init__(self, code: str, words: str) -> None:
         super().__init__(words)
@@ -42,9 +57,13 @@ class NameRefused(ClientError):
 class NotAuthorised(ClientError):
     """The broker does not let this user in, or not do that."""
 
+    status = Status.NOT_AUTHORISED
+
 
 class Refused(ClientError):
     """A command was refused.  ``code`` is a word of docs/protocol.md, "Codes"."""
+
+    status = Status.REFUSED
 
     def __init__(self, code: str, words: str) -> None:
         super().__init__(words)
@@ -53,6 +72,8 @@ class Refused(ClientError):
 
 class OutcomeUnknown(ClientError):
     """Sent, but not acknowledged in time: it may be stored or not."""
+
+    status = Status.UNKNOWN
 
 
 class NewHistory(ClientError):
@@ -75,9 +96,13 @@ def session_error(code: str, words: str, broker: str) -> ClientError:
             return NameRefused(code, words)
         case Code.NAME_TAKEN | Code.NAME_CLAIMED | Code.ALREADY_JOINED:
             return NameRefused(code, where)
-        case Code.NOT_ALLOWED | Code.BANNED | Code.KICKED:
+        case Code.BANNED:
+            return NotAuthorised(f"{where}; the broker's operator can lift that")
+        case Code.KICKED:
+            return NotAuthorised(f"{where}; you may come back")
+        case Code.NOT_ALLOWED:
             return NotAuthorised(where)
         case Code.BROKER_FULL:
-            return Unreachable(where)
+            return Unreachable(f"{where}; try again later")
     # Whatever else a broker has against a name (it is claimed, say), another name may do.
     return NameRefused(code, where) if code.startswith("name_") else ProtocolError(where)

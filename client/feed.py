@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..wire.limits import MAX_TEXT
 from .client import Client
-from .errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable
 from .events import UserInfo
 from .input import BadLine
 from .outbox import Outcome
@@ -164,11 +164,12 @@ class Feed:
                 if isinstance(entry.result, Receipt):
                     if entry.result.outcome is Outcome.UNKNOWN:
                         raise OutcomeUnknown(
-                            f"line {entry.line} was sent, but not acknowledged: "
-                            "it may be stored or not"
+                            f"line {entry.line} was sent, but not acknowledged: {MAYBE}"
                         )
                     if entry.result.outcome is Outcome.UNSENT:
-                        raise Unreachable(f"line {entry.line} was not sent: the broker is gone")
+                        raise Unreachable(
+                            f"line {entry.line} was not sent: the broker is gone; go on from there"
+                        )
                 yield entry
         finally:
             if taken:

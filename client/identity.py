@@ -14,14 +14,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
 from ..command.files import make_private, write_private
-from ..command.folders import data_folder
+from ..command.folders import data_folder, file_name
 from ..wire.errors import BadName
 from ..wire.keys import key_text, parse_key
 from ..wire.limits import ID_LENGTH
@@ -140,7 +137,7 @@ class Identity:
 
 def folder_of(address: Address) -> Path:
     """Where what is known of the broker at *address* is kept."""
-    return data_folder() / "identities" / f"{_plain(address.host)}_{address.port}"
+    return data_folder() / "identities" / file_name(address.host, address.port)
 
 
 def _path(broker: str, name: str) -> Path:
@@ -149,13 +146,6 @@ def _path(broker: str, name: str) -> Path:
         return folder_of(address) / canonical_name(name)
     except BadName as error:
         raise NameRefused(error.code.value, str(error)) from None
-
-
-def _plain(host: str) -> str:
-    """*host* as part of a file's name: one for all spellings that surely mean the same."""
-    with suppress(ValueError):  # Not an IP address, so a name.
-        host = ip_address(host).compressed
-    return quote(host.lower(), safe="")
 
 
 def _read(path: Path) -> _Kept | None:

@@ -45,7 +45,7 @@ class Command(NamedTuple):
 
 
 def _send(rest: str) -> Request:
-    to, text = _split(rest)
+    to, text = split_word(rest)
     if not to or not text:
         raise BadLine("usage", f"usage: {COMMANDS['send'].usage}")
     return SendLine(to, text)
@@ -76,7 +76,7 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def _split(line: str) -> tuple[str, str | None]:
+def split_word(line: str) -> tuple[str, str | None]:
     """The first word, and what follows the one white-space character after it."""
     word = line.split(maxsplit=1)[0] if line and not line[0].isspace() else ""
     return word, line[len(word) + 1 :] if len(line) > len(word) else None
@@ -91,7 +91,7 @@ def parse_line(line: str) -> Request | None:
     line = line.lstrip()
     if not line:
         return None
-    name, rest = _split(line)
+    name, rest = split_word(line)
     command = COMMANDS.get(name.removeprefix("/"))
     if command is None:
         known = ", ".join(COMMANDS)

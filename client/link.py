@@ -113,7 +113,9 @@ class Link:
         try:
             sock.connect(f"tcp://{self._host}:{port}")
         except zmq.ZMQError as error:
-            raise Unreachable(f"cannot connect to {self._host}:{port}: {error}") from None
+            raise Unreachable(
+                f"cannot connect to {self._host}:{port}: {error}; is the address right?"
+            ) from None
 
     def wake(self) -> None:
         """Ends a `step` that waits.  May be called from any thread."""

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple, TypeVar
 import click
 from click.core import ParameterSource
 
+from ..command.completion import offered
 from ..command.config import PROFILE, Profile
 from ..wire.errors import BadName
 from ..wire.names import canonical_name
 from .address import DEFAULT, parse_address
+from .completing import brokers, own_names, profiles
 from .errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,7 +40,10 @@ SECONDS = _Seconds(min=0)
 
 _SHARED: dict[str, Callable[[F], F]] = {
     "broker": click.option(
-        "--broker", metavar="ADDRESS", help=f"The broker's address.  [default: {DEFAULT}]"
+        "--broker",
+        metavar="ADDRESS",
+        shell_complete=offered(brokers),
+        help=f"The broker's address.  [default: {DEFAULT}]",
     ),
     "port": click.option(
         "--port",
@@ -46,7 +51,12 @@ _SHARED: dict[str, Callable[[F], F]] = {
         help="Short for --broker tcp://127.0.0.1:PORT.",
     ),
     "user": click.option(
-        "--as", "user", metavar="NAME", envvar="CHAT_USER", help="The name to use."
+        "--as",
+        "user",
+        metavar="NAME",
+        envvar="CHAT_USER",
+        shell_complete=offered(own_names),
+        help="The name to use.",
     ),
     "timeout": click.option(
         "--timeout",
@@ -57,7 +67,10 @@ _SHARED: dict[str, Callable[[F], F]] = {
     "json": click.option("--json", is_flag=True, default=None, help="One JSON object a line."),
     # Read by `CommandGroup`, before all others.
     PROFILE: click.option(
-        "--profile", metavar="NAME", help="Take options from [profile.NAME] of the config file."
+        "--profile",
+        metavar="NAME",
+        shell_complete=offered(profiles),
+        help="Take options from [profile.NAME] of the config file.",
     ),
 }
 
@@ -84,9 +97,12 @@ class Shared(NamedTuple):
     """Of the config file, the profile whose options count."""
 
     @classmethod
-    def given(cls) -> Shared:
-        """The strongest source, as docs/cli.md ranks them; nearer the command over farther."""
-        context = click.get_current_context()
+    def given(cls, context: click.Context | None = None) -> Shared:
+        """The strongest source, as docs/cli.md ranks them; nearer the command over farther.
+
+        *context*: that of a line which is being completed; else the one that is carried out.
+        """
+        context = context or click.get_current_context()
         broker, broker_rank = _find(context, "broker")
         port, port_rank = _find(context, "port")
         if broker is not None and port is not None and broker_rank == port_rank:
@@ -148,7 +164,10 @@ def _find(context: click.Context, name: str) -> tuple[Any, int]:
     at: click.Context | None = context
     while at is not None:
         value, rank = at.params.get(name), _rank(at, name)
-        if value is not None and rank < best[1]:
+        if rank < _DEFAULT and value is None:
+            # Nobody was told yet, if the line is only being completed.
+            raise click.UsageError(f"--{name}: not understood")
+        if rank < best[1]:
             best = value, rank
         at = at.parent
     return best

@@ -6,7 +6,7 @@ from collections import deque
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable
 from .outbox import Outcome, Ticket
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ class Pipeline:
         """Sends *text* to everyone and does not wait."""
         return self._submit(Receipt(self._client, None, text))
 
+    @property
+    def pending(self) -> int:
+        """How many are under way: their outcome is not known yet."""
+        self._reap()
+        return len(self._pending)
+
     def _submit(self, receipt: Receipt) -> Receipt:
         self._client._submit(receipt)
         self._pending.append(receipt)
@@ -109,5 +115,5 @@ def failure(receipt: Receipt) -> ClientError:
     if receipt.outcome is Outcome.REFUSED:
         return Refused(receipt.code, receipt.words)
     if receipt.outcome is Outcome.UNKNOWN:
-        return OutcomeUnknown("sent, but not acknowledged: it may be stored or not")
-    return Unreachable("not sent: the connection was given up before")
+        return OutcomeUnknown(f"sent, but not acknowledged: {MAYBE}")
+    return Unreachable("not sent: the connection was given up before; send it again")

@@ -177,7 +177,7 @@ class Joining(NamedTuple):
 
 
 @contextmanager
-def _joined(shared: Shared, joining: Joining, interrupts: Interrupts) -> Iterator[Client]:
+def joined(shared: Shared, joining: Joining, interrupts: Interrupts) -> Iterator[Client]:
     name, attach, reconnect = joining
     identity = Identity.of(shared.broker, name)
     if not attach and not identity.lock():
@@ -201,7 +201,7 @@ def _joined(shared: Shared, joining: Joining, interrupts: Interrupts) -> Iterato
 def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> int:
     """Line mode: each line of stdin is a command."""
     refused = False
-    with Interrupts() as interrupts, _joined(shared, joining, interrupts) as client:
+    with Interrupts() as interrupts, joined(shared, joining, interrupts) as client:
         output = Output(as_json=shared.json, interrupts=interrupts)
         meter = Meter(bounds, time.monotonic())
         printer = Printer(output, meter)
@@ -253,12 +253,3 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
             while client.waiting_events:
                 show_events()
     return Status.REFUSED if refused else Status.DONE
-
-
-def run_interactive(shared: Shared, joining: Joining) -> int:
-    """A person at a terminal."""
-    from .prompt import converse
-
-    with Interrupts() as interrupts, _joined(shared, joining, interrupts) as client:
-        client.wait_listening(1.0)  # So that who comes and goes from now on is shown.
-        return converse(client, interrupts)

@@ -36,7 +36,6 @@ def _iso(time: int) -> str:
 
 
 def missed_words(event: Missed) -> str:
-    """What can no longer be had."""
     if event.lost is None:
         return f"{event.log}: the broker has a new history; messages may have been missed"
     messages = "message is" if event.lost == 1 else "messages are"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import quote
 
 
 def data_folder() -> Path:
@@ -17,3 +20,11 @@ def data_folder() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("chatbroker", appauthor=False)
+
+
+def file_name(host: str, port: int) -> str:
+    """What stands for the broker at *host* and *port* in the name of a file: one for all
+    spellings that surely mean the same."""
+    with suppress(ValueError):  # Not an IP address, so a name.
+        host = ip_address(host).compressed
+    return f"{quote(host.lower(), safe='')}_{port}"

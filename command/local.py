@@ -2,17 +2,23 @@
 
 A secure broker writes it when it serves and removes it when it stops::
 
-    …/chatbroker/run/5555.json      {"host": …, "server_key": …, "secret": …, "pid": …}
+    …/chatbroker/run/127.0.0.1_5555.json    {"host": …, "server_key": …, "secret": …, "pid": …}
+
+Brokers may serve on the same port of several addresses, so its name has both.
 """
 
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 from .files import make_private, write_private
-from .folders import data_folder
+from .folders import data_folder, file_name
+
+EVERYWHERE = ("0.0.0.0", "::")
+"""Who listens there is reached at all addresses of the machine: of IPv4, and of both."""
 
 
 class Local(NamedTuple):
@@ -27,32 +33,87 @@ class Local(NamedTuple):
     pid: int
 
 
-def local_path(port: int) -> Path:
-    """Where that of the broker on *port* is."""
-    return data_folder() / "run" / f"{port}.json"
+def local_path(host: str, port: int) -> Path:
+    """Where that of the broker on *host* and *port* is."""
+    return local_folder() / f"{file_name(_known_as(host), port)}.json"
 
 
 def write_local(port: int, local: Local) -> None:
     """Lets the commands of this user find in.  Raises OSError."""
-    path = local_path(port)
+    clear_local(local.host, port)
+    path = local_path(local.host, port)
     make_private(path.parent, data_folder())
     write_private(path, json.dumps(local._asdict()) + "\n")
 
 
-def remove_local(port: int, pid: int | None = None) -> None:
-    """What is there is out of date.  *pid*: only that of this process, as another may serve on
-    the port by now.  Raises OSError."""
-    if pid is not None:
-        local = read_local(port)
-        if local is None or local.pid != pid:
-            return
-    local_path(port).unlink(missing_ok=True)
+def clear_local(host: str, port: int) -> None:
+    """Whoever listens on *host* and *port* now is alone there: what others left that were reached
+    there is out of date.  Raises OSError."""
+    host = _known_as(host)
+    if host in EVERYWHERE:
+        stale = [
+            path
+            for path in local_folder().glob(f"*_{port}.json")
+            # A colon, as `file_name` has it: an address of IPv6, where another may listen.
+            if host == "::" or "%3A" not in path.name or path == local_path("::", port)
+        ]
+    else:
+        stale = [local_path(each, port) for each in (host, *_everywhere(host))]
+    for path in stale:
+        path.unlink(missing_ok=True)
 
 
-def read_local(port: int) -> Local | None:
-    """How to find in to the broker on *port*; None if it is not this user's, or not secure."""
+def remove_local(host: str, port: int, pid: int) -> None:
+    """The broker of process *pid* stops: what it left is out of date.  Another may serve there by
+    now.  Raises OSError."""
+    path = local_path(host, port)
+    local = _read(path)
+    if local is not None and local.pid == pid:
+        path.unlink(missing_ok=True)
+
+
+def read_local(host: str, port: int) -> Local | None:
+    """How to find in to the broker that is reached at *host* and *port*; None if it is not this
+    user's, or not secure."""
+    host = _known_as(host)
+    hosts = (host, *_everywhere(host)) if _is_loopback(host) else (host,)
+    for each in hosts:
+        found = _read(local_path(each, port))
+        if found is not None:
+            return found
+    return None
+
+
+def local_folder() -> Path:
+    """Where these files are."""
+    return data_folder() / "run"
+
+
+def _known_as(host: str) -> str:
+    """*host*, in the one spelling of those by which the same is meant."""
+    # As a broker listens there, and a client connects: by IPv4.
+    known = {"localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host.lower(), host.lower())
     try:
-        found = json.loads(local_path(port).read_bytes())
+        return ip_address(known).compressed
+    except ValueError:
+        return known
+
+
+def _everywhere(host: str) -> tuple[str, ...]:
+    """Those of EVERYWHERE by which *host* is reached, too."""
+    return EVERYWHERE[1:] if ":" in host else EVERYWHERE
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _read(path: Path) -> Local | None:
+    try:
+        found = json.loads(path.read_bytes())
         return Local(
             str(found["host"]), str(found["server_key"]), str(found["secret"]), int(found["pid"])
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,24 @@ class StdoutClosed(Exception):
 
 
 class CommandGroup(click.Group):
-    """A command with subcommands, whose defaults may stand in the config file."""
+    """A command with subcommands, whose defaults may stand in the config file.
+
+    For its manual: *files* that it keeps and *variables* that it heeds beside those of options,
+    with what they are; *statuses* with which it ends.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        files: dict[str, str] | None = None,
+        variables: dict[str, str] | None = None,
+        statuses: Sequence[Status] = tuple(Status),
+        **attributes: Any,
+    ) -> None:
+        super().__init__(*args, **attributes)
+        self.files = files or {}
+        self.variables = variables or {}
+        self.statuses = statuses
 
     def make_context(
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
@@ -28,10 +45,14 @@ class CommandGroup(click.Group):
         # Whoever asks what there is may have to mend the file.
         if {"--help", "-h", "--version"} & {*args} or "default_map" in extra:
             return super().make_context(info_name, args, *more, **extra)
-        config = read_config(self)
-        # Where a command line is being typed, it need not make sense yet.
-        unfinished = extra.get("resilient_parsing", False)
-        profile = None if unfinished else self._profile(args, config)
+        try:
+            config = read_config(self)
+            profile = self._profile(args, config)
+        except click.UsageError:
+            # A line that is being completed shows no errors.
+            if not extra.get("resilient_parsing"):
+                raise
+            return super().make_context(info_name, args, *more, **extra)
         defaults = config.defaults if profile is None else profile.over(config.defaults)
         if profile is not None and profile.named:
             # click asks a variable before the file.  Whoever names a profile means what it says.
@@ -89,6 +110,10 @@ def run_command(
     other is a bug, and shows its traceback.
     """
     _prepare_streams()
+    if f"_{name}_COMPLETE".upper() in os.environ:
+        from .completion import take_over_bash
+
+        take_over_bash()
     try:
         try:
             status = _run(name, command, explain)
@@ -99,7 +124,7 @@ def run_command(
         silence_stdout()
         return Status.DONE
     except OSError as error:
-        complain(name, f"cannot write: {error.strerror or error}")
+        complain(name, f"cannot write: {error.strerror or error}; what is missing was not printed")
         silence_stdout()
         return Status.FAILURE
     return status

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from xml.etree import ElementTree
 
 import click
 import pytest
@@ -14,7 +15,9 @@ from chatbroker.client.cli import chat
 from chatbroker.command.status import Status
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
+DOCUMENTS = sorted(
+    [path for folder in (".", "docs", "bench", "examples") for path in ROOT.glob(f"{folder}/*.md")]
+)
 CLI = (ROOT / "docs" / "cli.md").read_text()
 
 
@@ -86,6 +89,15 @@ def test_the_tests_that_are_to_cover_a_threat_exist():
                 assert f"def {test}" in "\n".join(there), test
                 found += 1
     assert found > 20
+
+
+def test_the_pictures_are_whole_and_of_a_terminal():
+    text = (ROOT / "README.md").read_text()
+    pictures = re.findall(r"!\[[^]]+\]\((docs/screens/[^)]+)\)", text)
+    assert len(pictures) >= 3
+    for picture in pictures:
+        root = ElementTree.parse(ROOT / picture).getroot()
+        assert "everyone>" in "".join(root.itertext())
 
 
 def test_the_readme_opens_with_the_two_commands():

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("wire", "broker", "client", "command", "testing")
-MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).glob("*.py"))
+MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 ids = [str(path.relative_to(ROOT)) for path in MODULES]
 
 MAY_IMPORT = {
@@ -33,21 +33,29 @@ MOST_LINES = 480
 """What a person reads in one sitting, with some tolerance above the 400 that are aimed at."""
 
 
+def package_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
+
+
 def imported(path: Path) -> set[str]:
-    """What a module imports: top-level names, and ``.name`` for packages of the project."""
+    """What a module imports: top-level names, and ``.name`` for other packages of the project."""
     found = set()
+    inside = len(path.relative_to(ROOT).parts) - 1
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             top = node.module.partition(".")[0]
-            found.add({0: top, 1: ""}.get(node.level, f".{top}"))
-    return found - {""}
+            if node.level > inside:
+                found.add(f".{top}")
+            elif not node.level:
+                found.add(top)
+    return found
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_a_package_imports_only_what_it_may(path):
-    allowed = {f".{name}" for name in MAY_IMPORT[path.parent.name]}
+    allowed = {f".{name}" for name in MAY_IMPORT[package_of(path)]}
     assert {name for name in imported(path) if name.startswith(".")} <= allowed
     assert "chatbroker" not in imported(path)
 
@@ -58,7 +66,7 @@ def test_only_the_edges_import_zmq(path):
     assert ("zmq" in imported(path)) == (name in EDGES)
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.parent.name == "wire"], ids=str)
+@pytest.mark.parametrize("path", [p for p in MODULES if package_of(p) == "wire"], ids=str)
 def test_wire_needs_only_the_standard_library_and_msgpack(path):
     foreign = {name for name in imported(path) if not name.startswith(".")}
     assert foreign - set(sys.stdlib_module_names) <= {"msgpack"}
@@ -78,28 +86,38 @@ MEETS_THE_SYSTEM = {
     },
     "client": {
         *("link", "enrol", "client", "interrupts", "identity"),
-        *("cli", "feed", "output", "prompt", "recalling", "receiving", "sending"),
+        *("cli", "feed", "output", "recalling", "receiving", "sending"),
+        *("interactive", "background", "inputrc", "plain", "recall", "screen"),
         *("acting", "waiting"),
     },
 }
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if p.parent.name in MEETS_THE_SYSTEM], ids=str)
+@pytest.mark.parametrize("path", [p for p in MODULES if package_of(p) in MEETS_THE_SYSTEM], ids=str)
 def test_all_but_the_edges_is_pure(path):
     impure = imported(path) & IMPURE
-    assert bool(impure) <= (path.stem in MEETS_THE_SYSTEM[path.parent.name])
+    assert bool(impure) <= (path.stem in MEETS_THE_SYSTEM[package_of(path)])
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_what_only_one_module_needs_is_imported_only_there(path):
     found = imported(path)
-    assert "prompt_toolkit" not in found or path.name == "prompt.py"
+    assert "prompt_toolkit" not in found or path.parent.name == "terminal"
     assert "pytest" not in found or path.name == "plugin.py"
     assert "prometheus_client" not in found or path.name == "metrics.py"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)
 def test_a_module_is_read_in_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/*.py")), ids=lambda path: path.name)
+def test_an_example_needs_only_what_is_public(path):
+    assert imported(path) - set(sys.stdlib_module_names) == {"chatbroker"}
+    tree = ast.walk(ast.parse(path.read_text()))
+    froms = [node.module for node in tree if isinstance(node, ast.ImportFrom)]
+    assert [name for name in froms if name.startswith("chatbroker")] == ["chatbroker.client"]
     assert len(path.read_text().splitlines()) <= MOST_LINES
 
 

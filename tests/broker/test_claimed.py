@@ -76,7 +76,9 @@ def test_a_name_is_released_where_no_broker_serves(filled, path):
     assert [claim.name for claim in claims(path)] == ["alice", "carol", "dave"]
     assert check_journal(path).faults == []
     # The lock is free again, and it is done once.
-    assert release(path.parent, "bob", EPOCH) == "nobody has the name 'bob'"
+    assert release(path.parent, "bob", EPOCH) == (
+        "nobody has the name 'bob'; 'chatbroker names list' tells which there are"
+    )
     DataFolder(path.parent).close()
 
 

@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from chatbroker.broker.cli import _explain, _write_ready_file, chatbroker
+from chatbroker.broker.cli import Rereading, _explain, _write_ready_file, chatbroker
 from chatbroker.broker.config import StartError
 from chatbroker.client import Client
 
@@ -68,6 +68,46 @@ def ready(process):
     line = process.stdout.readline().decode()
     assert line.startswith("chatbroker ready at "), line
     return line.removeprefix("chatbroker ready at ").strip()
+
+
+# --- reading the config file again --------------------------------------------------------
+
+
+@pytest.fixture
+def reads_again(monkeypatch, tmp_path):
+    """The config file, and what reads the settings again that it was in when asked for."""
+    path = tmp_path / "config.toml"
+    monkeypatch.setenv("CHATBROKER_CONFIG", str(path))
+
+    def begin():
+        group = chatbroker.make_context("chatbroker", ["run"])
+        return Rereading(chatbroker.commands["run"].make_context("run", [], group))
+
+    return path, begin
+
+
+def test_a_config_file_that_is_gone_changes_nothing_and_an_empty_one_does(reads_again):
+    path, begin = reads_again
+    path.write_text('[chatbroker.run]\nkeep = "forever"\n')
+    again = begin()
+    assert again().keep is None
+    path.unlink()
+    for _ in range(2):
+        with pytest.raises(StartError, match="is gone; an empty file has the defaults hold"):
+            again()
+    path.touch()
+    assert again().keep == 30 * 86400
+
+
+def test_without_a_config_file_there_is_nothing_to_miss_until_there_is_one(reads_again):
+    path, begin = reads_again
+    again = begin()
+    assert again().keep == 30 * 86400
+    path.write_text('[chatbroker.run]\nkeep = "7d"\n')
+    assert again().keep == 7 * 86400
+    path.unlink()
+    with pytest.raises(StartError, match="is gone"):
+        again()
 
 
 # --- help and usage -----------------------------------------------------------------------
@@ -172,7 +212,8 @@ def test_a_folder_that_is_not_there_is_told_and_ends_it(processes, tmp_path):
     path = tmp_path / "missing" / "ready"
     status, out, err = ends(processes("run", "--port", "0", "--ready-file", str(path)))
     assert (status, out) == (1, "")
-    assert err == f"chatbroker: cannot write the ready file {path}: No such file or directory\n"
+    words = "No such file or directory; give another with --ready-file"
+    assert err == f"chatbroker: cannot write the ready file {path}: {words}\n"
 
 
 # --- serving ------------------------------------------------------------------------------

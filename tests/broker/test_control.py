@@ -25,7 +25,9 @@ from chatbroker.broker.server import Server
 from chatbroker.client import Client, ProtocolError
 
 WITHIN = 15.0
-UNKNOWN = {"ok": False, "words": "nobody has the name 'bob'"}
+NOBODY = "nobody has the name 'bob'; 'chatbroker names list' tells which there are"
+OTHER_VERSION = "this broker cannot do that; is it of another version than this command?"
+UNKNOWN = {"ok": False, "words": NOBODY}
 NO_OBJECT = {"ok": False, "words": "a request is a JSON object"}
 
 
@@ -120,12 +122,12 @@ def test_it_is_stored_when_it_is_answered(server, folder):
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"do": "release", "name": "bob"}, "nobody has the name 'bob'"),
+        ({"do": "release", "name": "bob"}, NOBODY),
         ({"do": "release", "name": "no name"}, "not a valid name: 'no name'"),
         ({"do": "release", "name": ""}, "not a valid name: ''"),
-        ({"do": "dance", "name": "bob"}, "this broker cannot do that"),
-        ({"name": "bob"}, "this broker cannot do that"),
-        ({}, "this broker cannot do that"),
+        ({"do": "dance", "name": "bob"}, OTHER_VERSION),
+        ({"name": "bob"}, OTHER_VERSION),
+        ({}, OTHER_VERSION),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(server, folder, request_, words):
@@ -236,7 +238,10 @@ def test_while_nothing_can_be_stored_it_is_refused_at_once(serve, folder):
         waits.start()
         assert any("cannot store" in getattr(event, "words", "") for event in alice.events(WITHIN))
         told = ask(folder, do="release", name="alice")
-        assert told == {"ok": False, "words": "the broker can store nothing now"}
+        assert told == {
+            "ok": False,
+            "words": "the broker can store nothing now; 'chatbroker status' says why",
+        }
         failing.clear()
         waits.join(WITHIN)
         assert ask(folder, do="release", name="alice") == {"ok": True}

@@ -127,6 +127,27 @@ def test_what_cannot_be_stored_is_told_to_nobody_until_it_is(watched):
     assert [len(rows) for rows in watched.journal.commits] == [3]
 
 
+def test_who_is_expelled_while_nothing_can_be_stored_is_out_at_once(watched):
+    alice, bob = watched.joins("alice"), watched.joins("bob")
+    full(watched)
+    alice.posts(alice.send("bob", "hi"))
+    watched.turn()
+    assert watched.broker.held
+    assert watched.broker.hand.expel([bob.identity], Code.NOT_ALLOWED, "out") == 1
+    assert watched.broker.hand.survey().on == 1
+    bob.hears()
+    for _ in range(5):  # Until everyone is told again.
+        watched.turn(1)
+    assert alice.hears().codes == ["cannot_store"] * 2
+    assert bob.hears() == []
+    watched.journal.broken = None
+    watched.turn()
+    watched.turn()
+    assert alice.hears().of(Ack) == [Ack(0, 1, ())]
+    assert bob.hears().of(Farewell) == [Farewell("not_allowed", "out")]
+    assert alice.sends("bob", "again").of(Ack)[0].refused[0].code == "no_such_user"
+
+
 def test_while_nothing_can_be_stored_everyone_is_told_now_and_then(watched):
     alice = watched.joins("alice")
     full(watched)

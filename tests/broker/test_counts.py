@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
-from chatbroker.broker.counts import BATCHES, Counts, Histogram
+from chatbroker.broker import intake, watch
+from chatbroker.broker.counts import BATCHES, CUT_OFF, Counts, Histogram
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.wire.limits import MAX_TEXT
@@ -18,6 +22,20 @@ class FullJournal(MemoryJournal):
         if self.full:
             raise CannotStore("this disk is full")
         super().commit(commit)
+
+
+def test_every_reason_to_cut_somebody_off_has_a_label():
+    said = r'[._]cut\((?:caller|known|fd, seen), "([^"]+)"\)'
+    given = [re.findall(said, Path(module.__file__).read_text()) for module in (intake, watch)]
+    assert {reason for reasons in given for reason in reasons} == {*CUT_OFF}
+
+
+def test_connections_that_are_cut_off_are_counted_by_reason():
+    counts = Counts()
+    counts.cut("nothing was said", 3)
+    counts.cut("for a reason of tomorrow's", 1)
+    assert {reason: n for reason, n in counts.cut_off.items() if n} == {"silent": 3, "other": 1}
+    assert set(counts.cut_off) == {*CUT_OFF.values(), "other"}
 
 
 def test_a_histogram_counts_a_bound_with_what_is_below_it():

@@ -74,6 +74,35 @@ def test_an_empty_file_becomes_a_journal(opened, path):
     assert schema_of(opened()) == wanted_schema()
 
 
+@pytest.mark.parametrize("open_it", [open_journal_file, open_to_read])
+@pytest.mark.parametrize("size", [1, 2, 15, 99])
+def test_a_file_of_a_few_bytes_is_no_new_journal_and_stays(path, open_it, size):
+    path.write_bytes(b"m" * size)
+    with pytest.raises(JournalError, match="it is no database; put a backup in its place"):
+        open_it(path)
+    assert [entry.name for entry in path.parent.iterdir()] == [FILE]
+    assert path.read_bytes() == b"m" * size
+
+
+@pytest.mark.parametrize("open_it", [open_journal_file, open_to_read])
+def test_an_empty_file_beside_a_log_is_no_new_journal_and_the_log_stays(opened, path, open_it):
+    opened().execute("INSERT INTO meta VALUES('a', x'00')")
+    log = Path(f"{path}-wal").read_bytes()
+    assert log
+    elsewhere = path.with_name("copy")
+    elsewhere.touch()
+    Path(f"{elsewhere}-wal").write_bytes(log)
+    with pytest.raises(JournalError, match="it is empty, and copy-wal beside it is not; put a ba"):
+        open_it(elsewhere)
+    assert Path(f"{elsewhere}-wal").read_bytes() == log
+
+
+def test_an_empty_log_beside_an_empty_file_is_no_matter(opened, path):
+    path.touch()
+    Path(f"{path}-wal").touch()
+    assert schema_of(opened()) == wanted_schema()
+
+
 def test_a_second_opening_changes_nothing(opened):
     first = opened()
     first.execute("INSERT INTO meta VALUES('a', x'00')")
@@ -229,11 +258,11 @@ FOR_NOW = [
 FOR_GOOD = [
     (sqlite3.SQLITE_CORRUPT, "it is damaged; 'chatbroker check' tells more"),
     (sqlite3.SQLITE_CORRUPT_VTAB, "it is damaged; 'chatbroker check' tells more"),
-    (sqlite3.SQLITE_NOTADB, "it is no database; 'chatbroker check' tells more"),
-    (sqlite3.SQLITE_AUTH, "permission denied; 'chatbroker check' tells more"),
-    (sqlite3.SQLITE_CONSTRAINT, "words of SQLite"),
-    (sqlite3.SQLITE_ERROR, "words of SQLite"),
-    (None, "words of SQLite"),
+    (sqlite3.SQLITE_NOTADB, "it is no database; put a backup in its place"),
+    (sqlite3.SQLITE_AUTH, "permission denied; make it readable"),
+    (sqlite3.SQLITE_CONSTRAINT, "words of SQLite; 'chatbroker check' tells more"),
+    (sqlite3.SQLITE_ERROR, "words of SQLite; 'chatbroker check' tells more"),
+    (None, "words of SQLite; 'chatbroker check' tells more"),
 ]
 
 

@@ -8,7 +8,7 @@ from chatbroker.broker.hand import LARGEST
 from chatbroker.broker.sanctions import Kind, Sanction
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import WINDOW
-from chatbroker.wire.messages import Ack, Farewell, Notice, Ping, Presence, Refused, Welcome
+from chatbroker.wire.messages import Ack, Bye, Farewell, Notice, Ping, Presence, Refused, Welcome
 
 PRESENCE = b"presence\0"
 
@@ -295,3 +295,14 @@ def test_a_claim_lapses_by_the_time_that_was_set_last(world, hand):
     hand.adjust(claim_ttl=10.0)
     world.passes(60)
     assert world.joins("bob")
+
+
+def test_names_are_listed_by_how_they_begin(world, hand):
+    world.joins("alina", claim=True, credential=b"a" * 16).says(Bye())
+    for name in ("bob", "alice"):
+        world.joins(name)
+    world.joins("albert", follows=())
+    assert hand.names("", False, 9) == (["albert", "alice", "alina", "bob"], False)
+    assert hand.names("al", True, 9) == (["albert", "alice"], False)
+    assert hand.names("al", False, 2) == (["albert", "alice"], True)
+    assert hand.names("x", False, 2) == ([], False)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.broker import members as members_module
-from chatbroker.broker.members import Invitation, Member, Members, NotAdmitted, Roll
+from chatbroker.broker.members import Invitation, Member, Members, NotAdmitted, Roll, place_of
 from chatbroker.broker.origin import Origin
+from chatbroker.wire.keys import key_text
 
 ALICE, ALICE_2, BOB, TOKEN, OWNER = (bytes([n]) * 32 for n in range(1, 6))
 
@@ -107,9 +108,11 @@ def test_all_of_a_user_can_be_taken_back_or_one_key(members, kept):
     assert members.revoke("alice") == sorted([ALICE, TOKEN])
     assert members.origin(ALICE, "", 1) is None
     assert not members.has("alice")
+    members.catch_up()
     assert kept[-1] == Roll((Member("bob", BOB, 0),), ())
     changes = len(kept)
     assert members.revoke("alice") == members.revoke_key(ALICE) == members.revoke_key(OWNER) == []
+    members.catch_up()
     assert len(kept) == changes
 
 
@@ -124,13 +127,66 @@ def test_what_cannot_be_kept_does_not_hold():
         lambda: members.admit("carol", ALICE, 1),
         lambda: members.enrol(origin, ALICE, 1),
         lambda: members.invite("carol", ALICE, 100, 1),
-        lambda: members.revoke("bob"),
     ):
         with pytest.raises(NotAdmitted, match="full"):
             change()
     assert [*members] == [*roll.members]
     assert members.invitations(1) == [*roll.invitations]
     assert members.origin(ALICE, "", 1) is None
+
+
+def test_what_is_taken_back_holds_though_it_cannot_be_kept(kept):
+    full = [True]
+
+    def keep(roll):
+        if full[0]:
+            raise NotAdmitted("the disk is full")
+        kept.append(roll)
+
+    roll = Roll((Member("bob", BOB, 0),), (Invitation("alice", TOKEN, 100),))
+    members = Members(roll, keep)
+    assert members.revoke("bob") == [BOB]
+    assert members.revoke_key(TOKEN) == [TOKEN]
+    assert members.origin(BOB, "", 1) is members.origin(TOKEN, "", 1) is None
+    for _ in range(2):
+        with pytest.raises(NotAdmitted, match="full"):
+            members.catch_up()
+        assert members.behind
+    full[0] = False
+    members.catch_up()
+    members.catch_up()
+    assert kept == [Roll()]
+    assert not members.behind
+
+
+def test_the_next_change_keeps_what_was_taken_back(members, kept):
+    members.admit("bob", BOB, 0)
+    members.revoke("bob")
+    members.admit("alice", ALICE, 0)
+    assert not members.behind
+    assert kept[-1] == Roll((Member("alice", ALICE, 0),), ())
+
+
+def test_who_is_admitted_is_listed_in_pages(members):
+    for name, key in (("bob", BOB), ("alice", ALICE), ("al", ALICE_2)):
+        members.admit(name, key, 1_700_000_000_000)
+    members.invite("carol", TOKEN, 1_700_000_100_000, 0)
+    pages, after = [], ""
+    while page := members.listed(False, after, 2, 1):
+        pages.append([one["name"] for one in page])
+        after = place_of(page[-1])
+    assert pages == [["al", "alice"], ["bob"]]
+    assert members.listed(False, "b", 1, 1) == [
+        {
+            "type": "member",
+            "name": "bob",
+            "key": key_text(BOB),
+            "since": "2023-11-14T22:13:20.000Z",
+        }
+    ]
+    (invited,) = members.listed(True, "", 9, 1)
+    assert (invited["type"], invited["expires"]) == ("invitation", "2023-11-14T22:15:00.000Z")
+    assert members.listed(True, "", 9, 1_700_000_100_000) == []
 
 
 def test_there_are_so_many_and_no_more(members, monkeypatch):

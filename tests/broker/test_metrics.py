@@ -118,7 +118,10 @@ def test_work_is_told(read):
     counts.batches.add(700)
     counts.delivered, counts.published, counts.skipped = 3, 4, 5
     counts.refuse("no_such_user", 6)
+    counts.cut("nothing was said", 7)
     numbers = read(counts)
+    assert numbers["chatbroker_cut_off_total{reason=silent}"] == 7
+    assert numbers["chatbroker_cut_off_total{reason=many_parts}"] == 0
     assert numbers["chatbroker_messages_total"] == 701
     assert numbers["chatbroker_frames_sent_total{to=one}"] == 3
     assert numbers["chatbroker_frames_sent_total{to=all}"] == 4

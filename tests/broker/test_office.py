@@ -10,17 +10,21 @@ import time
 
 import pytest
 import zmq
+from click.testing import CliRunner
 
 from chatbroker.broker import office as module
 from chatbroker.broker import opening
+from chatbroker.broker import secure as secure_module
 from chatbroker.broker import server as server_module
 from chatbroker.broker.audit import FILE as AUDIT
 from chatbroker.broker.audit import MOST
+from chatbroker.broker.cli_members import members
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.control import ask
 from chatbroker.broker.folder import folder_of
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.kept_file import SANCTIONS
+from chatbroker.broker.keyring import MEMBERS
 from chatbroker.broker.office import put
 from chatbroker.broker.operator import PAGE
 from chatbroker.broker.origin import Origin
@@ -77,6 +81,10 @@ def audited(folder):
     return [json.loads(line) for line in (folder / AUDIT).read_text().splitlines()]
 
 
+def bans_of(folder):
+    return ask(folder, do="bans", kind="ban", after="")["listed"]
+
+
 def client_of(server, name="alice", **options):
     return Client(name, server.address, timeout=WITHIN, **options)
 
@@ -102,7 +110,7 @@ def test_how_it_is_can_be_asked(serve, folder):
         assert found["sessions"] == {"live": 2, "gone": 0, "lapsed": 0}
         assert found["connections"]["clients"] == 2
         assert found["messages"]["total"] == 2
-        assert found["deliveries"]["total"] > 0
+        assert found["frames"]["total"] > 0
         assert found["unread"]["largest"] == [{"user": "bob", "unread": 1}]
         assert found["journal"]["messages"] == 3
         assert found["journal"]["bytes"] > 0
@@ -141,7 +149,10 @@ def test_while_nothing_can_be_stored_it_tells_why_and_announces(serve, folder):
         assert ask(folder, do="announce", words="we are at it") == {"ok": True, "sessions": 1}
         assert any(getattr(e, "words", "") == "we are at it" for e in alice.events(WITHIN))
         refused = ask(folder, do="ban", name="alice")
-        assert refused == {"ok": False, "words": "the broker can store nothing now"}
+        assert refused == {
+            "ok": False,
+            "words": "the broker can store nothing now; 'chatbroker status' says why",
+        }
         failing.clear()
         waits.join(WITHIN)
     assert ask(folder, do="status")["status"]["held"] is None
@@ -163,11 +174,49 @@ def test_a_broker_in_memory_is_asked_and_forgets(serve, data_folder):
         put(folder, {"do": "status"})
 
 
+def test_who_is_admitted_to_a_broker_in_memory_is_listed(serve, data_folder):
+    server = serve(Config(port=0, memory=True, secure=True))
+    folder = folder_of(server.port)
+    put(folder, {"do": "admit", "name": "bob", "key": "a" * 52})
+    put(folder, {"do": "invite", "name": "al", "key": "b" * 51 + "a", "seconds": 60})
+    found = CliRunner().invoke(members, ["--port", str(server.port), "--json"])
+    listed = [json.loads(line) for line in found.output.splitlines()]
+    assert [(one["type"], one["name"]) for one in listed] == [
+        ("member", "bob"),
+        ("invitation", "al"),
+    ]
+
+
 def test_two_brokers_in_memory_do_not_meet(serve, data_folder):
     one, other = serve(Config(port=0, memory=True)), serve(Config(port=0, memory=True))
     put(folder_of(one.port), {"do": "ban", "name": "bob"})
     with client_of(other, "bob"):
         assert ask(folder_of(other.port), do="bans", kind="ban", after="")["listed"] == []
+
+
+def test_a_key_is_taken_back_while_the_disk_is_full_and_that_is_kept_later(
+    serve, folder, data_folder, monkeypatch
+):
+    monkeypatch.setattr(module, "CATCH_UP", 0.01)
+    server = serve(Config(port=0, data_dir=folder, secure=True))
+    put(folder, {"do": "admit", "name": "bob", "key": "a" * 52})
+    store = secure_module.store_members
+    full = threading.Event()
+    full.set()
+
+    def stores(*kept):
+        if full.is_set():
+            raise OSError(28, "No space left on device")
+        store(*kept)
+
+    monkeypatch.setattr(secure_module, "store_members", stores)
+    answer = put(folder, {"do": "revoke", "name": "bob"})
+    assert (answer["revoked"], "No space left" in answer["unkept"]) == (1, True)
+    assert put(folder, {"do": "members", "invited": False, "after": ""})["listed"] == []
+    assert "bob" in (folder / MEMBERS).read_text()
+    full.clear()
+    eventually(lambda: "bob" not in (folder / MEMBERS).read_text())
+    ends(server)
 
 
 # --- who is met ---------------------------------------------------------------------------
@@ -255,6 +304,20 @@ def test_who_is_cut_off_is_written_down(serve, folder):
         eventually(lambda: (folder / AUDIT).read_text())
     (line,) = audited(folder)
     assert (line["event"], line["address"]) == ("cut_off", "127.0.0.1")
+    assert server.counts.cut_off["subscriptions"] == 1
+
+
+def test_bans_are_not_lifted_because_their_file_was_lost(serve, folder):
+    server = serve()
+    put(folder, {"do": "ban", "name": "bob"})
+    (folder / SANCTIONS).unlink()
+    reread(server)
+    assert audited(folder)[-1]["of"] == "sanctions"
+    assert [one["name"] for one in bans_of(folder)] == ["bob"]
+    put(folder, {"do": "unban", "name": "bob"})
+    (folder / SANCTIONS).unlink()
+    reread(server)
+    assert [line["event"] for line in audited(folder)].count("reread_failed") == 1
 
 
 def test_a_broken_list_of_bans_keeps_the_broker_from_starting(folder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.broker.members import NotAdmitted
-from chatbroker.broker.operator import ACTIONS, LONGEST, PAGE, Operator, Surroundings
+from chatbroker.broker.operator import ACTIONS, KEYS_PAGE, LONGEST, PAGE, Operator, Surroundings
 from chatbroker.broker.sanctions import CannotKeep
 from chatbroker.wire.errors import Code
 from chatbroker.wire.keys import key_text
@@ -15,6 +15,7 @@ from chatbroker.wire.messages import Farewell, Notice
 NOON = 1_700_000_000_000
 KEY = b"k" * 32
 SPELLED = key_text(KEY)
+OTHER_VERSION = "this broker cannot do that; is it of another version than this command?"
 
 
 class Office:
@@ -56,7 +57,7 @@ def office(world):
 
 @pytest.mark.parametrize("do", ["dance", "", None, 7, [], {}, True])
 def test_what_is_not_in_the_table_is_refused(office, do):
-    assert office.refuses(do) == "this broker cannot do that"
+    assert office.refuses(do) == OTHER_VERSION
 
 
 @pytest.mark.parametrize("do", [d for d, a in ACTIONS.items() if "name" in a.fields])
@@ -108,10 +109,32 @@ def test_an_announcement_that_is_none_is_refused(office, world, words):
 
 @pytest.mark.parametrize("fields", [{}, {"kind": "x"}, {"kind": "ban"}, {"kind": [], "after": ""}])
 def test_a_list_of_nothing_that_there_is_is_refused(office, fields):
-    assert office.refuses("bans", **fields) == "this broker cannot do that"
+    assert office.refuses("bans", **fields) == OTHER_VERSION
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"begin": ""},
+        {"only_held": True},
+        {"begin": 7, "only_held": True},
+        {"begin": "", "only_held": 1},
+    ],
+)
+def test_names_that_are_not_well_asked_for_are_refused(office, fields):
+    assert office.refuses("names", **fields) == OTHER_VERSION
 
 
 # --- what is done -------------------------------------------------------------------------
+
+
+def test_names_are_told_and_nothing_is_written_down(office, world):
+    world.joins("alice")
+    world.joins("bob")
+    answer = office.asks("names", begin="a", only_held=True)
+    assert answer == {"ok": True, "names": ["alice"], "more": False}
+    assert office.written == []
 
 
 def test_a_kick_is_told_and_written_down(office, world):
@@ -121,7 +144,7 @@ def test_a_kick_is_told_and_written_down(office, world):
     assert bob.hears() == [Farewell("kicked", words)]
     written = {"by": 7, "user": "bob", "reason": "too loud", "sessions": 1}
     assert office.written == [("kick", written)]
-    assert office.refuses("kick", name="bob") == "nobody is on as 'bob'"
+    assert office.refuses("kick", name="bob") == ("nobody is on as 'bob'; 'chat info' tells who is")
     assert len(office.written) == 1
 
 
@@ -145,7 +168,9 @@ def test_a_ban_needs_nobody_there(office, world):
     assert world.connects().joins("bob").codes == ["banned"]
     assert office.asks("unban", name="BOB") == {"ok": True}
     assert world.joins("bob")
-    assert office.refuses("unban", name="bob") == "'bob' is not banned"
+    assert office.refuses("unban", name="bob") == (
+        "'bob' is not banned; 'chatbroker bans' tells who is"
+    )
     assert [event for event, _ in office.written] == ["ban", "unban"]
 
 
@@ -173,7 +198,9 @@ def test_a_mute_is_told_and_lifted(office, world):
     assert bob.echoes("hi").codes == ["muted"]
     assert office.asks("unmute", name="bob") == {"ok": True}
     assert bob.echoes("hi").codes == []
-    assert office.refuses("unmute", name="bob") == "'bob' is not muted"
+    assert office.refuses("unmute", name="bob") == (
+        "'bob' is not muted; 'chatbroker bans' tells who is"
+    )
     assert [event for event, _ in office.written] == ["mute", "unmute"]
 
 
@@ -194,7 +221,9 @@ def test_a_name_is_released(office, world):
     world.joins("bob", claim=True, credential=b"b" * 16)
     assert office.asks("release", name="bob") == {"ok": True}
     assert office.written == [("release", {"by": 7, "user": "bob"})]
-    assert office.refuses("release", name="bob") == "nobody has the name 'bob'"
+    assert office.refuses("release", name="bob") == (
+        "nobody has the name 'bob'; 'chatbroker names list' tells which there are"
+    )
 
 
 def test_an_announcement_is_told_as_it_is(office, world):
@@ -218,12 +247,14 @@ def test_how_it_is_can_be_asked(office):
     assert office.asks("status") == {"ok": True, "status": {"how": "well"}}
 
 
-def test_while_nothing_can_be_stored_only_what_needs_no_turn_is_done(office, world):
+def test_while_nothing_can_be_stored_only_what_cannot_wait_is_done(office, keys, world):
     world.joins("bob")
-    fields = {"name": "bob", "words": "wait", "kind": "ban", "after": ""}
+    fields = {"name": "bob", "words": "wait", "kind": "ban", "after": "", "invited": False}
     done = {do for do in ACTIONS if office.asks(do, held=True, **fields)["ok"]}
-    assert done == {"status", "announce", "bans"}
-    assert office.refuses("kick", held=True, name="bob") == "the broker can store nothing now"
+    assert done == {"status", "announce", "bans", "members", "revoke"}
+    assert office.refuses("kick", held=True, name="bob") == (
+        "the broker can store nothing now; 'chatbroker status' says why"
+    )
 
 
 # --- who is admitted ----------------------------------------------------------------------
@@ -234,6 +265,7 @@ class Keys:
 
     def __init__(self):
         self.asked = []
+        self.unkept = ""
 
     def invite(self, *asked):
         self.asked.append(("invite", *asked))
@@ -249,6 +281,14 @@ class Keys:
         self.asked.append(("revoke", who, key))
         return [KEY]
 
+    def catch_up(self):
+        self.asked.append(("catch_up",))
+        return self.unkept
+
+    def listed(self, *asked):
+        self.asked.append(("listed", *asked))
+        return [{"name": "bob", "key": SPELLED}] * (KEYS_PAGE if not asked[1] else 1)
+
     def keys_of(self, name):
         return [KEY] if name == "bob" else []
 
@@ -263,13 +303,15 @@ def test_keys_are_handed_on_as_they_are_meant(office, keys):
     answer = office.asks("invite", name="Bob", key=SPELLED, seconds=60)
     assert answer == {"ok": True, "server_key": "K", "expires": NOON, "known": False}
     assert office.asks("admit", name="bob", key=SPELLED)["ok"]
-    assert office.asks("revoke", name="bob") == {"ok": True, "revoked": 1}
+    assert office.asks("revoke", name="bob") == {"ok": True, "revoked": 1, "unkept": ""}
     assert office.asks("revoke", name=SPELLED)["ok"]
     assert keys.asked == [
         ("invite", "bob", KEY, 60.0),
         ("admit", "bob", KEY),
         ("revoke", "bob", None),
+        ("catch_up",),
         ("revoke", SPELLED, KEY),
+        ("catch_up",),
     ]
     assert [(event, fields["by"]) for event, fields in office.written] == [
         ("invite", 7),
@@ -290,8 +332,31 @@ def test_who_is_taken_back_is_ended(office, keys, world):
     bob = world.joins("bob")
     office.admitted[KEY] = [bob.identity]
     office.asks("revoke", name="bob")
-    words = "the key is admitted no more, by the broker's operator"
+    words = "the key is admitted no more, by the broker's operator; another invitation may be had"
     assert bob.hears().of(Farewell) == [Farewell("not_allowed", words)]
+
+
+def test_who_is_taken_back_is_ended_though_that_cannot_be_kept(office, keys, world):
+    bob = world.joins("bob")
+    office.admitted[KEY] = [bob.identity]
+    keys.unkept = "the disk is full"
+    answer = office.asks("revoke", name="bob", held=True)
+    assert answer == {"ok": True, "revoked": 1, "unkept": "the disk is full"}
+    assert bob.hears().of(Farewell)
+    assert [event for event, _ in office.written] == ["revoke"]
+
+
+def test_who_is_admitted_is_listed_in_pages(office, keys):
+    first = office.asks("members", invited=False, after="")
+    assert (len(first["listed"]), first["more"]) == (KEYS_PAGE, True)
+    rest = office.asks("members", invited=True, after="bob x")
+    assert (len(rest["listed"]), rest["more"]) == (1, False)
+    assert keys.asked == [("listed", False, "", KEYS_PAGE), ("listed", True, "bob x", KEYS_PAGE)]
+
+
+@pytest.mark.parametrize("fields", [{}, {"invited": 1, "after": ""}, {"invited": True}])
+def test_a_list_of_no_members_that_there_are_is_refused(office, keys, fields):
+    assert office.refuses("members", **fields) == OTHER_VERSION
 
 
 def test_a_ban_ends_also_what_its_user_hears_without_a_name(office, keys, world):
@@ -315,7 +380,7 @@ def test_a_key_that_is_none_is_refused(office, keys, key):
 
 def test_an_invitation_has_an_end(office, keys):
     assert office.refuses("invite", name="bob", key=SPELLED) == (
-        "an invitation does not hold for ever"
+        "an invitation does not hold for ever; say for how long"
     )
 
 
@@ -324,7 +389,8 @@ def test_what_is_not_admitted_cannot_be_taken_back(office, keys):
     assert office.written == []
 
 
-@pytest.mark.parametrize("do", ["invite", "admit", "revoke"])
+@pytest.mark.parametrize("do", ["invite", "admit", "revoke", "members"])
 def test_a_plain_broker_has_no_keys(office, do):
     words = "the broker is not a secure one; start it with --secure"
-    assert office.refuses(do, name="bob", key=SPELLED, seconds=60) == words
+    fields = {"name": "bob", "key": SPELLED, "seconds": 60, "invited": False, "after": ""}
+    assert office.refuses(do, **fields) == words

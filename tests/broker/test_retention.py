@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from chatbroker.broker.check import check_journal
+from chatbroker.broker.cutting import ROW_COST
 from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.retention import KeptLog, Retention, Wanted
-from chatbroker.broker.sqlite_journal import ROW_COST, SqliteJournal
+from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.batch import pack_event
 from chatbroker.wire.messages import Event
 

@@ -97,9 +97,29 @@ def test_what_cannot_be_stored_is_told_and_does_not_hold(secure, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(secure_module, "store_members", fail)
-    with pytest.raises(NotAdmitted, match="cannot store it: No space left on device"):
+    with pytest.raises(NotAdmitted, match=r"cannot store it in .*: No space left on device"):
         secure.admit("alice", KEY)
     assert secure.origin(KEY, "10.0.0.1") is None
+
+
+def test_a_key_is_taken_back_at_once_though_that_cannot_be_stored(tmp_path, secure, monkeypatch):
+    def fail(folder, roll):
+        raise OSError(28, "No space left on device")
+
+    secure.admit("alice", KEY)
+    with monkeypatch.context() as full:
+        full.setattr(secure_module, "store_members", fail)
+        assert secure.revoke("alice", None) == [KEY]
+        assert secure.origin(KEY, "10.0.0.1") is None
+        assert secure.behind
+        assert secure.catch_up() == (
+            f"the broker cannot store it in {tmp_path / 'data'}: No space left on device"
+        )
+    assert secure.catch_up() == ""
+    assert not secure.behind
+    again = Secure(tmp_path / "data", "127.0.0.1", 5555)
+    again.take_up(nobody)
+    assert again.origin(KEY, "10.0.0.1") is None
 
 
 def test_without_a_folder_it_admits_until_it_stops():
@@ -107,6 +127,9 @@ def test_without_a_folder_it_admits_until_it_stops():
     secure.take_up(nobody)
     secure.admit("alice", KEY)
     assert secure.origin(KEY, "10.0.0.1").name == "alice"
+    assert [one["name"] for one in secure.listed(False, "", 9)] == ["alice"]
+    assert secure.revoke("alice", None) == [KEY]
+    assert secure.catch_up() == ""
 
 
 def test_a_broken_list_keeps_it_from_starting(tmp_path):

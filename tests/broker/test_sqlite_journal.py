@@ -277,7 +277,7 @@ def test_a_file_of_a_later_version_is_refused_by_name(opened, path):
 
 def test_a_file_that_is_no_journal_is_refused_in_words(path):
     path.write_bytes(b"not a database, but as long as one would be" * 1000)
-    with pytest.raises(JournalError, match=r"it is no database; 'chatbroker check' tells more"):
+    with pytest.raises(JournalError, match=r"it is no database; put a backup in its place"):
         SqliteJournal(path)
 
 

@@ -327,6 +327,21 @@ def test_a_flood_is_told_in_few_lines(make, monkeypatch, caplog):
     assert line == 'cut_off address=127.0.0.1 connections=50 because="nothing was said"'
 
 
+def test_whoever_is_not_named_is_counted(make, monkeypatch):
+    monkeypatch.setattr(watching, "MOST_TOLD", 2)
+    told = []
+    scene = make(note=lambda what, **fields: told.append(tuple(fields.values())))
+    for number, reason in enumerate(("loud", "loud", "loud", "quiet", "loud")):
+        ours, _ = scene.connects()
+        origin = Origin(f"10.0.0.{number}")
+        for _ in range(2 if number == 0 else 1):
+            scene.watch.cut(Connection(ours.fileno(), origin, ""), reason)
+    scene.looks()
+    assert told[0] == ("10.0.0.0", 2, "loud")
+    assert told[1] == ("10.0.0.1", 1, "loud")
+    assert sorted(told[2:]) == [("others", 1, "quiet"), ("others", 2, "loud")]
+
+
 def test_where_the_system_tells_nothing_it_is_off_and_says_so(make, monkeypatch, caplog):
     monkeypatch.setattr(watching, "_open_statm", lambda: -1)
     with caplog.at_level(logging.WARNING, "chatbroker"):

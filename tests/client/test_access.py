@@ -12,6 +12,8 @@ from chatbroker.client.access import (
     Access,
     find_access,
     is_own_user,
+    kept_names,
+    known_brokers,
     known_server,
     own_names,
     remember_server,
@@ -100,9 +102,16 @@ def test_who_has_no_key_is_told_how_to_get_one(name):
         access(FAR, name)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1.2.3"])
-def test_the_brokers_own_user_needs_nothing_on_its_machine(host):
-    left_for_own_user()
+@pytest.mark.parametrize(
+    ("listens", "host"),
+    [
+        *[("0.0.0.0", host) for host in ("127.0.0.1", "localhost", "LOCALHOST", "127.1.2.3")],
+        *[("::", host) for host in ("127.0.0.1", "localhost", "[::1]", "[0:0::1]")],
+        ("localhost", "127.0.0.1"),
+    ],
+)
+def test_the_brokers_own_user_needs_nothing_on_its_machine(listens, host):
+    left_for_own_user(host=listens)
     expected = (5555, KEY, OTHER, "")
     assert access(f"tcp://{host}:5555")[1:5] == expected
     assert access(f"chat://{host}:5555", None)[1:5] == expected
@@ -115,6 +124,14 @@ def test_what_a_broker_left_is_good_for_that_one_alone():
     assert access("tcp://10.0.0.8:5555").secret == b""
     assert access("tcp://127.0.0.1:5556").secret == b""
     assert not is_own_user(parse_address("tcp://example.org:5555"))
+
+
+def test_of_brokers_on_one_port_of_several_addresses_each_is_met_by_its_own_key():
+    left_for_own_user(host="127.0.0.1")
+    left_for_own_user(host="127.0.0.2", key=OTHER, secret=SECRET)
+    assert access("tcp://127.0.0.1:5555")[2:4] == (KEY, OTHER)
+    assert access("tcp://127.0.0.2:5555")[2:4] == (OTHER, SECRET)
+    assert access("tcp://127.0.0.3:5555") == Access("127.0.0.3", 5555)
 
 
 def test_a_key_of_ones_own_goes_before_what_the_broker_left():
@@ -135,7 +152,7 @@ def test_what_is_broken_is_no_way_in():
     left_for_own_user()
     write_local(5555, Local("127.0.0.1", "short", "short", 1))
     assert access(HERE) == Access("127.0.0.1", 5555)
-    local_path(5555).write_text("{")
+    local_path("127.0.0.1", 5555).write_text("{")
     assert access(HERE) == Access("127.0.0.1", 5555)
 
 
@@ -173,3 +190,40 @@ def test_a_key_is_kept_when_a_session_is_remembered():
     identity.unlock()
     assert Identity.of(FAR, "alice").key == SECRET
     assert with_key("alice", secret=OTHER).key == SECRET
+
+
+# --- what files tell ----------------------------------------------------------------------
+
+
+def test_names_that_one_has_used_are_known_with_a_key_or_without(data):
+    address = parse_address(FAR)
+    assert kept_names(address) == known_brokers() == []
+    with_key("bob")
+    Identity.of(FAR, "alice")
+    accepted()
+    assert kept_names(address) == ["alice", "bob"]
+    assert own_names(address) == ["bob"]
+
+
+def test_brokers_are_known_by_names_and_keys(data):
+    Identity.of("tcp://Example.com:6000", "alice")
+    Identity.of("tcp://[::1]:6000", "alice")
+    accepted()
+    left_for_own_user(7000)
+    Identity.of("tcp://127.0.0.1:7000", "alice")
+    for stray in ("notes", "_", "a_b", "host_99999"):
+        (data / "identities" / stray).mkdir()
+    (data / "run" / "7001.json").write_text("{}")
+    assert known_brokers() == [
+        "chat://127.0.0.1:7000",
+        FAR,
+        "tcp://[::1]:6000",
+        "tcp://example.com:6000",
+    ]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(data):
+    data.mkdir()
+    (data / "identities").symlink_to("identities")
+    with pytest.raises(IdentityError, match="cannot look into"):
+        known_brokers()

@@ -648,6 +648,7 @@ def test_a_client_that_is_put_off_comes_in_by_itself(puppets):
 def test_a_text_is_as_long_as_the_broker_lets_it(chatbrokers):
     broker = chatbrokers.start("--limit", "text=10")
     with broker.client("alice") as alice:
+        assert alice.max_text == 10
         with pytest.raises(Refused, match="too long: 11 bytes, and 10 are allowed"):
             alice.echo("x" * 11)
         alice.echo("x" * 10)

@@ -103,7 +103,15 @@ def test_what_is_resolved_is_let_go():
     pipeline = Pipeline(Settled())
     for number in range(1000):
         pipeline.echo(str(number))
-    assert len(pipeline._pending) == 0
+    assert pipeline.pending == 0
+
+
+def test_how_many_are_under_way_is_known(client, pipeline):
+    for number in range(3):
+        pipeline.echo(str(number))
+    assert pipeline.pending == 3
+    client.resolves(Outcome.ACCEPTED, Outcome.REFUSED)
+    assert pipeline.pending == 1
 
 
 def test_what_is_refused_is_collected_as_it_goes_on():

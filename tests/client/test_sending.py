@@ -21,6 +21,8 @@ from chatbroker.client.output import Output
 from chatbroker.client.pipeline import Receipt
 from chatbroker.command.status import Status
 from chatbroker.testing.brokers import BrokerProcess
+from chatbroker.wire.messages import Hello
+from chatbroker.wire.messages import Refused as RefusedHello
 from chatbroker.wire.names import canonical_name
 
 
@@ -336,3 +338,35 @@ def test_who_is_on_one_name_a_line(house, shared_with, capsys):
 def test_nobody_is_on(shared_with, capsys):
     sending.show_users(shared_with())
     assert capsys.readouterr() == ("", "")
+
+
+# --- a broker that is none of ours --------------------------------------------------------
+
+
+def refusing(times):
+    """The script of a broker that refuses the first HELLOs by their names, and then is silent."""
+
+    def script(puppet, identity, message):
+        if isinstance(message, Hello):
+            puppet.hellos += 1
+            if puppet.hellos <= times:
+                puppet.tells(identity, RefusedHello("name_taken", "no"))
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("user", "refusals", "raised", "hellos"),
+    [
+        ("alice", 1, NameRefused, 1),
+        (None, 99, NameRefused, sending.ATTEMPTS),
+        # It is asked for another free name, and nobody answers that.
+        (None, 1, Unreachable, 2),
+    ],
+)
+def test_a_refusal_is_told_from_silence(puppets, data_folder, user, refusals, raised, hellos):
+    puppet = puppets(refusing(refusals))
+    timeout = 0.5 if raised is Unreachable else 15.0
+    with pytest.raises(raised):
+        sending.send_one(Shared(puppet.address, user, timeout, False), None, ("hi",), None)
+    assert len({hello.name for hello in puppet.heard.of(Hello)}) == hellos

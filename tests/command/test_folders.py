@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from chatbroker.command.folders import data_folder as find
+from chatbroker.command.folders import file_name
 
 
 def test_the_variable_names_the_folder(data_folder):
@@ -22,3 +23,10 @@ def test_without_it_the_platform_does(monkeypatch):
 def test_the_library_is_loaded_when_it_is_needed():
     code = "import sys, chatbroker.command.folders; sys.exit('platformdirs' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_spellings_of_one_address_have_one_file_and_no_host_leaves_the_folder():
+    assert file_name("127.0.0.1", 5555) == "127.0.0.1_5555"
+    assert file_name("0:0::1", 5555) == file_name("::1", 5555) == "%3A%3A1_5555"
+    assert file_name("Example.ORG", 1) == "example.org_1"
+    assert file_name("../x", 1) == "..%2Fx_1"

@@ -124,6 +124,9 @@ def test_a_sender_that_is_ahead_of_data_that_were_put_back_goes_on(shell, broker
     broker = again(broker)
     sender.type("echo two", "echo three")
     sender.shows("alice: three")
+    # The acknowledgement goes another way than the broadcast, and this answer follows it.
+    sender.type("info")
+    sender.shows("online: alice")
     broker.kill()
     shutil.rmtree(folder)
     copy.rename(folder)

@@ -62,9 +62,9 @@ def test_who_is_kicked_ends_with_5_and_comes_back(shell, serve, operate):
     ended = bob.wait()
     assert ended.status == 5
     words = f"'bob' was kicked by the broker's operator (too loud) on {broker.address}"
-    assert ended.err.splitlines()[-1] == f"chat: {words}"
+    assert ended.err.splitlines()[-1] == f"chat: {words}; you may come back"
     refused = operate("kick", "bob")
-    assert refused == (6, "", "chatbroker: nobody is on as 'bob'\n")
+    assert refused == (6, "", "chatbroker: nobody is on as 'bob'; 'chat info' tells who is\n")
     assert shell.run("join", "bob", input="echo back\n", at=broker.address).status == 0
     ends(broker)
 
@@ -76,7 +76,8 @@ def test_a_ban_holds_until_it_is_lifted_whether_or_not_a_broker_runs(shell, serv
     lines.shows("bob: hi")
     assert operate("ban", "bob", "--reason", "spam") == (0, "", "")
     assert lines.finish().status == 5
-    banned = f"chat: 'bob' is banned (spam) on {broker.address}\n"
+    lift = "the broker's operator can lift that"
+    banned = f"chat: 'bob' is banned (spam) on {broker.address}; {lift}\n"
     for command in (
         ["join", "bob"],
         ["send", "bob", "hi", "--as", "BOB"],
@@ -102,7 +103,8 @@ def test_a_ban_holds_until_it_is_lifted_whether_or_not_a_broker_runs(shell, serv
     assert shell.run("join", "bob", at=broker.address).status == 5
     assert shell.run("echo", "hi", "--as", "alice", at=broker.address).status == 6
     assert operate("unban", "bob") == (0, "", "")
-    assert operate("unban", "bob") == (6, "", "chatbroker: 'bob' is not banned\n")
+    words = "chatbroker: 'bob' is not banned; 'chatbroker bans' tells who is\n"
+    assert operate("unban", "bob") == (6, "", words)
     assert shell.run("join", "bob", at=broker.address).status == 0
     ends(broker)
     assert operate("unmute", "alice") == (0, "", "")
@@ -228,7 +230,8 @@ def test_a_broker_in_memory_has_a_hand_and_leaves_no_trace(shell, tmp_path):
     assert ends(broker).err == ""
     assert not folder.exists()
     gone = operate("status")
-    assert gone == (1, "", f"chatbroker: no broker runs at {folder}\n")
+    assert gone[:2] == (1, "")
+    assert gone.err.startswith(f"chatbroker: no broker runs at {folder}; start it, or give")
 
 
 def test_brokers_of_tests_are_reached_by_their_environment(shell):
@@ -323,6 +326,10 @@ def test_sighup_reads_the_config_file_again(shell, serve, operate, folder, tmp_p
 
     (folder / "audit.log").rename(folder / "audit.log.1")
     config.unlink()
+    broker.signal(signal.SIGHUP)
+    broker.says(r"reread of=config failed, what was stays: .*config.toml is gone; an empty file")
+    assert limits() == found
+    config.touch()
     broker.signal(signal.SIGHUP)
     eventually(lambda: limits()["keep"] == 30 * 86400, "the defaults do not hold")
     assert audited(folder)[-1]["event"] == "reread"

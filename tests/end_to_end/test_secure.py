@@ -216,7 +216,7 @@ def test_who_is_admitted_is_listed(secure, operator, shell, far, invite):
         ("invitation", "bob"),
     ]
     assert re.fullmatch(
-        r"alice  \w{52}  since \S+Z\nbob  \w{52}  invited, until \S+Z\n",
+        r"alice  \w{52}  since \S+Z\nbob    \w{52}  invited, until \S+Z\n",
         operator("members").out,
     )
 
@@ -385,7 +385,9 @@ def test_a_file_for_the_own_user_goes_with_the_broker(shell, data, tmp_path, eve
     (left,) = run.iterdir()
     broker.kill()
     assert left.exists()
-    free = ("--port", left.stem, "--pub-port", "0")
+    host, _, port = left.stem.rpartition("_")
+    assert host == "127.0.0.1"
+    free = ("--port", port, "--pub-port", "0")
     plain = shell.start("chatbroker", "run", "--memory", *free, env=env)
     plain.shows("ready")
     assert not left.exists()

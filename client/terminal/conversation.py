@@ -1,0 +1,326 @@
+"""What a person's lines and the broker's events come to, whatever they are shown on.
+
+All of it runs in the one thread that draws.  What has to wait for the broker is given to a
+`Worker`, and comes back to that thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol
+
+from ...wire.messages import DIRECT_LOG, ECHO_LOG
+from ..client import Client
+from ..errors import NewHistory, Refused
+from ..events import Broadcast, Direct, Event, Joined, Left, Missed, Notice, Offline, Online
+from ..history import History
+from ..input import BadLine, EchoLine, HelpLine, InfoLine, QuitLine, SendLine
+from ..outbox import Outcome
+from ..pipeline import Receipt, away_words
+from ..render import users_line
+from .backlog import Backlog
+from .rows import Row, event_row, mark_row, mentions, pending_row, told_row
+from .typed import EVERYONE, PastLine, ReplyLine, SayLine, ToLine, Typed, help_lines, parse_typed
+
+MOST_PENDING = 1000
+"""Messages that may wait for the broker.  Each is on the screen; nobody types so many."""
+
+BEGINNING = "nothing is kept from before this"
+
+
+class Display(Protocol):
+    """What shows rows to a person."""
+
+    def add(self, row: Row) -> None:
+        """Shows *row* as the newest."""
+
+    def add_past(self, rows: Sequence[Row]) -> None:
+        """Shows *rows* above all others, the oldest first."""
+
+    def set_pending(self, rows: Sequence[Row]) -> None:
+        """What is under way, below all others."""
+
+    def alert(self, row: Row) -> None:
+        """*row* is meant for this person above all."""
+
+
+Job = Callable[[], Callable[[], None]]
+"""Waits for the broker as long as it takes; gives what is to be done with the answer in the
+thread that draws."""
+
+
+class Pending:
+    """A message under way."""
+
+    __slots__ = ("receipt", "seen")
+
+    def __init__(self, receipt: Receipt) -> None:
+        self.receipt = receipt
+        self.seen = False
+        """Whether it came back by the log, as all that is stored does."""
+
+
+class State(NamedTuple):
+    """What the status bar tells."""
+
+    online: tuple[str, ...]
+    connected: bool
+    pending: int
+
+
+class Conversation:
+    """A person's part in what is said."""
+
+    def __init__(self, client: Client, display: Display, work: Callable[[Job], None]) -> None:
+        self._client = client
+        self._display = display
+        self._work = work
+        self._pipeline = client.pipeline(keep_refused=False)
+        self._me = client.name
+        self._online: set[str] = set()
+        self._connected = True
+        self._last_from: str | None = None
+        self._pending: deque[Pending] = deque()
+        """What is not both resolved and seen, in the order in which it was typed."""
+        self.unresolved: deque[Receipt] = deque()
+        """What the broker has not answered.  Another thread may look whether the first is done."""
+        self._unread_before = 0
+        self._backlog: Backlog | None = None
+        self._recalling = False
+        self.to: str | None = None
+        """To whom plain text goes; None for everyone."""
+
+    # --- what there is to know ------------------------------------------------------------
+
+    @property
+    def prompt(self) -> str:
+        return f"{self.to or EVERYONE}> "
+
+    @property
+    def state(self) -> State:
+        return State(tuple(sorted(self._online)), self._connected, len(self.unresolved))
+
+    @property
+    def names(self) -> set[str]:
+        """Whom one may want to name."""
+        known = {name for name in (self.to, self._last_from) if name is not None}
+        return self._online | known
+
+    # --- the beginning --------------------------------------------------------------------
+
+    def begin(self, screenful: int) -> None:
+        """Shows who one is, and a screenful of what was said before."""
+        client = self._client
+        self._tell(f"joined as {client.name} on {client.broker}; 'help' lists the commands")
+        start, head = client.began(DIRECT_LOG)
+        self._unread_before = max(head - start, 0)
+        logs = (ECHO_LOG, DIRECT_LOG)
+        self._backlog = Backlog(History(client), [(log, client.began(log)[0]) for log in logs])
+        self.recall(screenful)
+        if self._unread_before:
+            self._display.add(mark_row(f"you were away: {self._unread_before} new"))
+        self._ask_who_is_on()
+
+    def _ask_who_is_on(self) -> None:
+        def ask() -> Callable[[], None]:
+            return partial(self._know, [user.name for user in self._client.users(self._patience)])
+
+        self._work(ask)
+
+    def _know(self, names: Iterable[str]) -> None:
+        self._online = {*names}
+
+    @property
+    def _patience(self) -> float:
+        return self._client.patience
+
+    def recall(self, count: int) -> None:
+        """Shows *count* more messages of what was said before."""
+        backlog = self._backlog
+        if backlog is None or self._recalling:
+            return
+        self._recalling = True
+
+        def read() -> Callable[[], None]:
+            try:
+                return partial(self._recalled, backlog, backlog.more(count))
+            except NewHistory:
+                return partial(self._recalled, None, [])
+
+        self._work(read)
+
+    def _recalled(self, backlog: Backlog | None, found: list[Event]) -> None:
+        self._recalling = False
+        rows = self.rows_of(found)
+        if backlog is None or backlog.exhausted:
+            if self._backlog is not None and rows:
+                rows.insert(0, mark_row(BEGINNING))
+            self._backlog = None
+        self._display.add_past(rows)
+
+    def rows_of(self, events: Iterable[Event]) -> list[Row]:
+        """What is shown of *events*."""
+        return [row for event in events if (row := event_row(event, self._me)) is not None]
+
+    # --- what the broker says -------------------------------------------------------------
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Shows what came, and what became of what was sent."""
+        for event in events:
+            self._take(event)
+        while self.unresolved and self.unresolved[0].done:
+            self._resolved(self.unresolved.popleft())
+        self._show_pending()
+
+    def _take(self, event: Event) -> None:
+        rows = self.rows_of([event])
+        for row in rows:
+            self._display.add(row)
+        match event:
+            case Broadcast() | Direct():
+                self._said(event, *rows)
+            case Joined(user=user):
+                self._online.add(user)
+            case Left(user=user):
+                self._online.discard(user)
+            case Offline():
+                self._connected = False
+            case Online(again=again):
+                self._connected = True
+                if again:
+                    self._ask_who_is_on()
+            case Missed(log, lost):
+                # What was sent to that log may be among it: it is stored, and will not be seen.
+                self._forget_seen(direct=log == DIRECT_LOG)
+                if lost is None:
+                    self._backlog = None
+            case Notice():
+                pass
+
+    def _said(self, event: Broadcast | Direct, row: Row) -> None:
+        to = event.to if isinstance(event, Direct) else None
+        if event.sender == self._me:
+            self._seen(to, event.text)
+            return
+        direct = to is not None
+        if direct:
+            self._last_from = event.sender
+        old = direct and self._unread_before > 0
+        self._unread_before -= old
+        if not old and (direct or mentions(event.text, self._me)):
+            self._display.alert(row)
+
+    def _seen(self, to: str | None, text: str) -> None:
+        """One's own message came back: no longer is it under way."""
+        for pending in self._pending:
+            if not pending.seen and (pending.receipt.to, pending.receipt.text) == (to, text):
+                pending.seen = True
+                return
+
+    def _forget_seen(self, direct: bool) -> None:
+        for pending in self._pending:
+            if (pending.receipt.to is not None) == direct and pending.receipt.sent:
+                pending.seen = True
+
+    def _resolved(self, receipt: Receipt) -> None:
+        if receipt.outcome is Outcome.ACCEPTED:
+            if receipt.away:
+                self._tell(f"* {away_words(receipt)}")
+            return
+        if receipt.outcome is Outcome.REFUSED:
+            self._refuse(f"{receipt.words} (not sent: {receipt.text})")
+        # Any other is said by what ends the conversation.
+
+    def _show_pending(self) -> None:
+        self._pending = deque(pending for pending in self._pending if not _over(pending))
+        self._display.set_pending(
+            [
+                pending_row(
+                    pending.receipt.to,
+                    pending.receipt.text,
+                    self._me,
+                    self._state_of(pending.receipt),
+                )
+                for pending in self._pending
+                if not pending.seen
+            ]
+        )
+
+    def _state_of(self, receipt: Receipt) -> str:
+        if receipt.done:
+            return "stored"
+        return "sending…" if self._connected else "waiting…"
+
+    # --- what the person types ------------------------------------------------------------
+
+    def typed(self, line: str) -> bool:
+        """Does what *line* asks for; False if that is to leave."""
+        try:
+            asked = parse_typed(line)
+            return asked is None or self._carry_out(asked)
+        except (BadLine, Refused) as refused:
+            self._refuse(str(refused))
+        finally:
+            self._show_pending()
+        return True
+
+    def _carry_out(self, asked: Typed) -> bool:
+        match asked:
+            case SayLine(text):
+                self._send(self.to, text)
+            case SendLine(to, text):
+                self._send(to, text)
+            case EchoLine(text):
+                self._send(None, text)
+            case ReplyLine(text):
+                if self._last_from is None:
+                    raise BadLine("usage", "nobody has sent you a direct message yet")
+                self._send(self._last_from, text)
+            case ToLine(to):
+                self.to = to
+                self._tell(f"* plain text goes to {to or EVERYONE} now")
+            case InfoLine():
+                self._work(self._who)
+            case PastLine(count):
+                if self._backlog is None:
+                    self._tell("* nothing more is kept of what was said before")
+                self.recall(count)
+            case HelpLine():
+                for text in help_lines():
+                    self._tell(text)
+            case QuitLine():
+                return False
+        return True
+
+    def _send(self, to: str | None, text: str) -> None:
+        if len(self.unresolved) >= MOST_PENDING:
+            raise BadLine("busy", f"{MOST_PENDING} messages wait for the broker; not sent: {text}")
+        pipeline = self._pipeline
+        receipt = pipeline.echo(text) if to is None else pipeline.send(to, text)
+        self.unresolved.append(receipt)
+        self._pending.append(Pending(receipt))
+
+    def _who(self) -> Callable[[], None]:
+        users = self._client.users(self._patience)
+
+        def show() -> None:
+            self._know(user.name for user in users)
+            self._tell(users_line(users))
+
+        return show
+
+    def _tell(self, words: str) -> None:
+        self._display.add(told_row(words))
+
+    def _refuse(self, words: str) -> None:
+        self._display.add(told_row(f"! {words}", "class:refused"))
+
+
+def _over(pending: Pending) -> bool:
+    """Whether nothing more is to be told of it."""
+    outcome = pending.receipt.outcome
+    return outcome not in (Outcome.PENDING, Outcome.ACCEPTED) or (
+        outcome is Outcome.ACCEPTED and pending.seen
+    )

@@ -1,0 +1,163 @@
+"""Rows on a screen: which lines of them are seen, and what lies below unread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from .rows import Piece, Row, day_row
+from .wrap import wrap
+
+MOST_ROWS = 10_000
+"""Of what is older the broker has more than a screen can hold."""
+
+SPARE = 1_000
+"""Dropped at once, so that it need not be done for each row."""
+
+
+class Line(NamedTuple):
+    pieces: list[Piece]
+    row: Row
+    """What it is a part of."""
+
+
+class _Broken:
+    """A row, and its lines at the width of the last time."""
+
+    __slots__ = ("_lines", "_width", "row")
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self._width = 0
+        self._lines: list[Line] = []
+
+    def lines(self, width: int) -> list[Line]:
+        if width != self._width:
+            broken = wrap(self.row.pieces, width, self.row.indent)
+            self._width, self._lines = width, [Line(pieces, self.row) for pieces in broken]
+        return self._lines
+
+
+class View:
+    """The newest rows at the bottom, unless one looks further up."""
+
+    def __init__(self) -> None:
+        self._rows: list[_Broken] = []
+        self._pending: list[_Broken] = []
+        """Below all rows: what is under way."""
+        self._bottom: tuple[_Broken, int] | None = None
+        """The row that the lowest line belongs to, and how many of its lines are seen; None
+        for the newest, whatever it is."""
+        self.unread = 0
+        """Messages that came while one looked further up."""
+
+    # --- what there is --------------------------------------------------------------------
+
+    def add(self, row: Row) -> None:
+        """*row* is the newest."""
+        if row.day is not None and row.day != self._day_of(reversed(self._rows)):
+            self._rows.append(_Broken(day_row(row.day)))
+        self._rows.append(_Broken(row))
+        if self._bottom is not None:
+            self.unread += row.counts
+        elif len(self._rows) > MOST_ROWS:
+            del self._rows[: SPARE + 1]
+
+    def add_past(self, rows: Sequence[Row]) -> None:
+        """*rows* are older than all others, the oldest first."""
+        placed: list[_Broken] = []
+        day: date | None = None
+        for row in rows:
+            if row.day is not None and row.day != day:
+                placed.append(_Broken(day_row(row.day)))
+                day = row.day
+            placed.append(_Broken(row))
+        first = next((i for i, b in enumerate(self._rows) if b.row.day is not None), None)
+        if first is not None and day is not None and self._rows[first].row == day_row(day):
+            del self._rows[first]  # It stands further up now.
+        self._rows[:0] = placed
+
+    def set_pending(self, rows: Sequence[Row]) -> None:
+        """What is under way, the oldest first."""
+        self._pending = [_Broken(row) for row in rows]
+
+    @staticmethod
+    def _day_of(rows: Iterable[_Broken]) -> date | None:
+        return next((broken.row.day for broken in rows if broken.row.day is not None), None)
+
+    # --- what is seen ---------------------------------------------------------------------
+
+    def visible(self, width: int, height: int) -> list[Line]:
+        """The lines on a screen of that size, from the top; fewer if there are no more."""
+        every = self._rows + self._pending if self._bottom is None else self._rows
+        at, count = self._lowest(every, width)
+        lines: list[Line] = []
+        while at >= 0 and len(lines) < height:
+            of_row = every[at].lines(width)[:count]
+            lines[:0] = of_row[-(height - len(lines)) :]
+            at, count = at - 1, 1 << 30
+        return lines
+
+    def _lowest(self, every: list[_Broken], width: int) -> tuple[int, int]:
+        if self._bottom is None:
+            return len(every) - 1, 1 << 30
+        broken, count = self._bottom
+        return self._index(broken), min(count, len(broken.lines(width)))
+
+    def _index(self, broken: _Broken) -> int:
+        return next(i for i in range(len(self._rows) - 1, -1, -1) if self._rows[i] is broken)
+
+    @property
+    def follows(self) -> bool:
+        """Whether the newest is seen."""
+        return self._bottom is None
+
+    def up(self, lines: int, width: int, height: int) -> int:
+        """Looks *lines* further up, as far as there is something; how many it was."""
+        if not self._rows:
+            return 0
+        at, count = self._lowest(self._rows, width)
+        count = min(count, len(self._rows[at].lines(width)))
+        # What is above the lowest line must be enough to fill the screen.
+        moved = max(min(lines, self._above(at, count, width, height + lines) - height), 0)
+        left = moved
+        while left >= count:
+            left -= count
+            at -= 1
+            count = len(self._rows[at].lines(width))
+        if moved:
+            self._bottom = (self._rows[at], count - left)
+        return moved
+
+    def _above(self, at: int, count: int, width: int, enough: int) -> int:
+        """The lines from the top to that one, counted until it is clear that they are *enough*."""
+        total = count
+        while at > 0 and total < enough:
+            at -= 1
+            total += len(self._rows[at].lines(width))
+        return total
+
+    def down(self, lines: int, width: int) -> None:
+        """Looks *lines* further down; at the end it follows what comes."""
+        if self._bottom is None:
+            return
+        at, count = self._lowest(self._rows, width)
+        while at < len(self._rows):
+            there = len(self._rows[at].lines(width)) - count
+            if lines <= there:
+                count += lines
+                break
+            lines -= there
+            at, count = at + 1, 0
+        if at >= len(self._rows) - 1 and (
+            at >= len(self._rows) or count >= len(self._rows[at].lines(width))
+        ):
+            self.follow()
+        else:
+            self._bottom = (self._rows[at], count)
+
+    def follow(self) -> None:
+        """Looks at the newest."""
+        self._bottom = None
+        self.unread = 0

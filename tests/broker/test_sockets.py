@@ -1,0 +1,154 @@
+"""The broker's two sockets: where they are bound, and what is said when they cannot be."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import zmq
+
+from chatbroker.broker import sockets as module
+from chatbroker.broker.config import StartError
+from chatbroker.broker.sockets import (
+    PUB_OPTIONS,
+    ROUTER_OPTIONS,
+    bind_pub,
+    bind_router,
+    bound_to,
+    endpoint,
+    free_port,
+    loopback,
+    port_of,
+)
+
+
+@pytest.fixture
+def context():
+    """Its sockets are closed after the test, also those that could not be bound."""
+    made = []
+
+    class Keeping(zmq.Context):
+        def socket(self, *kind):
+            made.append(super().socket(*kind))
+            return made[-1]
+
+    with Keeping() as context:
+        yield context
+        for sock in made:
+            sock.close(linger=0)
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+
+
+@pytest.mark.parametrize(
+    ("host", "where"),
+    [
+        ("127.0.0.1", "tcp://127.0.0.1:"),
+        ("localhost", "tcp://127.0.0.1:"),
+        ("0.0.0.0", "tcp://0.0.0.0:"),
+        ("*", "tcp://0.0.0.0:"),
+        pytest.param("::1", "tcp://[::1]:", marks=needs_ipv6),
+        pytest.param("::", "tcp://[::]:", marks=needs_ipv6),
+    ],
+)
+def test_port_0_takes_any_free_one_of_the_address(context, host, where):
+    for bind in (bind_router, bind_pub):
+        sock = bind(context, host, 0, None)
+        assert bound_to(sock) == f"{where}{port_of(sock)}"
+        assert port_of(sock) > 0
+
+
+def test_the_options_are_those_that_are_told(context):
+    for bind, options in ((bind_router, ROUTER_OPTIONS), (bind_pub, PUB_OPTIONS)):
+        sock = bind(context, "127.0.0.1", 0, None)
+        for option in (zmq.RCVHWM, zmq.SNDHWM, zmq.MAXMSGSIZE, zmq.LINGER, zmq.BACKLOG):
+            assert sock.getsockopt(option) == options[option]
+
+
+def test_a_socket_is_made_secure_before_it_is_bound(context):
+    seen = []
+
+    def secure(sock):
+        seen.append(sock.getsockopt(zmq.LAST_ENDPOINT))
+
+    pub = bind_pub(context, "127.0.0.1", 0, secure)
+    bind_router(context, "127.0.0.1", 0, secure)
+    assert seen == [b"", b""]
+    # The handshake of CURVE has longer messages than any subscription.
+    assert pub.getsockopt(zmq.MAXMSGSIZE) > PUB_OPTIONS[zmq.MAXMSGSIZE]
+
+
+def test_a_port_in_use_is_told_as_scripts_know_it(context):
+    port = port_of(bind_router(context, "127.0.0.1", 0, None))
+    words = f"cannot listen on tcp://127.0.0.1:{port}: address already in use"
+    with pytest.raises(StartError) as told:
+        bind_router(context, "127.0.0.1", port, None)
+    assert str(told.value) == words
+    with pytest.raises(StartError) as told:
+        bind_pub(context, "127.0.0.1", port, None)
+    assert str(told.value) == f"{words} (for broadcasts; --pub-port chooses another)"
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+def test_an_address_of_another_machine_is_told(context, host, monkeypatch):
+    if host.endswith(".invalid"):  # Whatever the resolver here makes of it.
+
+        def fail(*asked):
+            raise socket.gaierror(-2, "Name or service not known")
+
+        monkeypatch.setattr(module.socket, "getaddrinfo", fail)
+    with pytest.raises(StartError, match=f"cannot listen on tcp://{host}:5555: "):
+        bind_router(context, host, 5555, None)
+    with pytest.raises(StartError, match=f"cannot listen on tcp://{host}:0: "):
+        free_port(host)
+
+
+def test_a_free_port_is_free(context):
+    port = free_port("127.0.0.1")
+    assert port_of(bind_router(context, "127.0.0.1", port, None)) == port
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
+def test_what_only_this_machine_reaches(host):
+    assert loopback(host)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "*", "::", "10.0.0.7", "192.0.2.1", "2001:db8::1"])
+def test_what_others_reach(host):
+    assert not loopback(host)
+
+
+def test_where_nothing_can_listen_nobody_reaches_it(monkeypatch):
+    def fail(*asked):
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", fail)
+    assert loopback("no-such-host.invalid")
+
+
+def test_an_address_of_ipv6_is_written_in_brackets():
+    assert endpoint("::1", 5555) == "tcp://[::1]:5555"
+    assert endpoint("127.0.0.1", 5555) == "tcp://127.0.0.1:5555"
+
+
+def test_routing_ids_are_others_at_each_start(monkeypatch):
+    seeds = []
+
+    class Libc:
+        def __init__(self, name):
+            self.srand = seeds.append
+
+    monkeypatch.setattr(module.ctypes, "CDLL", Libc)
+    for _ in range(3):
+        module.seed_routing_ids()
+    assert len(set(seeds)) > 1
