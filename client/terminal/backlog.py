@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..events import Broadcast, Direct, Event, Missed
 from ..history import History
@@ -41,6 +41,12 @@ class Backlog:
             given.append(event)
             messages += not isinstance(event, Missed)
         return given[::-1]
+
+    def rewind(self, given: Mapping[str, int]) -> None:
+        """What was given of each log up to that position is to be given again."""
+        for log, position in given.items():
+            self._ends[log] = max(position, self._ends[log])
+            self._fetched[log] = []  # All of it is older.
 
     def _fetch(self, log: str, count: int) -> None:
         end = self._ends[log]

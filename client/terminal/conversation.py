@@ -27,6 +27,8 @@ from .typed import EVERYONE, PastLine, ReplyLine, SayLine, ToLine, Typed, help_l
 MOST_PENDING = 1000
 """Messages that may wait for the broker.  Each is on the screen; nobody types so many."""
 
+LOGS = (ECHO_LOG, DIRECT_LOG)
+
 BEGINNING = "nothing is kept from before this"
 
 
@@ -89,6 +91,10 @@ class Conversation:
         self._unread_before = 0
         self._backlog: Backlog | None = None
         self._recalling = False
+        self._forgot = False
+        """Whether the newest of what is being recalled was dropped from the screen meanwhile."""
+        self._life = 0
+        """How often the broker has begun a new history."""
         self.to: str | None = None
         """To whom plain text goes; None for everyone."""
 
@@ -116,8 +122,7 @@ class Conversation:
         self._tell(f"joined as {client.name} on {client.broker}; 'help' lists the commands")
         start, head = client.began(DIRECT_LOG)
         self._unread_before = max(head - start, 0)
-        logs = (ECHO_LOG, DIRECT_LOG)
-        self._backlog = Backlog(History(client), [(log, client.began(log)[0]) for log in logs])
+        self._backlog = self._new_backlog([(log, client.began(log)[0]) for log in LOGS])
         self.recall(screenful)
         if self._unread_before:
             self._display.add(mark_row(f"you were away: {self._unread_before} new"))
@@ -154,15 +159,42 @@ class Conversation:
     def _recalled(self, backlog: Backlog | None, found: list[Event]) -> None:
         self._recalling = False
         rows = self.rows_of(found)
+        if self._forgot:
+            # What these would stand above was dropped meanwhile.
+            self._forgot = False
+            self.forget(rows)
+            return
         if backlog is None or backlog.exhausted:
             if self._backlog is not None and rows:
                 rows.insert(0, mark_row(BEGINNING))
             self._backlog = None
         self._display.add_past(rows)
 
+    def forget(self, rows: Iterable[Row]) -> None:
+        """*rows*, the oldest, are shown no more; they can be recalled."""
+        given: dict[str, int] = {}
+        for row in rows:
+            if row.place is not None and row.place.life == self._life:
+                given[row.place.log] = max(row.place.position, given.get(row.place.log, 0))
+        if self._backlog is None:
+            self._backlog = self._new_backlog([(log, 0) for log in LOGS])
+        backlog = self._backlog
+        self._forgot = self._recalling
+
+        def rewind() -> Callable[[], None]:
+            backlog.rewind(given)  # In the thread that reads it.
+            return lambda: None
+
+        self._work(rewind)
+
+    def _new_backlog(self, ends: Iterable[tuple[str, int]]) -> Backlog:
+        return Backlog(History(self._client), ends)
+
     def rows_of(self, events: Iterable[Event]) -> list[Row]:
         """What is shown of *events*."""
-        return [row for event in events if (row := event_row(event, self._me)) is not None]
+        return [
+            row for event in events if (row := event_row(event, self._me, self._life)) is not None
+        ]
 
     # --- what the broker says -------------------------------------------------------------
 
@@ -196,6 +228,7 @@ class Conversation:
                 self._forget_seen(direct=log == DIRECT_LOG)
                 if lost is None:
                     self._backlog = None
+                    self._life += 1
             case Notice():
                 pass
 

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 from zlib import crc32
 
+from ...wire.messages import DIRECT_LOG, ECHO_LOG
 from ..escape import escape
 from ..events import (
     LAST_SECOND,
@@ -45,6 +46,15 @@ _AFTER_URL = ".,;:!?'\")]}>"
 """What follows an address in a sentence more often than it belongs to it."""
 
 
+class Place(NamedTuple):
+    """Where something that was said can be had again."""
+
+    log: str
+    position: int
+    life: int
+    """Which one of the histories that the broker had meanwhile; a position is good in its own."""
+
+
 class Row(NamedTuple):
     """One thing that is shown; on a narrow terminal it takes several lines."""
 
@@ -54,6 +64,7 @@ class Row(NamedTuple):
     counts: bool = False
     """Whether it is a message, which can be unread."""
     indent: int = 0
+    place: Place | None = None
 
     @property
     def urls(self) -> list[str]:
@@ -110,8 +121,8 @@ def _name(name: str, me: str) -> Piece:
     return ("class:own" if name == me else nick_style(name)), escape(name)
 
 
-def said_row(event: Message, me: str) -> Row:
-    """A message that is stored, as *me* sees it."""
+def said_row(event: Message, me: str, life: int) -> Row:
+    """A message that is stored, as *me* sees it; *life* as in `Place`."""
     moment = _moment(event.time)
     to = event.to if isinstance(event, Direct) else None
     mentioned = event.sender != me and mentions(event.text, me)
@@ -123,7 +134,8 @@ def said_row(event: Message, me: str) -> Row:
             for style, text in said
         ]
     pieces = [("class:time", f"[{moment:%H:%M:%S}] "), *said]
-    return Row(tuple(pieces), moment.date(), counts=True, indent=STAMP_WIDTH)
+    place = Place(ECHO_LOG if to is None else DIRECT_LOG, event.seq, life)
+    return Row(tuple(pieces), moment.date(), counts=True, indent=STAMP_WIDTH, place=place)
 
 
 def pending_row(to: str | None, text: str, me: str, state: str) -> Row:
@@ -161,11 +173,11 @@ def mark_row(words: str) -> Row:
     return Row((("class:mark", f"--- {words}"),))
 
 
-def event_row(event: Event, me: str) -> Row | None:
-    """What is shown of *event*; None if it is nothing to be told."""
+def event_row(event: Event, me: str, life: int = 0) -> Row | None:
+    """What is shown of *event*; None if it is nothing to be told.  *life* as in `Place`."""
     match event:
         case Broadcast() | Direct():
-            return said_row(event, me)
+            return said_row(event, me, life)
         case Joined(time, user) | Left(time, user):
             moment = _moment(time)
             does = "joined" if isinstance(event, Joined) else "left"

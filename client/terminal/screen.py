@@ -134,7 +134,9 @@ class Screen:
     # --- what a conversation asks of its display -------------------------------------------
 
     def add(self, row: Row) -> None:
-        self._view.add(row)
+        dropped = self._view.add(row)
+        if dropped:
+            self.conversation.forget(dropped)
 
     def add_past(self, rows: Sequence[Row]) -> None:
         self._view.add_past(rows)

@@ -10,7 +10,10 @@ from .rows import Piece, Row, day_row
 from .wrap import wrap
 
 MOST_ROWS = 10_000
-"""Of what is older the broker has more than a screen can hold."""
+"""What is older the broker has."""
+
+MOST_BELOW = 50_000
+"""While one looks further up nothing that one may see is dropped, up to so many rows."""
 
 SPARE = 1_000
 """Dropped at once, so that it need not be done for each row."""
@@ -54,15 +57,20 @@ class View:
 
     # --- what there is --------------------------------------------------------------------
 
-    def add(self, row: Row) -> None:
-        """*row* is the newest."""
+    def add(self, row: Row) -> list[Row]:
+        """*row* is the newest.  Gives the oldest rows if they had to go."""
         if row.day is not None and row.day != self._day_of(reversed(self._rows)):
             self._rows.append(_Broken(day_row(row.day)))
         self._rows.append(_Broken(row))
-        if self._bottom is not None:
+        if not self.follows:
             self.unread += row.counts
-        elif len(self._rows) > MOST_ROWS:
-            del self._rows[: SPARE + 1]
+        if len(self._rows) <= (MOST_ROWS if self.follows else MOST_BELOW):
+            return []
+        kept = self._rows[-(MOST_ROWS if self.follows else MOST_BELOW) + SPARE :]
+        dropped, self._rows = self._rows[: -len(kept)], kept
+        if self._bottom is not None and self._bottom[0] in dropped:
+            self._bottom = (kept[0], 1)
+        return [broken.row for broken in dropped]
 
     def add_past(self, rows: Sequence[Row]) -> None:
         """*rows* are older than all others, the oldest first."""
