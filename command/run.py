@@ -72,12 +72,12 @@ class CommandGroup(click.Group):
             return None
         # All options are parsed with what the profile says, so it is looked for before: as
         # shell completion does it, without complaints.
-        given, rest = _given(self, args)
+        context, given, rest = _given(self, args)
         name: Any = given.get(PROFILE)
         command = self.commands.get(rest[0]) if rest else None
         table: dict[str, Any] = {}
         if command is not None:
-            name = _given(command, rest[1:])[0].get(PROFILE, name)
+            name = _given(command, rest[1:], context)[1].get(PROFILE, name)
             table = config.defaults.get(rest[0], {})
         named = name is not None
         if not named:
@@ -94,11 +94,17 @@ class CommandGroup(click.Group):
             raise StdoutClosed from None
 
 
-def _given(command: click.Command, args: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """The options in *args*, as they are written, and what is left after them."""
-    context = click.Context(command, resilient_parsing=True)
+def _given(
+    command: click.Command, args: list[str], parent: click.Context | None = None
+) -> tuple[click.Context, dict[str, Any], list[str]]:
+    """The options in *args*, as they are written, and what is left after them; and the context,
+    for subcommands."""
+    # As `make_context` makes it: click keeps what it finds out of the first one, such as how
+    # help is asked for.
+    settings = {**command.context_settings, "resilient_parsing": True}
+    context = command.context_class(command, parent=parent, info_name=command.name, **settings)
     options, rest, _ = command.make_parser(context).parse_args([*args])
-    return options, rest
+    return context, options, rest
 
 
 def run_command(

@@ -268,6 +268,23 @@ def test_what_only_looks_like_a_profile_is_none(chat):
     assert chat("show", "--as", "--profile", file=PROFILES).profile is None
 
 
+def test_to_look_for_a_profile_changes_no_command():
+    """click keeps with a command what it found out for the first line."""
+
+    @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+    @shared_options()
+    def chat(**_):
+        pass
+
+    @chat.command()
+    @shared_options()
+    def show(**_):
+        pass
+
+    for args in (["show"], ["-h"], ["show", "-h"]):
+        assert CliRunner().invoke(chat, args).exit_code == 0
+
+
 @pytest.mark.parametrize("variables", [{}, {"PROFILE": "wrok"}])
 def test_an_unknown_profile_is_a_usage_error(chat, variables):
     args = () if variables else ("--profile", "wrok")
