@@ -18,7 +18,16 @@ from ..command.status import Status
 from .completing import own_names, users
 from .errors import ClientError, NameRefused, UsageError
 from .escape import escape
-from .options import SECONDS, Shared, shared_options, stronger
+from .options import (
+    SECONDS,
+    Shared,
+    exec_options,
+    given_action,
+    given_wait,
+    shared_options,
+    stronger,
+    waiting_options,
+)
 
 FILES = {
     "~/.local/share/chatbroker/identities/HOST_PORT/NAME": "What proves that one is NAME at that "
@@ -168,7 +177,8 @@ def join(
 
     Example: printf 'send bob hi\\necho hello\\n' | chat join alice
     """
-    from .receiving import Bounds, Joining, run_lines
+    from .meter import Bounds
+    from .receiving import Joining, run_lines
 
     shared = Shared.given()
     bounds = Bounds(count, total, quiet)
@@ -205,6 +215,7 @@ def _sources(function: Any) -> Any:
 @chat.command()
 @click.argument("recipient", metavar="USER", shell_complete=offered(users))
 @_sources
+@waiting_options
 @_reconnect
 @shared_options("broker", "port", "user", "timeout", "json")
 def send(recipient: str, **given: Any) -> int:
@@ -219,6 +230,7 @@ def send(recipient: str, **given: Any) -> int:
 
 @chat.command()
 @_sources
+@waiting_options
 @_reconnect
 @shared_options("broker", "port", "user", "timeout", "json")
 def echo(**given: Any) -> int:
@@ -236,19 +248,22 @@ def _one_shot(
     text: tuple[str, ...],
     lines: bool,
     path: Path | None,
+    awaited: str | None,
+    seconds: float,
     reconnect: float,
     **_: Any,
 ) -> int:
     if bool(text) + lines + (path is not None) != 1:
         raise click.UsageError("give TEXT, '-', --lines or --file, and only one of them")
     shared = Shared.given()
+    wait = given_wait(awaited, seconds)
     if lines:
         from .sending import send_lines
 
-        return send_lines(shared, recipient, reconnect)
+        return send_lines(shared, recipient, reconnect, wait)
     from .sending import send_one
 
-    return send_one(shared, recipient, text, path)
+    return send_one(shared, recipient, text, path, reconnect, wait)
 
 
 @chat.command()
@@ -273,6 +288,7 @@ def info(**_: Any) -> None:
     show_default=True,
     help="Begin at: all, now, a position (seq), or a duration such as 10m.",
 )
+@exec_options
 @_reconnect
 @shared_options("broker", "port", "user", "timeout", "json")
 def listen(
@@ -283,6 +299,9 @@ def listen(
     template: str | None,
     nul: bool,
     since: str,
+    command: str | None,
+    shell: bool,
+    jobs: int,
     reconnect: float,
     **_: Any,
 ) -> int:
@@ -294,9 +313,12 @@ def listen(
     if only == "direct" and shared.user is None:
         raise click.UsageError("--only direct needs a name: --as NAME")
     starts = _starts(since, only)
-    from .receiving import Bounds, run_listen
+    action = given_action(command, shell, jobs)
+    from .meter import Bounds
+    from .receiving import run_listen
 
-    return run_listen(shared, reconnect, Bounds(count, total, quiet), starts, only, render, end)
+    bounds = Bounds(count, total, quiet)
+    return run_listen(shared, reconnect, bounds, starts, only, render, end, action)
 
 
 @chat.command()

@@ -299,22 +299,20 @@ class Client:
             self._check_open()
             ref = self._core.ask_heads()
         self._link.wake()
-        patience = self.timeout if timeout is None else timeout
-        core = self._core
         caught_up = False
 
         def over() -> bool:
             nonlocal caught_up
-            caught_up = core.caught_up(ref)
-            return caught_up or len(core.inbox.events) >= MOST_EVENTS
+            caught_up = self._core.caught_up(ref)
+            return caught_up or len(self._core.inbox.events) >= MOST_EVENTS
 
-        self._await(over, patience, fail=False)
+        self._await(over, self.timeout if timeout is None else timeout, fail=False)
         return caught_up
 
     def wait_listening(self, timeout: float | None = None) -> bool:
         """Waits until `listening`; False if that took longer than *timeout* seconds."""
-        patience = self.timeout if timeout is None else timeout
-        return self._await(lambda: self._core.listening, patience, fail=False)
+        timeout = self.timeout if timeout is None else timeout
+        return self._await(lambda: self._core.listening, timeout, fail=False)
 
     def wait_until(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
         """Waits until *ready* gives True; False if that took longer than *timeout* seconds.
@@ -340,6 +338,11 @@ class Client:
     def waiting_events(self) -> int:
         """How many events `receive` would give without waiting."""
         return len(self._core.inbox.events)
+
+    def waiting(self, start: int, stop: int) -> list[Event]:
+        """Of the events that `receive` would give, those from *start* to *stop*: not taken."""
+        with self._changed:
+            return self._core.inbox.look(start, stop)
 
     # --- the end --------------------------------------------------------------------------
 
@@ -388,10 +391,8 @@ class Client:
 
     def _note_silence(self) -> None:
         now = time.monotonic()
-        if not self._core.silent(now):
-            self._down_since = None
-        elif self._down_since is None:
-            self._down_since = now
+        since = now if self._down_since is None else self._down_since
+        self._down_since = since if self._core.silent(now) else None
 
     def _checked_to(self, to: str) -> str:
         if not isinstance(to, str):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 
 from ..command.completion import PATIENCE
+from ..command.config import read_config
 from .errors import ClientError
 
 # What asks a broker is imported when one is asked; and what these are used by, too.
@@ -45,4 +46,13 @@ def brokers(_: click.Context, __: str) -> list[str]:
     try:
         return known_brokers()
     except ClientError:
+        return []
+
+
+def profiles(context: click.Context, _: str) -> list[str]:
+    """The profiles of the config file."""
+    group = context.find_root().command
+    try:
+        return sorted(read_config(group).profiles) if isinstance(group, click.Group) else []
+    except click.UsageError:
         return []

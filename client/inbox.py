@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from ..wire.messages import DIRECT_LOG, ECHO_LOG, Batch, Cursor, Fetch, Fetched, Missed, Reading
 from . import events
@@ -55,6 +56,10 @@ class Inbox:
             for log, reader in self.readers.items():
                 self._taken[log] = (reader.position, reader.epoch)
         return taken
+
+    def look(self, start: int, stop: int) -> list[events.Event]:
+        """Of what would be taken next, that from *start* to *stop*; it is not taken."""
+        return list(islice(self.events, start, stop))
 
     def shown(self) -> None:
         """The program comes back, so it has shown what it took.  Not before: if it is killed over

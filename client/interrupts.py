@@ -46,6 +46,11 @@ class Interrupts:
         """*wake* is called in the handler: it must take no lock, and end what waits."""
         self._wakers.append(wake)
 
+    @property
+    def pending(self) -> bool:
+        """Whether a signal asked to end."""
+        return self._pending is not None
+
     def check(self) -> None:
         """Raises what a signal asked for, in the main thread; another has nobody to catch it."""
         if self._pending is not None and threading.current_thread() is threading.main_thread():

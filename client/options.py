@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -10,8 +11,11 @@ import click
 from click.core import ParameterSource
 
 from ..command.completion import offered
+from ..command.config import PROFILE, Profile
+from ..wire.errors import BadName
+from ..wire.names import canonical_name
 from .address import DEFAULT, parse_address
-from .completing import brokers, own_names
+from .completing import brokers, own_names, profiles
 from .errors import UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,14 +65,21 @@ _SHARED: dict[str, Callable[[F], F]] = {
         help="How long to wait for the broker to answer.  [default: 5]",
     ),
     "json": click.option("--json", is_flag=True, default=None, help="One JSON object a line."),
+    # Read by `CommandGroup`, before all others.
+    PROFILE: click.option(
+        "--profile",
+        metavar="NAME",
+        shell_complete=offered(profiles),
+        help="Take options from [profile.NAME] of the config file.",
+    ),
 }
 
 
 def shared_options(*names: str) -> Callable[[F], F]:
-    """Gives a command the named shared options; `Shared.given` reads them."""
+    """Gives a command the named shared options, and --profile; `Shared.given` reads them."""
 
     def decorate(function: F) -> F:
-        for name in reversed(names):
+        for name in (PROFILE, *reversed(names)):
             function = _SHARED[name](function)
         return function
 
@@ -82,10 +93,12 @@ class Shared(NamedTuple):
     user: str | None
     timeout: float
     json: bool
+    profile: str | None = None
+    """Of the config file, the profile whose options count."""
 
     @classmethod
     def given(cls, context: click.Context | None = None) -> Shared:
-        """Option over variable over file over default; nearer the command over farther.
+        """The strongest source, as docs/cli.md ranks them; nearer the command over farther.
 
         *context*: that of a line which is being completed; else the one that is carried out.
         """
@@ -102,11 +115,13 @@ class Shared(NamedTuple):
         except UsageError as error:
             raise click.UsageError(str(error)) from None
         timeout = _find(context, "timeout")[0]
+        profile = Profile.of(context)
         return cls(
             address,
             _find(context, "user")[0],
             5.0 if timeout is None else timeout,
             bool(_find(context, "json")[0]),
+            None if profile is None else profile.name,
         )
 
 
@@ -124,19 +139,125 @@ def stronger(*given: tuple[str, Any]) -> list[Any]:
     return [value if name in winners else None for name, value in given]
 
 
-_RANKS = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+_DEFAULT = 5
+"""The rank of what nobody gave."""
+
+
+def _rank(context: click.Context, name: str) -> int:
+    """Where the value of an option came from; lower is stronger."""
+    source = context.get_parameter_source(name)
+    if source is ParameterSource.COMMANDLINE:
+        return 0
+    if source is ParameterSource.ENVIRONMENT:
+        return 2
+    if source is ParameterSource.DEFAULT_MAP:
+        profile = Profile.of(context)
+        if profile is None or not profile.sets(context, name):
+            return 4
+        return 1 if profile.named else 3
+    return _DEFAULT
 
 
 def _find(context: click.Context, name: str) -> tuple[Any, int]:
-    """The value of a shared option, and the rank of where it came from (lower is stronger)."""
-    best: tuple[Any, int] = (None, len(_RANKS))
+    """The value of a shared option, and the rank of where it came from."""
+    best: tuple[Any, int] = (None, _DEFAULT)
     at: click.Context | None = context
     while at is not None:
-        value, source = at.params.get(name), at.get_parameter_source(name)
-        if source in _RANKS and value is None:
+        value, rank = at.params.get(name), _rank(at, name)
+        if rank < _DEFAULT and value is None:
             # Nobody was told yet, if the line is only being completed.
             raise click.UsageError(f"--{name}: not understood")
-        if source in _RANKS and _RANKS.index(source) < best[1]:
-            best = value, _RANKS.index(source)
+        if rank < best[1]:
+            best = value, rank
         at = at.parent
     return best
+
+
+# --- groups of options that belong together -------------------------------------------------
+
+
+def _useless_without(needed: str, **given: str) -> None:
+    """Refuses options (parameters and how they are spelled) that say nothing without *needed*.
+
+    In a variable or a file they may wait for it."""
+    context = click.get_current_context()
+    for name, spelled in given.items():
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{spelled} needs {needed}")
+
+
+def exec_options(function: F) -> F:
+    """What ``chat listen`` runs for each message; see `given_action`."""
+    for option in (
+        click.option(
+            "--jobs",
+            type=click.IntRange(min=1),
+            default=1,
+            metavar="N",
+            show_default=True,
+            help="How many commands of --exec may run at once.",
+        ),
+        click.option("--shell", is_flag=True, help="Have the command of --exec run by sh."),
+        click.option(
+            "--exec",
+            "command",
+            metavar="CMD",
+            help="Run CMD for each message: its text on stdin, CHAT_MESSAGE_FROM and so on set.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def given_action(command: str | None, shell: bool, jobs: int) -> Any:
+    """The `Action` of `exec_options`; None without ``--exec``."""
+    if command is None:
+        _useless_without("--exec", shell="--shell", jobs="--jobs")
+        return None
+    from .action import Action, parse_command
+
+    try:
+        words = parse_command(command, shell)
+    except ValueError as error:
+        raise click.UsageError(f"--exec: {error}") from None
+    if shutil.which(words[0]) is None:
+        raise click.UsageError(f"--exec: there is no command {words[0]!r}; --shell has sh run it")
+    return Action(words, jobs)
+
+
+class Wait(NamedTuple):
+    """For whom to wait before something is sent."""
+
+    user: str
+    seconds: float
+
+
+def waiting_options(function: F) -> F:
+    """For whom ``chat send`` and ``chat echo`` wait; see `given_wait`."""
+    for option in (
+        click.option(
+            "--wait",
+            "seconds",
+            type=SECONDS,
+            default=60.0,
+            metavar="SECONDS",
+            show_default=True,
+            help="How long to wait for --wait-for-user; inf for ever.",
+        ),
+        click.option(
+            "--wait-for-user", "awaited", metavar="NAME", help="Send nothing before NAME is on."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def given_wait(awaited: str | None, seconds: float) -> Wait | None:
+    """For whom to wait; None for nobody."""
+    if awaited is None:
+        _useless_without("--wait-for-user", seconds="--wait")
+        return None
+    try:
+        return Wait(canonical_name(awaited), seconds)
+    except BadName as error:
+        raise click.UsageError(f"--wait-for-user: {error}") from None

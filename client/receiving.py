@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import Code
+from .acting import Acting, environment
+from .action import Action, exact_text
 from .client import Client
 from .errors import NameRefused
 from .events import Broadcast, Direct, Event, Joined, Left, Missed
@@ -18,74 +20,13 @@ from .feed import Answer, Feed, Help, Quit
 from .identity import Identity
 from .input import EchoLine, HelpLine, InfoLine, QuitLine, SendLine, help_lines, parse_line
 from .interrupts import Interrupts
+from .meter import KINDS, Bounds, Meter, counted_kinds
 from .options import Shared
 from .output import Output, watch_reader
 from .pipeline import Pipeline, Receipt
-from .render import Renderer
+from .render import Renderer, event_json
 from .sending import named, report_change, report_entry
 from .starts import Since
-
-
-class Bounds(NamedTuple):
-    """How long to receive.  Seconds; None for no bound."""
-
-    messages: int | None
-    total: float | None
-    quiet: float | None
-
-    @property
-    def given(self) -> bool:
-        return any(bound is not None for bound in self)
-
-
-class Meter:
-    """Tells when the bounds are reached."""
-
-    def __init__(self, bounds: Bounds, now: float) -> None:
-        self._bounds = bounds
-        self._until = None if bounds.total is None else now + bounds.total
-        self._last = now
-        self._counted = 0
-
-    def count(self, now: float) -> None:
-        """A message was printed."""
-        self._counted += 1
-        self._last = now
-
-    @property
-    def left(self) -> int | None:
-        """Messages until the count is reached; None without a count."""
-        return None if self._bounds.messages is None else self._bounds.messages - self._counted
-
-    @property
-    def reached(self) -> bool:
-        return self.left is not None and self.left <= 0
-
-    def pause(self, now: float, waiting: int = 0) -> float | None:
-        """Seconds until time is up, 0 if it is; None without a bound in time.
-
-        While messages are *waiting* to be printed it is not silent."""
-        ends = [] if self._until is None else [self._until]
-        if self._bounds.quiet is not None and not waiting:
-            ends.append(self._last + self._bounds.quiet)
-        return max(min(ends) - now, 0.0) if ends else None
-
-    def restart(self, now: float) -> None:
-        """Time counts from now on."""
-        self._until = None if self._bounds.total is None else now + self._bounds.total
-        self._last = max(self._last, now)
-
-    @property
-    def status(self) -> Status:
-        """The exit status when time is up."""
-        return Status.DONE if self._bounds.messages is None else Status.OUT_OF_TIME
-
-
-_KINDS: dict[str, tuple[type[Event], ...]] = {
-    "direct": (Direct,),
-    "broadcast": (Broadcast,),
-    "presence": (Joined, Left),
-}
 
 
 class Printer:
@@ -94,9 +35,8 @@ class Printer:
     def __init__(self, output: Output, meter: Meter, only: str | None = None) -> None:
         self._output = output
         self._meter = meter
-        self._wanted = _KINDS[only] if only else (Broadcast, Direct, Joined, Left)
-        # Somebody who waits for a message is not waiting for people who come and go.
-        self._counted = _KINDS["presence"] if only == "presence" else (Broadcast, Direct)
+        self._wanted = KINDS[only] if only else (Broadcast, Direct, Joined, Left)
+        self._counted = counted_kinds(only)
 
     def show(self, event: Event, now: float) -> None:
         if report_change(event):
@@ -107,6 +47,32 @@ class Printer:
                 self._meter.count(now)
 
 
+class Printing:
+    """Has what waits in a client printed."""
+
+    failed = False
+
+    def __init__(self, client: Client, output: Output, meter: Meter, only: str | None) -> None:
+        self._client = client
+        self._output = output
+        self._meter = meter
+        self._printer = Printer(output, meter, only)
+
+    @property
+    def ready(self) -> bool:
+        """Whether `step` has something to do."""
+        return self._client.waiting_events > 0
+
+    def step(self, now: float) -> None:
+        most = 1000 if self._meter.left is None else min(self._meter.left, 1000)
+        for event in self._client.receive_many(0, most):
+            self._printer.show(event, now)
+        self._output.flush()
+
+    def finish(self, now: Callable[[], float]) -> None:
+        """Nothing is under way between two steps."""
+
+
 def run_listen(
     shared: Shared,
     reconnect: float,
@@ -115,8 +81,9 @@ def run_listen(
     only: str | None,
     render: Renderer | None,
     end: str,
+    action: Action | None = None,
 ) -> int:
-    """Prints what arrives until a bound is reached."""
+    """Prints what arrives, or has *action* done for it, until a bound is reached."""
     public, direct = starts
     with (
         Interrupts(Status.DONE) as interrupts,
@@ -135,29 +102,51 @@ def run_listen(
     ):
         output = Output(render, as_json=shared.json, end=end, interrupts=interrupts)
         meter = Meter(bounds, time.monotonic())
-        printer = Printer(output, meter, only)
+        taker: Printing | Acting
+        if action is None:
+            taker = Printing(client, output, meter, only)
+        else:
+            stdin_of = render or (event_json if shared.json else exact_text)
+            taker = Acting(
+                client,
+                action,
+                lambda event: stdin_of(event) + end,
+                environment(shared, client.name),
+                meter=meter,
+                only=only,
+                interrupts=interrupts,
+            )
         watch_reader(output, client.notify)
-        announced = False
+        status = Status.DONE
+        try:
+            status = _listen(client, output, meter, taker)
+        finally:
+            # Also if a signal ends it.  The next one does not wait for this.
+            taker.finish(time.monotonic)
+        if taker.failed:
+            return Status.FAILURE
+        return Status.DONE if meter.reached else status
 
-        def something_new() -> bool:
-            news = client.waiting_events > 0 or (client.listening and not announced)
-            return news or output.closed
 
-        while not meter.reached:
-            pause = meter.pause(time.monotonic(), client.waiting_events)
-            if pause == 0:
-                return meter.status
-            client.wait_until(something_new, pause)
-            if output.closed:
-                break
-            if client.listening and not announced:
-                announced = True
-                complain("chat", "listening")
-            most = 1000 if meter.left is None else min(meter.left, 1000)
-            now = time.monotonic()
-            for event in client.receive_many(0, most):
-                printer.show(event, now)
-            output.flush()
+def _listen(client: Client, output: Output, meter: Meter, taker: Printing | Acting) -> Status:
+    """Has what arrives taken until a bound is reached, or nobody reads the output any more."""
+    announced = False
+
+    def something_new() -> bool:
+        news = taker.ready or (client.listening and not announced)
+        return news or output.closed
+
+    while not meter.reached:
+        pause = meter.pause(time.monotonic(), client.waiting_events)
+        if pause == 0:
+            return meter.status
+        client.wait_until(something_new, pause)
+        if output.closed:
+            break
+        if client.listening and not announced:
+            announced = True
+            complain("chat", "listening")
+        taker.step(time.monotonic())
     return Status.DONE
 
 

@@ -86,23 +86,28 @@ def json_line(value: dict[str, Any]) -> str:
     return _encoder.encode(value)
 
 
-def event_json(event: Event) -> str:
-    """The JSON format of docs/cli.md."""
+def event_fields(event: Event) -> dict[str, Any]:
+    """The keys of the JSON format of docs/cli.md, and their values."""
     match event:
         case Broadcast(seq, time, sender, text):
             fields = {"type": "broadcast", "seq": seq, "time": _iso(time)}
-            return json_line(fields | {"from": sender, "text": text})
+            return fields | {"from": sender, "text": text}
         case Direct(seq, time, sender, to, text):
             fields = {"type": "direct", "seq": seq, "time": _iso(time)}
-            return json_line(fields | {"from": sender, "to": to, "text": text})
+            return fields | {"from": sender, "to": to, "text": text}
         case Joined(time, user):
-            return json_line({"type": "joined", "time": _iso(time), "user": user})
+            return {"type": "joined", "time": _iso(time), "user": user}
         case Left(time, user):
-            return json_line({"type": "left", "time": _iso(time), "user": user})
+            return {"type": "left", "time": _iso(time), "user": user}
         case Missed(log, lost):
             reason = "new_history" if lost is None else "retention"
-            return json_line({"type": "missed", "log": log, "count": lost, "reason": reason})
+            return {"type": "missed", "log": log, "count": lost, "reason": reason}
     raise TypeError(f"not an event with a line of its own: {event!r}")
+
+
+def event_json(event: Event) -> str:
+    """The JSON format of docs/cli.md."""
+    return json_line(event_fields(event))
 
 
 def users_json(users: Sequence[UserInfo]) -> str:

@@ -22,10 +22,11 @@ from .feed import LONGEST, Entry, Feed, decode_line
 from .identity import Identity
 from .input import BadLine
 from .interrupts import Interrupts
-from .options import Shared
+from .options import Shared, Wait
 from .outbox import Outcome
 from .output import Output
 from .pipeline import Pipeline, Receipt, away_words
+from .waiting import wait_for_user
 
 ATTEMPTS = 5
 """Free names that are tried before giving up."""
@@ -59,8 +60,12 @@ def _name_by_key(broker: str) -> str | None:
     return names[0]
 
 
-def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
-    """A client that follows nothing: it costs the broker nothing to push to."""
+def _sender(
+    shared: Shared, reconnect: float, interrupts: Interrupts, presence: bool = False
+) -> Client:
+    """A client that follows nothing: it costs the broker nothing to push to.
+
+    *presence*: but it hears who comes and goes."""
     shared = shared._replace(user=shared.user or _name_by_key(shared.broker))
     identity = named(shared)
     for attempt in range(1, ATTEMPTS + 1):
@@ -69,6 +74,7 @@ def _sender(shared: Shared, reconnect: float, interrupts: Interrupts) -> Client:
                 free_name() if shared.user is None else shared.user,
                 shared.broker,
                 hear=False,
+                presence=presence,
                 timeout=shared.timeout,
                 reconnect=reconnect,
                 identity=identity,
@@ -102,16 +108,37 @@ def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
         raise Refused(bad.code, str(bad)) from None
 
 
+def _has_come(client: Client, wait: Wait | None) -> bool:
+    """Returns when whom to wait for is on; False, and says so, if they did not come in time."""
+    if wait is None or wait_for_user(client, *wait, report_change):
+        return True
+    complain("chat", f"{wait.user} was not on within {wait.seconds:g} s; nothing was sent")
+    return False
+
+
 def send_one(
-    shared: Shared, recipient: str | None, text: tuple[str, ...], path: Path | None
+    shared: Shared,
+    recipient: str | None,
+    text: tuple[str, ...],
+    path: Path | None,
+    reconnect: float = 0.0,
+    wait: Wait | None = None,
 ) -> int:
-    """Sends one message, from where `message_from` finds it, and waits until the broker has it."""
+    """Sends one message, from where `message_from` finds it, and waits until the broker has it.
+
+    *reconnect*: how long the broker may be gone while it waits for a user."""
+    bears = shared.timeout if wait is None else reconnect
     output = Output(as_json=shared.json)
     try:
         message = message_from(text, path)
         if message is None:
             return Status.DONE
-        with Interrupts() as interrupts, _sender(shared, shared.timeout, interrupts) as client:
+        with (
+            Interrupts() as interrupts,
+            _sender(shared, bears, interrupts, wait is not None) as client,
+        ):
+            if not _has_come(client, wait):
+                return Status.OUT_OF_TIME
             one = client.echo(message) if recipient is None else client.send(recipient, message)
     except Refused as refused:
         if shared.json:
@@ -131,14 +158,21 @@ def _away(receipt: Receipt) -> dict[str, bool]:
     return {"away": True} if receipt.away else {}
 
 
-def send_lines(shared: Shared, recipient: str | None, reconnect: float) -> int:
+def send_lines(
+    shared: Shared, recipient: str | None, reconnect: float, wait: Wait | None = None
+) -> int:
     """Sends each line of stdin, many under way at once."""
 
     def handle(line: str, client: Client, pipeline: Pipeline) -> Receipt:
         return pipeline.echo(line) if recipient is None else pipeline.send(recipient, line)
 
     refused = False
-    with Interrupts() as interrupts, _sender(shared, reconnect, interrupts) as client:
+    with (
+        Interrupts() as interrupts,
+        _sender(shared, reconnect, interrupts, wait is not None) as client,
+    ):
+        if not _has_come(client, wait):
+            return Status.OUT_OF_TIME
         output = Output(as_json=shared.json, interrupts=interrupts)
         feed = Feed(client, handle)
         feed.start()

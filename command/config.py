@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
+
+PROFILE = "profile"
+"""The option that names a profile; and the table of the config file that holds them."""
 
 
 def config_path() -> Path:
@@ -17,8 +20,25 @@ def config_path() -> Path:
     return Path(named) if named else Path(click.get_app_dir("chatbroker")) / "config.toml"
 
 
-def config_defaults(group: click.Group) -> dict[str, Any]:
-    """The table of *group* (``chat`` or ``chatbroker``), as click's default_map.
+class Config(NamedTuple):
+    """What the config file says for one command."""
+
+    path: Path
+    defaults: dict[str, Any]
+    """As click's default_map."""
+    profiles: dict[str, dict[str, Any]]
+    """The same for each profile, without what it does not say."""
+
+    def profile(self, name: str) -> dict[str, Any]:
+        """The profile *name*.  Raises click.UsageError if there is none."""
+        if name in self.profiles:
+            return self.profiles[name]
+        there = ", ".join(sorted(self.profiles)) or "none"
+        raise click.UsageError(f"no profile {name!r} in {self.path}; there are: {there}")
+
+
+def read_config(group: click.Group) -> Config:
+    """The table of *group* (``chat`` or ``chatbroker``), and the profiles if it has that option.
 
     A key is an option's name without its dashes; a table in it belongs to a subcommand, or to an
     option that may be repeated::
@@ -27,6 +47,8 @@ def config_defaults(group: click.Group) -> dict[str, Any]:
         port = 5600
         [chat.listen]
         format = "{from}: {text}"
+        [profile.work]
+        port = 5700
         [chatbroker.run.limit]
         messages = 1000
 
@@ -38,14 +60,86 @@ def config_defaults(group: click.Group) -> dict[str, Any]:
         with path.open("rb") as file:
             tables = tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return Config(path, {}, {})
     except (OSError, ValueError) as error:  # tomllib's errors, and bad UTF-8, are ValueErrors.
         raise click.UsageError(f"cannot read {path}: {error}") from None
     assert group.name is not None  # Both commands have one.
     for key, table in tables.items():
-        if key != group.name and not isinstance(table, dict):
+        if key not in (group.name, PROFILE) and not isinstance(table, dict):
             raise click.UsageError(f"{path}: {key} stands in no table; put it below [{group.name}]")
-    return _defaults(path, group.name, group, tables.get(group.name, {}))
+    defaults = _defaults(path, group.name, group, tables.get(group.name, {}))
+    return Config(path, defaults, _profiles(path, group, tables.get(PROFILE, {})))
+
+
+def config_defaults(group: click.Group) -> dict[str, Any]:
+    """Of `read_config`, the defaults."""
+    return read_config(group).defaults
+
+
+def _profiles(path: Path, group: click.Group, tables: Any) -> dict[str, dict[str, Any]]:
+    if not any(option.name == PROFILE for option in _options(group)):
+        return {}
+    if not isinstance(tables, dict):
+        words = f"put it below [{group.name}], or profiles in [{PROFILE}.NAME]"
+        raise click.UsageError(f"{path}: {PROFILE} stands in no table; {words}")
+    profiles = {}
+    for name, table in tables.items():
+        profiles[name] = _defaults(path, f"{PROFILE}.{name}", group, table)
+        for part in (profiles[name], *_tables(profiles[name])):
+            if PROFILE in part:
+                raise click.UsageError(f"{path}: [{PROFILE}.{name}] cannot name another profile")
+    return profiles
+
+
+def _tables(defaults: dict[str, Any]) -> list[dict[str, Any]]:
+    return [value for value in defaults.values() if isinstance(value, dict)]
+
+
+class Profile(NamedTuple):
+    """The profile that is in force."""
+
+    name: str
+    options: dict[str, Any]
+    """What it says, as click's default_map."""
+    named: bool
+    """Whether the command line named it: then it is stronger than variables."""
+
+    @staticmethod
+    def of(context: click.Context) -> Profile | None:
+        """The one that is in force for a command."""
+        profile: Profile | None = context.find_root().meta.get(_IN_FORCE)
+        return profile
+
+    def put_in_force(self, context: click.Context) -> None:
+        context.find_root().meta[_IN_FORCE] = self
+
+    def sets(self, context: click.Context, option: str) -> bool:
+        """Whether it says something of an option of the command of *context*."""
+        table = self.options
+        if context.parent is not None:
+            table = table.get(str(context.info_name), {})
+        return option in table
+
+    def over(self, defaults: dict[str, Any]) -> dict[str, Any]:
+        """*defaults*, and over them what the profile says."""
+        merged = defaults | self.options
+        for name, table in self.options.items():
+            if isinstance(table, dict):
+                merged[name] = defaults.get(name, {}) | table
+        return merged
+
+    def variables(self, group: click.Group) -> list[str]:
+        """The variables that it speaks for."""
+        found = []
+        for command in (group, *group.commands.values()):
+            table = self.options if command is group else self.options.get(str(command.name), {})
+            for option in _options(command):
+                if option.name in table and isinstance(option.envvar, str):
+                    found.append(option.envvar)
+        return found
+
+
+_IN_FORCE = f"{__name__}.profile"
 
 
 def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .config import config_defaults, name_variables
+from .config import PROFILE, Config, Profile, name_variables, read_config
 from .status import Status
 
 
@@ -43,14 +43,48 @@ class CommandGroup(click.Group):
     ) -> click.Context:
         name_variables(self)
         # Whoever asks what there is may have to mend the file.
-        if not {"--help", "-h", "--version"} & {*args}:
-            try:
-                extra.setdefault("default_map", config_defaults(self))
-            except click.UsageError:
-                # A line that is being completed shows no errors.
-                if not extra.get("resilient_parsing"):
-                    raise
-        return super().make_context(info_name, args, *more, **extra)
+        if {"--help", "-h", "--version"} & {*args} or "default_map" in extra:
+            return super().make_context(info_name, args, *more, **extra)
+        try:
+            config = read_config(self)
+            profile = self._profile(args, config)
+        except click.UsageError:
+            # A line that is being completed shows no errors.
+            if not extra.get("resilient_parsing"):
+                raise
+            return super().make_context(info_name, args, *more, **extra)
+        defaults = config.defaults if profile is None else profile.over(config.defaults)
+        if profile is not None and profile.named:
+            # click asks a variable before the file.  Whoever names a profile means what it says.
+            for variable in profile.variables(self):
+                os.environ.pop(variable, None)
+        context = super().make_context(info_name, args, *more, default_map=defaults, **extra)
+        if profile is not None:
+            profile.put_in_force(context)
+        return context
+
+    def _profile(self, args: list[str], config: Config) -> Profile | None:
+        """The profile that the command line, a variable or the file names.
+
+        Raises click.UsageError for one that there is not."""
+        option = next((one for one in self.params if one.name == PROFILE), None)
+        if option is None:
+            return None
+        # All options are parsed with what the profile says, so it is looked for before: as
+        # shell completion does it, without complaints.
+        context, given, rest = _given(self, args)
+        name: Any = given.get(PROFILE)
+        command = self.commands.get(rest[0]) if rest else None
+        table: dict[str, Any] = {}
+        if command is not None:
+            name = _given(command, rest[1:], context)[1].get(PROFILE, name)
+            table = config.defaults.get(rest[0], {})
+        named = name is not None
+        if not named:
+            in_file = table.get(PROFILE, config.defaults.get(PROFILE))
+            name = os.environ.get(str(option.envvar)) or in_file
+        # On the command line an empty name is for none, whatever the others say.
+        return Profile(name, config.profile(name), named) if name else None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -58,6 +92,19 @@ class CommandGroup(click.Group):
         except BrokenPipeError:
             # click would end with status 1; a reader that has enough is no failure.
             raise StdoutClosed from None
+
+
+def _given(
+    command: click.Command, args: list[str], parent: click.Context | None = None
+) -> tuple[click.Context, dict[str, Any], list[str]]:
+    """The options in *args*, as they are written, and what is left after them; and the context,
+    for subcommands."""
+    # As `make_context` makes it: click keeps what it finds out of the first one, such as how
+    # help is asked for.
+    settings = {**command.context_settings, "resilient_parsing": True}
+    context = command.context_class(command, parent=parent, info_name=command.name, **settings)
+    options, rest, _ = command.make_parser(context).parse_args([*args])
+    return context, options, rest
 
 
 def run_command(

@@ -23,6 +23,6 @@ class Status(IntEnum):
     UNKNOWN = 7
     """Sent, but not acknowledged in time: the outcome is unknown."""
     OUT_OF_TIME = 8
-    """``listen`` ran out of time before its count."""
+    """``listen`` ran out of time before its count, or who was waited for did not come."""
     INTERRUPTED = 130
     """Ended by SIGINT."""

@@ -89,6 +89,7 @@ MEETS_THE_SYSTEM = {
         *("link", "enrol", "client", "interrupts", "identity"),
         *("cli", "feed", "output", "recalling", "receiving", "sending"),
         *("interactive", "background", "inputrc", "plain", "recall", "screen"),
+        *("acting", "waiting"),
     },
 }
 

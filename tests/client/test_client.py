@@ -202,6 +202,10 @@ def test_receive_many_takes_no_more_than_asked(connect):
             pipeline.send("alice", str(number))
     assert alice.sync()
     assert alice.waiting_events == 11
+    # Who looks at some takes none.
+    assert [event.text for event in alice.waiting(1, 4)] == ["0", "1", "2"]
+    assert alice.waiting(10, 99)[-1].text == "9"
+    assert alice.waiting(11, 12) == []
     assert len(alice.receive_many(0, 4)) == 4
     assert len(alice.receive_many(0)) == 7
     assert alice.waiting_events == 0

@@ -46,6 +46,14 @@ def test_events_are_taken_in_the_order_in_which_they_came(inbox, batch):
     assert inbox.take(2) == []
 
 
+def test_what_is_only_looked_at_is_not_read(inbox, batch):
+    inbox.batch(batch("direct", 5, "a", "b", "c"))
+    assert [event.text for event in inbox.look(1, 9)] == ["b", "c"]
+    inbox.shown()
+    assert cursors(inbox) == {}
+    assert [event.text for event in inbox.take(9)] == ["a", "b", "c"]
+
+
 def test_what_is_not_taken_is_not_read(inbox, batch):
     inbox.batch(batch("echo", 1, "a", "b", "c"))
     inbox.batch(batch("direct", 5, "d", "e"))

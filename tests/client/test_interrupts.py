@@ -18,7 +18,9 @@ SIGNALS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
 def test_a_signal_waits_for_a_safe_place(number, error):
     with Interrupts() as interrupts:
         interrupts.check()
+        assert not interrupts.pending
         signal.raise_signal(number)
+        assert interrupts.pending
         with pytest.raises(error):
             interrupts.check()
 

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from chatbroker.client.options import Shared, shared_options
+from chatbroker.client.action import Action
+from chatbroker.client.options import (
+    Shared,
+    Wait,
+    exec_options,
+    given_action,
+    given_wait,
+    shared_options,
+    waiting_options,
+)
 from chatbroker.command.run import CommandGroup
 
 
@@ -163,3 +173,177 @@ def test_a_timeout_that_is_no_number_is_a_usage_error(chat):
 
 def test_who_joins_is_an_argument_and_no_option(chat):
     assert chat("join", "--as", "bob").exit_code == 2
+
+
+# --- profiles -----------------------------------------------------------------------------
+
+PROFILES = """
+[chat]
+broker = "tcp://file:1"
+as = "file"
+timeout = 1
+[chat.show]
+timeout = 2
+[profile.work]
+port = 3
+timeout = 3
+[profile.home]
+as = "home"
+[profile.home.show]
+json = true
+"""
+
+
+@pytest.mark.parametrize(
+    "args",
+    [("--profile", "work", "show"), ("show", "--profile", "work"), ("show", "--profile=work")],
+)
+def test_a_profile_is_laid_over_the_file(chat, args):
+    """Also over a table of the command's; and of options that exclude each other its own count."""
+    given = chat(*args, file=PROFILES)
+    assert given == Shared("tcp://127.0.0.1:3", "file", 3.0, False, "work")
+
+
+def test_a_table_of_a_command_within_a_profile(chat):
+    given = chat("show", "--profile", "home", file=PROFILES)
+    assert given == Shared("tcp://file:1", "home", 2.0, True, "home")
+    assert chat("join", "--profile", "home", file=PROFILES).json is False
+
+
+@pytest.mark.parametrize(
+    ("args", "variables", "in_file", "profile"),
+    [
+        ((), {}, "", None),
+        ((), {}, "work", "work"),
+        ((), {"PROFILE": "home"}, "work", "home"),
+        (("--profile", "work"), {"PROFILE": "home"}, "home", "work"),
+        (("--profile", ""), {"PROFILE": "home"}, "work", None),
+        ((), {"PROFILE": ""}, "work", "work"),
+    ],
+)
+def test_the_command_line_a_variable_or_the_file_names_a_profile(
+    chat, args, variables, in_file, profile
+):
+    file = PROFILES.replace("[chat]", f'[chat]\nprofile = "{in_file}"')
+    assert chat(*args, "show", file=file, **variables).profile == profile
+    assert chat("show", *args, file=file, **variables).profile == profile
+
+
+def test_the_name_nearer_the_command_counts(chat):
+    given = chat("--profile", "work", "show", "--profile", "home", file=PROFILES)
+    assert given == Shared("tcp://file:1", "home", 2.0, True, "home")
+
+
+def test_a_table_of_a_command_may_name_a_profile(chat):
+    file = PROFILES.replace("[chat.show]", '[chat.show]\nprofile = "work"')
+    assert chat("show", file=file).profile == "work"
+    assert chat("join", file=file).profile is None
+
+
+def test_a_profile_that_the_command_line_names_is_stronger_than_variables(chat):
+    """Whoever has a broker in a variable and names a profile would talk to the wrong one."""
+    variables = {"BROKER": "tcp://variable:1", "USER": "variable", "TIMEOUT": "9"}
+    given = chat("show", "--profile", "work", file=PROFILES, **variables)
+    assert given == Shared("tcp://127.0.0.1:3", "variable", 3.0, False, "work")
+    given = chat("show", "--profile", "home", file=PROFILES, **variables)
+    assert given == Shared("tcp://variable:1", "home", 9.0, True, "home")
+
+
+def test_a_profile_that_a_variable_or_the_file_names_is_weaker_than_variables(chat):
+    variables = {"BROKER": "tcp://variable:1", "USER": "variable", "TIMEOUT": "9"}
+    expected = Shared("tcp://variable:1", "variable", 9.0, False, "work")
+    assert chat("show", file=PROFILES, PROFILE="work", **variables) == expected
+    file = PROFILES.replace("[chat]", '[chat]\nprofile = "work"')
+    assert chat("show", file=file, **variables) == expected
+
+
+def test_an_option_is_stronger_than_a_profile(chat):
+    given = chat(
+        "--profile", "work", "--broker", "tcp://option:1", "show", "--timeout", "7", file=PROFILES
+    )
+    assert given == Shared("tcp://option:1", "file", 7.0, False, "work")
+
+
+def test_what_only_looks_like_a_profile_is_none(chat):
+    assert chat("show", "--as", "--profile", file=PROFILES).profile is None
+
+
+def test_to_look_for_a_profile_changes_no_command():
+    """click keeps with a command what it found out for the first line."""
+
+    @click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+    @shared_options()
+    def chat(**_):
+        pass
+
+    @chat.command()
+    @shared_options()
+    def show(**_):
+        pass
+
+    for args in (["show"], ["-h"], ["show", "-h"]):
+        assert CliRunner().invoke(chat, args).exit_code == 0
+
+
+@pytest.mark.parametrize("variables", [{}, {"PROFILE": "wrok"}])
+def test_an_unknown_profile_is_a_usage_error(chat, variables):
+    args = () if variables else ("--profile", "wrok")
+    result = chat("show", *args, file=PROFILES, **variables)
+    assert result.exit_code == 2
+    assert "no profile 'wrok'" in result.output
+    assert "there are: home, work" in result.output
+
+
+# --- options that belong together ---------------------------------------------------------
+
+
+def given_by(function, decorate, *args):
+    """What *function* makes of the options that *decorate* gives a command."""
+
+    @click.command()
+    @decorate
+    def command(**given):
+        made.append(function(**given))
+
+    made = []
+    result = CliRunner().invoke(command, args)
+    return made[0] if made else result
+
+
+def test_a_command_for_each_message():
+    def given(*args):
+        return given_by(given_action, exec_options, *args)
+
+    assert given() is None
+    assert given("--exec", "cat 'a b'") == Action(("cat", "a b"), 1)
+    assert given("--exec", "cat | cat", "--shell", "--jobs", "3") == Action(
+        ("sh", "-c", "cat | cat"), 3
+    )
+    for wrong, words in (
+        (("--exec", ""), "no command"),
+        (("--exec", "a 'b"), "quotation"),
+        (("--exec", "no-such-command-at-all x"), "no command 'no-such-command-at-all'"),
+        (("--exec", "cat", "--jobs", "0"), "0"),
+        (("--shell",), "--shell needs --exec"),
+        (("--jobs", "2"), "--jobs needs --exec"),
+    ):
+        result = given(*wrong)
+        assert result.exit_code == 2, wrong
+        assert words in result.output
+
+
+def test_for_whom_to_wait():
+    def given(*args):
+        return given_by(given_wait, waiting_options, *args)
+
+    assert given() is None
+    assert given("--wait-for-user", "Bob") == Wait("bob", 60.0)
+    assert given("--wait-for-user", "bob", "--wait", "inf") == Wait("bob", math.inf)
+    for wrong, words in (
+        (("--wait", "3"), "--wait needs --wait-for-user"),
+        (("--wait-for-user", "b o b"), "not a valid name"),
+        (("--wait-for-user", "bob", "--wait", "-1"), "--wait"),
+    ):
+        result = given(*wrong)
+        assert result.exit_code == 2, wrong
+        assert words in result.output

@@ -14,14 +14,14 @@ import pytest
 from chatbroker.client import Client, receiving
 from chatbroker.client import client as client_module
 from chatbroker.client import inbox as inbox_module
+from chatbroker.client.action import Action
 from chatbroker.client.errors import Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
+from chatbroker.client.meter import Bounds, Meter
 from chatbroker.client.options import Shared
 from chatbroker.client.output import Output
 from chatbroker.client.receiving import (
-    Bounds,
     Joining,
-    Meter,
     Printer,
     run_lines,
     run_listen,
@@ -42,69 +42,6 @@ EVENTS = [
     Offline("lost"),
     Online("alice", True),
 ]
-
-
-# --- how long -----------------------------------------------------------------------------
-
-
-def test_without_bounds_it_never_ends():
-    meter = Meter(NO_BOUNDS, 100.0)
-    for _ in range(1000):
-        meter.count(200.0)
-    assert not NO_BOUNDS.given
-    assert not meter.reached
-    assert meter.left is None
-    assert meter.pause(1e9) is None
-
-
-def test_a_count_is_reached_by_so_many_messages():
-    meter = Meter(Bounds(2, None, None), 100.0)
-    assert (meter.left, meter.reached) == (2, False)
-    meter.count(101.0)
-    assert (meter.left, meter.reached) == (1, False)
-    meter.count(102.0)
-    assert (meter.left, meter.reached) == (0, True)
-    assert meter.status is Status.OUT_OF_TIME
-
-
-def test_a_total_runs_from_the_start_whatever_comes():
-    meter = Meter(Bounds(None, 10.0, None), 100.0)
-    assert meter.pause(100.0) == 10.0
-    meter.count(105.0)
-    assert meter.pause(105.0) == 5.0
-    assert meter.pause(110.0) == 0.0
-    assert meter.pause(999.0) == 0.0
-    assert meter.status is Status.DONE
-
-
-def test_silence_is_counted_from_the_last_message():
-    meter = Meter(Bounds(None, None, 3.0), 100.0)
-    assert meter.pause(100.0) == 3.0
-    meter.count(102.0)
-    assert meter.pause(102.0) == 3.0
-    assert meter.pause(105.0) == 0.0
-
-
-def test_the_nearer_bound_in_time_counts():
-    meter = Meter(Bounds(None, 10.0, 3.0), 100.0)
-    assert meter.pause(100.0) == 3.0
-    meter.count(109.0)
-    assert meter.pause(109.0) == 1.0
-
-
-def test_a_restart_counts_time_anew_and_keeps_the_count():
-    meter = Meter(Bounds(2, 10.0, 3.0), 100.0)
-    meter.count(100.0)
-    meter.restart(200.0)
-    assert meter.pause(200.0) == 3.0
-    assert meter.left == 1
-
-
-@pytest.mark.parametrize(
-    "bounds", [Bounds(1, None, None), Bounds(None, 0, None), Bounds(None, None, 0)]
-)
-def test_a_bound_of_nothing_is_a_bound(bounds):
-    assert bounds.given
 
 
 # --- what ---------------------------------------------------------------------------------
@@ -266,6 +203,43 @@ def test_a_slow_reader_is_no_silence(shared_with, house, capsys, monkeypatch):
     assert run_listen(shared_with(), WITHIN, Bounds(None, None, 5.0), starts, *LISTEN) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("slow")]
     assert len(told) == 2500
+
+
+# --- with a command for each message ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [("cat >>{log}", Status.DONE), ("cat >>{log}; exit 3", Status.FAILURE)],
+    ids=["well", "badly"],
+)
+def test_a_command_is_run_for_so_many_messages(
+    shared_with, history, tmp_path, capsys, line, status
+):
+    log = tmp_path / "log"
+    action = Action(("sh", "-c", line.format(log=log)), 1)
+    listen = (Bounds(3, WITHIN, None), history, None, None, "\n", action)
+    assert run_listen(shared_with(), WITHIN, *listen) == status
+    assert log.read_text() == "told 0\ntold 1\ntold 2\n"
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("exit status 3") == (3 if status else 0)
+
+
+def test_a_command_gets_json_or_a_format(shared_with, history, tmp_path):
+    log = tmp_path / "log"
+    action = Action(("sh", "-c", f"cat >>{log}"), 1)
+    one = Bounds(1, WITHIN, None)
+    run_listen(shared_with(json=True), WITHIN, one, history, None, None, "\n", action)
+    run_listen(shared_with(), WITHIN, one, history, None, *LISTEN[1:2], "\0", action)
+    first, second = log.read_text().split("\n")
+    assert json.loads(first)["text"] == "told 0"
+    assert second == "told 0\0"
+
+
+def test_time_that_ends_before_the_count_is_told_with_a_command_too(shared_with, history):
+    listen = (Bounds(99, None, 0.3), history, None, None, "\n", Action(("true",), 2))
+    assert run_listen(shared_with(), WITHIN, *listen) == Status.OUT_OF_TIME
 
 
 # --- line mode ----------------------------------------------------------------------------

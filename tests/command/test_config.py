@@ -8,7 +8,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from chatbroker.command.config import config_defaults, config_path, name_variables
+from chatbroker.command.config import (
+    Profile,
+    config_defaults,
+    config_path,
+    name_variables,
+    read_config,
+)
 
 
 @pytest.fixture
@@ -148,3 +154,85 @@ def test_that_table_holds_single_values(config, talk, value):
     config.write_text(f"[talk.hear.limit]\nwords = {value}\n")
     with pytest.raises(click.UsageError, match=r"\[talk.hear.limit\] holds single values"):
         config_defaults(talk)
+
+
+# --- profiles -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def talk_of(talk):
+    """The same with the option --profile."""
+    for command in (talk, talk.commands["hear"]):
+        command.params.append(click.Option(["--profile"]))
+    return talk
+
+
+def test_a_profile_holds_what_the_table_of_the_command_holds(config, talk_of):
+    config.write_text(
+        "[talk]\nport = 1\n[profile.work]\nport = 2\n[profile.work.hear]\nfor = 3\n"
+        "[profile.home]\nas = 'bob'\n[profile.none]\n"
+    )
+    read = read_config(talk_of)
+    assert read.defaults == {"port": 1}
+    assert read.profiles == {
+        "work": {"port": 2, "hear": {"total": 3}},
+        "home": {"user": "bob"},
+        "none": {},
+    }
+    assert read.profile("work")["port"] == 2
+
+
+def test_a_profile_that_there_is_not_is_told_with_those_that_there_are(config, talk_of):
+    with pytest.raises(click.UsageError, match=r"no profile 'wrok' in .*; there are: none"):
+        read_config(talk_of).profile("wrok")
+    config.write_text("[profile.work]\n[profile.home]\n")
+    with pytest.raises(click.UsageError, match=r"no profile 'wrok' in .*; there are: home, work"):
+        read_config(talk_of).profile("wrok")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[profile.work]\nprot = 1", r"\[profile.work\] has no option 'prot'"),
+        ("[profile.work.hear]\nprot = 1", r"\[profile.work.hear\] has no option 'prot'"),
+        ("[profile]\nwork = 1", r"profile.work must be a table: \[profile.work\]"),
+        ("profile = 'work'", r"profile stands in no table; .*\[talk\].*\[profile.NAME\]"),
+        ("[profile.work]\nprofile = 'home'", r"\[profile.work\] cannot name another profile"),
+        ("[profile.a.hear]\nprofile = 'b'", r"\[profile.a\] cannot name another profile"),
+    ],
+)
+def test_a_profile_that_nobody_could_use_is_refused(config, talk_of, text, words):
+    config.write_text(text)
+    with pytest.raises(click.UsageError, match=words):
+        read_config(talk_of)
+
+
+def test_a_command_without_profiles_leaves_them_alone(config, talk):
+    config.write_text("[profile.work]\nprot = 1\n")
+    assert read_config(talk).profiles == {}
+
+
+def test_a_profile_is_laid_over_the_rest():
+    defaults = {"port": 1, "user": "bob", "hear": {"total": 1, "nul": True}, "say": {"port": 1}}
+    profile = Profile("work", {"port": 2, "hear": {"total": 2}, "look": {"port": 2}}, False)
+    assert profile.over(defaults) == {
+        "port": 2,
+        "user": "bob",
+        "hear": {"total": 2, "nul": True},
+        "say": {"port": 1},
+        "look": {"port": 2},
+    }
+    assert defaults["hear"]["total"] == 1
+
+
+def test_a_profile_knows_what_it_says(talk_of):
+    profile = Profile("work", {"port": 2, "hear": {"total": 2}}, True)
+    group = click.Context(talk_of, info_name="talk")
+    hear = click.Context(talk_of.commands["hear"], parent=group, info_name="hear")
+    assert Profile.of(hear) is None
+    profile.put_in_force(group)
+    assert Profile.of(hear) is profile
+    assert (profile.sets(group, "port"), profile.sets(group, "user")) == (True, False)
+    assert (profile.sets(hear, "total"), profile.sets(hear, "port")) == (True, False)
+    name_variables(talk_of)
+    assert profile.variables(talk_of) == ["TALK_PORT", "TALK_HEAR_FOR"]

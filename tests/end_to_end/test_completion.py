@@ -53,6 +53,10 @@ def test_names_come_from_the_broker_that_the_line_says(broker, offers, monkeypat
         # A line that would be refused asks nobody: neither the default broker nor another one.
         for wrong in (f"--port {port} --broker {address}", "--port x", "--broker x"):
             assert offers(f"chat {wrong} send") == []
+        # A profile that the line names, and none that there is not.
+        (tmp_path / "config.toml").write_text(f"[profile.here]\nport = {port}\n")
+        assert offers("chat --profile here send") == offers("chat send --profile here") == everyone
+        assert offers("chat send --profile", "h") == ["here"]
         # Option over variable over file.
         (tmp_path / "config.toml").write_text(f"[chat]\nport = {port}\n")
         assert offers("chat send") == everyone
