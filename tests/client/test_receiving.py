@@ -358,16 +358,6 @@ def test_a_refusal_is_remembered_while_staying(shared_with, stdin_pipe):
     assert run_lines(shared_with(), ALICE, bounds, stay=True) == Status.REFUSED
 
 
-# --- at a terminal ------------------------------------------------------------------------
-
-
-def test_a_person_is_let_in_and_out(shared_with, monkeypatch, capsys):
-    typed = iter(["echo hi", "quit"])
-    monkeypatch.setattr("builtins.input", lambda prompt: next(typed))
-    assert receiving.run_interactive(shared_with(), ALICE) == Status.DONE
-    assert "joined as alice" in capsys.readouterr().out
-
-
 def test_stdin_is_not_read_by_listening(shared_with, history, monkeypatch):
     class Untouched:
         def __getattr__(self, name):
