@@ -191,6 +191,7 @@ def converse(client: Client, interrupts: Interrupts) -> int:
                 interrupts.check()
         finally:
             client.close()
+            typed.put(None)  # Also when it was interrupted: nobody waits for the next command.
             for thread in (working, receiving):
                 thread.join(timeout=1.0)
     if failure:

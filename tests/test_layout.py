@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ MOST_LINES = 480
 """What a person reads in one sitting, with some tolerance above the 400 that are aimed at."""
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """What a module imports: top-level names, and ``.name`` for packages of the project."""
     found = set()
