@@ -772,7 +772,7 @@ def test_a_signal_of_somebody_else_does_not_make_it_spin(servers):
 
     server._begin = counted
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
-    stop = threading.Timer(1.2, server.stop)
+    stop = threading.Timer(0.5, server.stop)
     stop.start()
     try:
         with signals(server):
