@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from ...wire.messages import DIRECT_LOG, ECHO_LOG
+from ..address import parse_address, plain_text
 from ..client import Client
 from ..errors import NewHistory, Refused
 from ..events import Broadcast, Direct, Event, Joined, Left, Missed, Notice, Offline, Online
@@ -101,6 +102,11 @@ class Conversation:
     # --- what there is to know ------------------------------------------------------------
 
     @property
+    def broker(self) -> str:
+        """Its address, without the key that it may have."""
+        return plain_text(parse_address(self._client.broker))
+
+    @property
     def prompt(self) -> str:
         return f"{self.to or EVERYONE}> "
 
@@ -119,7 +125,7 @@ class Conversation:
     def begin(self, screenful: int) -> None:
         """Shows who one is, and a screenful of what was said before."""
         client = self._client
-        self._tell(f"joined as {client.name} on {client.broker}; 'help' lists the commands")
+        self._tell(f"joined as {client.name} on {self.broker}; 'help' lists the commands")
         start, head = client.began(DIRECT_LOG)
         self._unread_before = max(head - start, 0)
         self._backlog = self._new_backlog([(log, client.began(log)[0]) for log in LOGS])
