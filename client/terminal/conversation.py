@@ -19,7 +19,7 @@ from ..events import Broadcast, Direct, Event, Joined, Left, Missed, Notice, Off
 from ..history import History
 from ..input import BadLine, EchoLine, HelpLine, InfoLine, QuitLine, SendLine
 from ..outbox import Outcome
-from ..pipeline import Receipt, away_words
+from ..pipeline import Receipt, away_words, failure
 from ..render import users_line
 from .backlog import Backlog
 from .rows import Row, event_row, mark_row, mentions, pending_row, told_row
@@ -57,12 +57,22 @@ thread that draws."""
 class Pending:
     """A message under way."""
 
-    __slots__ = ("receipt", "seen")
+    __slots__ = ("_row", "_state", "receipt", "seen")
 
     def __init__(self, receipt: Receipt) -> None:
         self.receipt = receipt
         self.seen = False
         """Whether it came back by the log, as all that is stored does."""
+        self._state = ""
+        self._row: Row | None = None
+
+    def row(self, me: str, state: str) -> Row:
+        """How it is shown; the same row as long as its *state* is the same, as there may be many
+        that are shown again with each line."""
+        if self._row is None or state != self._state:
+            self._state = state
+            self._row = pending_row(self.receipt.to, self.receipt.text, me, state)
+        return self._row
 
 
 class State(NamedTuple):
@@ -89,7 +99,8 @@ class Conversation:
         """What is not both resolved and seen, in the order in which it was typed."""
         self.unresolved: deque[Receipt] = deque()
         """What the broker has not answered.  Another thread may look whether the first is done."""
-        self._unread_before = 0
+        self._old: dict[str, int] = {}
+        """Of each log, the newest position of when one joined: what is not after it is old."""
         self._backlog: Backlog | None = None
         self._recalling = False
         self._forgot = False
@@ -126,12 +137,13 @@ class Conversation:
         """Shows who one is, and a screenful of what was said before."""
         client = self._client
         self._tell(f"joined as {client.name} on {self.broker}; 'help' lists the commands")
-        start, head = client.began(DIRECT_LOG)
-        self._unread_before = max(head - start, 0)
-        self._backlog = self._new_backlog([(log, client.began(log)[0]) for log in LOGS])
+        began = {log: client.began(log) for log in LOGS}
+        self._old = {log: head for log, (_, head) in began.items()}
+        self._backlog = self._new_backlog([(log, start) for log, (start, _) in began.items()])
         self.recall(screenful)
-        if self._unread_before:
-            self._display.add(mark_row(f"you were away: {self._unread_before} new"))
+        start, head = began[DIRECT_LOG]
+        if head > start:
+            self._display.add(mark_row(f"you were away: {head - start} new"))
         self._ask_who_is_on()
 
     def _ask_who_is_on(self) -> None:
@@ -153,17 +165,22 @@ class Conversation:
         if backlog is None or self._recalling:
             return
         self._recalling = True
+        life = self._life
 
         def read() -> Callable[[], None]:
             try:
-                return partial(self._recalled, backlog, backlog.more(count))
+                return partial(self._recalled, backlog, life, backlog.more(count))
             except NewHistory:
-                return partial(self._recalled, None, [])
+                return partial(self._recalled, None, life, [])
 
         self._work(read)
 
-    def _recalled(self, backlog: Backlog | None, found: list[Event]) -> None:
+    def _recalled(self, backlog: Backlog | None, life: int, found: list[Event]) -> None:
         self._recalling = False
+        if life != self._life:
+            # Another history began meanwhile: these have no place in it.
+            self._forgot = False
+            return
         rows = self.rows_of(found)
         if self._forgot:
             # What these would stand above was dropped meanwhile.
@@ -235,6 +252,7 @@ class Conversation:
                 if lost is None:
                     self._backlog = None
                     self._life += 1
+                    self._old[log] = 0
             case Notice():
                 pass
 
@@ -246,8 +264,7 @@ class Conversation:
         direct = to is not None
         if direct:
             self._last_from = event.sender
-        old = direct and self._unread_before > 0
-        self._unread_before -= old
+        old = event.seq <= self._old.get(DIRECT_LOG if direct else ECHO_LOG, 0)
         if not old and (direct or mentions(event.text, self._me)):
             self._display.alert(row)
 
@@ -270,18 +287,16 @@ class Conversation:
             return
         if receipt.outcome is Outcome.REFUSED:
             self._refuse(f"{receipt.words} (not sent: {receipt.text})")
-        # Any other is said by what ends the conversation.
+        elif receipt.outcome is Outcome.UNKNOWN:
+            # The broker may have forgotten the session: the conversation goes on.
+            self._refuse(f"{failure(receipt)}: {receipt.text}")
+        # What was never sent is said by what ends the conversation.
 
     def _show_pending(self) -> None:
         self._pending = deque(pending for pending in self._pending if not _over(pending))
         self._display.set_pending(
             [
-                pending_row(
-                    pending.receipt.to,
-                    pending.receipt.text,
-                    self._me,
-                    self._state_of(pending.receipt),
-                )
+                pending.row(self._me, self._state_of(pending.receipt))
                 for pending in self._pending
                 if not pending.seen
             ]

@@ -19,13 +19,15 @@ def wait_for_answers(client: Client, interrupts: Interrupts, conversation: Conve
 
     Raises Refused if it refused something of it that nobody was told of, OutcomeUnknown and
     Unreachable; KeyboardInterrupt if the person does not want to wait."""
-    waiting = [receipt for receipt in conversation.unresolved if not receipt.done]
+    # Those of which it is known by now were told to nobody, either.
+    waiting = [*conversation.unresolved]
     if not waiting:
         return
     last = waiting[-1]
     if not client.wait_until(lambda: last.done, GRACE):
-        words = "message is" if len(waiting) == 1 else "messages are"
-        complain("chat", f"{len(waiting)} {words} not stored yet; waiting (Ctrl-C does not wait)")
+        count = sum(not receipt.done for receipt in waiting)
+        words = "message is" if count == 1 else "messages are"
+        complain("chat", f"{count} {words} not stored yet; waiting (Ctrl-C does not wait)")
         client.wait_until(lambda: last.done)
     interrupts.check()
     refused = [receipt for receipt in waiting if receipt.outcome is Outcome.REFUSED]

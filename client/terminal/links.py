@@ -35,7 +35,7 @@ class Links:
         style, text = piece
         if URL not in style:
             return piece
-        url = line.row.urls[int(style.rpartition(".")[2])]
+        url = line.row.urls[int(style.partition(URL)[2].split()[0])]
         if url not in self._urls:
             if len(self._urls) == MOST:
                 return piece
@@ -44,10 +44,15 @@ class Links:
         return style, "".join(f"{cell}{_MARKS[high]}{_MARKS[low]}" for cell in text)
 
     def drawn(self, cell: str) -> str:
-        """What to write for *cell*, which has marks."""
-        high, low = _MARKS.index(cell[-2]), _MARKS.index(cell[-1])
-        url = self._urls[high * len(_MARKS) + low]
-        return f"\x1b]8;;{url}\x1b\\{cell[:-2]}\x1b]8;;\x1b\\"
+        """What to write for *cell*, which ends with a mark.
+
+        In the line that is typed in there may be marks that were pasted: they are not shown."""
+        shown = cell.rstrip(_MARKS)
+        high, low = (_MARKS.find(mark) for mark in cell[-2:].rjust(2))
+        number = high * len(_MARKS) + low
+        if len(cell) - len(shown) != 2 or number >= len(self._urls):
+            return shown.replace("\x1b", "?")
+        return f"\x1b]8;;{self._urls[number]}\x1b\\{shown}\x1b]8;;\x1b\\"
 
 
 class LinkingOutput(Vt100_Output):

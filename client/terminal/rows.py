@@ -88,10 +88,14 @@ def urls(text: str) -> list[tuple[int, int]]:
     found = []
     for match in _URL.finditer(text):
         address = match[0]
-        while address[-1] in _AFTER_URL and not (address[-1] == ")" and "(" in address):
-            address = address[:-1]
-        if not address.endswith("//"):
-            found.append((match.start(), match.start() + len(address)))
+        end = len(address)
+        # A bracket that closes one of the address belongs to it.
+        unopened = address.count(")") - address.count("(")
+        while address[end - 1] in _AFTER_URL and (address[end - 1] != ")" or unopened > 0):
+            unopened -= address[end - 1] == ")"
+            end -= 1
+        if address[end - 1] != "/" or not address.endswith("//", 0, end):
+            found.append((match.start(), match.start() + end))
     return found
 
 

@@ -39,6 +39,7 @@ from prompt_toolkit.widgets import SearchToolbar
 
 from ...command.status import Status
 from ..client import Client
+from ..escape import escape
 from ..interrupts import Interrupts
 from .alerts import LEAST_PAUSE, Alerts
 from .background import Background
@@ -104,7 +105,6 @@ class Screen:
         self._owed = 0
         """Lines to look further up when more of what was said before is there."""
         self._told_last = 0.0
-        self._leaving: BaseException | None = None
         self.background = Background(client, self.post, self.fail)
         self.conversation = Conversation(client, self, self.background.work)
         self._messages = _Messages(self._view, self._links)
@@ -140,9 +140,9 @@ class Screen:
 
     def add_past(self, rows: Sequence[Row]) -> None:
         self._view.add_past(rows)
-        if rows and self._owed:
-            self._view.up(self._owed, self._messages.width, self._messages.height)
-            self._owed = 0
+        owed, self._owed = self._owed, 0
+        if owed:
+            self._view.up(owed, self._messages.width, self._messages.height)
 
     def set_pending(self, rows: Sequence[Row]) -> None:
         self._view.set_pending(rows)
@@ -156,7 +156,7 @@ class Screen:
             self.app.output.flush()
 
     def _tell(self, words: str) -> None:
-        self._view.add(told_row(f"* {words}"))
+        self.add(told_row(f"* {words}"))
 
     # --- what other threads and signals ask -------------------------------------------------
 
@@ -169,6 +169,8 @@ class Screen:
                 loop.call_soon_threadsafe(self._do, do)
 
     def _do(self, do: Callable[[], None]) -> None:
+        if self.app.is_done:
+            return  # Nothing is seen any more; what was to be shown is told by `converse`.
         try:
             do()
         except BaseException as error:  # noqa: BLE001 - raised by `run`, where it is seen
@@ -228,11 +230,12 @@ class Screen:
 
         @keys.add("pagedown")
         def _down(event: KeyPressEvent) -> None:
+            self._owed = 0
             self._view.down(max(self._messages.height - 2, 1), self._messages.width)
 
         @keys.add("c-end")
         def _newest(event: KeyPressEvent) -> None:
-            self._view.follow()
+            self._follow()
 
         @keys.add("c-z", filter=~asking)
         def _suspend(event: KeyPressEvent) -> None:
@@ -240,21 +243,24 @@ class Screen:
 
         @keys.add(Keys.BracketedPaste, filter=~asking)
         def _paste(event: KeyPressEvent) -> None:
-            lines = event.data.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
-            if len(lines) == 1:
-                self._buffer.insert_text(lines[0])
+            text = event.data.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+            lines = [line for line in text.split("\n") if line.strip()]
+            if len(lines) > 1:
+                self._pasted = lines
             else:
-                before, after = self._buffer.document.text_before_cursor, ""
-                after = self._buffer.document.text_after_cursor
-                lines[0], lines[-1] = before + lines[0], lines[-1] + after
-                self._pasted = [line for line in lines if line.strip()]
-                self._buffer.reset()
+                self._buffer.insert_text(lines[0] if lines else text.replace("\n", ""))
 
         @keys.add("y", filter=asking, eager=True)
         def _send_paste(event: KeyPressEvent) -> None:
             lines, self._pasted = self._pasted or [], None
+            document = self._buffer.document
+            lines[0] = document.text_before_cursor + lines[0]
+            lines[-1] += document.text_after_cursor
+            self._buffer.reset()
+            self._follow()
             for line in lines:
-                self._type(line)
+                if not event.app.is_done:  # One may have been to leave.
+                    self._type(line)
 
         @keys.add("n", filter=asking, eager=True)
         @keys.add("c-c", filter=asking, eager=True)
@@ -297,8 +303,12 @@ class Screen:
                 ],
             )
 
-    def _accept(self, buffer: Buffer) -> bool:
+    def _follow(self) -> None:
+        self._owed = 0
         self._view.follow()
+
+    def _accept(self, buffer: Buffer) -> bool:
+        self._follow()
         self._type(buffer.text)
         return False  # The line begins anew.
 
@@ -349,7 +359,7 @@ class Screen:
         if not self._view.follows:
             parts.append(f"{self._view.unread} unread below (Ctrl-End)")
         if state.online and state.connected:
-            parts.append(f"{len(state.online)} on: {', '.join(state.online)}")
+            parts.append(f"{len(state.online)} on: {escape(', '.join(state.online))}")
         words = clipped(" " + " | ".join(parts), self._messages.width)
         return [("", words + " " * max(self._messages.width + 1 - get_cwidth(words), 0))]
 

@@ -72,7 +72,7 @@ def _worded(name: str, make: Callable[[str], Typed]) -> Callable[[str], Typed]:
     """A command that takes a text."""
 
     def parse(rest: str) -> Typed:
-        if not rest:
+        if not rest.strip():
             raise _usage(name)
         return make(rest)
 
@@ -106,7 +106,9 @@ MOST_PAST = 1000
 
 def _past(rest: str) -> Typed:
     count = rest.strip() or "100"
-    if not (count.isascii() and count.isdigit()) or not 1 <= int(count[:9]) <= MOST_PAST:
+    if not (count.isascii() and count.isdigit() and len(count) <= len(str(MOST_PAST))) or not (
+        1 <= int(count) <= MOST_PAST
+    ):
         raise BadLine("usage", f"usage: history [N], at most {MOST_PAST} at a time")
     return PastLine(int(count))
 

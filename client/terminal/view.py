@@ -15,6 +15,9 @@ MOST_ROWS = 10_000
 MOST_BELOW = 50_000
 """While one looks further up nothing that one may see is dropped, up to so many rows."""
 
+MANY = 1 << 30
+"""More lines than any row has."""
+
 SPARE = 1_000
 """Dropped at once, so that it need not be done for each row."""
 
@@ -70,6 +73,9 @@ class View:
         dropped, self._rows = self._rows[: -len(kept)], kept
         if self._bottom is not None and self._bottom[0] in dropped:
             self._bottom = (kept[0], 1)
+        first = next((broken.row for broken in kept if broken.row.day is not None), None)
+        if first is not None and first.day is not None and first != day_row(first.day):
+            kept.insert(0, _Broken(day_row(first.day)))  # The one before it was dropped.
         return [broken.row for broken in dropped]
 
     def add_past(self, rows: Sequence[Row]) -> None:
@@ -83,12 +89,15 @@ class View:
             placed.append(_Broken(row))
         first = next((i for i, b in enumerate(self._rows) if b.row.day is not None), None)
         if first is not None and day is not None and self._rows[first].row == day_row(day):
+            if self._bottom is not None and self._bottom[0] is self._rows[first]:
+                self._bottom = ([*placed, *self._rows[:first]][-1], MANY)
             del self._rows[first]  # It stands further up now.
         self._rows[:0] = placed
 
     def set_pending(self, rows: Sequence[Row]) -> None:
         """What is under way, the oldest first."""
-        self._pending = [_Broken(row) for row in rows]
+        before = {id(broken.row): broken for broken in self._pending}
+        self._pending = [before.get(id(row)) or _Broken(row) for row in rows]
 
     @staticmethod
     def _day_of(rows: Iterable[_Broken]) -> date | None:
@@ -98,18 +107,26 @@ class View:
 
     def visible(self, width: int, height: int) -> list[Line]:
         """The lines on a screen of that size, from the top; fewer if there are no more."""
+        lines = self._lines(width, height)
+        if len(lines) < height and not self.follows:
+            # There was more above when one looked up, or the screen was smaller.
+            self.down(height - len(lines), width)
+            lines = self._lines(width, height)
+        return lines
+
+    def _lines(self, width: int, height: int) -> list[Line]:
         every = self._rows + self._pending if self._bottom is None else self._rows
         at, count = self._lowest(every, width)
         lines: list[Line] = []
         while at >= 0 and len(lines) < height:
             of_row = every[at].lines(width)[:count]
             lines[:0] = of_row[-(height - len(lines)) :]
-            at, count = at - 1, 1 << 30
+            at, count = at - 1, MANY
         return lines
 
     def _lowest(self, every: list[_Broken], width: int) -> tuple[int, int]:
         if self._bottom is None:
-            return len(every) - 1, 1 << 30
+            return len(every) - 1, MANY
         broken, count = self._bottom
         return self._index(broken), min(count, len(broken.lines(width)))
 
@@ -127,16 +144,23 @@ class View:
             return 0
         at, count = self._lowest(self._rows, width)
         count = min(count, len(self._rows[at].lines(width)))
+        above = self._above(at, count, width, height + lines)
+        if above < height:
+            return 0
+        # What is under way is below all rows, and is seen only by who looks at the newest.
+        hidden = 0
+        if self.follows:
+            hidden = min(lines, sum(len(broken.lines(width)) for broken in self._pending))
         # What is above the lowest line must be enough to fill the screen.
-        moved = max(min(lines, self._above(at, count, width, height + lines) - height), 0)
+        moved = min(lines - hidden, above - height)
         left = moved
         while left >= count:
             left -= count
             at -= 1
             count = len(self._rows[at].lines(width))
-        if moved:
+        if hidden + moved:
             self._bottom = (self._rows[at], count - left)
-        return moved
+        return hidden + moved
 
     def _above(self, at: int, count: int, width: int, enough: int) -> int:
         """The lines from the top to that one, counted until it is clear that they are *enough*."""

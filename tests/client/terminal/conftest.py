@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +12,9 @@ from chatbroker.client.errors import Refused, UsageError
 from chatbroker.client.events import UserInfo
 from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.terminal.conversation import Conversation
+
+PATIENCE = 15.0
+"""Seconds after which a test gives up."""
 
 
 class FakeClient:
@@ -44,6 +49,56 @@ class FakeClient:
             if self.pages[browse.log] is None:
                 raise UsageError("not to be asked")
             yield self.pages[browse.log]
+
+
+class LiveClient(FakeClient):
+    """One that other threads wait for; the test says what comes."""
+
+    def __init__(self):
+        super().__init__()
+        self.changed = threading.Condition()
+        self.coming = []
+        self.closed = False
+        self.failure = None
+
+    def comes(self, *events):
+        with self.changed:
+            self.coming += events
+            self.changed.notify_all()
+
+    def fails(self, error):
+        with self.changed:
+            self.failure = error
+            self.changed.notify_all()
+
+    def resolve(self, number=0, outcome=Outcome.ACCEPTED, words="", code=""):
+        ticket = self.sent[number]
+        with self.changed:
+            ticket.words, ticket.code, ticket.outcome = words, code, outcome
+            self.changed.notify_all()
+
+    def notify(self):
+        with self.changed:
+            self.changed.notify_all()
+
+    @property
+    def waiting_events(self):
+        return len(self.coming)
+
+    def wait_until(self, ready: Callable[[], bool], timeout=None):
+        with self.changed:
+            over = self.changed.wait_for(
+                lambda: ready() or self.failure, PATIENCE if timeout is None else timeout
+            )
+            assert over or timeout is not None, "it did not happen"
+            if self.failure and not ready():
+                raise self.failure
+            return bool(over)
+
+    def receive_many(self, timeout, most):
+        with self.changed:
+            taken, self.coming = self.coming[:most], self.coming[most:]
+            return taken
 
 
 class FakeDisplay:
@@ -106,3 +161,8 @@ class Talk:
 @pytest.fixture
 def talk():
     return Talk()
+
+
+@pytest.fixture
+def live():
+    return LiveClient()

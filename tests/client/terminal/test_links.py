@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from prompt_toolkit.utils import get_cwidth
 
 from chatbroker.client.events import Broadcast
 from chatbroker.client.terminal.links import _MARKS, MOST, LinkingOutput, Links
-from chatbroker.client.terminal.rows import event_row
+from chatbroker.client.terminal.rows import event_row, pending_row
 from chatbroker.client.terminal.view import View
 from chatbroker.client.terminal.wrap import wrap
 
@@ -76,3 +77,34 @@ def test_the_output_writes_links_for_marked_cells_only():
     for cell in ("x", "\x1b", marked, "\r\n", ""):
         output.write(cell)
     assert written == ["x", "?", "\x1b]8;;http://a\x1b\\h\x1b]8;;\x1b\\", "\r\n", ""]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        event_row(Broadcast(1, 0, "bob", "alice, see http://a"), "alice"),
+        pending_row("bob", "alice, see http://a", "alice", "waiting…"),
+    ],
+)
+def test_an_address_is_a_link_whatever_else_the_row_is(row):
+    view, links = View(), Links()
+    view.add(row)
+    lines = links.mark(view.visible(80, 9))
+    marked = [cell for cell in cells(lines[-1]) if cell[-1] in _MARKS]
+    assert "".join(cell[0] for cell in marked) == "http://a"
+    assert "\x1b]8;;http://a\x1b" in links.drawn(marked[0])
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("x\u200e", "x"),
+        ("\u200e", ""),
+        ("\u200e\u200e", ""),
+        ("x\u200e\u200f\u202a", "x"),
+        ("x\u202e\u202e", "x"),
+        ("\x1b\u200e", "?"),
+    ],
+)
+def test_marks_that_were_pasted_are_no_link_and_end_nothing(cell, expected):
+    assert Links().drawn(cell) == expected

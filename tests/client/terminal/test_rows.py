@@ -143,6 +143,8 @@ def test_a_name_has_one_colour_everywhere():
         ("https:// ftp://a.example", []),
         ("two http://a http://b", ["http://a", "http://b"]),
         ("https://!!!", []),
+        ("(see http://a.example/X_(y)).", ["http://a.example/X_(y)"]),
+        ("http://a)b)", ["http://a)b"]),
     ],
 )
 def test_addresses_of_pages_are_found(text, found):

@@ -12,7 +12,6 @@ from chatbroker.client.input import (
     QuitLine,
     SendLine,
 )
-from chatbroker.client.terminal.completing import common, offers
 from chatbroker.client.terminal.typed import (
     COMMANDS,
     PastLine,
@@ -60,6 +59,15 @@ def test_a_line(line, asked):
         *("send", "send bob", "echo", "reply", "me", "to", "to bob and carol", "to a/b"),
         *("info please", "help me", "quit it", "/what", "/", "history -1", "history 0"),
         *("history x", "history 1001", "history 99999999999999999999", "history ²"),
+        *(
+            "history 000000005999",
+            "reply   ",
+            "me  ",
+            "/Send bob secret",
+            "/reply",
+            "//",
+            "send  x",
+        ),
     ],
 )
 def test_a_command_that_lacks_something_is_never_said(line):
@@ -72,49 +80,3 @@ def test_help_fits_a_terminal_and_has_every_command():
     assert all(len(line) < 80 for line in lines)
     for command in COMMANDS.values():
         assert any(line.startswith(command.usage) for line in lines)
-
-
-def texts(before, names=("bertha", "bob", "carol")):
-    return [offer.text for offer in offers(before, names)]
-
-
-@pytest.mark.parametrize(
-    ("before", "expected"),
-    [
-        ("se", ["send "]),
-        ("/se", ["/send "]),
-        ("h", ["history ", "help"]),
-        ("b", ["bertha: ", "bob: "]),
-        ("r", ["reply "]),
-        ("send b", ["bertha ", "bob "]),
-        ("send B", ["bertha ", "bob "]),
-        ("/send c", ["carol "]),
-        ("to ", ["bertha", "bob", "carol", "everyone"]),
-        ("to e", ["everyone"]),
-        ("hello b", ["bertha", "bob"]),
-        ("hello ", []),
-        ("send bob hi c", ["carol"]),
-        ("zz", []),
-    ],
-)
-def test_what_tab_offers(before, expected):
-    assert texts(before) == expected
-
-
-def test_an_empty_line_is_offered_every_command_with_what_it_takes():
-    found = list(offers("", ["bob"]))
-    assert [offer.shown for offer in found] == [command.usage for command in COMMANDS.values()]
-    assert all(offer.hint for offer in found)
-
-
-def test_an_offer_replaces_what_was_begun():
-    (offer,) = offers("send bo", ["bob"])
-    assert offer.replaces == 2
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [(["send "], "send "), (["bertha ", "bob "], "b"), (["a", "b"], ""), (["ab", "abc"], "ab")],
-)
-def test_what_all_begin_with(given, expected):
-    assert common(given) == expected

@@ -138,9 +138,66 @@ def test_the_oldest_rows_go_and_are_told(monkeypatch):
     assert seen(view) == here
     gone = [row.text for row in view.add(said("24"))]
     assert gone == ["4", "5", "6", "7"]
-    assert seen(view) == ["8"]
+    assert seen(view) == ["8", "9", "10", "11", "12"]  # The oldest that there are.
     view.follow()
     assert seen(view)[-1] == "24"
+
+
+def test_a_taller_or_wider_screen_is_filled_from_below():
+    view = filled(*"abcdefghij")
+    view.up(99, WIDTH, 3)
+    assert seen(view, WIDTH, 3) == [*"abc"]
+    assert seen(view, WIDTH, 6) == [*"abcdef"]
+    assert not view.follows
+    assert seen(view, WIDTH, 20) == [*"abcdefghij"]
+    assert view.follows
+
+
+def test_looking_up_passes_over_nothing_that_what_is_under_way_covered():
+    view = filled(*"abcdefghij")
+    view.set_pending([said(text) for text in "pqrs"])
+    assert seen(view) == [*"jpqrs"]
+    assert view.up(3, WIDTH, HEIGHT) == 3
+    assert seen(view) == [*"fghij"]
+    assert view.up(3, WIDTH, HEIGHT) == 3
+    assert seen(view) == [*"cdefg"]
+    few = filled("a", "b")
+    few.set_pending([said(text) for text in "pqrs"])
+    assert few.up(3, WIDTH, HEIGHT) == 0
+    assert few.follows
+
+
+def test_a_day_that_moves_further_up_may_be_what_is_looked_at():
+    view = View()
+    for text in "abcdefgh":
+        view.add(said(text))
+    view.add(said("i", DAYS[1]))
+    view.up(1, 40, 4)
+    assert seen(view, 40, 4)[-1] == "--- Wednesday, 2026-11-25"
+    view.add_past([said("x", DAYS[1])])
+    assert seen(view, 40, 4) == [*"efgh"]
+
+
+def test_what_is_kept_begins_with_its_day_though_that_was_dropped(monkeypatch):
+    monkeypatch.setattr(view_module, "MOST_ROWS", 10)
+    monkeypatch.setattr(view_module, "SPARE", 3)
+    view = View()
+    for number in range(3):
+        view.add(said(str(number), DAYS[0]))
+    gone = [row for n in range(3, 9) for row in view.add(said(str(n), DAYS[1]))]
+    assert [row.text for row in gone] == [
+        "--- Tuesday, 2026-11-24",
+        *"012",
+    ]
+    assert seen(view, 40, 99)[0] == "--- Wednesday, 2026-11-25"
+    gone = [row for n in range(9, 13) for row in view.add(said(str(n), DAYS[1]))]
+    assert gone[0].text == "--- Wednesday, 2026-11-25"
+    assert seen(view, 40, 99)[0] == "--- Wednesday, 2026-11-25"
+    # Recalled, it is told once, further up.
+    view.add_past([row for row in gone if row.counts])
+    shown = seen(view, 40, 99)
+    assert shown.count("--- Wednesday, 2026-11-25") == 1
+    assert shown[1:] == [str(n) for n in range(3, 13)]
 
 
 ACTIONS = st.lists(
@@ -150,6 +207,8 @@ ACTIONS = st.lists(
         st.tuples(st.just("up"), st.integers(1, 12)),
         st.tuples(st.just("down"), st.integers(1, 12)),
         st.tuples(st.just("follow"), st.just(0)),
+        st.tuples(st.just("pending"), st.integers(0, 6)),
+        st.tuples(st.just("height"), st.integers(1, 9)),
     ),
     max_size=30,
 )
@@ -157,8 +216,9 @@ ACTIONS = st.lists(
 
 @given(ACTIONS, st.integers(1, 8))
 def test_the_screen_is_always_a_window_on_all_lines(actions, height):
-    """The model: every line, and the number of the one below the lowest that is seen."""
-    view, lines, bottom, number = View(), [], None, 0
+    """The model: every line, how many messages are unread, and the number of the line below the
+    lowest that is seen; None for whoever looks at the newest."""
+    view, lines, pending, bottom, unread, number = View(), [], [], None, 0, 0
 
     def row(size):
         nonlocal number
@@ -170,26 +230,41 @@ def test_the_screen_is_always_a_window_on_all_lines(actions, height):
             new = row(amount)
             view.add(said("".join(new)))
             lines += new
+            unread += bottom is not None
         elif action == "past":
             new = [row(2) for _ in range(amount)]
             view.add_past([said("".join(one)) for one in new])
             old = [line for one in new for line in one]
             lines[:0] = old
             bottom = None if bottom is None else bottom + len(old)
+        elif action == "pending":
+            pending = [line for _ in range(amount) for line in row(1)]
+            view.set_pending([said(line) for line in pending])
+        elif action == "height":
+            height = amount
         elif action == "up":
+            under = len(pending) if bottom is None else 0
             at = len(lines) if bottom is None else bottom
-            to = max(at - amount, min(height, at))
-            bottom = bottom if to == at else to
+            if at >= height:
+                to = max(at - max(amount - under, 0), height)
+                bottom = bottom if (to, under) == (at, 0) else to
             view.up(amount, WIDTH, height)
         elif action == "down" and bottom is not None:
-            bottom = bottom + amount if bottom + amount < len(lines) else None
+            bottom = bottom + amount
             view.down(amount, WIDTH)
         elif action == "follow":
             bottom = None
             view.follow()
-        end = len(lines) if bottom is None else bottom
-        assert seen(view, WIDTH, height) == lines[max(end - height, 0) : end]
-        assert view.follows == (bottom is None)
+        # A screen is filled as far as there is something.
+        if bottom is not None:
+            if action == "down":
+                bottom = bottom if bottom < len(lines) else None
+            if bottom is not None and bottom < height:
+                bottom = height if height < len(lines) else None
+        unread = 0 if bottom is None else unread
+        every = lines + pending if bottom is None else lines[:bottom]
+        assert seen(view, WIDTH, height) == every[-height:]
+        assert (view.follows, view.unread) == (bottom is None, unread)
 
 
 @pytest.mark.parametrize("lines", [1, 100])

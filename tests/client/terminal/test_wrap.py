@@ -30,6 +30,18 @@ def test_no_line_is_too_wide_and_nothing_but_spaces_goes(parts, width, indent):
         assert of_style.replace(" ", "") == part.replace(" ", "")
 
 
+@given(st.text(CHARACTERS, max_size=60), st.integers(2, 50), st.sampled_from([0, 11]))
+def test_the_lines_are_the_text_but_for_spaces_where_they_end(text, width, indent):
+    lines = texts(wrap([("", text)], width, indent))
+    rest = text
+    for number, line in enumerate(lines):
+        shown = line[indent:] if number and width - indent >= LEAST_ROOM else line
+        rest = rest if rest.startswith(shown) else rest.lstrip(" ")
+        assert rest.startswith(shown)
+        rest = rest[len(shown) :]
+    assert rest.strip(" ") == ""
+
+
 @pytest.mark.parametrize(
     ("text", "width", "expected"),
     [
@@ -42,6 +54,10 @@ def test_no_line_is_too_wide_and_nothing_but_spaces_goes(parts, width, indent):
         ("e\u0301e\u0301e\u0301", 2, ["e\u0301e\u0301", "e\u0301"]),
         ("漢", 1, ["漢"]),
         ("   ", 2, ["  "]),
+        ("שלום עולם", 5, ["שלום", "עולם"]),
+        ("see http://a.example/x now", 20, ["see", "http://a.example/x", "now"]),
+        ("日本語 text", 7, ["日本語", "text"]),
+        ("漢字", 1, ["漢", "字"]),
     ],
 )
 def test_lines_end_where_a_reader_expects_it(text, width, expected):

@@ -1,0 +1,99 @@
+"""Leaving while something is under way."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from types import SimpleNamespace
+
+import pytest
+
+from chatbroker.client.errors import OutcomeUnknown, Refused, Unreachable
+from chatbroker.client.interrupts import Interrupts
+from chatbroker.client.outbox import Outcome
+from chatbroker.client.terminal import leaving
+from chatbroker.client.terminal.leaving import wait_for_answers
+
+
+@pytest.fixture
+def leave(live, monkeypatch):
+    """Leaves with messages under way; *when* is done once the person was told of the waiting."""
+    told = []
+
+    def call(*outcomes, when=None, interrupts=None):
+        monkeypatch.setattr(leaving, "GRACE", 0.01)
+
+        def complain(program, words):
+            told.append(words)
+            if when is not None and len(told) == 1:
+                threading.Thread(target=when).start()
+
+        monkeypatch.setattr(leaving, "complain", complain)
+        for number, outcome in enumerate(outcomes):
+            ticket = live._send("bob", f"m{number}")
+            if outcome is Outcome.REFUSED:
+                ticket.code, ticket.words = "no_such_user", "no such user: bob"
+            ticket.outcome = outcome
+        conversation = SimpleNamespace(unresolved=deque(live.sent))
+        wait_for_answers(live, interrupts or Interrupts(), conversation)
+
+    call.told = told
+    return call
+
+
+def test_nothing_under_way_needs_no_waiting(leave):
+    leave()
+    leave(Outcome.ACCEPTED)
+    assert leave.told == []
+
+
+def test_a_person_is_told_what_is_waited_for(leave, live):
+    leave(Outcome.PENDING, when=live.resolve)
+    assert leave.told == ["1 message is not stored yet; waiting (Ctrl-C does not wait)"]
+
+
+def test_only_what_is_not_stored_is_counted(leave, live):
+    def resolve():
+        live.resolve(1)
+        live.resolve(2)
+
+    leave(Outcome.ACCEPTED, Outcome.PENDING, Outcome.PENDING, when=resolve)
+    assert leave.told == ["2 messages are not stored yet; waiting (Ctrl-C does not wait)"]
+
+
+def test_what_is_refused_while_one_waits_is_told_and_no_success(leave, live):
+    def refuse():
+        live.resolve(0, Outcome.REFUSED, "no such user: x\x1b", "no_such_user")
+
+    with pytest.raises(Refused) as error:
+        leave(Outcome.PENDING, when=refuse)
+    assert error.value.code == "no_such_user"
+    assert leave.told[1:] == ["no such user: x\\x1b (not sent: m0)"]
+
+
+def test_a_refusal_that_came_and_was_shown_to_nobody_is_no_success(leave):
+    with pytest.raises(Refused):
+        leave(Outcome.REFUSED, Outcome.ACCEPTED)
+    assert leave.told == ["no such user: bob (not sent: m0)"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.UNSENT])
+def test_what_nobody_knows_is_no_success(leave, outcome):
+    with pytest.raises(OutcomeUnknown):
+        leave(Outcome.ACCEPTED, outcome)
+
+
+def test_a_broker_that_is_gone_ends_the_waiting(leave, live):
+    with pytest.raises(Unreachable):
+        leave(Outcome.PENDING, when=lambda: live.fails(Unreachable("gone")))
+
+
+def test_who_does_not_want_to_wait_need_not(leave, live):
+    interrupts = Interrupts()
+
+    def press():
+        interrupts._pending = KeyboardInterrupt()
+        live.resolve()
+
+    with pytest.raises(KeyboardInterrupt):
+        leave(Outcome.PENDING, when=press, interrupts=interrupts)
