@@ -50,9 +50,9 @@ HANDSHAKES = (
 )
 
 RECONNECT_AFTER = 200, 1000
-"""Milliseconds between which each socket draws how long it waits before it tries again.  Fixed, it
-would make a herd of all clients when a broker comes back; libzmq adds up to as much again at random,
-so the wait is 0.2 to 2 s."""
+"""Milliseconds between which each socket draws how long it waits before it tries again.  Fixed,
+it would make a herd of all clients when a broker comes back; libzmq adds up to as much again at
+random, so the wait is 0.2 to 2 s."""
 
 PEEK_WITHIN = 1.0
 """Seconds for a look at how the broker greets."""

@@ -311,6 +311,7 @@ def test_an_interrupt_says_goodbye(types):
     with pytest.raises(KeyboardInterrupt):
         converse(client, Interrupts())
     assert client.closed
+    assert "commands" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_lost_broker_ends_it_while_nobody_types(monkeypatch):
