@@ -561,7 +561,7 @@ def test_a_question_to_a_stopped_broker_is_given_up_for_good(chatbroker):
 
 
 def test_it_gives_up_when_the_broker_stays_away(chatbroker):
-    alice = chatbroker.client("alice", reconnect=0.3)
+    alice = chatbroker.client("alice", reconnect=0.1)
     chatbroker.kill()
     with pytest.raises(Unreachable):
         for _ in alice.events():
@@ -571,7 +571,7 @@ def test_it_gives_up_when_the_broker_stays_away(chatbroker):
 
 
 def test_it_gives_up_with_an_unknown_outcome_if_something_was_sent(chatbroker):
-    alice = chatbroker.client("alice", reconnect=0.3)
+    alice = chatbroker.client("alice", reconnect=0.1)
     chatbroker.signal(signal.SIGSTOP)
     receipt = alice.pipeline().echo("perhaps")
     alice.wait_until(lambda: alice._core.outbox.uncertain, WITHIN)

@@ -390,4 +390,4 @@ def test_a_pipeline_to_a_stopped_broker_does_not_say_that_nothing_was_sent(chatb
         pipeline.echo(str(number))
     alice.wait_until(lambda: alice._core.outbox.uncertain, WITHIN)
     with pytest.raises(OutcomeUnknown):
-        pipeline.flush(0.2)
+        pipeline.flush(0.05)

@@ -152,7 +152,7 @@ def test_listening_for_a_time_is_done_when_it_is_over(shared_with, history, caps
     assert len(capsys.readouterr().out.splitlines()) == 5
 
 
-@pytest.mark.parametrize("bounds", [Bounds(99, 0.3, None), Bounds(99, None, 0.3)])
+@pytest.mark.parametrize("bounds", [Bounds(99, 0.05, None), Bounds(99, None, 0.05)])
 def test_time_that_ends_before_the_count_is_told_from_success(shared_with, history, bounds):
     assert run_listen(shared_with(), WITHIN, bounds, history, *LISTEN) == Status.OUT_OF_TIME
 
