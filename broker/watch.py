@@ -38,13 +38,19 @@ MOST_SUSPECTS = 100
 """Connections that are looked at again the next time, because much of theirs lies there."""
 
 JUMP = 4 * 2**20
-"""Bytes by which the process grew between two looks that make it look at all of them."""
+"""Bytes by which what the process holds grew between two looks that make it look at all of them."""
 
 LIST_EVERY = 0.1
 """Seconds for which a list of the descriptors serves, if nothing else calls for a new one."""
 
-SHARE = 0.1
-"""Of the time, that looks at all of them may take."""
+SHARE, SHARE_AFTER_CUT = 0.1, 0.2
+"""Of the time, that looks at all of them may take; the second when somebody just went too far."""
+
+ALERT = 1.0
+"""Seconds for which all are looked at when somebody went too far."""
+
+COUNT_SHARE = 0.02
+"""Of the time, that counting memory may take."""
 
 SECURE_OVERHEAD = 40
 """Bytes by which a frame is longer when it is encrypted, at most."""
@@ -162,10 +168,12 @@ class Watch:
         self._look_at = 0.0
         self._list_at = 0.0
         self._all_at = 0.0
-        self._again = False
-        """Whether all are to be looked at once more: growth shows between two looks."""
+        self._alert_until = self._cut_until = 0.0
+        """Until when all are looked at: growth shows between two looks; and who went too far may
+        come again."""
         self._statm = _open_statm()
-        self._resident = 0
+        self._held = 0
+        self._count_at = 0.0
         self._drained = self._heard = 0.0
         self._cuts: Counter[tuple[str, str]] = Counter()
         """Those that are to be told of, by address and reason."""
@@ -200,18 +208,19 @@ class Watch:
         if not self.on:
             return
         self._look_at = now + LOOK_EVERY
-        resident = _resident(self._statm)
-        grew = resident - self._resident > JUMP
-        self._resident = resident
+        if self._grew(now):
+            self._alert_until = now + 2 * LOOK_EVERY
+        after_cut = now < self._cut_until
+        alert = after_cut or now < self._alert_until
         suspects, self._suspects = self._suspects[:MOST_SUSPECTS], []
         self._look_at_these(iter(suspects), now)
-        if (grew or self._again or self._short) and now >= self._all_at:
-            self._again = grew
+        if (alert or self._short) and now >= self._all_at:
             started = time.monotonic()
             self._begin_pass(now)
             self._look_at_these(self._pass, now)
-            self._all_at = now + (time.monotonic() - started) / SHARE
-            if not self._cut_silent(now) and not grew:
+            share = SHARE_AFTER_CUT if after_cut else SHARE
+            self._all_at = now + (time.monotonic() - started) / share
+            if not self._cut_silent(now) and not alert:
                 self._all_at = now + SHORT_EVERY  # They are short for good reason.
         elif self._look_at_these(self._pass, now, SLICE):
             if now < self._list_at:
@@ -220,9 +229,22 @@ class Watch:
                 self._cut_silent(now)
                 self._begin_pass(now)
 
+    def _grew(self, now: float) -> bool:
+        """Whether this process holds much more than at the look before."""
+        if now < self._count_at:
+            return False
+        started = time.monotonic()
+        held = _held(self._statm)
+        # Where memory is in very many pieces, to count it takes its time.
+        self._count_at = now + (time.monotonic() - started) / COUNT_SHARE
+        grew = held - self._held > JUMP
+        self._held = held
+        return grew
+
     def cut(self, connection: Connection, why: str) -> None:
         """Cuts off one that was seen to go too far elsewhere."""
         if connection.stands:
+            self._cut_until = self._look_at + ALERT
             connection.cut()
             self._cuts[connection.origin.address, why] += 1
 
@@ -273,6 +295,7 @@ class Watch:
             too_much = self._has_too_much(fd, seen, said, received, now)
             spoke = self._spoke(seen, said, now)
         if too_much:
+            self._cut_until = now + ALERT
             self._cut(fd, seen, "more was sent than may be")
         elif seen.sub and not spoke:
             if self._heard - seen.since > SILENT:
@@ -375,9 +398,30 @@ def _open_statm() -> int:
         return -1
 
 
-def _resident(statm: int) -> int:
-    """Bytes of memory that this process holds."""
-    return int(os.pread(statm, 100, 0).split()[1]) * _PAGE
+class _MallInfo(ctypes.Structure):
+    """struct mallinfo2 of glibc."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    ]
+
+
+_mallinfo2 = getattr(_libc, "mallinfo2", None)  # glibc 2.33
+if _mallinfo2 is not None:
+    _mallinfo2.restype = _MallInfo
+
+
+def _held(statm: int) -> int:
+    """Bytes of memory that this process has in use; where the system does not tell, those that it
+    was ever given: what one attack has left, the next one takes without being seen."""
+    if _mallinfo2 is None:
+        return int(os.pread(statm, 100, 0).split()[1]) * _PAGE
+    info = _mallinfo2()
+    return int(info.uordblks + info.hblkhd)
 
 
 def unread(fd: int) -> int:

@@ -347,14 +347,65 @@ def test_growth_of_the_process_makes_it_look_at_all(scene, monkeypatch):
     monkeypatch.setattr(watching, "SLICE", 1)
     ours, theirs = scene.connects()
     scene.says(ours)
-    resident = [watching.JUMP]
-    monkeypatch.setattr(watching, "_resident", lambda statm: resident[0])
+    held = [watching.JUMP]
+    monkeypatch.setattr(watching, "_held", lambda statm: held[0])
     scene.looks(300)  # It is known.
     scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
     for _ in range(3):
-        resident[0] += watching.JUMP + 1
+        held[0] += watching.JUMP + 1
         scene.looks(after=10 * LOOK_EVERY)
     assert is_cut(theirs)
+
+
+def test_when_somebody_was_cut_off_it_looks_at_all_for_a_while(make, monkeypatch):
+    monkeypatch.setattr(watching, "SLICE", 1)
+    monkeypatch.setattr(watching, "_held", lambda statm: 0)  # What was left is used again.
+    scene = make()
+    pairs = [scene.connects() for _ in range(20)]
+    for ours, _ in pairs:
+        scene.says(ours)
+    scene.looks(300)
+    scene.watch.cut(Connection(pairs[0][0].fileno(), Origin("10.0.0.1"), ""), "loud")
+    ours, theirs = pairs[7]
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.looks(after=LOOK_EVERY)
+    scene.looks(after=LOOK_EVERY)
+    assert is_cut(theirs)
+    # After that it goes on in its slices.
+    ours, theirs = pairs[9]
+    scene.looks(after=2 * watching.ALERT)
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.looks(after=LOOK_EVERY)
+    scene.looks(after=LOOK_EVERY)
+    assert not is_cut(theirs)
+    scene.looks(300)
+    assert is_cut(theirs)
+
+
+def test_counting_memory_takes_a_bounded_share_of_the_time(scene, monkeypatch):
+    counted = []
+
+    def slow(statm):
+        counted.append(time.monotonic())
+        while time.monotonic() < counted[-1] + 0.002:
+            continue
+        return 0
+
+    monkeypatch.setattr(watching, "_held", slow)
+    for _ in range(100):
+        scene.looks(after=LOOK_EVERY)  # Two seconds by the watch's clock.
+    assert 1 < len(counted) <= 21
+
+
+def test_what_the_process_holds_is_told():
+    statm = watching._open_statm()
+    try:
+        before = watching._held(statm)
+        much = bytearray(64 * 2**20)
+        assert watching._held(statm) >= before + 32 * 2**20
+        assert len(much) == 64 * 2**20
+    finally:
+        os.close(statm)
 
 
 def test_a_flood_is_told_in_few_lines(make, monkeypatch, caplog):

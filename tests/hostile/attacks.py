@@ -149,6 +149,17 @@ def messages_of_a_million_parts(stage: Stage) -> tuple[str, str]:
     return f"{count} messages", "the watch, or the loop at 16 parts"
 
 
+def messages_of_a_million_parts_among_others(stage: Stage) -> tuple[str, str]:
+    """The watch has many to look at, and finds the one all the same."""
+    count = 50 + 10 * stage.scale
+    with crowd() as others:
+        for number in range(count):
+            others.append(peer(stage.address))
+            others[-1].sendall(zmtp.frame(encode(hello(f"other{number}"))))
+        size, ended = messages_of_a_million_parts(stage)
+    return f"{size}, {count} others", ended
+
+
 def subscriptions_to_everything(stage: Stage) -> tuple[str, str]:
     dice = random.Random(2)
     topics = b"".join(zmtp.subscribe(dice.randbytes(8)) for _ in range(20_000))
@@ -271,6 +282,7 @@ ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
     a_message_without_end: (),
     a_message_without_end_for_the_publisher: (),
     messages_of_a_million_parts: (),
+    messages_of_a_million_parts_among_others: (),
     subscriptions_to_everything: (),
     subscriptions_by_many: (),
     long_topics: (),
