@@ -7,6 +7,7 @@ BIN    := $(VENV)/bin
 HOST   ?= 127.0.0.1
 PORT   ?= 5555
 ARGS   ?=
+JOBS   ?= 3
 SEED   ?= 3
 FAULTS ?= 210
 SECONDS ?= 60
@@ -37,8 +38,9 @@ run: $(VENV)/.run     ## install, start the broker in the foreground   [PORT=555
 	@echo "In another terminal:  $(CURDIR)/$(BIN)/chat join alice --port $(PORT)" >&2
 	@exec $(BIN)/chatbroker run --host $(HOST) --port $(PORT) $(ARGS)
 
-test: $(VENV)/.dev    ## install what the tests need, run all of them  [ARGS=-x]
-	$(BIN)/python -m pytest $(ARGS)
+# A file stays with one process, in its order: brokers are shared, and attacks do not add up.
+test: $(VENV)/.dev    ## install what the tests need, run all of them  [ARGS=-x JOBS=3]
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
 	$(BIN)/ruff check .

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
@@ -54,6 +55,9 @@ log = logging.getLogger("chatbroker")
 STUCK = 5.0
 """Seconds without a turn after which the loop is taken to be stuck; an idle one turns twice a
 second."""
+
+NOTICE_EVERY = 0.1
+"""Seconds until a server that has nothing to do notices that it is to end."""
 
 MOST_VISITORS = 16
 """Connections at a time; one more is closed at once."""
@@ -293,7 +297,8 @@ class Metrics:
                 " (--metrics-port chooses another)"
             ) from None
         self.address = f"http://{host}:{self._http.server_port}/metrics"
-        threading.Thread(target=self._http.serve_forever, name="metrics", daemon=True).start()
+        serve = partial(self._http.serve_forever, NOTICE_EVERY)
+        threading.Thread(target=serve, name="metrics", daemon=True).start()
 
     def close(self) -> None:
         """Stops serving."""
@@ -304,6 +309,9 @@ class Metrics:
 
 class _Http(ThreadingHTTPServer):
     daemon_threads = True
+    # More than may be served at once: who comes while others are turned away is not left waiting
+    # for its kernel to knock again, which takes a second.
+    request_queue_size = 4 * MOST_VISITORS
     # Whoever does not read holds up neither the end of the broker nor the next visitor.
     block_on_close = False
 

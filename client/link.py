@@ -49,6 +49,11 @@ HANDSHAKES = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
 
+RECONNECT_AFTER = 200, 1000
+"""Milliseconds between which each socket draws how long it waits before it tries again.  Fixed, it
+would make a herd of all clients when a broker comes back; libzmq adds up to as much again at
+random, so the wait is 0.2 to 2 s."""
+
 PEEK_WITHIN = 1.0
 """Seconds for a look at how the broker greets."""
 
@@ -103,10 +108,8 @@ class Link:
         present_keys(sock, self._access)
         if self._host.startswith("["):
             sock.setsockopt(zmq.IPV6, 1)
-        # Fixed, it would make a herd of all clients when a broker comes back; libzmq adds up
-        # to as much again at random, so the wait is 0.2 to 2 s.  RECONNECT_IVL_MAX would
-        # remove that, so it is not set.
-        sock.setsockopt(zmq.RECONNECT_IVL, random.randint(200, 1000))
+        # RECONNECT_IVL_MAX would remove what libzmq adds, so it is not set.
+        sock.setsockopt(zmq.RECONNECT_IVL, random.randint(*RECONNECT_AFTER))
         return sock
 
     def _connect(self, sock: zmq.Socket[bytes], port: int | None) -> None:

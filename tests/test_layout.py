@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def package_of(path: Path) -> str:
     return path.relative_to(ROOT).parts[0]
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """What a module imports: top-level names, and ``.name`` for other packages of the project."""
     found = set()

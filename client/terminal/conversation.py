@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from ...wire.messages import DIRECT_LOG, ECHO_LOG
+from ..address import parse_address, plain_text
 from ..client import Client
 from ..errors import NewHistory, Refused
 from ..events import Broadcast, Direct, Event, Joined, Left, Missed, Notice, Offline, Online
@@ -112,6 +113,11 @@ class Conversation:
     # --- what there is to know ------------------------------------------------------------
 
     @property
+    def broker(self) -> str:
+        """Its address, without the key that it may have."""
+        return plain_text(parse_address(self._client.broker))
+
+    @property
     def prompt(self) -> str:
         return f"{self.to or EVERYONE}> "
 
@@ -130,7 +136,7 @@ class Conversation:
     def begin(self, screenful: int) -> None:
         """Shows who one is, and a screenful of what was said before."""
         client = self._client
-        self._tell(f"joined as {client.name} on {client.broker}; 'help' lists the commands")
+        self._tell(f"joined as {client.name} on {self.broker}; 'help' lists the commands")
         began = {log: client.began(log) for log in LOGS}
         self._old = {log: head for log, (_, head) in began.items()}
         self._backlog = self._new_backlog([(log, start) for log, (start, _) in began.items()])

@@ -351,7 +351,7 @@ class Screen:
 
     def _status(self) -> StyleAndTextTuples:
         state = self.conversation.state
-        parts = [f"{self._client.name} at {self._client.broker}"]
+        parts = [f"{self._client.name} at {self.conversation.broker}"]
         if not state.connected:
             parts.append("reconnecting…")
         if state.pending:

@@ -14,7 +14,7 @@ import zmq
 
 from chatbroker.broker import core as core_module
 from chatbroker.broker import intake as intake_module
-from chatbroker.broker import outgoing
+from chatbroker.broker import outgoing, sockets
 from chatbroker.broker import server as server_module
 from chatbroker.broker import signals as signals_module
 from chatbroker.broker.allowance import Allowance
@@ -570,8 +570,9 @@ def test_a_frame_that_is_too_long_ends_its_connection_alone(running, peers):
     assert alice.serves()
 
 
-def test_a_full_peer_is_skipped_and_costs_nobody_else(running, peers):
+def test_a_full_peer_is_skipped_and_costs_nobody_else(running, peers, monkeypatch):
     """It asks for much and reads nothing."""
+    monkeypatch.setitem(sockets.ROUTER_OPTIONS, zmq.LINGER, 0)  # In the end it does not matter.
     server = running()
     greedy = peers(server, RCVHWM=1, RCVBUF=4096)
     alice = peers(server)
@@ -772,7 +773,7 @@ def test_a_signal_of_somebody_else_does_not_make_it_spin(servers):
 
     server._begin = counted
     before = signal.signal(signal.SIGUSR1, lambda *_: None)
-    stop = threading.Timer(1.2, server.stop)
+    stop = threading.Timer(0.5, server.stop)
     stop.start()
     try:
         with signals(server):

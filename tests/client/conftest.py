@@ -22,6 +22,8 @@ import pytest
 import zmq
 from hypothesis import settings
 
+from chatbroker.client import client as client_module
+from chatbroker.client import link
 from chatbroker.client.core import ClientCore
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
@@ -210,6 +212,18 @@ class Puppet:
         self._router.close()
         self.pub.close()
         self._context.term()
+
+
+@pytest.fixture(autouse=True)
+def _quick_to_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody here is one of a herd."""
+    monkeypatch.setattr(link, "RECONNECT_AFTER", (10, 20))
+
+
+@pytest.fixture
+def short_goodbyes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who closes does not wait long for a broker that is stopped."""
+    monkeypatch.setattr(client_module, "GOODBYE", 0.01)
 
 
 @pytest.fixture

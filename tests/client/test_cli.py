@@ -25,7 +25,7 @@ from chatbroker.client.errors import (
 from chatbroker.client.starts import Since
 from chatbroker.command.status import Status
 
-NOBODY = ("--port", "1", "--timeout", "0.1")
+NOBODY = ("--port", "1", "--timeout", "0.02")
 """A broker that is not there: what comes so far would have connected."""
 
 

@@ -549,6 +549,7 @@ def test_a_message_that_a_stopped_broker_may_have_is_unknown_and_arrives_once(ch
     assert nothing_more(alice)
 
 
+@pytest.mark.usefixtures("short_goodbyes")
 def test_a_question_to_a_stopped_broker_is_given_up_for_good(chatbroker):
     """A program that asks every second must not gather questions while nobody answers."""
     alice = chatbroker.client("alice")
@@ -560,7 +561,7 @@ def test_a_question_to_a_stopped_broker_is_given_up_for_good(chatbroker):
 
 
 def test_it_gives_up_when_the_broker_stays_away(chatbroker):
-    alice = chatbroker.client("alice", reconnect=0.3)
+    alice = chatbroker.client("alice", reconnect=0.1)
     chatbroker.kill()
     with pytest.raises(Unreachable):
         for _ in alice.events():
@@ -570,7 +571,7 @@ def test_it_gives_up_when_the_broker_stays_away(chatbroker):
 
 
 def test_it_gives_up_with_an_unknown_outcome_if_something_was_sent(chatbroker):
-    alice = chatbroker.client("alice", reconnect=0.3)
+    alice = chatbroker.client("alice", reconnect=0.1)
     chatbroker.signal(signal.SIGSTOP)
     receipt = alice.pipeline().echo("perhaps")
     alice.wait_until(lambda: alice._core.outbox.uncertain, WITHIN)
@@ -610,6 +611,7 @@ def test_many_messages_wait_for_the_rate_and_arrive_once_and_in_order(chatbroker
         ]
 
 
+@pytest.mark.usefixtures("short_goodbyes")
 def test_a_message_that_is_held_back_for_too_long_is_not_said_to_be_unsent(puppets):
     def script(puppet, identity, message):
         puppet.welcomes(identity, message)
@@ -623,6 +625,7 @@ def test_a_message_that_is_held_back_for_too_long_is_not_said_to_be_unsent(puppe
         alice.echo("hi", timeout=0.2)
 
 
+@pytest.mark.usefixtures("short_goodbyes")
 def test_a_client_that_is_put_off_for_too_long_says_why(puppets):
     def script(puppet, identity, message):
         if isinstance(message, Hello):
@@ -702,6 +705,7 @@ def test_garbage_from_the_broker_is_a_protocol_error(puppets, garbage):
         Client("alice", puppets(script).address, timeout=WITHIN)
 
 
+@pytest.mark.usefixtures("short_goodbyes")
 def test_a_broker_that_never_answers_is_unreachable(puppets):
     puppet = puppets(lambda *_: None)
     with pytest.raises(Unreachable):
@@ -709,6 +713,7 @@ def test_a_broker_that_never_answers_is_unreachable(puppets):
     assert puppet.heard.of(Hello)
 
 
+@pytest.mark.usefixtures("short_goodbyes")
 def test_an_earlier_session_that_was_forgotten_is_owned_up_to(puppets):
     """The broker forgot the session while messages were under way: they may be stored."""
 
@@ -788,6 +793,7 @@ def test_closing_ends_a_wait_in_another_thread(connect, in_thread):
         waiting.result()
 
 
+@pytest.mark.usefixtures("short_goodbyes")
 def test_closing_resolves_what_is_under_way(chatbroker):
     alice = chatbroker.client("alice")
     chatbroker.signal(signal.SIGSTOP)

@@ -101,11 +101,11 @@ def test_what_is_not_the_protocol_is_told(brokers):
 
 def test_silence_ends_in_time(brokers):
     with pytest.raises(Unreachable, match="is it running"):
-        enrol(access(brokers().port), fresh_secret(), BROKER, 0.3)
+        enrol(access(brokers().port), fresh_secret(), BROKER, 0.1)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         with pytest.raises(Unreachable):
-            enrol(access(nobody.getsockname()[1]), fresh_secret(), BROKER, 0.2)
+            enrol(access(nobody.getsockname()[1]), fresh_secret(), BROKER, 0.05)
 
 
 def test_another_brokers_key_is_told(brokers):

@@ -72,7 +72,8 @@ def test_the_dealer_is_set_as_reliability_needs(links, puppets):
     )
 
 
-def test_reconnecting_is_spread_so_that_clients_make_no_herd(links, puppets):
+def test_reconnecting_is_spread_so_that_clients_make_no_herd(links, puppets, monkeypatch):
+    monkeypatch.undo()  # As it is outside of these tests.
     port = puppets().port
     intervals = {links(port)._dealer.getsockopt(zmq.RECONNECT_IVL) for _ in range(12)}
     assert len(intervals) > 1

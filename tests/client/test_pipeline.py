@@ -380,6 +380,7 @@ def test_a_long_pipeline_holds_its_caller_back(alice, monkeypatch):
     assert most <= 17
 
 
+@pytest.mark.usefixtures("short_goodbyes")
 def test_a_pipeline_to_a_stopped_broker_does_not_say_that_nothing_was_sent(chatbroker):
     """More than the window is waiting: the last was not sent, and the first were."""
     alice = chatbroker.client("alice", hear=False)
@@ -389,4 +390,4 @@ def test_a_pipeline_to_a_stopped_broker_does_not_say_that_nothing_was_sent(chatb
         pipeline.echo(str(number))
     alice.wait_until(lambda: alice._core.outbox.uncertain, WITHIN)
     with pytest.raises(OutcomeUnknown):
-        pipeline.flush(0.2)
+        pipeline.flush(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 from chatbroker.broker.core import Broker
 from chatbroker.broker.door import Door
 from chatbroker.broker.session import Session
-from chatbroker.client import escape
 from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.errors import BadFrame
 from fuzz.targets import CORPUS, TARGETS, kept
@@ -96,6 +96,8 @@ def test_a_broker_that_evicts_is_found(monkeypatch):
 
 
 def test_an_escape_that_lets_a_control_through_is_found(monkeypatch):
-    monkeypatch.setattr(escape, "_UNSAFE", escape.re.compile("[\x00-\x1f]"))
+    # The package has a function of the same name.
+    module = sys.modules["chatbroker.client.escape"]
+    monkeypatch.setattr(module, "_UNSAFE", re.compile("[\x00-\x1f]"))
     with pytest.raises(AssertionError, match="in '"):
         replay("words")
