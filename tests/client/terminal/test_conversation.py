@@ -14,7 +14,8 @@ from chatbroker.client.events import (
     Offline,
     Online,
 )
-from chatbroker.client.terminal.conversation import MOST_PENDING
+from chatbroker.client.outbox import Outcome
+from chatbroker.client.terminal.conversation import BEGINNING, MOST_PENDING
 
 TIME = 1_800_000_000_000
 
@@ -147,6 +148,82 @@ def test_what_came_while_one_was_away_is_marked_and_rings_no_bell(talk):
     assert talk.display.alerts == []
     talk.take(told("c", seq=7))
     assert len(talk.display.alerts) == 1
+
+
+def test_ones_own_messages_of_that_time_hide_no_later_one(talk):
+    """One may have sent some by ``chat send`` meanwhile; they are in the same log."""
+    talk.client.heads["direct"] = (4, 6)
+    talk.conversation.begin(10)
+    talk.take(told("mine", "alice", "bob", seq=5), told("mine too", "alice", "bob", seq=6))
+    talk.take(told("now", seq=7))
+    assert [row.text.partition("] ")[2] for row in talk.display.alerts] == ["bob -> alice: now"]
+
+
+def test_old_mentions_ring_no_bell_and_in_another_history_nothing_is_old(talk):
+    talk.client.heads["echo"] = (0, 6)
+    talk.conversation.begin(10)
+    talk.take(said("alice?", "bob", 6))
+    assert talk.display.alerts == []
+    talk.take(Missed("echo", None), said("alice!", "bob", 1))
+    assert len(talk.display.alerts) == 1
+
+
+def test_a_message_of_which_nobody_knows_more_does_not_vanish_silently(talk):
+    """The broker may have forgotten the session; the conversation goes on."""
+    talk.type("hello")
+    talk.client.sent[0].outcome = Outcome.UNKNOWN
+    talk.take()
+    assert talk.display.under_way == []
+    assert talk.display.lines == [
+        "! sent, but not acknowledged: it may be stored or not; sent again, it may be there twice:"
+        " hello"
+    ]
+
+
+def test_messages_that_waited_are_stored_and_seen_in_their_order(talk):
+    talk.take(Offline("the connection is lost"))
+    talk.type("a", "send bob b", "c")
+    assert sent(talk) == [(None, "a"), ("bob", "b"), (None, "c")]
+    talk.take(Online("alice", True))
+    talk.accept(0)
+    talk.take(told("b", "alice", "bob"))
+    assert talk.display.under_way == ["[ stored ] alice: a", "[sending…] alice: c"]
+    talk.take(said("a"), said("c", seq=2))
+    talk.accept(1)
+    talk.accept(2)
+    assert talk.display.under_way == []
+    assert talk.display.lines[-3:] == ["alice -> bob: b", "alice: a", "alice: c"]
+
+
+def test_what_is_under_way_and_has_not_changed_is_the_same_row(talk):
+    talk.type("a")
+    (before,) = talk.display.pending
+    talk.type("b")
+    assert talk.display.pending[0] is before
+
+
+def test_more_of_what_was_said_before_until_there_is_no_more(talk):
+    talk.client.heads["echo"] = (2, 2)
+    talk.client.pages["echo"] = [said("one", "bob", 1), said("two", "bob", 2)]
+    talk.conversation.begin(1)
+    assert [row.text.partition("] ")[2] for row in talk.display.past] == ["bob: two"]
+    talk.type("history 5")
+    assert talk.display.past[0].text == f"--- {BEGINNING}"
+    assert talk.display.past[1].text.endswith("bob: one")
+    talk.type("history")
+    assert talk.display.lines[-1] == "* nothing more is kept of what was said before"
+
+
+def test_what_is_recalled_of_a_history_that_is_over_is_not_shown(talk):
+    talk.client.heads["echo"] = (2, 2)
+    talk.client.pages["echo"] = [said("one", "bob", 1), said("two", "bob", 2)]
+    talk.held = []
+    talk.conversation.begin(1)
+    answers = [job() for job in talk.held]
+    talk.take(Missed("echo", None))
+    for answer in answers:
+        answer()
+    assert talk.display.past == []
 
 
 def test_nobody_types_more_than_can_wait(talk):

@@ -29,6 +29,11 @@ def test_rows_are_written_as_they_come(capsys):
     assert capsys.readouterr().out == "one\n--- two\nthree\n\a"
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(plain, "LOOK_EVERY", 10)
+
+
 @pytest.fixture
 def keys(pipe, until):
     """A keyboard on a pipe, and the lines it gave."""

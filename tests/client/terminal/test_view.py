@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbroker.client.terminal import view as view_module
@@ -210,10 +210,12 @@ ACTIONS = st.lists(
         st.tuples(st.just("pending"), st.integers(0, 6)),
         st.tuples(st.just("height"), st.integers(1, 9)),
     ),
+    min_size=8,
     max_size=30,
 )
 
 
+@settings(max_examples=200)  # With 50, looking up from below what is under way goes unseen.
 @given(ACTIONS, st.integers(1, 8))
 def test_the_screen_is_always_a_window_on_all_lines(actions, height):
     """The model: every line, how many messages are unread, and the number of the line below the
