@@ -155,6 +155,9 @@ def parse_typed(line: str) -> Typed | None:
     if word.startswith("/"):
         known = ", ".join(COMMANDS)
         raise BadLine("unknown_command", f"unknown command: {word[:40]}; there are {known}")
+    if word.lower() == "send":
+        # What was meant for one must not be said to all over a capital letter.
+        raise BadLine("usage", f"'send' is written small; a space before {word!r} says it as it is")
     return SayLine(line)
 
 

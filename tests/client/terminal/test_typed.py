@@ -29,7 +29,8 @@ from chatbroker.client.terminal.typed import (
         ("", None),
         ("   ", None),
         ("hello there", SayLine("hello there")),
-        ("Send it", SayLine("Send it")),
+        ("Echo this", SayLine("Echo this")),
+        (" Send it", SayLine("Send it")),
         ("sends", SayLine("sends")),
         (" send bob hi", SayLine("send bob hi")),
         ("  two spaces", SayLine(" two spaces")),
@@ -56,6 +57,7 @@ def test_a_line(line, asked):
 @pytest.mark.parametrize(
     "line",
     [
+        *("Send bob secret", "SEND bob secret"),
         *("send", "send bob", "echo", "reply", "me", "to", "to bob and carol", "to a/b"),
         *("info please", "help me", "quit it", "/what", "/", "history -1", "history 0"),
         *("history x", "history 1001", "history 99999999999999999999", "history ²"),
