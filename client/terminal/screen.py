@@ -346,7 +346,7 @@ class Screen:
     def _question(self) -> StyleAndTextTuples:
         lines = self._pasted or []
         to = self.conversation.prompt.rstrip("> ")
-        words = f" {len(lines)} lines were pasted; as if typed to {to}? y: yes  n: drop them "
+        words = f" {len(lines)} lines pasted: send to {to}? (y/n) "
         return [("", clipped(words, self._messages.width + 1))]
 
     def _status(self) -> StyleAndTextTuples:

@@ -173,11 +173,11 @@ def test_what_is_pasted_is_asked_for_before_it_is_sent(join, broker):
         alice.type(f"{PASTE}one line\n{END_OF_PASTE}")
         alice.reads("one line")
         alice.type("\x03" + PASTE + "".join(f"line {n}\n" for n in range(20)) + END_OF_PASTE)
-        alice.until(lambda: any("20 lines were pasted" in line for line in alice.lines))
+        alice.until(lambda: any("20 lines pasted" in line for line in alice.lines))
         alice.type("n")
-        alice.until(lambda: not any("were pasted" in line for line in alice.lines))
+        alice.until(lambda: not any("lines pasted" in line for line in alice.lines))
         alice.type(f"{PASTE}hello\nsend bob psst{END_OF_PASTE}")
-        alice.until(lambda: any("2 lines were pasted" in line for line in alice.lines))
+        alice.until(lambda: any("2 lines pasted" in line for line in alice.lines))
         alice.type("xy")  # Only y or n is an answer.
         # Between what is said to all and to one there is no order.
         alice.until(lambda: {"alice: hello", "alice -> bob: psst"} <= {*alice.said})

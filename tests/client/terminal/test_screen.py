@@ -217,7 +217,7 @@ def test_ctrl_c_empties_the_line_and_ctrl_d_leaves_only_an_empty_one(person):
     person.leaves()
 
 
-QUESTION = " 2 lines were pasted; as if typed to {}? y: yes  n: drop them"
+QUESTION = " 2 lines pasted: send to {}? (y/n)"
 
 
 def test_several_lines_are_asked_for_before_they_are_sent(person):
