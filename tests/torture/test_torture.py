@@ -59,8 +59,10 @@ def test_a_broker_that_acknowledges_before_it_stores_is_found_out(tmp_path):
 def test_readers_that_were_stopped_catch_up_on_all_of_it(tmp_path):
     """Far more goes by than all buffers hold between broker and reader.  One reader does not
     take what it is shown; the process of the other is stopped, as by a lid that closes."""
+    # The frozen one has claimed no name: without its lease nobody would know it.
+    options = ("--keep-bytes", "unlimited", "--lease", "600")
     with (
-        BrokerProcess("--keep-bytes", "unlimited", data_dir=tmp_path / "data") as broker,
+        BrokerProcess(*options, data_dir=tmp_path / "data") as broker,
         ExitStack() as stack,
     ):
         command = [sys.executable, "-m", "torture.taker", broker.address, "frozen", str(MILLION)]
