@@ -195,8 +195,9 @@ def knocks(stage: Stage, keys: Callable[[], tuple[bytes, bytes] | None]) -> int:
     failed |= zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     refused = 0
     until = time.monotonic() + 2.0 * stage.scale
-    with zmq.Context() as context:
-        while time.monotonic() < until:
+    while time.monotonic() < until:
+        # Its end waits until ZeroMQ has closed all of them: else descriptors run out here.
+        with zmq.Context() as context:
             knocking = []
             for number in range(32):
                 sock = context.socket(zmq.SUB if number % 4 == 3 else zmq.DEALER)
