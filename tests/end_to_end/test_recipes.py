@@ -1,83 +1,64 @@
-"""Every block of the README and of docs/cli.md that a shell can run, run as it is printed."""
+"""The recipes of README.md, docs/cli.md and examples/README.md do what is told of them.
+
+Those of docs/operations.md are in test_recipes_of_operators.py.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
-import socket
-from contextlib import suppress
+import signal
+import urllib.request
 from pathlib import Path
 
-import pytest
+from end_to_end.recipes import (
+    COMMANDS,
+    ROOT,
+    TIME,
+    Document,
+    free_pair,
+    heard,
+    shown,
+    stand_in,
+    typed,
+)
 
-ROOT = Path(__file__).parents[2]
-TIME = re.compile(r"\d\d:\d\d:\d\d")
-
-ELSEWHERE = {
-    ("README.md", "make run"): "make test is what CI runs; make run needs the network",
-    ("README.md", ".venv/bin/chat join alice"): "tests/end_to_end/test_terminal.py",
-    ("README.md", "chatbroker run --secure"): "tests/end_to_end/test_secure.py, in namespaces",
-    ("README.md", "$ chat accept"): "tests/end_to_end/test_secure.py, in namespaces",
-    ("docs/cli.md", "eval"): "tests/end_to_end/test_completion.py",
-    ("docs/cli.md", "mkdir -p"): "tests/end_to_end/test_completion.py",
-    ("docs/cli.md", "make man"): "tests/command/test_manual.py",
-    ("docs/cli.md", "/opt/chatbroker"): "tests/command/test_manual.py",
-}
-"""Blocks that are not run here, and where what they show is tested."""
-
-BLOCKS = [
-    (document, text)
-    for document in ("README.md", "docs/cli.md")
-    for text in re.findall(r"```(?:sh|console)\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
-]
-
-
-def block(document, beginning):
-    """The block of *document* that begins so."""
-    found = [text for where, text in BLOCKS if where == document and text.startswith(beginning)]
-    assert len(found) == 1, f"{document} has {len(found)} blocks that begin with {beginning!r}"
-    return found[0]
+README = Document(
+    "README.md",
+    elsewhere={"make run": "tests/test_docs.py::test_the_readme_opens_with_the_two_commands"},
+)
+CLI = Document(
+    "docs/cli.md",
+    elsewhere={
+        "eval": "tests/end_to_end/test_completion.py::test_a_shell_offers_who_is_on",
+        "make man": "tests/command/test_manual.py::test_roff_has_nothing_to_say",
+    },
+)
+EXAMPLES = Document("examples/README.md")
 
 
-def typed(text):
-    """What is typed on a console, behind the ``$``."""
-    return "\n".join(re.findall(r"^\$ (.*)$", text, re.M))
+def test_every_block_is_run():
+    source = Path(__file__).read_text()
+    for name, document in (("README", README), ("CLI", CLI), ("EXAMPLES", EXAMPLES)):
+        run = re.findall(rf'\b{name}\.block\(\s*"(.+?)"\s*\)', source)
+        document.require_tests(__file__, run)
 
 
-def shown(text):
-    """What a console shows of it, line by line; in which order stdout and stderr come nobody
-    can tell."""
-    return sorted(TIME.sub("T", line) for line in text.splitlines() if not line.startswith("$ "))
-
-
-def test_every_block_is_run_here_or_tested_elsewhere():
-    run = re.findall(r'block\("([^"]+)", "([^"]+)"\)', Path(__file__).read_text())
-    for document, text in BLOCKS:
-        known = [k for k in [*run, *ELSEWHERE] if k[0] == document and text.startswith(k[1])]
-        assert known, (
-            f"no test runs this block of {document}; write one in tests/end_to_end/"
-            f"test_recipes.py, or say in ELSEWHERE there where it is tested:\n{text}"
-        )
-    for where in ELSEWHERE.values():
-        assert not where.startswith("tests/") or (ROOT / where.partition(",")[0]).exists()
-
-
-def heard(client):
-    """What a client got to hear until now; between what is said to all and to one there is no
-    order."""
-    assert client.sync()
-    return sorted(event.text for event in client.receive_many(0) if hasattr(event, "text"))
-
-
-def test_two_terminals_and_a_script(shell, broker):
+def test_two_terminals_and_a_script(shell, broker, tmp_path):
+    (tmp_path / ".venv").symlink_to(COMMANDS.parent)
     with broker.client("bob") as bob:
-        done = shell.script(block("README.md", "export PATH"), at=broker)
+        join = README.block(".venv/bin/chat join alice").rstrip()
+        done = shell.script(f"cd {tmp_path}; {join} <<< info", at=broker)
+        assert done == (0, "* online: alice, bob\n", "")
+        script = README.block("export PATH")
+        done = shell.script(f"cd {tmp_path}; PATH=/usr/bin:/bin; {script}", at=broker)
         assert (done.status, done.err) == (0, "")
         assert shown(done.out) == [
             *("* online: bob, carol", "[T] carol -> bob: hi", "[T] carol: hello"),
         ]
         assert heard(bob) == ["hello", "hi"]
-    refused = block("README.md", "$ printf 'send nobody")
+    refused = README.block("$ printf 'send nobody")
     done = shell.script(typed(refused), at=broker)
     assert done.status == 6
     assert shown(done.out + done.err) == shown(refused)
@@ -85,11 +66,11 @@ def test_two_terminals_and_a_script(shell, broker):
 
 def test_who_is_away_gets_it_later(shell, broker):
     assert shell.run("join", "bob", at=broker).status == 0
-    away = block("README.md", "$ chat send bob")
+    away = README.block("$ chat send bob")
     done = shell.script(typed(away), at=broker)
     assert (done.status, shown(done.out + done.err)) == (0, shown(away))
     assert shell.run("echo", "the release is out", "--as", "carol", at=broker).status == 0
-    done = shell.script(block("README.md", "chat history --as bob"), at=broker)
+    done = shell.script(README.block("chat history --as bob"), at=broker)
     assert (done.status, done.err) == (0, "")
     private, public = done.out.splitlines()
     assert TIME.sub("T", private) == "[T] carol -> bob: the build is green"
@@ -97,19 +78,19 @@ def test_who_is_away_gets_it_later(shell, broker):
 
 
 def test_announcing_and_waiting(shell, broker, tmp_path):
-    logger = tmp_path / "logger"
-    logger.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/logged\n')
-    logger.chmod(0o755)
-    announce = f"PATH={tmp_path}:$PATH\n" + block("README.md", "chat echo --as backup")
+    stand_in(tmp_path, "logger", f'#!/bin/sh\necho "$@" > {tmp_path}/logged\n')
+    announce = f"PATH={tmp_path}:$PATH\n" + README.block("chat echo --as backup")
     with broker.client("bob") as bob:
-        assert shell.script(announce, at=broker).status == 0
+        assert shell.script(announce, at=broker) == (0, "", "")
         assert heard(bob)[0].startswith("backup done: 20")
     assert not (tmp_path / "logged").exists()
     nobody = f"export CHAT_BROKER=tcp://127.0.0.1:1 CHAT_TIMEOUT=0.1\n{announce}"
-    assert shell.script(nobody).status == 0
+    done = shell.script(nobody)
+    assert (done.status, done.out) == (0, "")
+    assert done.err.startswith("chat: no broker answers at tcp://127.0.0.1:1; ")
     assert (tmp_path / "logged").read_text() == "nobody was told\n"
 
-    wait = block("README.md", "answer=$(chat listen")
+    wait = README.block("answer=$(chat listen")
     waiting = shell.start("bash", "-c", f'{wait}\necho "$? <$answer>"', at=broker)
     waiting.says("chat: listening")
     assert shell.run("echo", "not this", at=broker).status == 0
@@ -119,47 +100,44 @@ def test_announcing_and_waiting(shell, broker, tmp_path):
     assert shell.script(f"{none}\necho $?", at=broker).out == "8\n"
 
 
+def followed(log, line, client):
+    """Who says a line that is written to the file *log*."""
+    # Who follows it may not have looked at its end yet: written until it is heard.
+    for _ in range(100):
+        with log.open("a") as file:
+            file.write(f"{line}\n")
+        for event in client.events(0.3):
+            if getattr(event, "text", "") == line:
+                return event.sender
+    raise AssertionError(f"{line} was not heard")
+
+
 def test_a_log_that_is_followed(shell, broker, tmp_path):
     log = tmp_path / "app.log"
     log.write_text("before\n")
     with broker.client("bob") as bob:
-        follow = block("README.md", "tail -n 0 -F app.log")
+        follow = README.block("tail -n 0 -F app.log")
         shell.start("bash", "-c", f"cd {tmp_path}; {follow}", at=broker)
-
-        def says(line):
-            # tail may not have looked at the end of the file yet: said until it is heard.
-            for _ in range(100):
-                with log.open("a") as file:
-                    file.write(f"{line}\n")
-                for event in bob.events(0.3):
-                    if getattr(event, "text", "") == line:
-                        return event.sender
-            raise AssertionError(f"{line} was not heard")
-
-        assert says("first") == "app-log"
+        assert followed(log, "first", bob) == "app-log"
         log.rename(tmp_path / "app.log.1")  # As logrotate does.
         log.write_text("")
-        assert says("second") == "app-log"
+        assert followed(log, "second", bob) == "app-log"
 
 
 def test_acting_on_every_message(shell, broker, tmp_path):
-    handle = tmp_path / "handle"
-    handle.write_text('#!/bin/sh\necho "$CHAT_MESSAGE_FROM said $(cat)" >> handled\n')
-    handle.chmod(0o755)
-    notify = tmp_path / "notify-send"
-    notify.write_text('#!/bin/sh\necho "$1: $(cat)" >> notified\n')
-    notify.chmod(0o755)
+    stand_in(tmp_path, "handle", '#!/bin/sh\necho "$CHAT_MESSAGE_FROM said $(cat)" >> handled\n')
+    stand_in(tmp_path, "notify-send", '#!/bin/sh\necho "$1: $(cat)" >> notified\n')
     if shutil.which("jq") is None:
         # What the recipe asks of it: the texts of what is said to everyone.
-        jq = tmp_path / "jq"
-        jq.write_text(
+        stand_in(
+            tmp_path,
+            "jq",
             "#!/usr/bin/env python3\nimport json, sys\nfor line in sys.stdin:\n"
             "    if (event := json.loads(line))['type'] == 'broadcast':\n"
-            "        print(event['text'], flush=True)\n"
+            "        print(event['text'], flush=True)\n",
         )
-        jq.chmod(0o755)
-    acting, printing = block("README.md", "chat listen --as bot").splitlines()
-    notifying, answering = block("docs/cli.md", "chat listen --as bob --only direct").splitlines()
+    acting, printing = README.block("chat listen --as bot").splitlines()
+    notifying, answering = CLI.block("chat listen --as bob --only direct").splitlines()
     programs = [
         shell.start("bash", "-c", f"cd {tmp_path}; PATH=$PWD:$PATH; exec {line}", at=broker)
         for line in (acting, notifying, answering.replace("--as bot", "--as shouter"))
@@ -186,7 +164,7 @@ def test_acting_on_every_message(shell, broker, tmp_path):
 
 
 def test_waiting_for_somebody(shell, broker):
-    waiting = shell.start("bash", "-c", block("README.md", "chat send bob --wait"), at=broker)
+    waiting = shell.start("bash", "-c", README.block("chat send bob --wait"), at=broker)
     with broker.client("bob") as bob:
         event = next(e for e in bob.events(30) if hasattr(e, "text"))
         assert event.text == "the build is green"
@@ -194,10 +172,10 @@ def test_waiting_for_somebody(shell, broker):
 
 
 def test_several_brokers_and_looking_after_one(shell, tmp_path):
-    script = block("README.md", "chatbroker run --port 6000 &")
+    script = README.block("chatbroker run --port 6000 &")
     # Ports that are free here, not those of the recipe.
     script = script.replace("6000", "$first").replace("7000", "$second")
-    first, second = _free_pair(), _free_pair()
+    first, second = free_pair(), free_pair()
     pick = f"export first={first} second={second} CHATBROKER_DATA={tmp_path}/data\n"
     script = script.replace("kill", "chat join bob --port $first < /dev/null\nkill")
     done = shell.script(f"{pick}{script}wait")
@@ -207,7 +185,7 @@ def test_several_brokers_and_looking_after_one(shell, tmp_path):
     (folder,) = [
         path for path in (tmp_path / "data").glob("broker-*") if b"only here" in _all_in(path)
     ]
-    care = block("README.md", "chatbroker check").replace("/var/backups", str(tmp_path))
+    care = README.block("chatbroker check").replace("/var/backups", str(tmp_path))
     done = shell.script(f"export CHATBROKER_DATA_DIR={folder}\nset -e\n{care}")
     assert done.status == 0, done
     assert done.err.startswith("chatbroker: to restore it, ")
@@ -215,42 +193,89 @@ def test_several_brokers_and_looking_after_one(shell, tmp_path):
     assert re.search(r"^bob ", done.out, re.M)
 
 
-def _free_pair():
-    """A port that is free, and the one after it too; each time others."""
-    while True:
-        with suppress(OSError), socket.create_server(("127.0.0.1", 0)) as one:
-            port = one.getsockname()[1]
-            socket.create_server(("127.0.0.1", port + 1)).close()
-            return port
+def test_beyond_one_machine(shell, tmp_path):
+    """As the README tells it, but to this machine; of two machines tells test_secure.py."""
+    port = free_pair()
+    here, there = (
+        {"CHATBROKER_PORT": str(port), "CHATBROKER_DATA": str(tmp_path / name)}
+        for name in ("here", "there")
+    )
+    serve, invite = README.block("chatbroker run --secure").splitlines()
+    serve = serve.replace("0.0.0.0", "127.0.0.1")
+    broker = shell.start("bash", "-c", f"exec {serve}", env=here)
+    broker.shows("^chatbroker ready at ")
+    invited = shell.start("bash", "-c", invite, env=here).finish()
+    assert invited.status == 0
+    console = README.block("$ chat accept").replace("192.168.1.20:5555", f"127.0.0.1:{port}")
+    # "bttdzn…" stands for a longer key.
+    assert re.fullmatch(
+        re.sub(r"\w{6}…", r"[a-z2-7]{20,}", re.escape(typed(console))) + "\n", invited.out
+    )
+    # The line is pasted as it is printed, and so is the next one.
+    accepted = shell.start("bash", "-c", invited.out, env=there).finish()
+    assert (accepted.status, shown(accepted.out + accepted.err)) == (0, shown(console))
+    following = accepted.err.removeprefix("chat: next: ").strip()
+    joined = shell.start("bash", "-c", f"{following} <<< info", env=there).finish()
+    assert joined == (0, "* online: alice\n", "")
+
+
+def test_pages_and_completion_are_put_into_ones_home(shell, tmp_path):
+    pages = CLI.block("/opt/chatbroker").replace("/opt/chatbroker/bin", str(COMMANDS))
+    script = "set -e\n" + CLI.block("mkdir -p") + pages
+    script += "cd ~/.local/share; . bash-completion/completions/chat; complete -p chat; ls man/man1"
+    done = shell.start("bash", "-c", script, env={"HOME": str(tmp_path)}).finish()
+    assert (done.status, done.err) == (0, "")
+    assert {
+        *("complete -o nosort -F _chat_completion chat", "chat.1", "chat-send.1"),
+        *("chatbroker.1", "chatbroker-run.1"),
+    } <= {*done.out.splitlines()}
 
 
 def _all_in(folder):
     return b"".join(path.read_bytes() for path in folder.iterdir() if path.is_file())
 
 
-@pytest.mark.parametrize(
-    ("script", "out"),
-    [
-        # A text is what the shell hands over, whatever is in it.
-        ("""x=$'two\\nlines'; chat echo -- "$x" "-n" '*' "it's" '"q"'""", ""),
-        ("chat echo one && chat echo two || echo not this", ""),
-        ("chat send nobody x 2>/dev/null && echo not this || echo refused", "refused\n"),
-        ("chat echo a & one=$!; chat send nobody b 2>/dev/null & two=$!; "
-         "wait $one; echo $?; wait $two; echo $?", "0\n6\n"),
-        ("timeout 1 chat listen 2>/dev/null; echo $?", "124\n"),
-        (r"printf 'a\0b c\0' | xargs -0 -n1 chat echo; echo $?", "0\n"),
-        ("set -o pipefail; chat info | head -n 0; echo $?", "0\n"),
-    ],
-)  # fmt: skip
-def test_the_shell_and_the_program_understand_each_other(shell, broker, script, out):
+# --- examples/README.md -------------------------------------------------------------------
+
+
+def test_the_examples_run_as_they_are_told_of(shell, broker, tmp_path, eventually):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    stand_in(tmp_path, "make", '#!/bin/sh\necho "made: $*"; exit 3\n')
+    stand_in(tmp_path, "journalctl", "#!/bin/sh\necho fine; echo 'an Error'\n")
+    alert = {"status": "firing", "labels": {"alertname": "Up"}}
+    posted = json.dumps({"version": "4", "alerts": [alert]})
+    (tmp_path / "notification.json").write_text(posted)
+    (tmp_path / "app.log").write_text("ERROR before\n")
+    port = free_pair()
+
+    def start(text):
+        text = text.replace("/var/log/app.log", "app.log").replace(":9099", f":{port}")
+        return shell.start("bash", "-c", f"cd {tmp_path}; PATH=$PWD:$PATH; {text}", at=broker)
+
+    follow, journal = EXAMPLES.block("python examples/log_tailer.py").splitlines()
+    bot = start("exec " + EXAMPLES.block("python examples/echo_bot.py"))
+    relay = start("exec " + EXAMPLES.block("python examples/alert_relay.py --as alerts --listen"))
+    tailer = start(f"exec {follow}")
+    relay.says(f"listening on http://127.0.0.1:{port}$")
+    tailer.says("following app.log$")
     with broker.client("bob") as bob:
-        done = shell.script(script, at=broker)
-        assert (done.status, done.out) == (0, out)
-        expected = {
-            "x=$'two": ['two\nlines -n * it\'s "q"'],
-            "chat echo one": ["one", "two"],
-            "chat echo a": ["a"],
-            "printf": ["a", "b c"],
-        }
-        texts = next((v for k, v in expected.items() if script.startswith(k)), [])
-        assert heard(bob) == texts
+        build = start(EXAMPLES.block("python examples/ci_announcer.py")).finish()
+        assert (build.status, build.out, build.err) == (3, "made: test\n", "")
+        once = EXAMPLES.block("python examples/alert_relay.py --as alerts --to bob")
+        assert start(once).finish() == (0, "", "")
+        assert start(journal).finish() == (0, "", "")
+        url = f"http://127.0.0.1:{port}/"
+        request = urllib.request.Request(url, posted.encode(), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+        assert [re.sub(r"\(.*\)", "(T)", text) for text in heard(bob)] == [
+            *("FAILED: nightly tests, exit status 3 (T)", "FIRING Up", "FIRING Up", "an Error"),
+            *("started: nightly tests", "| made: test"),
+        ]
+        assert followed(tmp_path / "app.log", "an ERROR", bob) == "web"
+        eventually(lambda: "bot" in [user.name for user in bob.users()])
+        bob.send("bot", "hi")
+        assert "you said: hi" in [getattr(bob.receive(30), "text", "") for _ in range(2)]
+    for program in (bot, relay, tailer):
+        program.signal(signal.SIGTERM)
+        assert program.wait().status == 0
