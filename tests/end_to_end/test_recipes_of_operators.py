@@ -31,8 +31,9 @@ case "$*" in
         >log 2>&1 </dev/null &
     until test -e ready; do kill -0 $! || exit; sleep 0.02; done ;;
 "stop chatbroker")
-    kill "$("$0" show -P MainPID chatbroker)"
-    while test -e ready; do sleep 0.02; done ;;
+    pid=$("$0" show -P MainPID chatbroker); kill "$pid"
+    # Until it is gone, or nothing but its parent's to wait for.
+    while test -e "/proc/$pid/exe"; do sleep 0.02; done ;;
 "show -P MainPID chatbroker") sed 's/.*"pid": \\([0-9]*\\).*/\\1/' ready ;;
 *) echo "systemctl: not here: $*" >&2; exit 1 ;;
 esac
@@ -55,7 +56,6 @@ SHOWN = {
     "grep 'open files'": r"^Max open files +\d+ .*\nchatbroker_descriptors_\w+ \d",
     "df -h": r"^\S+\t\S+/data$",
     "P=$(systemctl": r"^ *\d+ +\S+ +\S+ .*chatbroker run --data-dir",
-    # One turn for the message, and others for who comes and goes.
     "curl -s http://127.0.0.1:9464/metrics | grep -E '^chatbroker_commit": (
         r"^chatbroker_commit_seconds_sum \d.*\n(?s:.)*^top - .*"
     ),
