@@ -32,6 +32,9 @@ questions, and others wait for their answers."""
 MOST_PARTS = 16
 """Parts of a message that are taken out before its sender is cut off: there may be millions."""
 
+DISCARD_SECONDS = 0.01
+"""Seconds after which the watch looks whether the next such message comes meanwhile."""
+
 MOST_QUIET = 60.0
 """Seconds for which a connection may say nothing, or four leases if that is more."""
 
@@ -138,7 +141,7 @@ class Intake:
         for _ in range(MOST_FRAMES):
             if size > MOST_BYTES or core.full or time.monotonic() > until:
                 break
-            if self._discarding is not None and not self._discard(self._discarding, until):
+            if self._discarding is not None and not self._discard(self._discarding):
                 break
             try:
                 identity = receive(zmq.NOBLOCK)
@@ -171,11 +174,12 @@ class Intake:
                 core.receive(identity, frame, caller.origin)
         return False
 
-    def _discard(self, caller: Connection, until: float) -> bool:
+    def _discard(self, caller: Connection) -> bool:
         """Takes out the rest of *caller*'s message of several parts; whether it has ended.
 
         ROUTER gives nothing else before its end."""
         receive = self._router.recv
+        until = time.monotonic() + DISCARD_SECONDS
         while time.monotonic() < until:
             if self._parts < MOST_PARTS:
                 part = receive(0, False)

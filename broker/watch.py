@@ -32,10 +32,13 @@ LOOK_EVERY = 0.02
 """Seconds between two looks.  In that time come some 100,000 parts of a message."""
 
 SLICE = 24
-"""Connections looked at each time, at some 5 µs each: 18,000 take 15 s."""
+"""Connections looked at closely each time, at some 5 µs each: 18,000 take 15 s."""
 
 MOST_SUSPECTS = 100
 """Connections that are looked at again the next time, because much of theirs lies there."""
+
+SOON = 0.01
+"""Seconds between two looks while somebody goes too far."""
 
 JUMP = 4 * 2**20
 """Bytes by which what the process holds grew between two looks that make it look at all of them."""
@@ -44,7 +47,8 @@ LIST_EVERY = 0.1
 """Seconds for which a list of the descriptors serves, if nothing else calls for a new one."""
 
 SHARE, SHARE_AFTER_CUT = 0.1, 0.2
-"""Of the time, that looks at all of them may take; the second when somebody just went too far."""
+"""Of the time, that looks at all of them may take, and as much again those at newcomers; the second
+when somebody just went too far."""
 
 ALERT = 1.0
 """Seconds for which all are looked at when somebody went too far."""
@@ -115,7 +119,10 @@ _libc = ctypes.CDLL(None)
 class Seen:
     """A connection as the kernel shows it."""
 
-    __slots__ = ("address", "floor", "frames", "inode", "looked", "quiet", "read", "since", "sub")
+    __slots__ = (
+        *("address", "floor", "frames", "inode", "looked", "met"),
+        *("quiet", "read", "since", "sub", "well"),
+    )
 
     def __init__(self, inode: int, address: str, sub: bool, now: float) -> None:
         self.inode = inode
@@ -133,6 +140,11 @@ class Seen:
         self.frames = 0
         self.quiet = now
         """When `frames` was last seen to have grown."""
+        self.met = 0
+        """Bytes that it had received when it was last looked at closely."""
+        self.well = 0
+        """Bytes that it may have received before it is to be looked at closely again, when there
+        is haste."""
 
 
 class Watch:
@@ -167,7 +179,7 @@ class Watch:
         self._fds: list[int] = []
         self._look_at = 0.0
         self._list_at = 0.0
-        self._all_at = 0.0
+        self._all_at = self._newcomers_at = 0.0
         self._alert_until = self._cut_until = 0.0
         """Until when all are looked at: growth shows between two looks; and who went too far may
         come again."""
@@ -179,6 +191,8 @@ class Watch:
         """Those that are to be told of, by address and reason."""
         self._tell_at = 0.0
         self.on = received_by(None) is not None and self._statm >= 0
+        self.pause = LOOK_EVERY if self.on else 1.0
+        """Seconds that may pass until the next look."""
         if not self.on:
             log.warning("watch off: this system does not tell what connections have sent")
 
@@ -186,12 +200,7 @@ class Watch:
         """Again: nothing."""
         if self._statm >= 0:
             os.close(self._statm)
-        self._statm, self.on = -1, False
-
-    @property
-    def pause(self) -> float:
-        """Seconds that may pass until the next look."""
-        return LOOK_EVERY if self.on else 1.0
+        self._statm, self.on, self.pause = -1, False, 1.0
 
     def look(self, now: float, drained: bool, heard: float = inf) -> None:
         """Looks at some, and cuts off who goes too far.
@@ -207,36 +216,39 @@ class Watch:
         self._tell(now)
         if not self.on:
             return
-        self._look_at = now + LOOK_EVERY
         if self._grew(now):
             self._alert_until = now + 2 * LOOK_EVERY
         after_cut = now < self._cut_until
         alert = after_cut or now < self._alert_until
         suspects, self._suspects = self._suspects[:MOST_SUSPECTS], []
         self._look_at_these(iter(suspects), now)
+        share = SHARE_AFTER_CUT if after_cut else SHARE
+        if alert and now >= self._newcomers_at:
+            started = time.thread_time()
+            self._look_at_newcomers(now)
+            self._newcomers_at = now + (time.thread_time() - started) / share
         if (alert or self._short) and now >= self._all_at:
-            started = time.monotonic()
-            self._begin_pass(now)
-            self._look_at_these(self._pass, now)
-            share = SHARE_AFTER_CUT if after_cut else SHARE
-            self._all_at = now + (time.monotonic() - started) / share
+            started = time.thread_time()
+            self._look_at_all(now)
+            self._all_at = now + (time.thread_time() - started) / share
             if not self._cut_silent(now) and not alert:
                 self._all_at = now + SHORT_EVERY  # They are short for good reason.
         elif self._look_at_these(self._pass, now, SLICE):
-            if now < self._list_at:
-                self._pass = iter(self._fds)
-            else:
+            if now >= self._list_at:
                 self._cut_silent(now)
-                self._begin_pass(now)
+                self._list(now)
+            self._pass = iter(self._fds)
+        self.pause = SOON if alert else LOOK_EVERY
+        self._look_at = now + self.pause
 
     def _grew(self, now: float) -> bool:
         """Whether this process holds much more than at the look before."""
         if now < self._count_at:
             return False
-        started = time.monotonic()
+        started = time.thread_time()  # That it had to wait for the CPU shall not make it blind.
         held = _held(self._statm)
         # Where memory is in very many pieces, to count it takes its time.
-        self._count_at = now + (time.monotonic() - started) / COUNT_SHARE
+        self._count_at = now + (time.thread_time() - started) / COUNT_SHARE
         grew = held - self._held > JUMP
         self._held = held
         return grew
@@ -252,7 +264,8 @@ class Watch:
     def _short(self) -> bool:
         return self._used > SHORT * self._limit
 
-    def _begin_pass(self, now: float) -> None:
+    def _list(self, now: float) -> None:
+        """Lists the descriptors anew."""
         self._list_at = now + LIST_EVERY
         try:
             fds = [int(name) for name in os.listdir("/proc/self/fd")]
@@ -264,7 +277,29 @@ class Watch:
         self._used = len(fds)
         for fd in self._known.keys() - set(fds):
             del self._known[fd]
-        self._pass = iter(fds)
+
+    def _look_at_newcomers(self, now: float) -> None:
+        """Looks at those that came since the last list: to tell them from the others takes a third
+        of a look at all, and who goes too far has most often just come."""
+        self._list(now)
+        for fd in self._fds:
+            seen = self._known.get(fd)
+            if seen is None or not seen.address:
+                self._look_at_one(fd, now)
+
+    def _look_at_all(self, now: float) -> None:
+        """Looks closely at newcomers, and at those of whom much came since that was last done: to
+        see that it did not takes half as long."""
+        if self._list_at < now + LIST_EVERY:  # Otherwise it was just listed.
+            self._list(now)
+        for fd in self._fds:
+            seen = self._known.get(fd)
+            if seen is not None and seen.address:
+                received = received_by(fd)
+                # Less than before it would be of another with this descriptor.
+                if received is not None and seen.met <= received <= seen.well:
+                    continue
+            self._look_at_one(fd, now)
 
     def _look_at_these(self, fds: Iterator[int], now: float, count: int = sys.maxsize) -> bool:
         """Looks at *count* connections of *fds*; whether those were the last of them."""
@@ -286,6 +321,7 @@ class Watch:
         if received is None:
             return True
         said = self._connections.at(fd, inode)
+        seen.met, seen.well = received, MOST_SUBSCRIBED if seen.sub else received + SLACK
         if seen.sub:
             too_much = received > min(
                 MOST_SUBSCRIBED + RATE * (now - seen.since), MOST_FROM_SUBSCRIBER

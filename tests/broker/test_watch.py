@@ -382,12 +382,100 @@ def test_when_somebody_was_cut_off_it_looks_at_all_for_a_while(make, monkeypatch
     assert is_cut(theirs)
 
 
+def alert(make, monkeypatch, quick):
+    """A scene where all are known, in which somebody was just cut off; newcomers are looked at
+    before the others, of whom nobody is in time if not *quick*."""
+    monkeypatch.setattr(watching, "SLICE", 1)
+    monkeypatch.setattr(watching, "_held", lambda statm: 0)
+    scene = make()
+    pairs = [scene.connects() for _ in range(20)]
+    for ours, _ in pairs:
+        scene.says(ours)
+    scene.looks(300)
+    scene.watch.cut(Connection(pairs[0][0].fileno(), Origin("10.0.0.1"), ""), "loud")
+    if not quick:
+        scene.watch._all_at = scene.now + 1.0
+    return scene, pairs
+
+
+def test_newcomers_are_looked_at_before_all_when_somebody_was_cut_off(make, monkeypatch):
+    scene, pairs = alert(make, monkeypatch, quick=False)
+    known, known_theirs = pairs[7]
+    scene.sends(known_theirs, known, MOST_UNFINISHED + 4096)
+    ours, theirs = scene.connects()
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.looks(after=LOOK_EVERY)
+    assert is_cut(theirs)
+    assert not is_cut(known_theirs)
+
+
+def test_who_comes_again_by_the_descriptor_of_one_cut_off_is_a_newcomer(make, monkeypatch):
+    scene, _ = alert(make, monkeypatch, quick=False)
+    ours, theirs = scene.connects()
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.looks(after=LOOK_EVERY)
+    assert is_cut(theirs)
+    later, again = scene.connects()
+    os.dup2(later.fileno(), ours.fileno())
+    later.close()
+    scene.sends(again, ours, MOST_UNFINISHED + 4096)
+    scene.looks(after=LOOK_EVERY)
+    assert is_cut(again)
+
+
+def test_a_look_at_all_looks_closely_at_whom_something_came_from(make, monkeypatch):
+    scene, pairs = alert(make, monkeypatch, quick=True)
+    closely = []
+    look = scene.watch._look_at_one
+    monkeypatch.setattr(
+        scene.watch, "_look_at_one", lambda fd, now: (closely.append(fd), look(fd, now))[1]
+    )
+    ours, theirs = pairs[7]
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.watch._look_at_all(scene.now)
+    assert {one.fileno() for one, _ in pairs} & set(closely) == {ours.fileno()}
+
+
+def test_a_look_at_all_sees_another_with_the_descriptor_of_one_that_went(make, monkeypatch):
+    scene, pairs = alert(make, monkeypatch, quick=True)
+    ours, theirs = pairs[7]
+    scene.sends(theirs, ours, 3 * MOST_UNFINISHED)
+    scene.says(ours, taken=3 * MOST_UNFINISHED)
+    scene.looks(300)
+    later, newcomer = scene.connects()
+    os.dup2(later.fileno(), ours.fileno())
+    later.close()
+    scene.sends(newcomer, ours, 2 * MOST_UNFINISHED)  # Less than the former had sent.
+    scene.watch._look_at_all(scene.now + 1.0)
+    assert is_cut(newcomer)
+
+
+def test_it_looks_more_often_while_somebody_goes_too_far(make, monkeypatch):
+    scene, _ = alert(make, monkeypatch, quick=True)
+    assert scene.watch.pause == LOOK_EVERY
+    scene.looks()
+    assert scene.watch.pause < LOOK_EVERY
+    scene.looks(after=2 * watching.ALERT)
+    assert scene.watch.pause == LOOK_EVERY
+
+
+def test_one_that_says_much_is_not_cut_off_while_another_goes_too_far(make, monkeypatch):
+    scene, pairs = alert(make, monkeypatch, quick=True)
+    ours, theirs = pairs[7]
+    for _ in range(20):
+        scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+        scene.looks(after=watching.SOON)
+        scene.says(ours, taken=MOST_UNFINISHED + 4096)
+        scene.looks(after=watching.SOON)
+    assert not is_cut(theirs)
+
+
 def test_counting_memory_takes_a_bounded_share_of_the_time(scene, monkeypatch):
     counted = []
 
     def slow(statm):
-        counted.append(time.monotonic())
-        while time.monotonic() < counted[-1] + 0.002:
+        counted.append(time.thread_time())
+        while time.thread_time() < counted[-1] + 0.002:
             continue
         return 0
 

@@ -23,7 +23,18 @@ from chatbroker.wire.messages import Echo, Fetch, Info
 
 from . import pretenders
 from .stage import MIB, Stage
-from .tools import MOST_BYTES, MOST_SECONDS, all_cut, crowd, dial, encode, peer, pour
+from .tools import (
+    MOST_BYTES,
+    MOST_SECONDS,
+    all_cut,
+    crowd,
+    dial,
+    encode,
+    is_answered,
+    is_cut,
+    peer,
+    pour,
+)
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 
@@ -139,24 +150,29 @@ def a_message_without_end_for_the_publisher(stage: Stage) -> tuple[str, str]:
 
 
 def messages_of_a_million_parts(stage: Stage) -> tuple[str, str]:
+    """Of who never said anything, and of who said hello first and is waited for."""
     message = b"\1\0" * 999_999 + b"\0\0"
     count = 3 * stage.scale
-    for _ in range(count):
+    for number in range(2 * count):
         with crowd() as sockets:
             sockets.append(peer(stage.address))
+            if number >= count:
+                sockets[0].sendall(zmtp.frame(encode(hello(f"polite{number}"))))
+                stage.eventually(lambda sock=sockets[0]: is_answered(sock), "no answer")
             pour(sockets, message, len(message))
             all_cut(stage, sockets)
-    return f"{count} messages", "the watch, or the loop at 16 parts"
+    return f"{2 * count} messages", "the watch, or the loop at 16 parts"
 
 
 def messages_of_a_million_parts_among_others(stage: Stage) -> tuple[str, str]:
     """The watch has many to look at, and finds the one all the same."""
-    count = 50 + 10 * stage.scale
+    count = 200 * stage.scale
     with crowd() as others:
         for number in range(count):
             others.append(peer(stage.address))
             others[-1].sendall(zmtp.frame(encode(hello(f"other{number}"))))
         size, ended = messages_of_a_million_parts(stage)
+        assert not any(is_cut(sock) for sock in others)
     return f"{size}, {count} others", ended
 
 

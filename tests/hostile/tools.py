@@ -77,5 +77,12 @@ def is_cut(sock: socket.socket) -> bool:
     return bool(events.poll(0))
 
 
+def is_answered(sock: socket.socket) -> bool:
+    """Whether something came back after the handshake."""
+    events = select.poll()
+    events.register(sock, select.POLLIN)
+    return bool(events.poll(0))
+
+
 def all_cut(stage: Stage, sockets: list[socket.socket]) -> None:
     stage.eventually(lambda: all(is_cut(sock) for sock in sockets), "connections stand")
