@@ -20,10 +20,22 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 MOST_MARKS = 4
 """Combining marks shown on one character; no written language needs more."""
 
+MOST_HANGERS_ON = 8
+"""Characters of every kind that may take no room of their own, shown behind one that does: marks,
+joiners, the tags of a flag, the vowels of conjoining Hangul.  The flag of Scotland has six."""
+
+_HANGERS_ON = ("Mn", "Me", "Mc", "Cf")
+_HANGUL = re.compile("[\u1160-\u11ff\ud7b0-\ud7fb\u3164\uffa0]")
+"""Vowels and final consonants, which stand in the cell of the first one; and the fillers."""
+
 
 def _visible(character: str) -> str:
     code = ord(character)
-    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+    if character in _SHORT:
+        return _SHORT[character]
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def escape(text: str) -> str:
@@ -36,15 +48,18 @@ def escape(text: str) -> str:
 
 def _cap_marks(text: str) -> str:
     shown: list[str] = []
-    marks = 0
+    marks = hangers_on = 0
     for character in text:
         # The first combining mark of Unicode is U+0300.
         kind = unicodedata.category(character) if character >= "\u0300" else ""
-        if kind in ("Mn", "Me"):
-            marks += 1
-            shown.append(character if marks <= MOST_MARKS else _visible(character))
+        if kind in _HANGERS_ON or (kind == "Lo" and _HANGUL.match(character)):
+            # A format character, such as a joiner, takes no room: marks after it go on the same.
+            mark = kind in ("Mn", "Me")
+            marks += mark
+            hangers_on += 1
+            cut = (mark and marks > MOST_MARKS) or hangers_on > MOST_HANGERS_ON
+            shown.append(_visible(character) if cut else character)
             continue
-        # A format character, such as a joiner, takes no room: marks after it go on the same.
-        marks = marks if kind == "Cf" else 0
+        marks = hangers_on = 0
         shown.append(character)
     return "".join(shown)
