@@ -38,6 +38,7 @@ from prompt_toolkit.utils import get_cwidth
 from prompt_toolkit.widgets import SearchToolbar
 
 from ...command.status import Status
+from ...wire.messages import DIRECT_LOG
 from ..client import Client
 from ..errors import ClientError
 from ..escape import escape
@@ -56,6 +57,9 @@ from .wrap import clipped
 
 REDRAW_EVERY = 0.04
 """Seconds at least between two drawings: more often no eye sees, and the keys come first."""
+
+MOST_AFTER = 20
+"""Rows of what was said to everyone that are written after the screen was left."""
 
 MOST_BACK = 1 << 30
 """More than the lines that were ever typed."""
@@ -380,6 +384,13 @@ class Screen:
         return [("", words + " " * max(width + 1 - get_cwidth(words), 0))]
 
 
+def _to_be_told(rows: Sequence[Row]) -> list[Row]:
+    """Of *rows* that were not seen: those of one's mailbox, which count as read, and the last of
+    the others, which in a flood are hundreds."""
+    older = [row for row in rows[:-MOST_AFTER] if row.place and row.place.log == DIRECT_LOG]
+    return [*older, *rows[-MOST_AFTER:]]
+
+
 def converse(client: Client, interrupts: Interrupts, screenful: int, looks: Looks) -> int:
     """Draws until the person leaves; returns the exit status."""
     screen = Screen(client, looks)
@@ -388,7 +399,7 @@ def converse(client: Client, interrupts: Interrupts, screenful: int, looks: Look
             screen.run(screenful, interrupts)
         finally:
             # What came while the screen was taken down would not be seen, and would count as read.
-            for row in screen.conversation.rows_of(screen.background.stop()):
+            for row in _to_be_told(screen.conversation.rows_of(screen.background.stop())):
                 print(row.text)
         wait_for_answers(client, interrupts, screen.conversation)
     return Status.DONE

@@ -21,7 +21,7 @@ from chatbroker.client.outbox import Outcome
 from chatbroker.client.terminal.alerts import Alerts
 from chatbroker.client.terminal.links import LinkingOutput
 from chatbroker.client.terminal.rows import event_row
-from chatbroker.client.terminal.screen import Looks, Screen, converse
+from chatbroker.client.terminal.screen import MOST_AFTER, Looks, Screen, _to_be_told, converse
 
 COLUMNS, LINES = 72, 12
 TIME = 1_800_000_000_000
@@ -522,3 +522,13 @@ def test_words_that_are_told_by_a_full_screen_drop_no_row_unseen(person, monkeyp
     person.sees("* told 2")
     assert forgot[0].text.startswith("joined as")
     person.leaves()
+
+
+def test_of_a_flood_that_nobody_saw_the_mail_is_told_and_the_last_of_the_rest():
+    events = [said(f"m{n}", n) for n in range(100)]
+    events[3:3] = [Direct(1, TIME, "bob", "alice", "psst")]
+    rows = [event_row(event, "alice") for event in events]
+    assert [row.text.split(": ")[1] for row in _to_be_told(rows)] == [
+        "psst",
+        *(f"m{n}" for n in range(100 - MOST_AFTER, 100)),
+    ]
