@@ -27,10 +27,12 @@ class Alerts(NamedTuple):
             return ""
         if self.kind == "bell":
             return BELL
+        term = self.variables.get("TERM", "")
+        if term.startswith("linux"):
+            return BELL  # There is no desktop, and the console takes the words for text.
         shown = words[:MOST_WORDS]
         # OSC 777 came with rxvt; VTE's terminals and foot know it.  The others that know any
         # know OSC 9, which came with iTerm2.
-        term = self.variables.get("TERM", "")
         if "VTE_VERSION" in self.variables or term.startswith(("rxvt", "foot")):
             osc = f"\x1b]777;notify;chat;{shown.replace(';', ',')}\x1b\\"
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
 
@@ -13,7 +13,11 @@ from ..events import Event
 from .conversation import Conversation, Job
 
 MOST_EVENTS = 500
-"""Events that are handed over at once."""
+"""Events that are taken from the client at once."""
+
+MOST_CHARACTERS = 16 * 1024
+"""Said in events that are shown at once; then keys have their turn.  It takes some hundredths of a
+second to make rows of them, at worst."""
 
 
 class Background:
@@ -82,10 +86,24 @@ class Background:
                 continue
 
     def _show(self, conversation: Conversation, shown: threading.Event) -> None:
-        events, self._unshown = self._unshown, []
+        count = _as_many_as_fit(self._unshown)
+        events, self._unshown = self._unshown[:count], self._unshown[count:]
         conversation.take(events)
-        shown.set()
+        if self._unshown:
+            self._post(partial(self._show, conversation, shown))
+        else:
+            shown.set()
 
     def _do_jobs(self) -> None:
         while (job := self._jobs.get()) is not None:
             self._post(job())
+
+
+def _as_many_as_fit(events: Sequence[Event]) -> int:
+    """How many of *events* are shown at once: at least one, if there is one."""
+    characters = 0
+    for count, event in enumerate(events, 1):
+        characters += len(getattr(event, "text", ""))
+        if characters >= MOST_CHARACTERS:
+            return count
+    return len(events)

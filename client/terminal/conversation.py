@@ -99,6 +99,8 @@ class Conversation:
         """What is not both resolved and seen, in the order in which it was typed."""
         self.unresolved: deque[Receipt] = deque()
         """What the broker has not answered.  Another thread may look whether the first is done."""
+        self.in_doubt = False
+        """Whether something was sent of which nobody will know whether it is stored."""
         self._old: dict[str, int] = {}
         """Of each log, the newest position of when one joined: what is not after it is old."""
         self._backlog: Backlog | None = None
@@ -289,6 +291,7 @@ class Conversation:
             self._refuse(f"{receipt.words} (not sent: {receipt.text})")
         elif receipt.outcome is Outcome.UNKNOWN:
             # The broker may have forgotten the session: the conversation goes on.
+            self.in_doubt = True
             self._refuse(f"{failure(receipt)}: {receipt.text}")
         # What was never sent is said by what ends the conversation.
 

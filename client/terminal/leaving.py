@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from ...command.run import complain
 from ..client import Client
 from ..errors import OutcomeUnknown, Refused
@@ -9,6 +12,14 @@ from ..escape import escape
 from ..interrupts import Interrupts
 from ..outbox import Outcome
 from .conversation import Conversation
+
+UNKNOWN = "not all that was typed was acknowledged: it may be stored or not"
+
+MOST_TOLD = 20
+"""Messages that are told one by one."""
+
+MOST_WORDS = 300
+"""Characters that are told of each."""
 
 GRACE = 0.5
 """Seconds after which a person is told what is being waited for."""
@@ -34,6 +45,30 @@ def wait_for_answers(client: Client, interrupts: Interrupts, conversation: Conve
     for receipt in refused:
         complain("chat", escape(f"{receipt.words} (not sent: {receipt.text})"))
     if any(receipt.outcome in (Outcome.UNKNOWN, Outcome.UNSENT) for receipt in waiting):
-        raise OutcomeUnknown("not all that was typed was acknowledged: it may be stored or not")
+        raise OutcomeUnknown(UNKNOWN)
     if refused:
         raise Refused(refused[0].code, "the last of what was typed was refused")
+
+
+@contextmanager
+def telling_what_is_lost(conversation: Conversation) -> Iterator[None]:
+    """Around all that a person does: where an exception ends it, tells what of what they typed
+    the broker is not known to have.  The screen on which it stood is gone by then.
+
+    Raises OutcomeUnknown at the end if there was something in between of which nobody knows."""
+    try:
+        yield
+    except BaseException:
+        lost = [*conversation.unresolved]
+        lost = [one for one in lost if one.outcome not in (Outcome.ACCEPTED, Outcome.REFUSED)]
+        for receipt in lost[:MOST_TOLD]:
+            words = escape(receipt.text[:MOST_WORDS])
+            words += "…" if len(receipt.text) > MOST_WORDS else ""
+            to = "" if receipt.to is None else f" to {escape(receipt.to)}"
+            state = "sent, not acknowledged" if receipt.sent else "not sent"
+            complain("chat", f"{state}{to}: {words}")
+        if len(lost) > MOST_TOLD:
+            complain("chat", f"… and {len(lost) - MOST_TOLD} more")
+        raise
+    if conversation.in_doubt:
+        raise OutcomeUnknown(UNKNOWN)

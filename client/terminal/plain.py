@@ -18,7 +18,7 @@ from ..client import Client
 from ..interrupts import Interrupts
 from .background import Background
 from .conversation import Conversation
-from .leaving import wait_for_answers
+from .leaving import telling_what_is_lost, wait_for_answers
 from .rows import Row
 
 LOOK_EVERY = 200
@@ -105,16 +105,17 @@ def converse(client: Client, interrupts: Interrupts, screenful: int, bell: bool)
     conversation.begin(screenful)
     background.start(conversation)
     keyboard.start()
-    try:
-        while not left and not failures:
-            try:
-                calls.get(timeout=0.5)()
-            except Empty:
-                interrupts.check()
-    finally:
-        keyboard.stop()
-        conversation.take(background.stop())
-    if failures:
-        raise failures[0]
-    wait_for_answers(client, interrupts, conversation)
+    with telling_what_is_lost(conversation):
+        try:
+            while not left and not failures:
+                try:
+                    calls.get(timeout=0.5)()
+                except Empty:
+                    interrupts.check()
+        finally:
+            keyboard.stop()
+            conversation.take(background.stop())
+        if failures:
+            raise failures[0]
+        wait_for_answers(client, interrupts, conversation)
     return Status.DONE

@@ -41,10 +41,16 @@ NICK_COLOURS = 12
 
 URL = "class:url."
 
+MOST_URLS = 50
+"""Addresses of one message that are marked; who writes thousands wants no reader."""
+
 _URL = re.compile(r"https?://[!-\[\]-~]+", re.IGNORECASE)
 """Up to a space, or a backslash, by which what is escaped begins."""
 _AFTER_URL = ".,;:!?'\")]}>"
 """What follows an address in a sentence more often than it belongs to it."""
+
+
+WEIGHT_OF_PIECE = 100
 
 
 class Place(NamedTuple):
@@ -71,6 +77,11 @@ class Row(NamedTuple):
     def urls(self) -> list[str]:
         """The addresses in it; a piece of the style ``class:url.N`` is, or is of, the N-th."""
         return [text for style, text in self.pieces if URL in style]
+
+    @property
+    def weight(self) -> int:
+        """About how many characters it is as large as, in memory."""
+        return sum(WEIGHT_OF_PIECE + len(text) for _, text in self.pieces)
 
     @property
     def text(self) -> str:
@@ -103,7 +114,7 @@ def _text(text: str, style: str) -> Iterator[Piece]:
     """What somebody wrote, with its addresses marked."""
     shown = escape(text)
     at = 0
-    for number, (start, end) in enumerate(urls(shown)):
+    for number, (start, end) in enumerate(urls(shown)[:MOST_URLS]):
         if start > at:
             yield style, shown[at:start]
         yield f"{style} {URL}{number}", shown[start:end]

@@ -38,14 +38,16 @@ from prompt_toolkit.utils import get_cwidth
 from prompt_toolkit.widgets import SearchToolbar
 
 from ...command.status import Status
+from ...wire.messages import DIRECT_LOG
 from ..client import Client
+from ..errors import ClientError
 from ..escape import escape
 from ..interrupts import Interrupts
 from .alerts import LEAST_PAUSE, Alerts
 from .background import Background
 from .completing import common, offers
 from .conversation import Conversation
-from .leaving import wait_for_answers
+from .leaving import telling_what_is_lost, wait_for_answers
 from .links import LinkingOutput, Links
 from .recall import typed_before
 from .rows import Row, told_row
@@ -55,6 +57,9 @@ from .wrap import clipped
 
 REDRAW_EVERY = 0.04
 """Seconds at least between two drawings: more often no eye sees, and the keys come first."""
+
+MOST_AFTER = 20
+"""Rows of what was said to everyone that are written after the screen was left."""
 
 MOST_BACK = 1 << 30
 """More than the lines that were ever typed."""
@@ -71,7 +76,7 @@ class Looks(NamedTuple):
 class _Messages(UIControl):
     """The part of the screen that shows rows."""
 
-    def __init__(self, view: View, links: Links) -> None:
+    def __init__(self, view: View, links: Links | None) -> None:
         self._view = view
         self._links = links
         self.width = 80
@@ -82,9 +87,9 @@ class _Messages(UIControl):
         # prompt_toolkit leaves a mark of the last character in the cell behind it, too, if nothing
         # else is there, and loses it if there is no such cell.  So there is one, with a space.
         self.width, self.height = width - 1, height
-        lines: list[StyleAndTextTuples] = [
-            [*line, ("", " ")] for line in self._links.mark(self._view.visible(self.width, height))
-        ]
+        seen = self._view.visible(self.width, height)
+        drawn = [line.pieces for line in seen] if self._links is None else self._links.mark(seen)
+        lines: list[StyleAndTextTuples] = [[*pieces, ("", " ")] for pieces in drawn]
         lines[:0] = [[]] * (height - len(lines))  # What there is stands at the bottom.
         return UIContent(lambda number: lines[number], len(lines), show_cursor=False)
 
@@ -99,7 +104,8 @@ class Screen:
         self._client = client
         self._alerts = looks.alerts
         self._view = View()
-        self._links = Links()
+        # The console of Linux takes OSC 8 for text.
+        self._links = None if os.environ.get("TERM", "").startswith("linux") else Links()
         self._pasted: list[str] | None = None
         """Lines of which it is not known yet whether they are to be sent."""
         self._owed = 0
@@ -125,9 +131,9 @@ class Screen:
         )
 
     def _output(self) -> LinkingOutput | None:
+        if self._links is None:
+            return None
         term = os.environ.get("TERM", "")
-        if term.startswith("linux"):
-            return None  # The console of Linux takes OSC 8 for text.
         size = Vt100_Output.from_pty(sys.stdout, term=term).get_size
         return LinkingOutput(sys.stdout, size, self._links, term)
 
@@ -248,7 +254,8 @@ class Screen:
             if len(lines) > 1:
                 self._pasted = lines
             else:
-                self._buffer.insert_text(lines[0] if lines else text.replace("\n", ""))
+                # Into what is searched for, while one searches.
+                event.current_buffer.insert_text(lines[0] if lines else text.replace("\n", ""))
 
         @keys.add("y", filter=asking, eager=True)
         def _send_paste(event: KeyPressEvent) -> None:
@@ -313,7 +320,12 @@ class Screen:
         return False  # The line begins anew.
 
     def _type(self, line: str) -> None:
-        if not self.conversation.typed(line) and not self.app.is_done:
+        try:
+            stays = self.conversation.typed(line)
+        except ClientError as error:  # The broker has ended it at this moment.
+            self.fail(error)
+            return
+        if not stays and not self.app.is_done:
             self.app.exit()
 
     # --- the layout ------------------------------------------------------------------------
@@ -351,7 +363,7 @@ class Screen:
 
     def _status(self) -> StyleAndTextTuples:
         state = self.conversation.state
-        parts = [f"{self._client.name} at {self.conversation.broker}"]
+        parts = []
         if not state.connected:
             parts.append("reconnecting…")
         if state.pending:
@@ -359,19 +371,35 @@ class Screen:
         if not self._view.follows:
             parts.append(f"{self._view.unread} unread below (Ctrl-End)")
         if state.online and state.connected:
-            parts.append(f"{len(state.online)} on: {escape(', '.join(state.online))}")
-        words = clipped(" " + " | ".join(parts), self._messages.width)
-        return [("", words + " " * max(self._messages.width + 1 - get_cwidth(words), 0))]
+            parts.append(f"{len(state.online)} on")
+        width = self._messages.width
+        words = " | ".join([f" {self._client.name} at {self.conversation.broker}", *parts])
+        if get_cwidth(words) > width:
+            # On a narrow terminal how it is matters more than where.
+            words = " | ".join([f" {self._client.name}", *parts])
+        if state.online and state.connected:
+            # No more than a line can show: there may be thousands.
+            words += f": {escape(', '.join(state.online[:width]))}"
+        words = clipped(words, width)
+        return [("", words + " " * max(width + 1 - get_cwidth(words), 0))]
+
+
+def _to_be_told(rows: Sequence[Row]) -> list[Row]:
+    """Of *rows* that were not seen: those of one's mailbox, which count as read, and the last of
+    the others, which in a flood are hundreds."""
+    older = [row for row in rows[:-MOST_AFTER] if row.place and row.place.log == DIRECT_LOG]
+    return [*older, *rows[-MOST_AFTER:]]
 
 
 def converse(client: Client, interrupts: Interrupts, screenful: int, looks: Looks) -> int:
     """Draws until the person leaves; returns the exit status."""
     screen = Screen(client, looks)
-    try:
-        screen.run(screenful, interrupts)
-    finally:
-        # What came while the screen was taken down would not be seen, and would count as read.
-        for row in screen.conversation.rows_of(screen.background.stop()):
-            print(row.text)
-    wait_for_answers(client, interrupts, screen.conversation)
+    with telling_what_is_lost(screen.conversation):
+        try:
+            screen.run(screenful, interrupts)
+        finally:
+            # What came while the screen was taken down would not be seen, and would count as read.
+            for row in _to_be_told(screen.conversation.rows_of(screen.background.stop())):
+                print(row.text)
+        wait_for_answers(client, interrupts, screen.conversation)
     return Status.DONE

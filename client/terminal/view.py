@@ -15,11 +15,18 @@ MOST_ROWS = 10_000
 MOST_BELOW = 50_000
 """While one looks further up nothing that one may see is dropped, up to so many rows."""
 
+MOST_WEIGHT = 8 << 20
+"""Characters of all rows, as ten thousand rows of people have; of the longest that there may be it
+is some hundred."""
+
+MOST_WEIGHT_BELOW = 5 * MOST_WEIGHT
+"""While one looks further up."""
+
 MANY = 1 << 30
 """More lines than any row has."""
 
 SPARE = 1_000
-"""Dropped at once, so that it need not be done for each row."""
+"""Rows dropped at once, so that it need not be done for each row; a tenth of the weight, too."""
 
 
 class Line(NamedTuple):
@@ -31,10 +38,11 @@ class Line(NamedTuple):
 class _Broken:
     """A row, and its lines at the width of the last time."""
 
-    __slots__ = ("_lines", "_width", "row")
+    __slots__ = ("_lines", "_width", "row", "weight")
 
     def __init__(self, row: Row) -> None:
         self.row = row
+        self.weight = row.weight
         self._width = 0
         self._lines: list[Line] = []
 
@@ -50,6 +58,8 @@ class View:
 
     def __init__(self) -> None:
         self._rows: list[_Broken] = []
+        self._weight = 0
+        """Of all rows."""
         self._pending: list[_Broken] = []
         """Below all rows: what is under way."""
         self._bottom: tuple[_Broken, int] | None = None
@@ -64,19 +74,39 @@ class View:
         """*row* is the newest.  Gives the oldest rows if they had to go."""
         if row.day is not None and row.day != self._day_of(reversed(self._rows)):
             self._rows.append(_Broken(day_row(row.day)))
+            self._weight += self._rows[-1].weight
         self._rows.append(_Broken(row))
+        self._weight += self._rows[-1].weight
         if not self.follows:
             self.unread += row.counts
-        if len(self._rows) <= (MOST_ROWS if self.follows else MOST_BELOW):
+        excess = self._excess()
+        if not excess:
             return []
-        kept = self._rows[-(MOST_ROWS if self.follows else MOST_BELOW) + SPARE :]
-        dropped, self._rows = self._rows[: -len(kept)], kept
+        dropped, kept = self._rows[:excess], self._rows[excess:]
+        self._rows = kept
         if self._bottom is not None and self._bottom[0] in dropped:
             self._bottom = (kept[0], 1)
         first = next((broken.row for broken in kept if broken.row.day is not None), None)
         if first is not None and first.day is not None and first != day_row(first.day):
             kept.insert(0, _Broken(day_row(first.day)))  # The one before it was dropped.
+        self._weight = sum(broken.weight for broken in kept)
         return [broken.row for broken in dropped]
+
+    def _excess(self) -> int:
+        """How many of the oldest rows have to go."""
+        rows, weight = len(self._rows), self._weight
+        most, heaviest = (
+            (MOST_ROWS, MOST_WEIGHT) if self.follows else (MOST_BELOW, MOST_WEIGHT_BELOW)
+        )
+        if rows <= most and weight <= heaviest:
+            return 0
+        excess = 0
+        while excess < rows - 1 and (
+            rows - excess > most - SPARE or weight > heaviest - heaviest // 10
+        ):
+            weight -= self._rows[excess].weight
+            excess += 1
+        return excess
 
     def add_past(self, rows: Sequence[Row]) -> None:
         """*rows* are older than all others, the oldest first."""
@@ -91,8 +121,10 @@ class View:
         if first is not None and day is not None and self._rows[first].row == day_row(day):
             if self._bottom is not None and self._bottom[0] is self._rows[first]:
                 self._bottom = ([*placed, *self._rows[:first]][-1], MANY)
+            self._weight -= self._rows[first].weight
             del self._rows[first]  # It stands further up now.
         self._rows[:0] = placed
+        self._weight += sum(broken.weight for broken in placed)
 
     def set_pending(self, rows: Sequence[Row]) -> None:
         """What is under way, the oldest first."""

@@ -5,8 +5,7 @@ Widths are those of the cells of a terminal: a wide character takes two, a combi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from prompt_toolkit.utils import get_cwidth
 
@@ -17,10 +16,47 @@ LEAST_ROOM = 20
 """Cells.  Where an indentation would leave less for the text, there is none."""
 
 
-class _Cell(NamedTuple):
-    style: str
-    text: str
-    width: int
+class _Cells:
+    """Characters, each with the marks that stand on it.  In lists, as an object for each would
+    take longer than all the rest: a message may be spelled out in a hundred thousand."""
+
+    def __init__(self, pieces: Sequence[Piece]) -> None:
+        self.texts: list[str] = []
+        self.widths: list[int] = []
+        self.styles: list[str] = []
+        for style, text in pieces:
+            before = len(self.texts)
+            if text.isascii():
+                self.texts.extend(text)
+                self.widths.extend([1] * len(text))
+            else:
+                self._add(text, before)
+            self.styles.extend([style] * (len(self.texts) - before))
+
+    def _add(self, text: str, first: int) -> None:
+        texts, widths = self.texts, self.widths
+        for character in text:
+            width = get_cwidth(character)
+            if width == 0 and len(texts) > first:
+                texts[-1] += character
+            else:
+                texts.append(character)
+                widths.append(width)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def joined(self, start: int, end: int) -> list[Piece]:
+        """Neighbours of one style as one piece."""
+        pieces: list[Piece] = []
+        styles = self.styles
+        while start < end:
+            at = start + 1
+            while at < end and styles[at] == styles[start]:
+                at += 1
+            pieces.append((styles[start], "".join(self.texts[start:at])))
+            start = at
+        return pieces
 
 
 def wrap(pieces: Sequence[Piece], width: int, indent: int) -> list[list[Piece]]:
@@ -32,85 +68,58 @@ def wrap(pieces: Sequence[Piece], width: int, indent: int) -> list[list[Piece]]:
     indent = indent if width - indent >= LEAST_ROOM else 0
     if all(text.isascii() for _, text in pieces) and sum(len(t) for _, t in pieces) <= width:
         return [list(pieces)]  # The common line, without a look at each character.
-    cells = list(_cells(pieces))
+    cells = _Cells(pieces)
     lines: list[list[Piece]] = []
     start = 0
     while start < len(cells) or not lines:
         room = width - indent if lines else width
         end, following = _cut(cells, start, room, width - indent)
-        line = _joined(cells[start:end])
+        line = cells.joined(start, end)
         lines.append([("", " " * indent), *line] if lines and indent else line)
         start = following
     return lines
 
 
-def _cells(pieces: Sequence[Piece]) -> Iterator[_Cell]:
-    """Each character with the marks that stand on it."""
-    for style, text in pieces:
-        held = ""
-        for character in text:
-            if held and get_cwidth(character) == 0:
-                held += character
-                continue
-            if held:
-                yield _Cell(style, held, get_cwidth(held[0]))
-            held = character
-        if held:
-            yield _Cell(style, held, get_cwidth(held[0]))
-
-
-def _cut(cells: Sequence[_Cell], start: int, room: int, whole: int) -> tuple[int, int]:
+def _cut(cells: _Cells, start: int, room: int, whole: int) -> tuple[int, int]:
     """Where the line that begins at *start* ends, and where the next begins."""
     end, used = start, 0
-    while end < len(cells) and used + cells[end].width <= room:
-        used += cells[end].width
+    texts, widths = cells.texts, cells.widths
+    while end < len(texts) and used + widths[end] <= room:
+        used += widths[end]
         end += 1
-    if end == len(cells):
+    if end == len(texts):
         return end, end
-    if cells[end].text == " ":
-        return _before_spaces(cells, end, start), _after_spaces(cells, end)
+    if texts[end] == " ":
+        return _before_spaces(texts, end, start), _after_spaces(texts, end)
     word = end
-    while word > start and cells[word - 1].text != " ":
+    while word > start and texts[word - 1] != " ":
         word -= 1
     if word > start and _word_width(cells, word, whole) <= whole:
-        return _before_spaces(cells, word, start), word
-    end = max(
-        end, start + 1
-    )  # Wider than a whole line, as a character may be: goes on all the same.
+        return _before_spaces(texts, word, start), word
+    end = max(end, start + 1)  # A character wider than a whole line goes on all the same.
     return end, end
 
 
-def _after_spaces(cells: Sequence[_Cell], at: int) -> int:
-    while at < len(cells) and cells[at].text == " ":
+def _after_spaces(texts: Sequence[str], at: int) -> int:
+    while at < len(texts) and texts[at] == " ":
         at += 1
     return at
 
 
-def _before_spaces(cells: Sequence[_Cell], at: int, start: int) -> int:
+def _before_spaces(texts: Sequence[str], at: int, start: int) -> int:
     end = at
-    while end > start and cells[end - 1].text == " ":
+    while end > start and texts[end - 1] == " ":
         end -= 1
     return end if end > start else at  # A line of spaces only stays one.
 
 
-def _word_width(cells: Sequence[_Cell], at: int, enough: int) -> int:
+def _word_width(cells: _Cells, at: int, enough: int) -> int:
     """The cells of the word at *at*, counted until it is clear that they are too many."""
     width = 0
-    while at < len(cells) and cells[at].text != " " and width <= enough:
-        width += cells[at].width
+    while at < len(cells) and cells.texts[at] != " " and width <= enough:
+        width += cells.widths[at]
         at += 1
     return width
-
-
-def _joined(cells: Sequence[_Cell]) -> list[Piece]:
-    """Neighbours of one style as one piece."""
-    pieces: list[Piece] = []
-    for style, text, _ in cells:
-        if pieces and pieces[-1][0] == style:
-            pieces[-1] = (style, pieces[-1][1] + text)
-        else:
-            pieces.append((style, text))
-    return pieces
 
 
 def clipped(text: str, width: int) -> str:
@@ -118,9 +127,10 @@ def clipped(text: str, width: int) -> str:
     if get_cwidth(text) <= width:
         return text
     shown, used = "", 0
-    for cell in _cells([("", text)]):
-        if used + cell.width > width - 1:
+    cells = _Cells([("", text)])
+    for cell, room in zip(cells.texts, cells.widths, strict=True):
+        if used + room > width - 1:
             break
-        shown += cell.text
-        used += cell.width
+        shown += cell
+        used += room
     return shown + "…" if width > 0 else ""

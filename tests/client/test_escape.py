@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.client.escape import MOST_MARKS, escape
+from chatbroker.client.escape import MOST_HANGERS_ON, MOST_MARKS, escape
 
 C0 = [chr(code) for code in range(0x20)]
 C1 = [chr(code) for code in range(0x80, 0xA0)]
@@ -58,6 +58,7 @@ def test_it_is_readable(text, shown):
         "བོད་སྐད་ཡིག",
         "tiếng Việt: ế ệ",
         "👩‍👩‍👧‍👦 🏳️‍🌈 ❤️ 👍🏽",
+        "\U0001f3f4" + "".join(chr(0xE0000 + ord(c)) for c in "gbsct") + "\U000e007f",
         "e\u0301 decomposed",
         "non\u00a0breaking",
     ],
@@ -88,6 +89,21 @@ def test_what_takes_no_room_does_not_begin_another_character(between):
     """A terminal puts the marks after it on the same character."""
     shown = escape("Z" + ("\u0351" * MOST_MARKS + between) * 20)
     assert shown.count("\u0351") == MOST_MARKS
+
+
+@pytest.mark.parametrize(
+    "hanger_on",
+    ["\u200b", "\u200d", "\ufeff", "\u0903", "\u1160", "\u11a8", "\u3164", "\U000e0067"],
+    ids=lambda c: f"U+{ord(c):04X}",
+)
+def test_a_tower_of_what_takes_no_room_is_cut(hanger_on):
+    shown = escape("Z" + hanger_on * 5000 + "a\u0301")
+    assert shown.count(hanger_on) == MOST_HANGERS_ON
+    assert shown.endswith("a\u0301")
+
+
+def test_what_is_cut_beyond_the_basic_plane_says_which_it_was():
+    assert escape("Z" + "\U000e0067" * (MOST_HANGERS_ON + 1)).endswith(r"\U000e0067")
 
 
 @given(st.text())

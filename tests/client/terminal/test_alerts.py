@@ -13,6 +13,7 @@ from chatbroker.client.terminal.alerts import MOST_WORDS, Alerts
         ("off", {}, ""),
         ("bell", {"TERM": "xterm"}, "\a"),
         ("desktop", {"TERM": "xterm"}, "\x1b]9;bob: a;b\x1b\\"),
+        ("desktop", {"TERM": "linux"}, "\a"),
         ("desktop", {}, "\x1b]9;bob: a;b\x1b\\"),
         ("desktop", {"TERM": "rxvt-unicode"}, "\x1b]777;notify;chat;bob: a,b\x1b\\"),
         ("desktop", {"TERM": "xterm", "VTE_VERSION": "7"}, "\x1b]777;notify;chat;bob: a,b\x1b\\"),

@@ -8,8 +8,8 @@ from queue import SimpleQueue
 import pytest
 
 from chatbroker.client.errors import Unreachable, UsageError
-from chatbroker.client.events import Notice
-from chatbroker.client.terminal.background import MOST_EVENTS, Background
+from chatbroker.client.events import Broadcast, Notice
+from chatbroker.client.terminal.background import MOST_CHARACTERS, MOST_EVENTS, Background
 
 PATIENCE = 15.0
 
@@ -59,6 +59,19 @@ def test_events_are_shown_in_their_order_and_no_more_are_taken_meanwhile(stage):
     call()
     stage.draw()
     assert stage.conversation.took == [first, second]
+
+
+def test_between_long_messages_keys_have_their_turn(stage):
+    half = "x" * (MOST_CHARACTERS // 2)
+    events = [Broadcast(n, 0, "bob", half) for n in range(5)]
+    stage.client.comes(*events)
+    stage.background.start(stage.conversation)
+    stage.draw()
+    assert stage.conversation.took == [events[:2]]
+    stage.draw()
+    assert stage.conversation.took == [events[:2], events[2:4]]
+    # Whoever leaves now has not seen the last.
+    assert stage.background.stop() == events[4:]
 
 
 def test_what_was_not_shown_is_given_back(stage):

@@ -10,9 +10,14 @@ import pytest
 
 from chatbroker.client.errors import OutcomeUnknown, Refused, Unreachable
 from chatbroker.client.interrupts import Interrupts
-from chatbroker.client.outbox import Outcome
+from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.terminal import leaving
-from chatbroker.client.terminal.leaving import wait_for_answers
+from chatbroker.client.terminal.leaving import (
+    MOST_TOLD,
+    MOST_WORDS,
+    telling_what_is_lost,
+    wait_for_answers,
+)
 
 
 @pytest.fixture
@@ -97,3 +102,47 @@ def test_who_does_not_want_to_wait_need_not(leave, live):
 
     with pytest.raises(KeyboardInterrupt):
         leave(Outcome.PENDING, when=press, interrupts=interrupts)
+
+
+def conversation_with(*messages):
+    """One in which these were typed: to whom, what, whether it was sent, what became of it."""
+    tickets = []
+    for to, text, sent, outcome in messages:
+        ticket = Ticket(to, text)
+        ticket.sent, ticket.outcome = sent, outcome
+        tickets.append(ticket)
+    return SimpleNamespace(unresolved=deque(tickets), in_doubt=False)
+
+
+def test_what_was_typed_and_is_lost_is_told_when_an_exception_ends_it(capsys):
+    conversation = conversation_with(
+        (None, "stored", True, Outcome.ACCEPTED),
+        (None, "under way\x1b[2J", True, Outcome.PENDING),
+        ("bob", "typed", False, Outcome.UNSENT),
+        (None, "x" * (MOST_WORDS + 1), True, Outcome.UNKNOWN),
+    )
+    with pytest.raises(Unreachable), telling_what_is_lost(conversation):
+        raise Unreachable("gone")
+    assert capsys.readouterr().err.splitlines() == [
+        "chat: sent, not acknowledged: under way\\x1b[2J",
+        "chat: not sent to bob: typed",
+        f"chat: sent, not acknowledged: {'x' * MOST_WORDS}…",
+    ]
+
+
+def test_of_very_many_that_are_lost_the_first_are_told(capsys):
+    waiting = [(None, f"m{n}", False, Outcome.PENDING) for n in range(MOST_TOLD + 2)]
+    with pytest.raises(KeyboardInterrupt), telling_what_is_lost(conversation_with(*waiting)):
+        raise KeyboardInterrupt
+    told = capsys.readouterr().err.splitlines()
+    assert told[-2:] == [f"chat: not sent: m{MOST_TOLD - 1}", "chat: … and 2 more"]
+
+
+def test_what_nobody_knew_in_between_is_no_success(capsys):
+    conversation = conversation_with()
+    with telling_what_is_lost(conversation):
+        pass
+    conversation.in_doubt = True
+    with pytest.raises(OutcomeUnknown), telling_what_is_lost(conversation):
+        pass
+    assert capsys.readouterr().err == ""

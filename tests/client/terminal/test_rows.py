@@ -17,6 +17,7 @@ from chatbroker.client.events import (
     Online,
 )
 from chatbroker.client.terminal.rows import (
+    MOST_URLS,
     Place,
     event_row,
     mentions,
@@ -156,3 +157,11 @@ def test_addresses_of_pages_are_found(text, found):
 def test_an_address_is_where_it_is_said_to_be():
     text = "a http://b, c"
     assert [text[start:end] for start, end in urls(text)] == ["http://b"]
+
+
+def test_of_thousands_of_addresses_the_first_are_marked():
+    text = " ".join(f"http://{n}" for n in range(MOST_URLS + 1000))
+    shown = row(Broadcast(1, NOON, "bob", text))
+    assert shown.urls == [f"http://{n}" for n in range(MOST_URLS)]
+    assert without_time(shown) == f"bob: {text}"
+    assert shown.weight < 3 * len(text)

@@ -14,13 +14,14 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from chatbroker.client.errors import Refused, Unreachable
+from chatbroker.client.errors import NotAuthorised, OutcomeUnknown, Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct, Notice, Offline, Online
 from chatbroker.client.interrupts import Interrupts
 from chatbroker.client.outbox import Outcome
 from chatbroker.client.terminal.alerts import Alerts
 from chatbroker.client.terminal.links import LinkingOutput
-from chatbroker.client.terminal.screen import Looks, Screen, converse
+from chatbroker.client.terminal.rows import event_row
+from chatbroker.client.terminal.screen import MOST_AFTER, Looks, Screen, _to_be_told, converse
 
 COLUMNS, LINES = 72, 12
 TIME = 1_800_000_000_000
@@ -465,6 +466,49 @@ def test_the_console_of_linux_has_no_links(live, monkeypatch, data_folder):
     with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
         screen = Screen(live, Looks(False, Alerts("off", {}), False))
         assert isinstance(screen.app.output, DummyOutput)
+        # Nor the marks of them, which nothing would take out again.
+        screen.add(event_row(said("see http://a/b"), "alice"))
+        drawn = screen._messages.create_content(60, 1).get_line(0)
+        assert "".join(text for _, text in drawn).rstrip().endswith("bob: see http://a/b")
+
+
+def test_on_a_narrow_terminal_how_it_is_matters_more_than_where(live, data_folder):
+    live.broker = "tcp://chat.example.org:5555"
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        screen = Screen(live, Looks(False, Alerts("off", {}), False))
+        screen._messages.width = 39
+        screen.conversation._know([f"user{n:04}" for n in range(5000)])
+        (_, words), *_ = screen._status()
+        assert words.startswith(" alice | 5000 on: user0000")
+        screen.conversation.take([Offline("gone")])
+        (_, words), *_ = screen._status()
+        assert words.rstrip() == " alice | reconnecting…"
+        screen._messages.width = 60
+        (_, words), *_ = screen._status()
+        assert words.rstrip() == " alice at tcp://chat.example.org:5555 | reconnecting…"
+
+
+def test_a_line_that_is_typed_when_the_broker_has_just_ended_it(person, monkeypatch):
+    person.sits_down()
+
+    def ended(text):
+        raise NotAuthorised("'alice' was kicked")
+
+    monkeypatch.setattr(person.screen.conversation._pipeline, "echo", ended)
+    person.types("hi\r")
+    with pytest.raises(NotAuthorised):
+        person.result()
+
+
+def test_who_was_told_that_something_is_not_known_to_be_stored_leaves_with_no_success(person):
+    person.sits_down()
+    person.types("hi\r")
+    person.until(lambda: person.sent)
+    person.client.resolve(0, Outcome.UNKNOWN)
+    person.until(lambda: any(line.startswith("! sent, but not ack") for line in person.said))
+    person.types(CTRL_D)
+    with pytest.raises(OutcomeUnknown):
+        person.result()
 
 
 def test_words_that_are_told_by_a_full_screen_drop_no_row_unseen(person, monkeypatch):
@@ -478,3 +522,13 @@ def test_words_that_are_told_by_a_full_screen_drop_no_row_unseen(person, monkeyp
     person.sees("* told 2")
     assert forgot[0].text.startswith("joined as")
     person.leaves()
+
+
+def test_of_a_flood_that_nobody_saw_the_mail_is_told_and_the_last_of_the_rest():
+    events = [said(f"m{n}", n) for n in range(100)]
+    events[3:3] = [Direct(1, TIME, "bob", "alice", "psst")]
+    rows = [event_row(event, "alice") for event in events]
+    assert [row.text.split(": ")[1] for row in _to_be_told(rows)] == [
+        "psst",
+        *(f"m{n}" for n in range(100 - MOST_AFTER, 100)),
+    ]

@@ -274,3 +274,30 @@ def test_down_does_nothing_at_the_end(lines):
     view = filled("a", "b")
     view.down(lines, WIDTH)
     assert seen(view) == ["a", "b"]
+
+
+def test_what_is_large_is_dropped_before_there_are_many_rows(monkeypatch):
+    monkeypatch.setattr(view_module, "MOST_WEIGHT", 10_000)
+    monkeypatch.setattr(view_module, "MOST_WEIGHT_BELOW", 30_000)
+    view = filled(*(f"{n:04}" + "x" * 900 for n in range(9)))
+    assert [row.text[:4] for row in view.add(said("last" + "x" * 900))] == ["0000", "0001"]
+    assert view.up(5, WIDTH, HEIGHT) == 5
+    before = seen(view)
+    for n in range(15):
+        assert view.add(said(f"{n:04}" + "x" * 900)) == []
+    assert seen(view) == before
+    # One row alone is kept, however large it is.
+    view.follow()
+    assert len(view.add(said("y" * 50_000))) == 23
+    assert seen(view) == ["y" * WIDTH] * HEIGHT
+
+
+def test_what_is_dropped_and_what_is_put_above_weighs_no_more_and_no_less(monkeypatch):
+    monkeypatch.setattr(view_module, "MOST_WEIGHT", 10_000)
+    view = filled("a")
+    view.add_past([said("x" * 4_000), said("x" * 4_000)])
+    assert view.add(said("b")) == []
+    assert len(view.add(said("x" * 4_000))) == 1
+    for _ in range(3):
+        assert len(view.add(said("x" * 4_000))) >= 1
+    assert view.add(said("c")) == []
