@@ -16,13 +16,15 @@ from .errors import ClientError
 
 def users(context: click.Context, _: str) -> list[str]:
     """Who is on at the broker that the line, the variables and the config file name."""
+    from ..wire.names import is_name
     from .client import Client
     from .options import Shared
 
     try:
         broker = Shared.given(context).broker
         with Client(None, broker, hear=False, timeout=PATIENCE, reconnect=PATIENCE) as client:
-            return [user.name for user in client.users()]
+            # A shell takes what is offered as it is, and would run what a name may hide.
+            return [user.name for user in client.users() if is_name(user.name)]
     except (click.UsageError, ClientError):
         return []  # The line is wrong so far, or nobody is there who would tell.
 

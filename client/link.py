@@ -148,8 +148,9 @@ class Link:
         now = time.monotonic()
         with self._lock:
             core = self._core
-            for (frame,) in frames:
-                core.received(frame, now)
+            for frame, *more in frames:
+                # What has several parts is no frame, whatever the first of them may be.
+                core.received(b"" if more else frame, now)
             for topic, *rest in published:
                 if rest:
                     core.published(rest[0], now)

@@ -34,6 +34,12 @@ def canonical_name(name: str) -> str:
     return mapped
 
 
+def is_name(name: str) -> bool:
+    """Whether *name* is one, in its canonical form: what else a broker calls a name is shown
+    escaped, and is not to be put on anybody's line."""
+    return _NAME.fullmatch(name) is not None
+
+
 def checked_text(text: str, most: int = MAX_TEXT) -> str:
     """*text* itself, if it may be sent: at most *most* bytes of valid UTF-8.
 

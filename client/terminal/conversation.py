@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from ...wire.messages import DIRECT_LOG, ECHO_LOG
+from ...wire.names import is_name
 from ..address import parse_address, plain_text
 from ..client import Client
 from ..errors import NewHistory, Refused
@@ -131,7 +132,7 @@ class Conversation:
     def names(self) -> set[str]:
         """Whom one may want to name."""
         known = {name for name in (self.to, self._last_from) if name is not None}
-        return self._online | known
+        return {name for name in self._online | known if is_name(name)}
 
     # --- the beginning --------------------------------------------------------------------
 

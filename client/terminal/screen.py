@@ -198,7 +198,11 @@ class Screen:
             self.background.start(self.conversation)
 
         # Signals are `Interrupts`' business; Ctrl-C is a key here.
-        self.app.run(pre_run=begin, handle_sigint=False)
+        try:
+            self.app.run(pre_run=begin, handle_sigint=False)
+        except OSError:
+            interrupts.check()  # A terminal that is gone sends SIGHUP too, which says why.
+            raise
 
     # --- the keys --------------------------------------------------------------------------
 

@@ -261,6 +261,14 @@ def test_garbage_ends_the_session_and_not_the_thread(links, puppets):
     link.step(0.001)
 
 
+def test_several_parts_end_the_session_and_not_the_thread(links, puppets):
+    parts = [Encoder().encode(Presence(True, "bob", 1)), b""]
+    script = lambda p, identity, message: p._router.send_multipart([identity, *parts])  # noqa: E731
+    link = links(puppets(script).port)
+    steps(link, lambda: link.core.phase is Phase.OVER)
+    assert "not the protocol" in link.core.refusal.words
+
+
 # --- waking -------------------------------------------------------------------------------
 
 

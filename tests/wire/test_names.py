@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from chatbroker.wire.errors import BadName, BadText, Code, InvalidInput
 from chatbroker.wire.limits import MAX_NAME, MAX_TEXT
-from chatbroker.wire.names import canonical_name, checked_text, fits
+from chatbroker.wire.names import canonical_name, checked_text, fits, is_name
 
 # --- names --------------------------------------------------------------------------------
 
@@ -16,6 +16,7 @@ from chatbroker.wire.names import canonical_name, checked_text, fits
 )
 def test_a_valid_name_stays_as_it_is(name):
     assert canonical_name(name) == name
+    assert is_name(name)
 
 
 def test_alice_and_ALICE_are_one_user():
@@ -49,6 +50,7 @@ def test_32_characters_are_a_name_and_33_are_not():
     ],
 )
 def test_a_name_keeps_to_its_alphabet(name):
+    assert not is_name(name)
     with pytest.raises(BadName):
         canonical_name(name)
 
@@ -67,6 +69,7 @@ def test_a_name_keeps_to_its_alphabet(name):
     ],
 )
 def test_a_look_alike_is_nobodys_name(name):
+    assert not is_name(name)
     with pytest.raises(BadName):
         canonical_name(name)
 

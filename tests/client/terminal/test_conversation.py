@@ -280,3 +280,10 @@ def test_positions_of_another_history_are_not_asked_for(talk):
     talk.conversation.forget([old, new])
     talk.conversation.recall(5)
     assert asked == [("echo", 2)]
+
+
+def test_what_is_no_name_is_not_to_be_named(talk):
+    talk.take(Joined(TIME, "\u202eecila"), Joined(TIME, "carol; rm"), Joined(TIME, "carol"))
+    talk.take(Direct(1, TIME, "\x1b[2J", "alice", "hi"))
+    assert talk.conversation.names == {"carol"}
+    assert "\u202eecila" in talk.conversation.state.online
