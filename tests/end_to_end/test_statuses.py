@@ -307,6 +307,7 @@ def test_empty_input_sends_nothing_and_is_0(shell, broker):
         )
         assert ended == [(0, "", "")] * 4
         speaker.echo("all that is said")
+        assert speaker.sync()  # What is acknowledged comes back in its own time.
         assert [event.text for event in speaker.events(0) if hasattr(event, "text")] == [
             "all that is said"
         ]
