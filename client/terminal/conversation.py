@@ -87,10 +87,18 @@ class State(NamedTuple):
 class Conversation:
     """A person's part in what is said."""
 
-    def __init__(self, client: Client, display: Display, work: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        display: Display,
+        work: Callable[[Job], None],
+        keys: Sequence[str] = (),
+    ) -> None:
+        """*keys*: lines of help about those of the display."""
         self._client = client
         self._display = display
         self._work = work
+        self._keys = keys
         self._pipeline = client.pipeline(keep_refused=False)
         self._me = client.name
         self._online: set[str] = set()
@@ -346,7 +354,7 @@ class Conversation:
                     self._tell("* nothing more is kept of what was said before")
                 self.recall(count)
             case HelpLine():
-                for text in help_lines():
+                for text in (*help_lines(), *self._keys):
                     self._tell(text)
             case QuitLine():
                 return False

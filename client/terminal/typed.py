@@ -162,7 +162,7 @@ def parse_typed(line: str) -> Typed | None:
 
 
 def help_lines() -> list[str]:
-    """The table of commands, and the keys."""
+    """The table of commands."""
     width = max(len(command.usage) for command in COMMANDS.values())
     lines = [f"{command.usage:<{width}}  {command.summary}" for command in COMMANDS.values()]
     lines.append(f"{'TEXT':<{width}}  to whom the prompt names; a space before it: as it is")
