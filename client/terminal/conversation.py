@@ -24,7 +24,17 @@ from ..pipeline import Receipt, away_words, failure
 from ..render import users_line
 from .backlog import Backlog
 from .rows import Row, event_row, mark_row, mentions, pending_row, told_row
-from .typed import EVERYONE, PastLine, ReplyLine, SayLine, ToLine, Typed, help_lines, parse_typed
+from .typed import (
+    EVERYONE,
+    PastLine,
+    ReplyLine,
+    SayLine,
+    ToLine,
+    Typed,
+    help_lines,
+    is_reply,
+    parse_typed,
+)
 
 MOST_PENDING = 1000
 """Messages that may wait for the broker.  Each is on the screen; nobody types so many."""
@@ -104,6 +114,8 @@ class Conversation:
         self._online: set[str] = set()
         self._connected = True
         self._last_from: str | None = None
+        self._reply_to: str | None = None
+        """To whom the reply goes that is being typed."""
         self._pending: deque[Pending] = deque()
         """What is not both resolved and seen, in the order in which it was typed."""
         self.unresolved: deque[Receipt] = deque()
@@ -130,7 +142,7 @@ class Conversation:
 
     @property
     def prompt(self) -> str:
-        return f"{self.to or EVERYONE}> "
+        return f"{self._reply_to or self.to or EVERYONE}> "
 
     @property
     def state(self) -> State:
@@ -321,6 +333,14 @@ class Conversation:
 
     # --- what the person types ------------------------------------------------------------
 
+    def begun(self, line: str) -> None:
+        """*line* is being typed.  A reply goes to whom it was for when it was begun, whoever
+        writes meanwhile."""
+        if not is_reply(line):
+            self._reply_to = None
+        elif self._reply_to is None:
+            self._reply_to = self._last_from
+
     def typed(self, line: str) -> bool:
         """Does what *line* asks for; False if that is to leave."""
         try:
@@ -329,6 +349,7 @@ class Conversation:
         except (BadLine, Refused) as refused:
             self._refuse(str(refused))
         finally:
+            self._reply_to = None
             self._show_pending()
         return True
 
@@ -341,9 +362,10 @@ class Conversation:
             case EchoLine(text):
                 self._send(None, text)
             case ReplyLine(text):
-                if self._last_from is None:
+                to = self._reply_to or self._last_from
+                if to is None:
                     raise BadLine("usage", "nobody has sent you a direct message yet")
-                self._send(self._last_from, text)
+                self._send(to, text)
             case ToLine(to):
                 self.to = to
                 self._tell(f"* plain text goes to {to or EVERYONE} now")

@@ -52,6 +52,7 @@ from .links import LinkingOutput, Links
 from .recall import typed_before
 from .rows import Row, told_row
 from .style import STYLES
+from .typed import EVERYONE
 from .view import View
 from .wrap import clipped
 
@@ -124,6 +125,7 @@ class Screen:
             history=typed_before(self._tell),
             multiline=False,
             accept_handler=self._accept,
+            on_text_changed=lambda buffer: self.conversation.begun(buffer.text),
         )
         self.app: Application[None] = Application(
             layout=self._layout(),
@@ -370,7 +372,7 @@ class Screen:
 
     def _question(self) -> StyleAndTextTuples:
         lines = self._pasted or []
-        to = self.conversation.prompt.rstrip("> ")
+        to = self.conversation.to or EVERYONE  # Of a reply that was begun only the first is one.
         words = f" {len(lines)} lines pasted: send to {to}? (y/n) "
         return [("", clipped(words, self._messages.width + 1))]
 

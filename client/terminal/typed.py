@@ -161,6 +161,11 @@ def parse_typed(line: str) -> Typed | None:
     return SayLine(line)
 
 
+def is_reply(line: str) -> bool:
+    """Whether *line*, which may not be whole yet, is a reply."""
+    return line.partition(" ")[0].removeprefix("/") == "reply"
+
+
 def help_lines() -> list[str]:
     """The table of commands."""
     width = max(len(command.usage) for command in COMMANDS.values())

@@ -550,3 +550,28 @@ def test_a_line_that_was_pasted_and_refused_can_be_had_again(person):
     person.types("\x1b[A")
     person.reads("everyone> /nonsense here")
     person.leaves()
+
+
+def test_who_writes_while_one_types_a_reply_does_not_get_it(person):
+    person.sits_down()
+    person.client.comes(Direct(1, TIME, "bob", "alice", "and?"))
+    person.sees("bob -> alice: and?")
+    person.types("reply sec")
+    person.reads("bob> reply sec")
+    person.client.comes(Direct(2, TIME, "mallory", "alice", "me!"))
+    person.sees("bob -> alice: and?", "mallory -> alice: me!")
+    person.types("ret\r")
+    person.until(lambda: person.sent == [("bob", "secret")])
+    person.reads("everyone>")
+    person.leaves()
+
+
+def test_the_rest_of_a_paste_into_a_reply_goes_to_whom_the_question_names(person):
+    person.sits_down()
+    person.client.comes(Direct(1, TIME, "bob", "alice", "and?"))
+    person.sees("bob -> alice: and?")
+    person.types(f"reply {PASTE}one\ntwo{END_OF_PASTE}")
+    person.until(lambda: QUESTION.format("everyone") in person.rows)
+    person.types("y")
+    person.until(lambda: person.sent == [("bob", "one"), (None, "two")])
+    person.leaves()
