@@ -138,6 +138,9 @@ COMMANDS: dict[str, Command] = {
     "quit": _mode("quit"),
 }
 
+FOR_ONE = ("send", "reply")
+"""Commands whose text is meant for one user."""
+
 NAMES_AFTER = ("send", "to")
 """Commands whose first word is a user's name."""
 
@@ -155,9 +158,10 @@ def parse_typed(line: str) -> Typed | None:
     if word.startswith("/"):
         known = ", ".join(COMMANDS)
         raise BadLine("unknown_command", f"unknown command: {word[:40]}; there are {known}")
-    if word.lower() == "send":
+    if word.lower() in FOR_ONE:
         # What was meant for one must not be said to all over a capital letter.
-        raise BadLine("usage", f"'send' is written small; a space before {word!r} says it as it is")
+        small = f"{word.lower()!r} is written small"
+        raise BadLine("usage", f"{small}; a space before {word!r} says it as it is")
     return SayLine(line)
 
 
