@@ -24,7 +24,17 @@ from ..pipeline import Receipt, away_words, failure
 from ..render import users_line
 from .backlog import Backlog
 from .rows import Row, event_row, mark_row, mentions, pending_row, told_row
-from .typed import EVERYONE, PastLine, ReplyLine, SayLine, ToLine, Typed, help_lines, parse_typed
+from .typed import (
+    EVERYONE,
+    PastLine,
+    ReplyLine,
+    SayLine,
+    ToLine,
+    Typed,
+    help_lines,
+    is_reply,
+    parse_typed,
+)
 
 MOST_PENDING = 1000
 """Messages that may wait for the broker.  Each is on the screen; nobody types so many."""
@@ -87,15 +97,25 @@ class State(NamedTuple):
 class Conversation:
     """A person's part in what is said."""
 
-    def __init__(self, client: Client, display: Display, work: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        display: Display,
+        work: Callable[[Job], None],
+        keys: Sequence[str] = (),
+    ) -> None:
+        """*keys*: lines of help about those of the display."""
         self._client = client
         self._display = display
         self._work = work
+        self._keys = keys
         self._pipeline = client.pipeline(keep_refused=False)
         self._me = client.name
         self._online: set[str] = set()
         self._connected = True
         self._last_from: str | None = None
+        self._reply_to: str | None = None
+        """To whom the reply goes that is being typed."""
         self._pending: deque[Pending] = deque()
         """What is not both resolved and seen, in the order in which it was typed."""
         self.unresolved: deque[Receipt] = deque()
@@ -122,7 +142,7 @@ class Conversation:
 
     @property
     def prompt(self) -> str:
-        return f"{self.to or EVERYONE}> "
+        return f"{self._reply_to or self.to or EVERYONE}> "
 
     @property
     def state(self) -> State:
@@ -313,6 +333,14 @@ class Conversation:
 
     # --- what the person types ------------------------------------------------------------
 
+    def begun(self, line: str) -> None:
+        """*line* is being typed.  A reply goes to whom it was for when it was begun, whoever
+        writes meanwhile."""
+        if not is_reply(line):
+            self._reply_to = None
+        elif self._reply_to is None:
+            self._reply_to = self._last_from
+
     def typed(self, line: str) -> bool:
         """Does what *line* asks for; False if that is to leave."""
         try:
@@ -321,6 +349,7 @@ class Conversation:
         except (BadLine, Refused) as refused:
             self._refuse(str(refused))
         finally:
+            self._reply_to = None
             self._show_pending()
         return True
 
@@ -333,9 +362,10 @@ class Conversation:
             case EchoLine(text):
                 self._send(None, text)
             case ReplyLine(text):
-                if self._last_from is None:
+                to = self._reply_to or self._last_from
+                if to is None:
                     raise BadLine("usage", "nobody has sent you a direct message yet")
-                self._send(self._last_from, text)
+                self._send(to, text)
             case ToLine(to):
                 self.to = to
                 self._tell(f"* plain text goes to {to or EVERYONE} now")
@@ -346,7 +376,7 @@ class Conversation:
                     self._tell("* nothing more is kept of what was said before")
                 self.recall(count)
             case HelpLine():
-                for text in help_lines():
+                for text in (*help_lines(), *self._keys):
                     self._tell(text)
             case QuitLine():
                 return False

@@ -52,6 +52,7 @@ from .links import LinkingOutput, Links
 from .recall import typed_before
 from .rows import Row, told_row
 from .style import STYLES
+from .typed import EVERYONE
 from .view import View
 from .wrap import clipped
 
@@ -60,6 +61,12 @@ REDRAW_EVERY = 0.04
 
 MOST_AFTER = 20
 """Rows of what was said to everyone that are written after the screen was left."""
+
+KEYS = (
+    "Tab completes; Up and Ctrl-R: what was typed before",
+    "PageUp, PageDown: what was said before; Ctrl-End: the newest",
+    "Ctrl-C empties the line; Ctrl-D leaves; Ctrl-Z suspends",
+)
 
 MOST_BACK = 1 << 30
 """More than the lines that were ever typed."""
@@ -112,12 +119,13 @@ class Screen:
         """Lines to look further up when more of what was said before is there."""
         self._told_last = 0.0
         self.background = Background(client, self.post, self.fail)
-        self.conversation = Conversation(client, self, self.background.work)
+        self.conversation = Conversation(client, self, self.background.work, KEYS)
         self._messages = _Messages(self._view, self._links)
         self._buffer = Buffer(
             history=typed_before(self._tell),
             multiline=False,
             accept_handler=self._accept,
+            on_text_changed=lambda buffer: self.conversation.begun(buffer.text),
         )
         self.app: Application[None] = Application(
             layout=self._layout(),
@@ -267,6 +275,9 @@ class Screen:
             document = self._buffer.document
             lines[0] = document.text_before_cursor + lines[0]
             lines[-1] += document.text_after_cursor
+            for line in lines:
+                # As a line that was typed: one that is refused can be had again.
+                self._buffer.history.append_string(line)
             self._buffer.reset()
             self._follow()
             for line in lines:
@@ -361,7 +372,7 @@ class Screen:
 
     def _question(self) -> StyleAndTextTuples:
         lines = self._pasted or []
-        to = self.conversation.prompt.rstrip("> ")
+        to = self.conversation.to or EVERYONE  # Of a reply that was begun only the first is one.
         words = f" {len(lines)} lines pasted: send to {to}? (y/n) "
         return [("", clipped(words, self._messages.width + 1))]
 

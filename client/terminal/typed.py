@@ -138,6 +138,9 @@ COMMANDS: dict[str, Command] = {
     "quit": _mode("quit"),
 }
 
+FOR_ONE = ("send", "reply")
+"""Commands whose text is meant for one user."""
+
 NAMES_AFTER = ("send", "to")
 """Commands whose first word is a user's name."""
 
@@ -155,14 +158,20 @@ def parse_typed(line: str) -> Typed | None:
     if word.startswith("/"):
         known = ", ".join(COMMANDS)
         raise BadLine("unknown_command", f"unknown command: {word[:40]}; there are {known}")
-    if word.lower() == "send":
+    if word.lower() in FOR_ONE:
         # What was meant for one must not be said to all over a capital letter.
-        raise BadLine("usage", f"'send' is written small; a space before {word!r} says it as it is")
+        small = f"{word.lower()!r} is written small"
+        raise BadLine("usage", f"{small}; a space before {word!r} says it as it is")
     return SayLine(line)
 
 
+def is_reply(line: str) -> bool:
+    """Whether *line*, which may not be whole yet, is a reply."""
+    return line.partition(" ")[0].removeprefix("/") == "reply"
+
+
 def help_lines() -> list[str]:
-    """The table of commands, and the keys."""
+    """The table of commands."""
     width = max(len(command.usage) for command in COMMANDS.values())
     lines = [f"{command.usage:<{width}}  {command.summary}" for command in COMMANDS.values()]
     lines.append(f"{'TEXT':<{width}}  to whom the prompt names; a space before it: as it is")

@@ -287,3 +287,24 @@ def test_what_is_no_name_is_not_to_be_named(talk):
     talk.take(Direct(1, TIME, "\x1b[2J", "alice", "hi"))
     assert talk.conversation.names == {"carol"}
     assert "\u202eecila" in talk.conversation.state.online
+
+
+def test_a_reply_goes_to_whom_it_was_for_when_it_was_begun(talk):
+    talk.conversation.begun("reply")
+    assert talk.conversation.prompt == "everyone> "  # To nobody yet.
+    talk.conversation.begun("")
+    talk.take(told("x", "bob"))
+    talk.conversation.begun("repl")
+    assert talk.conversation.prompt == "everyone> "
+    talk.conversation.begun("reply s")
+    assert talk.conversation.prompt == "bob> "
+    talk.take(told("me first!", "mallory"))
+    talk.conversation.begun("reply secret")
+    talk.type("reply secret")
+    assert talk.conversation.prompt == "everyone> "
+    talk.conversation.begun("/reply no")
+    assert talk.conversation.prompt == "mallory> "
+    talk.conversation.begun("replying")
+    assert talk.conversation.prompt == "everyone> "
+    talk.type("reply no")
+    assert sent(talk) == [("bob", "secret"), ("mallory", "no")]

@@ -21,7 +21,7 @@ from chatbroker.client.outbox import Outcome
 from chatbroker.client.terminal.alerts import Alerts
 from chatbroker.client.terminal.links import LinkingOutput
 from chatbroker.client.terminal.rows import event_row
-from chatbroker.client.terminal.screen import MOST_AFTER, Looks, Screen, _to_be_told, converse
+from chatbroker.client.terminal.screen import KEYS, MOST_AFTER, Looks, Screen, _to_be_told, converse
 
 COLUMNS, LINES = 72, 12
 TIME = 1_800_000_000_000
@@ -532,3 +532,46 @@ def test_of_a_flood_that_nobody_saw_the_mail_is_told_and_the_last_of_the_rest():
         "psst",
         *(f"m{n}" for n in range(100 - MOST_AFTER, 100)),
     ]
+
+
+def test_help_tells_of_the_keys_too(person):
+    person.sits_down()
+    person.types("help\r")
+    person.sees(*KEYS)
+    person.leaves()
+
+
+def test_a_line_that_was_pasted_and_refused_can_be_had_again(person):
+    person.sits_down()
+    person.types(f"{PASTE}one\n/nonsense here{END_OF_PASTE}")
+    person.until(lambda: QUESTION.format("everyone") in person.rows)
+    person.types("y")
+    person.until(lambda: any(row.startswith("! unknown command") for row in person.rows))
+    person.types("\x1b[A")
+    person.reads("everyone> /nonsense here")
+    person.leaves()
+
+
+def test_who_writes_while_one_types_a_reply_does_not_get_it(person):
+    person.sits_down()
+    person.client.comes(Direct(1, TIME, "bob", "alice", "and?"))
+    person.sees("bob -> alice: and?")
+    person.types("reply sec")
+    person.reads("bob> reply sec")
+    person.client.comes(Direct(2, TIME, "mallory", "alice", "me!"))
+    person.sees("bob -> alice: and?", "mallory -> alice: me!")
+    person.types("ret\r")
+    person.until(lambda: person.sent == [("bob", "secret")])
+    person.reads("everyone>")
+    person.leaves()
+
+
+def test_the_rest_of_a_paste_into_a_reply_goes_to_whom_the_question_names(person):
+    person.sits_down()
+    person.client.comes(Direct(1, TIME, "bob", "alice", "and?"))
+    person.sees("bob -> alice: and?")
+    person.types(f"reply {PASTE}one\ntwo{END_OF_PASTE}")
+    person.until(lambda: QUESTION.format("everyone") in person.rows)
+    person.types("y")
+    person.until(lambda: person.sent == [("bob", "one"), (None, "two")])
+    person.leaves()

@@ -57,7 +57,7 @@ def test_a_line(line, asked):
 @pytest.mark.parametrize(
     "line",
     [
-        *("Send bob secret", "SEND bob secret"),
+        *("Send bob secret", "SEND bob secret", "Reply secret"),
         *("send", "send bob", "echo", "reply", "me", "to", "to bob and carol", "to a/b"),
         *("info please", "help me", "quit it", "/what", "/", "history -1", "history 0"),
         *("history x", "history 1001", "history 99999999999999999999", "history ²"),
