@@ -17,7 +17,7 @@ from .load import READERS, SENDERS
 from .prepared import commands
 from .sessions import hello
 
-TURN = {1: 512, 100: 80}
+TURN = {1: 1024, 100: 80}
 """Frames in a turn, by messages a frame: what the running broker drains under the loads of
 this package.  With one message a frame its limit, with 100 all that the senders may have
 under way."""
@@ -63,7 +63,7 @@ def _turns(said: Sequence[Sequence[bytes]], size: int) -> float:
         broker.receive(identity, encode(hello(identity.decode(), follow)))
     broker.commit()
     frames = [pair for each in zip(*said, strict=True) for pair in zip(senders, each, strict=True)]
-    turns = [frames[at : at + size] for at in range(0, len(frames), size)]
+    turns = [_grouped(frames[at : at + size]) for at in range(0, len(frames), size)]
     # Signs of life, without which the broker would stop pushing.
     sign = encode(Ping(1, 0, 0, ()))
     seldom = max(1, 500 // size)
@@ -72,14 +72,25 @@ def _turns(said: Sequence[Sequence[bytes]], size: int) -> float:
     def run() -> None:
         for number, turn in enumerate(turns, 1):
             broker.begin(number / 1000, wall + number)
-            for identity, frame in turn:
-                broker.receive(identity, frame)
+            for identity, group in turn:
+                # As the edge does.
+                if len(group) == 1 or not broker.receive_commands(identity, group):
+                    for frame in group:
+                        broker.receive(identity, frame)
             if number % seldom == 0:
                 for identity in readers:
                     broker.receive(identity, sign)
             broker.commit()
 
     return _timed(run)
+
+
+def _grouped(frames: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, list[bytes]]]:
+    """The frames of a turn by connection."""
+    groups: dict[bytes, list[bytes]] = {}
+    for identity, frame in frames:
+        groups.setdefault(identity, []).append(frame)
+    return list(groups.items())
 
 
 def _timed(run: Callable[[], None]) -> float:

@@ -133,15 +133,17 @@ class Decoding:
     """Decodes frames of clients, to whom a broker allows texts of so many bytes."""
 
     def __init__(self, allowance: Allowance) -> None:
-        self._decode = Decoder(FROM_CLIENT).decode
+        self._decoder = Decoder(FROM_CLIENT)
         self.allow(allowance)
 
     def allow(self, allowance: Allowance) -> None:
         """Has *allowance* hold from now on."""
-        decode, most = self._decode, allowance.text
-        self.decode: Callable[[bytes], list[Any]] = (
-            decode if most >= MAX_TEXT else lambda frame: shortened(decode(frame), most)
-        )
+        decoder, most = self._decoder, allowance.text
+        self.decode: Callable[[bytes], list[Any]] = decoder.decode
+        self.decode_commands: Callable[[Sequence[bytes]], list[Any]] = decoder.decode_commands
+        if most < MAX_TEXT:
+            self.decode = lambda frame: shortened(decoder.decode(frame), most)
+            self.decode_commands = lambda frames: shortened(decoder.decode_commands(frames), most)
 
 
 def shortened(messages: Sequence[Any], most: int) -> list[Any]:

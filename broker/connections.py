@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
@@ -16,6 +16,9 @@ from typing import TypeVar
 from .origin import Origin
 
 Key = TypeVar("Key", bytes, int)
+
+LONG = 256
+"""Bytes from which on ZeroMQ writes a part's size in eight, beside a byte of flags."""
 
 LOOKED_AT = 64
 """Connections of each kind that are looked at together, to see whether they still stand."""
@@ -41,6 +44,12 @@ class Connection:
         """How many were taken out of it."""
         self.taken = 0
         """Bytes that these took on the way, in the open."""
+
+    def took(self, frames: Sequence[bytes]) -> None:
+        """*frames*, messages of one part each, were taken out of it."""
+        sizes = list(map(len, frames))
+        self.frames += len(sizes)
+        self.taken += sum(sizes) + sum([2 if size < LONG else 9 for size in sizes])
 
     @property
     def stands(self) -> bool:

@@ -8,7 +8,7 @@ of a message that is not stored, and a journal that answers later needs no other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -26,20 +26,18 @@ from ..wire.messages import (
     Enrolled,
     Farewell,
     Fetch,
-    Fetched,
     Hello,
     Info,
-    Missed,
     Notice,
     Ping,
     Pong,
     Presence,
     Refused,
     Send,
-    Users,
     topic_of,
 )
 from .allowance import Decoding
+from .answers import Answers
 from .brake import Brake
 from .clock import TurnClock
 from .counts import Census, Counts
@@ -119,6 +117,7 @@ class Broker:
         self._out = Outgoing(self.counts)
         self._clock = TurnClock(kept.time)
         self._brake = Brake(self._out, self._clock)
+        self._answers = Answers(self._registry, self._readers, self._out, self._brake, self._clock)
         self._unstored: _Unstored | None = None
         self._hold = Hold(self._clock)
         self._untidy = False
@@ -155,6 +154,21 @@ class Broker:
             return self._out.reject(identity, bad.code, str(bad))
         if type(messages[0]) is Hello:
             self._hello(identity, messages.pop(0), origin)
+        self._carry_out(identity, messages, len(frame), origin)
+        return None
+
+    def receive_commands(
+        self, identity: bytes, frames: Sequence[bytes], origin: Origin = ANYWHERE
+    ) -> bool:
+        """Takes frames of a client at once that hold nothing but commands, at a fraction of the
+        cost.  If they hold anything else it does nothing and returns False."""
+        commands = self._decoding.decode_commands(frames)
+        if commands:
+            self._carry_out(identity, commands, sum(map(len, frames)), origin)
+        return bool(commands)
+
+    def _carry_out(self, identity: bytes, messages: list[Any], size: int, origin: Origin) -> None:
+        """Does what *messages* say, which came in *size* bytes."""
         session = speaker = self._door.bound.get(identity)
         heard, spent = 0, None
         if session is not None:
@@ -183,8 +197,7 @@ class Broker:
             if not spent.bytes:
                 self._brake.spenders.append(spent)
             spent.messages += speaker.cseq - heard
-            spent.bytes += len(frame)
-        return None
+            spent.bytes += size
 
     def reject(self, identity: bytes, code: Code, words: str) -> None:
         """Answers a connection that is out of protocol below the level of frames."""
@@ -419,10 +432,11 @@ class Broker:
     # --- questions ------------------------------------------------------------------------
 
     def _info(self, session: Session, message: Info) -> None:
-        if self._out.full(session.identity):
-            return
-        users, more = self._registry.page(message.after)
-        self._out.reply(session.identity, Users(message.ref, tuple(users), more))
+        self._answers.info(session, message)
+
+    def _fetch(self, session: Session, message: Fetch) -> None:
+        session.unconfirmed = 0
+        self._answers.fetch(session, message)
 
     def _ping(self, session: Session, message: Ping) -> None:
         session.unconfirmed = 0
@@ -433,27 +447,6 @@ class Broker:
         self._repeat(session, message.resolved)
         self._readers.confirm(session, message.cursors)
         self._out.reply(session.identity, Pong(message.ref, self._readers.heads(session)))
-
-    def _fetch(self, session: Session, message: Fetch) -> None:
-        session.unconfirmed = 0
-        if self._out.full(session.identity):
-            return None  # One frame can ask for more than anyone can take; ask again later.
-        log = self._readers.find(session, message.log)
-        if log is None or message.epoch not in (b"", log.epoch):
-            words = f"no such log: {message.log!r}, or no longer that epoch of it"
-            return self._out.reject(session.identity, Code.NO_SUCH_LOG, words, message.ref)
-        history = self._brake.history(session, message.ref)
-        if history is None:
-            return None
-        page = self._readers.fetch(log, message, history.left(self._clock.now))
-        history.take(sum([len(row.body) for row in page.rows]), self._clock.now)
-        name, epoch = message.log, log.epoch
-        if page.lost:
-            missed = Missed(name, epoch, message.after, page.missed_upto, page.lost)
-            self._out.reply(session.identity, missed)
-        for piece in pack_batches(name, log, page.rows):
-            self._out.put(session.identity, piece)
-        return self._out.reply(session.identity, Fetched(message.ref, name, epoch, log.head))
 
     def _push(self, user: User, rows: list[Row]) -> None:
         readers = [s for s in user.sessions if s.state is State.LIVE and DIRECT_LOG in s.follows]

@@ -5,14 +5,15 @@ An edge: it takes from the sockets and hands to the core.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 import zmq
 
 from ..wire.errors import Code
-from .connections import Connection, Connections
+from .connections import LONG, Connection, Connections
 from .core import Broker
 from .descriptors import Descriptors
 from .gate import MARK, Gate
@@ -26,7 +27,7 @@ MOST_BYTES = 256 * 1024
 acknowledged early sends on while the rest is handled."""
 
 MOST_SECONDS = 0.05
-"""Seconds after which no further frame is begun in a turn: a frame may hold thousands of tiny
+"""Seconds after which no further frame is handed on in a turn: a frame may hold hundreds of tiny
 questions, and others wait for their answers."""
 
 MOST_PARTS = 16
@@ -49,11 +50,21 @@ GONE = Connection(NO_FD, Origin(), "")
 SUBSCRIBED = b"\1"
 """How what an XPUB hands on of a subscription begins."""
 
-MOST_FRAMES = 512
+MOST_FRAMES = 1024
 """Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
 
 GOODBYE = 0.2
 """Seconds between the last frame to a client and the end of its connection."""
+
+
+class _Said(list[bytes]):
+    """Frames that one connection sent and that wait to be handed on."""
+
+    __slots__ = ("caller",)
+
+    def __init__(self, caller: Connection, frames: Iterable[bytes] = ()) -> None:
+        super().__init__(frames)
+        self.caller = caller
 
 
 class Intake:
@@ -98,6 +109,9 @@ class Intake:
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
         come, frame by frame, and nobody would hear an answer."""
+        self._waiting: dict[bytes, _Said] = {}
+        """What was taken and is not handed on yet, by connection: what one sent is cheaper to
+        take in together."""
         self._heard = 0
         """Frames since every connection that had something to say was last heard."""
 
@@ -134,45 +148,85 @@ class Intake:
 
     def drain(self) -> bool:
         """Hands waiting frames to the core; True if none is left."""
-        receive, core = self._router.recv, self._core
-        callers, secure = self._connections.callers, self._gate is not None
+        # What the last turn left over comes first.
+        drained = not self._waiting and self._take()
+        core, until = self._core, time.monotonic() + MOST_SECONDS
+        for identity in list(self._waiting):
+            if core.full or time.monotonic() > until:
+                return False
+            self._hand_on(identity, until)
+        return drained and not self._waiting
+
+    def _take(self) -> bool:
+        """Takes what waits, a turn's worth at most; True if nothing is left."""
+        receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
+        secure = self._gate is not None
         size = 0
-        until = time.monotonic() + MOST_SECONDS
         for _ in range(MOST_FRAMES):
-            if size > MOST_BYTES or core.full or time.monotonic() > until:
+            if size > MOST_BYTES:
                 break
             if self._discarding is not None and not self._discard(self._discarding):
                 break
             try:
-                identity = receive(zmq.NOBLOCK)
+                identity = receive(nowait)
             except zmq.Again:
                 return True
-            self._heard += 1
             # A Frame knows whether more follows; asking the socket costs twice as much.
             part = receive(0, False)
             frame = part.bytes
             size += len(frame)
-            caller = GONE
-            if identity not in self._gone:
-                known = callers.get(identity)
-                if known is None or (secure and _told(part, MARK) != known.mark):
-                    known = self._meet_caller(identity, part)
-                caller = known
-            caller.frames += 1
-            caller.taken += len(frame) + (2 if len(frame) < 256 else 9)
-            if part.more:
-                self._discarding, self._parts = caller, 1
-            if caller is GONE:
-                continue
-            if part.more:
-                core.reject(identity, Code.BAD_FRAME, "a message is one part")
-            elif caller.fd == NO_FD:
-                core.reject(identity, Code.BAD_FRAME, "ZMTP 3 is needed")
-            elif _is_own(identity):
-                core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
-            else:
-                core.receive(identity, frame, caller.origin)
+            said: list[bytes] | None = waiting.get(identity)
+            if said is None or secure or part.more:
+                said = self._place_for(identity, part)
+            said.append(frame)
         return False
+
+    def _place_for(self, identity: bytes, part: zmq.Frame) -> list[bytes]:
+        """Where *part* waits, the first one of its message; nowhere, if it is not to be heard."""
+        caller = self._caller_of(identity, part)
+        if part.more:
+            self._discarding, self._parts = caller, 1
+        if caller is GONE:
+            pass
+        elif part.more:
+            self._core.reject(identity, Code.BAD_FRAME, "a message is one part")
+        elif caller.fd == NO_FD:
+            self._core.reject(identity, Code.BAD_FRAME, "ZMTP 3 is needed")
+        elif _is_own(identity):
+            self._core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
+        else:
+            return self._waiting.setdefault(identity, _Said(caller))
+        caller.took([part.bytes])
+        return []
+
+    def _caller_of(self, identity: bytes, part: zmq.Frame) -> Connection:
+        """The connection by which *part* came; GONE, if it may say nothing."""
+        if identity in self._gone:
+            return GONE
+        known = self._connections.callers.get(identity)
+        if known is not None and (self._gate is None or _told(part, MARK) == known.mark):
+            return known
+        if identity in self._waiting:
+            # They came by another connection than this one.
+            self._hand_on(identity, math.inf)
+        return self._meet_caller(identity, part)
+
+    def _hand_on(self, identity: bytes, until: float) -> None:
+        """Hands to the core what waits of one connection: the first frame, and as much more as
+        can be before *until*."""
+        core, said = self._core, self._waiting.pop(identity)
+        caller, heard = said.caller, 0
+        if len(said) > 1 and core.receive_commands(identity, said, caller.origin):
+            heard = len(said)
+        while heard < len(said):
+            core.receive(identity, said[heard], caller.origin)
+            heard += 1
+            if core.full or time.monotonic() > until:
+                break
+        caller.took(said[:heard])
+        self._heard += heard
+        if heard < len(said):
+            self._waiting[identity] = _Said(caller, said[heard:])
 
     def _discard(self, caller: Connection) -> bool:
         """Takes out the rest of *caller*'s message of several parts; whether it has ended.
@@ -184,7 +238,7 @@ class Intake:
             if self._parts < MOST_PARTS:
                 part = receive(0, False)
                 self._parts += 1
-                caller.taken += len(part) + (2 if len(part) < 256 else 9)
+                caller.taken += len(part) + (2 if len(part) < LONG else 9)
                 more = part.more
             else:
                 # There may be millions, at a microsecond each: nothing else is done here.
@@ -240,6 +294,7 @@ class Intake:
         found = self._connections.callers_of(keys)
         for identity, caller in found.items():
             del self._connections.callers[identity]
+            self._waiting.pop(identity, None)
             self._to_cut.append((time.monotonic() + GOODBYE, caller))
         for fd, subscriber in self._connections.subscribers_of(keys).items():
             del self._connections.subscribers[fd]
@@ -286,6 +341,7 @@ class Intake:
         """The connection is known to be gone."""
         self._core.lost(identity)
         self._connections.callers.pop(identity, None)
+        self._waiting.pop(identity, None)
         if not _is_own(identity):
             self._gone[identity] = None  # Such an id does not come again.
         if len(self._gone) > MOST_GONE:

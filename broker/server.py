@@ -347,8 +347,8 @@ class Server:
         until = time.monotonic() + LAST_TURNS
         more = True
         while more and time.monotonic() < until:
-            self._turn(asked=True)
-            more = not self._core.held and self._router.poll(IN_FLIGHT) != 0
+            drained = self._turn(asked=True)
+            more = not self._core.held and (not drained or self._router.poll(IN_FLIGHT) != 0)
         self._begin()
         goodbyes = self._core.shutdown()
         self._perform(goodbyes)

@@ -6,14 +6,16 @@ bytes come in, ``Decoder.decode`` returns messages or raises WireError, nothing 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple, NoReturn
 
 import msgpack
 
 from . import limits
 from .batch import encode_batch, pack_event, parse_event
-from .errors import BadFrame, UnknownKind, VersionMismatch
+from .commands import parse_echo, parse_joined, parse_send
+from .errors import BadFrame, UnknownKind, VersionMismatch, WireError
 from .messages import (
     KINDS,
     Ack,
@@ -48,7 +50,6 @@ from .messages import (
     Users,
     Welcome,
 )
-from .names import SURELY_FITS, fits
 from .shape import array, binary, boolean, check_depth, integer, record, string
 
 
@@ -86,55 +87,6 @@ _cursors = array(limits.MAX_FOLLOWS, record(Cursor, _log, _epoch, integer))
 
 
 _Parser = Callable[[tuple[Any, ...]], Any]
-
-
-# The two commands are decoded by hand, and made without the Python function that is the
-# constructor of a NamedTuple: they are nearly all there is to decode in a busy broker, and
-# the general way costs more than twice as much (bench: "decode").
-_make = tuple.__new__
-_MAX_INT, _MAX_NAME = limits.MAX_INT, limits.MAX_NAME
-
-
-def _send(item: tuple[Any, ...]) -> Send:
-    if len(item) != 4:
-        if len(item) < 4:
-            raise BadFrame("SEND has 3 fields")
-        check_depth(item[4:], 1)
-        item = item[:4]
-    _, cseq, to, texts = item
-    if type(to) is not str:
-        raise BadFrame("SEND wants a name")
-    if len(to) > _MAX_NAME:
-        to = ""  # One bad command does not cost its sender the rest of the frame.
-    return _make(Send, (cseq, to, _texts(cseq, texts)))
-
-
-def _echo(item: tuple[Any, ...]) -> Echo:
-    if len(item) != 3:
-        if len(item) < 3:
-            raise BadFrame("ECHO has 2 fields")
-        check_depth(item[3:], 1)
-        item = item[:3]
-    _, cseq, texts = item
-    return _make(Echo, (cseq, _texts(cseq, texts)))
-
-
-def _texts(cseq: object, texts: object) -> tuple[str | None, ...]:
-    """The texts that are numbered from *cseq* on, with None for each that is too long."""
-    if type(texts) is not tuple or not texts:
-        raise BadFrame("an array of at least one text is wanted")
-    if type(cseq) is not int or not 0 < cseq <= _MAX_INT - len(texts) + 1:
-        raise BadFrame("a command number is from 1 to 2^63-1")
-    for text in texts:
-        if type(text) is not str:
-            raise BadFrame("a text is a string")
-        if len(text) > SURELY_FITS:
-            break
-    else:
-        return texts
-    if set(map(type, texts)) != {str}:
-        raise BadFrame("a text is a string")
-    return tuple([text if fits(text) else None for text in texts])
 
 
 def _versioned(name: str, fields: _Parser) -> _Parser:
@@ -214,8 +166,8 @@ class Direction(NamedTuple):
 
 _CLIENT_PARSERS: dict[int, _Parser] = {
     Kind.HELLO: _versioned("HELLO", _hello),
-    Kind.SEND: _send,
-    Kind.ECHO: _echo,
+    Kind.SEND: parse_send,
+    Kind.ECHO: parse_echo,
     Kind.INFO: _message(Info, integer, _name),
     Kind.FETCH: _message(Fetch, integer, _log, _epoch_or_none, integer, integer),
     Kind.PING: _message(Ping, integer, integer, integer, _cursors),
@@ -294,32 +246,9 @@ class Decoder:
 
     def decode(self, frame: bytes) -> list[Any]:
         """The messages of *frame*, all of them or none.  Raises WireError only."""
-        if len(frame) > limits.MAX_FRAME:
-            raise BadFrame(f"a frame is at most {limits.MAX_FRAME} bytes")
-        try:
-            # A lone message is the common case.  The Unpacker costs it three times as much:
-            # it finds the end by raising and catching, twice (bench: "decode, 1 a frame").
-            items = [
-                msgpack.unpackb(
-                    frame,
-                    use_list=False,
-                    max_array_len=self._most_elements,
-                    max_map_len=0,
-                    max_ext_len=0,
-                    ext_hook=_no_extensions,
-                )
-            ]
-        except msgpack.ExtraData:
-            items = self._several(frame)
-            if len(items) > self._most_messages:
-                raise BadFrame(f"at most {self._most_messages} messages to a frame") from None
-        except Exception as error:  # noqa: BLE001 - msgpack raises several kinds; none may pass
-            if not frame:
-                raise BadFrame("an empty frame") from None
-            raise BadFrame(f"not msgpack within the limits: {type(error).__name__}") from None
         kinds = self._kinds
         messages = []
-        for item in items:
+        for item in self._unpack((frame,)):
             # 3.0 and True would find 3 and 1 in the table, and the first of some bytes too.
             if type(item) is not tuple or not item or type(item[0]) is not int:
                 raise BadFrame("a message is an array that begins with its kind")
@@ -332,21 +261,58 @@ class Decoder:
             raise BadFrame("HELLO and ENROL are the first message of their frame")
         return messages
 
-    def _several(self, frame: bytes) -> list[Any]:
-        unpacker = self._unpacker
+    def decode_commands(self, frames: Sequence[bytes]) -> list[Send | Echo]:
+        """The commands of *frames*, which one client sent one after the other; those that go on
+        from one another are made one.
+
+        Empty, if there is anything else in them, or anything bad, or more than one frame may
+        hold: then they are to be decoded one by one.
+        """
+        if sum(map(len, frames)) > limits.MAX_FRAME:
+            return []
         try:
-            unpacker.feed(frame)
-            items = list(unpacker)
-            # The unpacker keeps the beginning of a message that is cut short, and tells
-            # nobody.  A nil comes out as itself only if nothing was waiting before it.
-            unpacker.feed(b"\xc0")
-            whole = next(unpacker, 0) is None
-        except Exception as error:  # noqa: BLE001 - msgpack raises several kinds; none may pass
+            return parse_joined(self._unpack(frames))
+        except WireError:
+            return []
+
+    def _unpack(self, frames: Sequence[bytes]) -> list[Any]:
+        """What *frames* hold, each of them whole messages."""
+        sizes = list(map(len, frames))
+        if max(sizes) > limits.MAX_FRAME:
+            raise BadFrame(f"a frame is at most {limits.MAX_FRAME} bytes")
+        if not min(sizes):
+            raise BadFrame("an empty frame")
+        feed, unpack, tell = self._unpacker.feed, self._unpacker.unpack, self._unpacker.tell
+        items: list[Any] = []
+        try:
+            ends = accumulate(sizes, initial=tell())
+            next(ends)
+            feed(b"".join(frames))
+            for end in ends:
+                items.append(unpack())
+                if tell() != end:
+                    items += self._rest(end)
+        except WireError:
+            self._renew()
+            raise
+        except msgpack.OutOfData:
+            self._renew()
+            raise BadFrame("the last message is cut short") from None
+        except Exception as error:  # noqa: BLE001 - of several kinds; none may pass
             self._renew()
             raise BadFrame(f"not msgpack within the limits: {type(error).__name__}") from None
-        if not whole:
-            self._renew()
-            raise BadFrame("the last message is cut short")
+        return items
+
+    def _rest(self, end: int) -> list[Any]:
+        """What follows the first message of the frame that ends at *end*."""
+        unpack, tell = self._unpacker.unpack, self._unpacker.tell
+        items = []
+        while (at := tell()) != end:
+            if at > end:
+                raise BadFrame("the last message is cut short")
+            items.append(unpack())
+            if len(items) == self._most_messages:
+                raise BadFrame(f"at most {self._most_messages} messages to a frame")
         return items
 
 

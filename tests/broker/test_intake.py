@@ -182,7 +182,7 @@ def test_a_frame_of_a_connection_that_is_gone_is_not_of_who_has_its_descriptor(
         frames += [identity, Said(keys, reused, name.encode())]
     monkeypatch.setattr(server._intake, "_router", Queue(frames))
     assert server._intake.drain()
-    assert said == [(name.encode(), name) for name in order]
+    assert sorted(said) == sorted([(name.encode(), name) for name in order])
 
 
 @pytest.mark.parametrize("keys", [ALICE, BOB], ids=["alice", "bob"])
@@ -236,3 +236,108 @@ def test_what_a_dismissed_key_says_is_not_heard_and_its_connections_end(
         sock.disable_monitor()
     assert "alice" not in heard
     assert running._core._echo.head == 0
+
+
+# --- what one connection said is taken in together ------------------------------------------
+
+
+class Heard:
+    """Stands in for what the core is told."""
+
+    def __init__(self, server, monkeypatch, together=True, full=False):
+        self.alone, self.together, self.full = [], [], full
+        self.enough = 1000
+        core = server._core
+        monkeypatch.setattr(core, "receive", self._receive)
+        monkeypatch.setattr(core, "receive_commands", self._commands if together else self._refuse)
+        monkeypatch.setattr(type(core), "full", property(lambda core: self.full))
+
+    def _receive(self, identity, frame, origin):
+        self.alone.append((origin.name, frame))
+        self.full = len(self.alone) % self.enough == 0
+
+    def _commands(self, identity, frames, origin):
+        self.together.append((origin.name, list(frames)))
+        return True
+
+    def _refuse(self, identity, frames, origin):
+        return False
+
+
+def waiting(server, monkeypatch, reused, *said):
+    """Has frames wait: of whom, by which routing id, and what."""
+    keys = {"alice": ALICE, "bob": BOB}
+    frames = []
+    for name, identity, data in said:
+        frames += [identity, Said(keys[name], reused, data)]
+    monkeypatch.setattr(server._intake, "_router", Queue(frames))
+
+
+A, B = b"\0aaaa", b"\0bbbb"
+
+
+def test_what_connections_said_in_turn_is_taken_in_by_connection(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch)
+    said = [("alice", A, b"1"), ("bob", B, b"x"), ("alice", A, b"2")]
+    waiting(server, monkeypatch, reused, *said)
+    assert server._intake.drain()
+    assert heard.together == [("alice", [b"1", b"2"])]
+    assert heard.alone == [("bob", b"x")]
+
+
+def test_what_cannot_be_taken_in_together_is_taken_one_by_one(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, together=False)
+    waiting(server, monkeypatch, reused, *[("alice", A, b"%d" % n) for n in range(5)])
+    assert server._intake.drain()
+    assert heard.alone == [("alice", b"%d" % n) for n in range(5)]
+
+
+def test_what_is_more_than_a_turns_worth_waits_for_the_next(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, together=False)
+    waiting(server, monkeypatch, reused, *[("alice", A, b"%d" % n) for n in range(3)])
+    heard.enough = 1
+    for number in range(3):
+        heard.full = False
+        assert not server._intake.drain()
+        assert heard.alone == [("alice", b"%d" % n) for n in range(number + 1)]
+    heard.full = False
+    assert server._intake.drain()
+
+
+def test_nothing_is_handed_on_while_the_core_has_enough_to_do(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, full=True)
+    waiting(server, monkeypatch, reused, ("alice", A, b"1"), ("bob", B, b"2"))
+    assert not server._intake.drain()
+    assert heard.alone == []
+    heard.full = False
+    assert not server._intake.drain()  # More may have come meanwhile.
+    assert heard.alone == [("alice", b"1"), ("bob", b"2")]
+
+
+def test_frames_under_one_routing_id_are_not_put_together_over_two_keys(
+    server, monkeypatch, reused
+):
+    heard = Heard(server, monkeypatch)
+    said = [("alice", A, b"1"), ("alice", A, b"2"), ("bob", A, b"x"), ("bob", A, b"y")]
+    waiting(server, monkeypatch, reused, *said)
+    assert server._intake.drain()
+    assert heard.together == [("alice", [b"1", b"2"]), ("bob", [b"x", b"y"])]
+
+
+def test_what_waits_is_not_heard_of_a_key_that_was_taken_back(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, full=True)
+    waiting(server, monkeypatch, reused, ("alice", A, b"1"), ("bob", B, b"2"))
+    assert not server._intake.drain()
+    assert server._intake.part_with([ALICE.public]) == [A]
+    heard.full = False
+    server._intake.drain()
+    assert heard.alone == [("bob", b"2")]
+
+
+def test_every_byte_that_is_handed_on_is_counted_as_taken(server, monkeypatch, reused):
+    Heard(server, monkeypatch)
+    said = [b"x" * 255, b"x" * 256, b"x"]
+    waiting(server, monkeypatch, reused, *[("alice", A, data) for data in said])
+    assert server._intake.drain()
+    caller = server._intake._connections.callers[A]
+    assert (caller.frames, caller.taken) == (3, 255 + 2 + 256 + 9 + 1 + 2)

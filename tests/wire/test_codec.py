@@ -377,7 +377,7 @@ def test_text_that_is_not_utf_8_is_refused(from_client):
 def test_extension_types_and_timestamps_are_not_of_the_protocol(from_client, raw, where, extension):
     elements = [3, 1, ("hi",), None]
     elements[where] = extension
-    with pytest.raises(BadFrame, match="not msgpack within the limits"):
+    with pytest.raises(BadFrame, match="msgpack"):
         from_client.decode(raw(*elements))
 
 

@@ -1,0 +1,61 @@
+"""What is answered to INFO and FETCH."""
+
+from __future__ import annotations
+
+from ..wire.errors import Code
+from ..wire.messages import Fetch, Fetched, Info, Missed, Users
+from .brake import Brake
+from .clock import TurnClock
+from .outgoing import Outgoing
+from .readers import Readers, pack_batches
+from .registry import Registry
+from .session import Session
+
+
+class Answers:
+    """Answers a session, unless so much was said to its connection in this turn that it has to
+    ask again: one frame can ask for more than anyone can take."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        readers: Readers,
+        out: Outgoing,
+        brake: Brake,
+        clock: TurnClock,
+    ) -> None:
+        self._registry = registry
+        self._readers = readers
+        self._out = out
+        self._brake = brake
+        self._clock = clock
+
+    def info(self, session: Session, message: Info) -> None:
+        """Tells a page of the users that are on."""
+        if self._out.full(session.identity):
+            return
+        users, more = self._registry.page(message.after)
+        self._out.reply(session.identity, Users(message.ref, tuple(users), more))
+
+    def fetch(self, session: Session, message: Fetch) -> None:
+        """Gives a part of a log."""
+        identity = session.identity
+        if self._out.full(identity):
+            return
+        log = self._readers.find(session, message.log)
+        if log is None or message.epoch not in (b"", log.epoch):
+            words = f"no such log: {message.log!r}, or no longer that epoch of it"
+            self._out.reject(identity, Code.NO_SUCH_LOG, words, message.ref)
+            return
+        history = self._brake.history(session, message.ref)
+        if history is None:
+            return
+        page = self._readers.fetch(log, message, history.left(self._clock.now))
+        history.take(sum([len(row.body) for row in page.rows]), self._clock.now)
+        name, epoch = message.log, log.epoch
+        if page.lost:
+            missed = Missed(name, epoch, message.after, page.missed_upto, page.lost)
+            self._out.reply(identity, missed)
+        for piece in pack_batches(name, log, page.rows):
+            self._out.put(identity, piece)
+        self._out.reply(identity, Fetched(message.ref, name, epoch, log.head))
