@@ -7,7 +7,6 @@ bytes come in, ``Decoder.decode`` returns messages or raises WireError, nothing 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
 from typing import Any, NamedTuple, NoReturn
 
 import msgpack
@@ -221,6 +220,9 @@ def _no_extensions(code: int, data: bytes) -> NoReturn:
     raise BadFrame("msgpack extension types are not used")
 
 
+_MAX_FRAME = limits.MAX_FRAME
+
+
 class Decoder:
     """Takes frames of one direction apart: FROM_CLIENT or FROM_BROKER."""
 
@@ -233,6 +235,9 @@ class Decoder:
     def _renew(self) -> None:
         # No maps and no extensions (Timestamp included, which bypasses ext_hook): their
         # length limits are 0.  Tuples, because they cost less and cannot be changed.
+        self._end = 0
+        """Where in all that was unpacked the last frame ended.  To look for the end of a frame
+        costs as much as a message, for the unpacker raises when nothing is left."""
         self._unpacker = msgpack.Unpacker(
             use_list=False,
             raw=False,
@@ -246,9 +251,11 @@ class Decoder:
 
     def decode(self, frame: bytes) -> list[Any]:
         """The messages of *frame*, all of them or none.  Raises WireError only."""
-        kinds = self._kinds
-        messages = []
-        for item in self._unpack((frame,)):
+        size = len(frame)
+        if not 0 < size <= _MAX_FRAME:
+            raise BadFrame(f"a frame is at most {_MAX_FRAME} bytes" if size else "an empty frame")
+        kinds, messages = self._kinds, []
+        for item in self._unpack(frame, (size,)):
             # 3.0 and True would find 3 and 1 in the table, and the first of some bytes too.
             if type(item) is not tuple or not item or type(item[0]) is not int:
                 raise BadFrame("a message is an array that begins with its kind")
@@ -268,30 +275,27 @@ class Decoder:
         Empty, if there is anything else in them, or anything bad, or more than one frame may
         hold: then they are to be decoded one by one.
         """
-        if sum(map(len, frames)) > limits.MAX_FRAME:
+        sizes = list(map(len, frames))
+        if sum(sizes) > _MAX_FRAME or not all(sizes):
             return []
         try:
-            return parse_joined(self._unpack(frames))
+            return parse_joined(self._unpack(b"".join(frames), sizes))
         except WireError:
             return []
 
-    def _unpack(self, frames: Sequence[bytes]) -> list[Any]:
-        """What *frames* hold, each of them whole messages."""
-        sizes = list(map(len, frames))
-        if max(sizes) > limits.MAX_FRAME:
-            raise BadFrame(f"a frame is at most {limits.MAX_FRAME} bytes")
-        if not min(sizes):
-            raise BadFrame("an empty frame")
-        feed, unpack, tell = self._unpacker.feed, self._unpacker.unpack, self._unpacker.tell
+    def _unpack(self, data: bytes, sizes: Iterable[int]) -> list[Any]:
+        """What frames of these *sizes* hold, which are *data* together: each whole messages."""
+        unpacker, end = self._unpacker, self._end
+        unpack, tell = unpacker.unpack, unpacker.tell
         items: list[Any] = []
         try:
-            ends = accumulate(sizes, initial=tell())
-            next(ends)
-            feed(b"".join(frames))
-            for end in ends:
+            unpacker.feed(data)
+            for size in sizes:
+                end += size
                 items.append(unpack())
                 if tell() != end:
                     items += self._rest(end)
+            self._end = end
         except WireError:
             self._renew()
             raise
