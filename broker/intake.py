@@ -146,8 +146,11 @@ class Intake:
             self._heard = 0
         return all_heard
 
-    def drain(self) -> bool:
-        """Hands waiting frames to the core; True if none is left."""
+    def drain(self, ready: bool = True) -> bool:
+        """Hands waiting frames to the core; True if none is left.  *ready*: whether any may wait
+        in the socket."""
+        if not ready and not self._waiting:
+            return True
         # What the last turn left over comes first.
         drained = not self._waiting and self._take()
         core, until = self._core, time.monotonic() + MOST_SECONDS

@@ -189,15 +189,13 @@ class Server:
         notifier.ready(serving)
         while not self._stopping:
             pause = min(core.pause, notifier.interval)
-            ready = self._wait(pause) if drained else poller.poll(0)
-            if any(sock == self._wake_reader.fileno() for sock, _ in ready):
+            ready = {sock for sock, _ in (self._wait(pause) if drained else poller.poll(0))}
+            if self._wake_reader.fileno() in ready:
                 self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
             if self.reread:
                 self.reread = False
                 self._office.reread()
-            # An operator is whoever comes by no socket of ZeroMQ's; to look for one in vain costs
-            # 5 µs a turn.
-            drained = self._turn(any(type(sock) is int for sock, _ in ready))
+            drained = self._turn(ready)
             if core.held != held:
                 # While nothing can be stored nothing is taken, and TCP holds the senders back.
                 held = core.held
@@ -220,17 +218,19 @@ class Server:
                 return ready
             self._intake.watch(now, not self._core.held)
 
-    def _turn(self, asked: bool) -> bool:
-        """One turn; True if nothing is left to be drained that may be.  *asked*: whether an
-        operator may have come."""
+    def _turn(self, ready: set[Any] | None = None) -> bool:
+        """One turn; True if nothing is left to be drained that may be.  *ready*: the sockets at
+        which something waits, if that is known: to look in vain costs a quarter of a turn."""
         core, intake = self._core, self._intake
         self._begin()
-        if self._gate is not None:
+        if self._gate is not None and (ready is None or self._gate.socket in ready):
             self._gate.hear()
         intake.cut_off()
-        intake.hear_subscribers()
-        drained = core.held or intake.drain()
-        if asked:
+        if ready is None or self._publisher.socket in ready:
+            intake.hear_subscribers()
+        drained = core.held or intake.drain(ready is None or self._router in ready)
+        # An operator is whoever comes by no socket of ZeroMQ's.
+        if ready is None or any(type(sock) is int for sock in ready):
             self._office.hear(core.held)
         if not core.held and self._publisher.late(self._turned):
             core.remind()
@@ -347,7 +347,7 @@ class Server:
         until = time.monotonic() + LAST_TURNS
         more = True
         while more and time.monotonic() < until:
-            drained = self._turn(asked=True)
+            drained = self._turn()
             more = not self._core.held and (not drained or self._router.poll(IN_FLIGHT) != 0)
         self._begin()
         goodbyes = self._core.shutdown()

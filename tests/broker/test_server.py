@@ -419,8 +419,8 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
         with held:
             begin()
 
-    def drains():
-        drained = drain()
+    def drains(ready):
+        drained = drain(ready)
         turns.append((drained, server._core._out.replies))
         return drained
 
