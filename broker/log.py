@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from itertools import accumulate
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..wire.limits import FRAME_TARGET
+
+Run = tuple[bytes, int]
+"""Packed events, and how many they are.  The same bytes go into each log that they belong in."""
+
+
+def runs_of(head: bytes, texts: Sequence[bytes]) -> list[Run]:
+    """Events of packed *texts*, behind *head* each: runs within FRAME_TARGET, or of a single
+    event."""
+    body = head + head.join(texts)
+    if len(body) <= FRAME_TARGET or len(texts) == 1:
+        return [(body, len(texts))]
+    half = len(texts) // 2
+    return runs_of(head, texts[:half]) + runs_of(head, texts[half:])
 
 
 class Row(NamedTuple):
@@ -39,8 +51,8 @@ class Log:
         self.epoch = epoch
         self.head = head
         """The position of the newest committed event."""
-        self.pending: list[bytes] = []
-        """The packed events of this turn, to be appended to."""
+        self.pending: list[Run] = []
+        """The events of this turn, to be appended to."""
 
     def take(self, time: int) -> list[Row]:
         """The events of this turn as rows for the journal, numbered; none is pending then.
@@ -49,24 +61,22 @@ class Log:
         one batch.
         """
         pending, self.pending = self.pending, []
-        if not pending:
-            return []
-        # Most turns fit; of the others, lengths are summed in C: in a turn of thousands, a
-        # loop would cost as much as all the rest of committing.
-        body = b"".join(pending)
-        if len(body) <= FRAME_TARGET:
-            row = Row(self.key, self.head, self.head + 1, len(pending), time, body)
-            self.head = row.last
-            return [row]
-        ends = list(accumulate(map(len, pending)))
         rows: list[Row] = []
-        start = 0
-        while start < len(pending):
-            before = ends[start - 1] if start else 0
-            stop = max(bisect_right(ends, before + FRAME_TARGET, lo=start), start + 1)
-            events = pending[start:stop]
-            row = Row(self.key, self.head, self.head + 1, len(events), time, b"".join(events))
-            self.head = row.last
-            rows.append(row)
-            start = stop
+        bodies: list[bytes] = []
+        size = events = 0
+        for body, count in pending:
+            if bodies and size + len(body) > FRAME_TARGET:
+                rows.append(self._row(bodies, events, time))
+                bodies, size, events = [], 0, 0
+            bodies.append(body)
+            size += len(body)
+            events += count
+        if bodies:
+            rows.append(self._row(bodies, events, time))
         return rows
+
+    def _row(self, bodies: list[bytes], events: int, time: int) -> Row:
+        body = bodies[0] if len(bodies) == 1 else b"".join(bodies)
+        row = Row(self.key, self.head, self.head + 1, events, time, body)
+        self.head += events
+        return row

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..wire.batch import event_head
-from .log import Log, Row
+from .log import Log, Row, Run
 from .user import User
 
 
@@ -18,7 +18,7 @@ class Route(NamedTuple):
 
     head: bytes
     """All of the packed event but its text."""
-    pending: tuple[list[bytes], ...]
+    pending: tuple[list[Run], ...]
     """Of each log that the event belongs in: what waits for the end of the turn."""
     away: bool
     """Whether the recipient is not on, and will get it later."""

@@ -53,15 +53,10 @@ def _texts(cseq: object, texts: object) -> tuple[str | None, ...]:
         raise BadFrame("an array of at least one text is wanted")
     if type(cseq) is not int or not 0 < cseq <= _MAX_INT - len(texts) + 1:
         raise BadFrame("a command number is from 1 to 2^63-1")
-    for text in texts:
-        if type(text) is not str:
-            raise BadFrame("a text is a string")
-        if len(text) > SURELY_FITS:
-            break
-    else:
-        return texts
-    if set(map(type, texts)) != {str}:
+    if {*map(type, texts)} != {str}:
         raise BadFrame("a text is a string")
+    if max(map(len, texts)) <= SURELY_FITS:
+        return texts
     return tuple([text if fits(text) else None for text in texts])
 
 

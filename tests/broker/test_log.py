@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker.log import Log, Row
+from chatbroker.broker.log import Log, Row, runs_of
 from chatbroker.wire.limits import FRAME_TARGET, MAX_TEXT
 
 EPOCH = b"epoch-01"
@@ -17,7 +17,7 @@ def log() -> Log:
 
 def turn(log: Log, *events: bytes, time: int = 5) -> list[Row]:
     """What *log* makes of the events of one turn."""
-    log.pending.extend(events)
+    log.pending.extend([(event, 1) for event in events])
     return log.take(time)
 
 
@@ -40,7 +40,7 @@ def test_the_events_of_a_turn_are_one_row(log):
 
 
 def test_the_head_moves_when_the_turn_is_taken_and_not_before(log):
-    log.pending.append(b"one")
+    log.pending.append((b"one", 1))
     assert log.head == 0
     log.take(5)
     assert log.head == 1
@@ -90,3 +90,17 @@ def test_rows_hold_every_event_once_in_order_and_travel_in_one_batch(turns):
         assert row.events >= 1
         assert len(row.body) <= FRAME_TARGET or row.events == 1
         position = row.last
+
+
+def test_the_events_of_one_command_are_one_run():
+    assert runs_of(b"h:", [b"one"]) == [(b"h:one", 1)]
+    assert runs_of(b"h:", [b"one", b"two", b"three"]) == [(b"h:oneh:twoh:three", 3)]
+
+
+@given(st.lists(st.integers(0, FRAME_TARGET // 3) | st.just(FRAME_TARGET), min_size=1, max_size=9))
+def test_a_command_with_much_text_is_several_runs_that_fit_a_row(sizes):
+    texts = [bytes([number]) * size for number, size in enumerate(sizes)]
+    runs = runs_of(b"h:", texts)
+    assert b"".join(body for body, _ in runs) == b"".join(b"h:" + text for text in texts)
+    assert sum(events for _, events in runs) == len(texts)
+    assert all(len(body) <= FRAME_TARGET or events == 1 for body, events in runs)

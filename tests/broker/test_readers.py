@@ -33,7 +33,7 @@ class Library:
 
     def write(self, log: Log, count: int, time: int = 1000, text: str = "hello") -> list[Row]:
         """*count* events, in one turn."""
-        log.pending.extend([pack_event(Event(time, "bob", "", text))] * count)
+        log.pending.extend([(pack_event(Event(time, "bob", "", text)), 1)] * count)
         rows = log.take(time)
         self.journal.commit(Commit(rows=rows))
         return rows

@@ -576,7 +576,7 @@ def test_whose_mail_came_after_the_lapse_left_something(mail):
     if mail == "head":
         alice.user.mailbox.head = 1
     else:
-        alice.user.mailbox.pending.append(b"an event")
+        alice.user.mailbox.pending.append((b"an event", 1))
     guest = office.joins("guest", expires=1.0, spoke=False)
     office.registry.expire(3.0, 0)
     assert {*office.registry.sessions.values()} == {alice}

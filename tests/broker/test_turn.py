@@ -28,7 +28,7 @@ def person(name: str) -> User:
 
 def say(route: Route, text: str) -> None:
     for pending in route.pending:
-        pending.append(route.head + msgpack.packb(text))
+        pending.append((route.head + msgpack.packb(text), 1))
 
 
 def read(body: bytes) -> list[Event | None]:
