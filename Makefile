@@ -14,10 +14,10 @@ SECONDS ?= 60
 TARGET ?= all
 SCALE  ?= 5
 
-.PHONY: run test check man bench torture fuzz hostile screens clean help
+.PHONY: run test check man bench bench-peers torture fuzz hostile screens clean help
 
 help:            ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
 
 # One stamp per set of dependencies: `make run` installs no test tools.
 $(VENV)/.run: pyproject.toml
@@ -32,6 +32,10 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.run
 
 $(VENV)/.fuzz: pyproject.toml $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fuzz]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
 run: $(VENV)/.run     ## install, start the broker in the foreground   [PORT=5555 HOST=127.0.0.1]
@@ -68,6 +72,9 @@ hostile: $(VENV)/.dev  ## attacks on a broker, with their figures as a table  [S
 
 bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: $(VENV)/.bench  ## measure the broker beside nats-server, redis-server, mosquitto, …
+	$(BIN)/python -m bench.peers $(ARGS)
 
 screens: $(VENV)/.dev  ## make the pictures of docs/screens from the real program
 	$(BIN)/python tests/screens.py

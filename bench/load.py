@@ -6,10 +6,10 @@ import select
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from . import zmtp
-from .processes import Cpu, Server
+from .processes import Cpu
 from .readers import Observer, Reader
 from .sessions import Sender
 
@@ -33,6 +33,17 @@ PATIENCE = 5.0
 """Seconds that setting up a run may take."""
 
 
+AFTERWARDS = 0.02
+"""Seconds for which readers listen on when they have everything: nothing may come twice."""
+
+
+class Server(Protocol):
+    """What is loaded, as far as it matters here."""
+
+    def cpu(self) -> Cpu:
+        """What it has used so far."""
+
+
 class Run(NamedTuple):
     """What one run took.  Times are seconds."""
 
@@ -40,7 +51,7 @@ class Run(NamedTuple):
     deliveries: int
     seconds: float
     cpu: Cpu
-    """Of the broker or the forwarder."""
+    """Of the server."""
     load_cpu: float
     """Of this process."""
     fetches: int
@@ -108,6 +119,18 @@ def _pump(
                 raise Stuck(f"counted by the readers: {sorted([r.counted for r in readers])}")
 
 
+def _listen_on(readers: Sequence[Reader]) -> None:
+    """Counts what comes although everything is there."""
+    with select.epoll() as epoll:
+        waiting = {reader.sock.fileno(): reader for reader in readers}
+        for number in waiting:
+            epoll.register(number, select.EPOLLIN)
+        deadline = time.monotonic() + AFTERWARDS
+        while (left := deadline - time.monotonic()) > 0:
+            for number, _ in epoll.poll(left):
+                waiting[number].read()
+
+
 def _run(
     server: Server,
     senders: Sequence[Sender],
@@ -117,12 +140,14 @@ def _run(
 ) -> Run:
     cpu, load_cpu = server.cpu(), time.process_time()
     seconds = _pump(senders, readers, observers, settled)
+    used, load_used = server.cpu().since(cpu), time.process_time() - load_cpu
+    _listen_on(readers)
     return Run(
         messages=sum([sender.messages for sender in senders]),
         deliveries=sum([reader.counted for reader in readers]),
         seconds=seconds,
-        cpu=server.cpu().since(cpu),
-        load_cpu=time.process_time() - load_cpu,
+        cpu=used,
+        load_cpu=load_used,
         fetches=sum([reader.fetches for reader in readers])
         + sum([observer.fetches for observer in observers]),
     )
@@ -141,6 +166,25 @@ def direct(server: Server, senders: Sequence[Sender], readers: Sequence[Reader])
     return run
 
 
+class _Slowest:
+    """What each of many readers has at least.
+
+    Nobody's count falls: while the one that was the slowest has not got on, neither has the least.
+    So a thousand of them are not compared each time that one has received something.
+    """
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self._readers = readers
+        self._slowest = readers[0]
+        self._least = -1
+
+    def counted(self) -> int:
+        if self._slowest.counted != self._least:
+            self._slowest = min(self._readers, key=lambda reader: reader.counted)
+            self._least = self._slowest.counted
+        return self._least
+
+
 def broadcast(
     server: Server,
     senders: Sequence[Sender],
@@ -149,14 +193,32 @@ def broadcast(
 ) -> Run:
     """Every reader hears every sender.  The slowest reader holds the senders up."""
 
+    slowest = _Slowest(readers)
+
     def settled() -> list[int]:
-        share = min([reader.counted for reader in readers]) // len(senders)
+        share = slowest.counted() // len(senders)
         return [min(sender.acked, share) for sender in senders]
 
     run = _run(server, senders, readers, observers, settled)
     if run.deliveries != run.messages * len(readers):
         raise Stuck("a reader counted more than the senders sent")
     return run
+
+
+def one_by_one(sender: Sender, reader: Reader) -> Latency:
+    """Each message when the one before it has come; over sockets that block."""
+    clock = time.perf_counter
+    delivered, acknowledged = [], []
+    for number in range(1, sender.messages + 1):
+        start = clock()
+        sender.step(number)
+        while reader.counted < number:
+            reader.read()
+        delivered.append(clock() - start)
+        while sender.acked < number:
+            sender.read()
+        acknowledged.append(clock() - start)
+    return Latency(delivered, acknowledged)
 
 
 @contextmanager

@@ -10,7 +10,18 @@ from chatbroker.wire.messages import DIRECT_LOG, ECHO_LOG, Echo, topic_of
 
 from . import zmtp
 from .counting import event_size
-from .load import PATIENCE, READERS, SENDERS, Latency, Run, Stuck, broadcast, connections, direct
+from .load import (
+    PATIENCE,
+    READERS,
+    SENDERS,
+    Latency,
+    Run,
+    Stuck,
+    broadcast,
+    connections,
+    direct,
+    one_by_one,
+)
 from .prepared import TEXT, for_broker
 from .processes import Server
 from .readers import MailboxReader, Observer, Subscriber
@@ -93,21 +104,10 @@ def latency_run(server: Server, messages: int) -> Latency:
     """One message at a time: seconds until it is delivered, and until it is acknowledged."""
     load = for_broker(READERS[0], messages, 1)
     size = event_size(SENDERS[0], READERS[0])
-    clock = time.perf_counter
-    delivered, acknowledged = [], []
     with (
         sessions(server, READERS[:1], DIRECT_LOG) as reading,
         sessions(server, SENDERS[:1]) as sending,
     ):
         reader = MailboxReader(reading[0], size)
         sender = Acknowledged(sending[0], load)
-        for number in range(1, messages + 1):
-            start = clock()
-            sender.step(number)
-            while reader.counted < number:
-                reader.read()
-            delivered.append(clock() - start)
-            while sender.acked < number:
-                sender.read()
-            acknowledged.append(clock() - start)
-    return Latency(delivered, acknowledged)
+        return one_by_one(sender, reader)

@@ -29,6 +29,33 @@ class Prepared(NamedTuple):
     def messages(self) -> int:
         return (len(self.ends) - 1) * self.a_frame
 
+    def end(self, frames: int) -> int:
+        """Where the first so many frames end."""
+        return self.ends[frames]
+
+    def piece(self, start: int, stop: int) -> memoryview:
+        """The bytes from *start* to *stop*."""
+        return memoryview(self.stream)[start:stop]
+
+
+class Repeated(NamedTuple):
+    """Messages that come again and again: any number of them takes the memory of one block."""
+
+    block: bytes
+    size: int
+    """Bytes of one message.  A block is made of whole ones."""
+    messages: int = 0
+    a_frame: int = 1
+
+    def end(self, frames: int) -> int:
+        """Where the first so many messages end."""
+        return frames * self.size
+
+    def piece(self, start: int, stop: int) -> memoryview:
+        """The bytes from *start* to *stop*, or those of them that are in one block."""
+        at = start % len(self.block)
+        return memoryview(self.block)[at : at + stop - start]
+
 
 def commands(to: str, frames: int, a_frame: int) -> list[bytes]:
     """Frames of SEND to the user *to*, or of ECHO if *to* is empty, numbered from 1."""
@@ -46,9 +73,18 @@ def for_broker(to: str, frames: int, a_frame: int) -> Prepared:
     return _prepared([zmtp.frame(body) for body in commands(to, frames, a_frame)], a_frame)
 
 
-def for_forwarder(to: str, messages: int) -> Prepared:
+def for_forwarder(to: str, messages: int) -> Repeated:
     """The same texts for the forwarder, to a connection or, if *to* is empty, to the topic."""
-    return _prepared([forwarded(to.encode() or TOPIC, TEXT.encode())] * messages, 1)
+    return repeated(forwarded(to.encode() or TOPIC, TEXT.encode()), messages)
+
+
+BLOCK = 10_000
+"""Messages of a `Repeated` block."""
+
+
+def repeated(message: bytes, messages: int = 0) -> Repeated:
+    """The same *message*, *messages* times."""
+    return Repeated(message * BLOCK, len(message), messages)
 
 
 def forwarded(to: bytes, text: bytes) -> bytes:

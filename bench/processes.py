@@ -34,7 +34,24 @@ class Cpu(NamedTuple):
         return Cpu(self.whole - before.whole, self.main - before.main)
 
 
-def _seconds(folder: Path) -> float:
+def cpu_of(pid: int) -> Cpu:
+    """What a process has used so far, by the scheduler's nanoseconds where the kernel has them."""
+    own = Path(f"/proc/{pid}")
+    main = own / "task" / str(pid)
+    if (main / "schedstat").exists():
+        return Cpu(sum(map(_scheduled, (own / "task").iterdir())), _scheduled(main))
+    return Cpu(_ticks(own), _ticks(main))
+
+
+def _scheduled(task: Path) -> float:
+    # https://docs.kernel.org/scheduler/sched-stats.html: the first is the time on a processor.
+    try:
+        return int((task / "schedstat").read_text().split()[0]) / 1e9
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0  # A thread that has just ended.
+
+
+def _ticks(folder: Path) -> float:
     # The command's name, in parentheses, may hold spaces.
     fields = (folder / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * TICK
@@ -53,25 +70,26 @@ class Server(NamedTuple):
 
     def cpu(self) -> Cpu:
         """What the process has used so far."""
-        own = Path(f"/proc/{self.pid}")
-        return Cpu(_seconds(own), _seconds(own / "task" / str(self.pid)))
+        return cpu_of(self.pid)
 
 
 @contextmanager
-def _serving(command: Sequence[str], ready_file: Path, log: int | None = None) -> Iterator[Server]:
+def running(
+    command: Sequence[str], is_ready: Callable[[], bool], log: int | None = subprocess.DEVNULL
+) -> Iterator[int]:
+    """The id of a process that runs *command*, and is ready; *log* takes what it says to stderr."""
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
     )
     try:
         deadline = time.monotonic() + START
-        while not ready_file.exists():
+        while not is_ready():
             if process.poll() is not None:
                 raise RuntimeError(f"ended with {process.returncode}: {' '.join(command)}")
             if time.monotonic() > deadline:
                 raise RuntimeError(f"not ready within {START:.0f} s: {' '.join(command)}")
             time.sleep(0.01)
-        told = json.loads(ready_file.read_text())
-        yield Server(told["broker"], told["pub"], process.pid)
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -80,6 +98,13 @@ def _serving(command: Sequence[str], ready_file: Path, log: int | None = None) -
             process.kill()
             process.wait()
             raise
+
+
+@contextmanager
+def _serving(command: Sequence[str], ready_file: Path, log: int | None = None) -> Iterator[Server]:
+    with running(command, ready_file.exists, log) as pid:
+        told = json.loads(ready_file.read_text())
+        yield Server(told["broker"], told["pub"], pid)
 
 
 @contextmanager

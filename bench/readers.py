@@ -1,8 +1,8 @@
 """The load's readers: they count what is delivered, each message exactly once.
 
 A push is a hint (docs/protocol.md): a reader of the broker's that sees a hole fetches, and
-what was fetched counts like what was pushed.  A reader of the forwarder's counts bytes: it
-can lose a message, but never get one again, and every message is as long as the other.
+what was fetched counts like what was pushed.  `streams` has the readers for all that has no
+positions.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from .sessions import Session, Unexpected
 
 SIGN_OF_LIFE = 256 * 1024
 """Bytes after which a reader PINGs, well before the broker stops pushing to it."""
-
-_nowhere = bytearray(1024 * 1024)
 
 
 class Reader(Protocol):
@@ -234,47 +232,3 @@ class Subscriber:
 
     def miss(self) -> None:
         self._observer.want(self._tally)
-
-
-class ByteReader:
-    """Counts what the forwarder passes on, by its bytes, which the kernel need not copy."""
-
-    def __init__(self, inbox: zmtp.Inbox, message: bytes) -> None:
-        self._inbox = inbox
-        self.sock = inbox.sock
-        self._size = len(message)
-        self._bytes = 0
-        self._last = b""
-        self.fetches = 0
-
-    @property
-    def counted(self) -> int:
-        return self._bytes // self._size
-
-    def hear(self) -> bool:
-        """Receives without counting; False if nothing came."""
-        try:
-            got = self.sock.recv(zmtp.BUFFER)
-        except TimeoutError:
-            return False
-        self._last = (self._last + got)[-self._size :]
-        return bool(got)
-
-    def heard(self, text: bytes) -> bool:
-        """Whether the last message that was not counted says *text*."""
-        return self._last.endswith(text)
-
-    def read(self) -> None:
-        try:
-            size = self.sock.recv_into(_nowhere, len(_nowhere), socket.MSG_TRUNC)
-        except BlockingIOError:
-            return
-        if not size:
-            raise ConnectionError("the forwarder closed the connection")
-        self._bytes += size
-
-    def ping(self) -> None:
-        """The forwarder asks for none."""
-
-    def miss(self) -> None:
-        """It has nowhere to ask."""

@@ -24,7 +24,8 @@ from chatbroker.wire.messages import (
 )
 
 from . import zmtp
-from .prepared import Prepared
+from .prepared import Prepared, Repeated
+from .streams import Counter
 
 WINDOW = 1000
 """Messages under way from one sender: within the broker's limit, and whole frames of 100."""
@@ -94,33 +95,49 @@ class Session:
 class Sender:
     """Sends what was prepared, as far as the window allows."""
 
-    def __init__(self, sock: socket.socket, prepared: Prepared) -> None:
+    def __init__(self, sock: socket.socket, prepared: Prepared | Repeated) -> None:
         self.sock = sock
         self.messages = prepared.messages
         self.acked = self.messages
         """How many are acknowledged.  All of them, where nobody acknowledges."""
         self.full = False
         """The socket would take no more."""
-        self._view = memoryview(prepared.stream)
-        self._ends = prepared.ends
+        self._prepared = prepared
         self._a_frame = prepared.a_frame
+        self._frames = prepared.messages // prepared.a_frame
         self._sent = 0
 
     def advance(self, settled: int) -> None:
         """Sends on, until the window beyond *settled* messages is full."""
-        frames = min((settled + WINDOW) // self._a_frame, len(self._ends) - 1)
-        allowed = self._ends[frames]
+        frames = min((settled + WINDOW) // self._a_frame, self._frames)
+        allowed = self._prepared.end(frames)
         if allowed > self._sent:
             with contextlib.suppress(BlockingIOError):
-                self._sent += self.sock.send(self._view[self._sent : allowed])
+                self._sent += self.sock.send(self._prepared.piece(self._sent, allowed))
             self.full = self._sent < allowed
 
     def step(self, number: int) -> None:
         """Sends the *number*-th frame, the ones before it being sent."""
-        self.sock.sendall(self._view[self._ends[number - 1] : self._ends[number]])
+        end = self._prepared.end
+        self.sock.sendall(self._prepared.piece(end(number - 1), end(number)))
 
     def read(self) -> None:
-        raise Unexpected("the forwarder answers to a sender")
+        raise Unexpected("an answer to a sender that should have none, or the end of its stream")
+
+
+class Answered(Sender):
+    """A sender that is told of each of its messages; *answers* counts."""
+
+    def __init__(self, prepared: Prepared | Repeated, answers: Counter) -> None:
+        super().__init__(answers.sock, prepared)
+        self._answers = answers
+        self.acked = 0
+
+    def read(self) -> None:
+        self._answers.read()
+        self.acked = self._answers.counted
+        if self.acked > self.messages:
+            raise Unexpected("more acknowledgements than messages")
 
 
 class Acknowledged(Sender):

@@ -1,0 +1,101 @@
+"""``python -m bench.peers [--quick] [--rounds N] [--seconds S] [--peers a,b] [work …]``"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import signal
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+from . import docs
+from .child import Failed
+from .measure import Plan, measure
+from .results import KEPT, Result, load, save
+from .tables import for_terminal
+from .works import PEERS, WORKS
+
+FULL = Plan(rounds=5, seconds=1.0, singles=2000)
+QUICK = Plan(rounds=1, seconds=0.2, singles=300)
+QUICK_FILE = Path("build", "peers-quick.json")
+
+
+def main() -> None:
+    options = _options()
+    if options.render:
+        docs.write(load(options.render))
+        return
+    # A thousand readers are as many connections, in the servers and in the load.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # As after Ctrl-C: what was started is ended on the way out.
+    signal.signal(signal.SIGTERM, _interrupt)
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["CHATBROKER_DATA"] = home
+        try:
+            _measure(options)
+        except KeyboardInterrupt:
+            sys.exit(130)
+        except Failed as failed:
+            sys.exit(f"A run failed, and nothing that follows was measured: {failed}")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.peers", description="Measures chatbroker beside other servers."
+    )
+    parser.add_argument("works", nargs="*", metavar="work", help=", ".join(WORKS))
+    parser.add_argument("--quick", action="store_true", help="a smoke test: short, so inexact")
+    parser.add_argument("--rounds", type=int, help="how often each row takes its turn")
+    parser.add_argument("--seconds", type=float, help="that one run should last")
+    parser.add_argument("--peers", help=f"only these of {','.join(PEERS)}")
+    parser.add_argument("--save", type=Path, help="the file for all runs, as JSON")
+    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md anew")
+    parser.add_argument(
+        "--render", type=Path, metavar="FILE", help="only write the docs, from results in FILE"
+    )
+    options = parser.parse_args()
+    if (options.write_docs or options.render) and find_spec("matplotlib") is None:
+        parser.error("the pictures need matplotlib: pip install -e '.[bench]', or make bench-peers")
+    for name in options.works:
+        if name not in WORKS:
+            parser.error(f"no such work: {name}; there are {', '.join(WORKS)}")
+    options.peers = options.peers.split(",") if options.peers else PEERS
+    for name in options.peers:
+        if name not in PEERS:
+            parser.error(f"no such peer: {name}; there are {', '.join(PEERS)}")
+    if options.rounds is not None and options.rounds < 1:
+        parser.error("--rounds: 1 or more")
+    if options.seconds is not None and not 0 < options.seconds <= 10:
+        parser.error("--seconds: more than 0 and at most 10")
+    return options
+
+
+def _measure(options: argparse.Namespace) -> None:
+    plan = QUICK if options.quick else FULL
+    plan = plan._replace(
+        rounds=options.rounds or plan.rounds, seconds=options.seconds or plan.seconds
+    )
+    file = options.save or (QUICK_FILE if options.quick else KEPT)
+    results: list[Result] = []
+    for name in options.works or WORKS:
+        results.append(measure(WORKS[name], plan, options.peers))
+        if len(results) == 1:
+            print(". ".join(results[0].facts.values()), flush=True)
+        print(for_terminal(results[-1]), flush=True)
+        save(file, results)
+    print(f"\nAll runs are in {file}.")
+    if options.write_docs:
+        docs.write(load(file))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

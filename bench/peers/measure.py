@@ -1,0 +1,151 @@
+"""Measures a work: starts what it needs, has the rows take turns, ends everything."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import quantiles
+from typing import Any, NamedTuple
+
+import zmq
+
+from ..load import Latency, Run
+from ..report import alternate
+from . import servers
+from .child import Child, Failed, child
+from .results import Measured, Result
+from .works import SERVERS, Row, Work
+
+LEAST, MOST = 10, 250_000
+"""Messages of each sender in a run.  Their bytes are made beforehand and take memory."""
+
+CALM, CALM_SECONDS = 0.05, 5.0
+"""A server is calm when it uses less than this part of a core; so long it may take to be."""
+
+
+class Plan(NamedTuple):
+    """How long to measure."""
+
+    rounds: int
+    seconds: float
+    """That one run should last."""
+    singles: int
+    """Messages of one round of latencies."""
+
+
+def measure(work: Work, plan: Plan, peers: Collection[str]) -> Result:
+    """The rows of *work* that are of *peers*.  Raises `Failed` if a run is not whole."""
+    with ExitStack() as stack:
+        up: dict[str, Any] = {}
+        missing: dict[str, str] = {}
+        variants: dict[str, Callable[[], dict[str, Any]]] = {}
+        rows = [row for row in work.rows if row.peer in peers]
+        for row in rows:
+            try:
+                if row.server not in up:
+                    up[row.server] = stack.enter_context(SERVERS[row.server]())
+            except servers.Absent as absent:
+                missing[row.name] = str(absent)
+                continue
+            try:
+                loader = stack.enter_context(child(partial(row.load, up[row.server])))
+                variants[row.name] = _sized(work, row, plan, loader, up[row.server])
+            except Failed as failed:
+                raise Failed(f"{work.name}, {row.name}: {failed}") from None
+        runs = alternate(plan.rounds, variants)
+    found = [
+        Measured(row.name, row.guarantee, runs.get(row.name, []), missing.get(row.name, ""))
+        for row in rows
+    ]
+    return Result(work.name, _facts(plan, work), found)
+
+
+def _sized(
+    work: Work, row: Row, plan: Plan, loader: Child[Any], server: Any
+) -> Callable[[], dict[str, Any]]:
+    """A run of the size that lasts as long as it should; made warm."""
+
+    def run(messages: int) -> dict[str, Any]:
+        try:
+            given = loader.run(messages)
+        except Failed as failed:
+            raise Failed(f"{work.name}, {row.name}: {failed}") from None
+        _calm(server)
+        return _kept(given)
+
+    if work.latency:
+        run(work.first)
+        return partial(run, plan.singles)
+    first = run(_whole(work.first, row))
+    # The second is warm; the first one pays for the start.
+    again = run(_share(first, plan.seconds / 4, work, row))
+    return partial(run, _share(again, plan.seconds, work, row))
+
+
+def _share(run: dict[str, Any], seconds: float, work: Work, row: Row) -> int:
+    """Messages of each sender that would last for *seconds*."""
+    return _whole(run["messages"] / run["seconds"] * seconds / work.senders, row)
+
+
+def _whole(messages: float, row: Row) -> int:
+    """In whole frames."""
+    frames = round(min(max(messages, LEAST), MOST) / row.a_frame)
+    return max(frames, 1) * row.a_frame
+
+
+def _kept(given: Run | Latency) -> dict[str, Any]:
+    if isinstance(given, Latency):
+        cuts = quantiles(given.delivered, n=100)
+        return {"messages": len(given.delivered), "p50": cuts[49], "p99": cuts[98]}
+    kept = given._asdict()
+    return kept | {"cpu": given.cpu.whole}
+
+
+def _calm(server: Any) -> None:
+    """Waits until *server* has nothing more to do, so that the next row's run is alone."""
+    if not hasattr(server, "cpu"):
+        return
+    deadline = time.monotonic() + CALM_SECONDS
+    while time.monotonic() < deadline:
+        before = server.cpu().whole
+        time.sleep(0.02)
+        if server.cpu().whole - before < CALM * 0.02:
+            return
+
+
+def _facts(plan: Plan, work: Work) -> dict[str, str]:
+    packages = {
+        "nats-server": servers.NATS,
+        "redis-server": servers.REDIS,
+        "mosquitto": servers.MOSQUITTO,
+        "ngircd": servers.NGIRCD,
+    }
+    versions = [
+        f"{name} {servers.version(package)}"
+        for name, package in packages.items()
+        if servers.found(package)
+    ]
+    zeromq = f"pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()}"
+    each = f"{plan.singles} messages" if work.latency else f"about {plan.seconds:g} s"
+    return {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": _machine(),
+        "versions": ", ".join([f"Python {platform.python_version()}", zeromq, *versions]),
+        "plan": f"{plan.rounds} round{'s' if plan.rounds > 1 else ''} of {each}, median",
+    }
+
+
+def _machine() -> str:
+    model = "an unknown processor"
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024 / 1024
+    kernel = ".".join(platform.release().split(".")[:2])
+    return f"{os.cpu_count()} cores of {model}, {memory:.0f} GB, {platform.system()} {kernel}"
