@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,8 +30,7 @@ def filled(page: str, results: Sequence[Result]) -> str:
         if page.count(begin) != 1 or page.count(end) != 1:
             raise ValueError(f"docs/benchmarks.md has no place for {result.name}")
         picture = f"![{WORKS[result.name].title}](benchmarks/{result.name}.svg)"
-        text = f"{begin}\n{for_docs(result)}\n\n{picture}\n{end}"
-        pattern = f"{re.escape(begin)}.*{re.escape(end)}"
-        # In a replacement a backslash would mean something.
-        page = re.sub(pattern, text.replace("\\", r"\\"), page, flags=re.DOTALL)
+        head, _, rest = page.partition(begin)
+        _, _, tail = rest.partition(end)
+        page = f"{head}{begin}\n{for_docs(result)}\n\n{picture}\n{end}{tail}"
     return page
