@@ -225,12 +225,13 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
                 feed.finish()
             show_events()
             for entry in feed.take():
-                if isinstance(entry.result, Answer):
-                    output.users(entry.result.users)
-                elif isinstance(entry.result, Help):
-                    print("\n".join(help_lines()), file=sys.stderr)
-                else:
-                    refused |= report_entry(entry, output)
+                match entry.results:
+                    case [Answer(users)]:
+                        output.users(users)
+                    case [Help()]:
+                        print("\n".join(help_lines()), file=sys.stderr)
+                    case _:
+                        refused |= report_entry(entry, output)
             output.flush()
         if stay:
             meter.restart(time.monotonic())
