@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 from ..wire.errors import BadName, BadText, Code, TooLong
 from ..wire.limits import ID_LENGTH, MAX_TEXT
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
-from ..wire.names import NAME_RULE, canonical_name, checked_text
+from ..wire.names import NAME_RULE, canonical_name, check_texts
 from .access import find_access
 from .address import DEFAULT, parse_address
 from .browse import Browse
@@ -198,14 +198,14 @@ class Client:
         (then it was not sent and will not be), UsageError.
         """
         receipt = Receipt(self, self._checked_to(to), text)
-        self._submit(receipt)
+        self._submit([receipt])
         self._settle(receipt, self.timeout if timeout is None else timeout)
         return receipt
 
     def echo(self, text: str, timeout: float | None = None) -> Receipt:
         """Sends *text* to everyone; otherwise as `send`."""
         receipt = Receipt(self, None, text)
-        self._submit(receipt)
+        self._submit([receipt])
         self._settle(receipt, self.timeout if timeout is None else timeout)
         return receipt
 
@@ -403,11 +403,14 @@ class Client:
             words = f"no such user: {to[:40]}; {NAME_RULE}"
             raise Refused(Code.NO_SUCH_USER.value, words) from None
 
-    def _submit(self, receipt: Receipt) -> None:
-        if not isinstance(receipt.text, str):
-            raise UsageError(f"a text is a str, not {type(receipt.text).__name__}")
+    def _submit(self, receipts: Sequence[Receipt]) -> None:
+        """Sends all of them, or raises and sends none."""
+        texts = [receipt.text for receipt in receipts]
+        for text in texts:
+            if not isinstance(text, str):
+                raise UsageError(f"a text is a str, not {type(text).__name__}")
         try:
-            checked_text(receipt.text, self.max_text)
+            check_texts(texts, self.max_text)
         except BadText as error:
             # "bad_text" is no code of the protocol's: the codec cannot even carry such a text.
             code = error.code.value if isinstance(error, TooLong) else "bad_text"
@@ -419,11 +422,8 @@ class Client:
             self._await(lambda: len(outbox) < MOST_PENDING // 2, None)
         with self._changed:
             self._check_open()
-            idle = not len(outbox)
-            self._core.submit(receipt)
-        # While others are under way the thread is awake, or will be when they are resolved.
-        if idle or len(outbox) % 256 == 0:
-            self._link.wake()
+            if self._core.submit(*receipts):
+                self._link.wake()
 
     def _settle(self, receipt: Receipt, timeout: float | None) -> None:
         self._link.wake()

@@ -198,9 +198,10 @@ class ClientCore:
 
     # --- what the program wants -----------------------------------------------------------
 
-    def submit(self, ticket: Ticket) -> None:
-        """Sends a command as soon as may be; its outcome will be in the ticket."""
-        self.outbox.put(ticket)
+    def submit(self, *tickets: Ticket) -> bool:
+        """Sends commands, whose outcomes will be in the tickets; whether there is something to
+        send at once."""
+        return self.outbox.put(*tickets)
 
     def ask_users(self) -> Query:
         """Asks who is on."""

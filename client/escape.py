@@ -53,7 +53,8 @@ def _spelled_out(found: re.Match[str]) -> str:
 
 
 # The first combining mark of Unicode is U+0300, and what is before it begins another character.
-_PERHAPS_TOWER = re.compile(f"[\u0300-\U0010ffff]{{{MOST_MARKS + 1},}}")
+# Said by what is not meant: `re` takes 0.1 ms to compile that, and 5 ms for the range of the rest.
+_PERHAPS_TOWER = re.compile(f"[^\0-\u02ff]{{{MOST_MARKS + 1},}}")
 
 
 def _cap_marks(found: re.Match[str]) -> str:

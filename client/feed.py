@@ -13,8 +13,10 @@ import sys
 import termios
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
+from itertools import takewhile
 from typing import NamedTuple
 
 from ..wire.limits import MAX_TEXT
@@ -29,6 +31,9 @@ CHUNK = 64 * 1024
 
 LOOK_EVERY = 200
 """Milliseconds of silence after which the reader looks whether it should go on waiting."""
+
+AT_ONCE = 256
+"""Lines that are carried out together: as many as a message of the protocol holds."""
 
 LONGEST = 64 * 1024
 """Of a line, so many bytes are kept: more than any text that can be sent."""
@@ -47,18 +52,33 @@ class Help(NamedTuple):
     """A line that asked for help."""
 
 
+Result = Receipt | BadLine | Refused | Answer | Help
+"""What becomes of a line."""
+
+
 class Entry:
-    """One line and what becomes of it."""
+    """Lines that were carried out together, and what becomes of them: one line, or several
+    messages."""
 
-    __slots__ = ("line", "result")
-
-    def __init__(self, line: int, result: Receipt | BadLine | Refused | Answer | Help) -> None:
+    def __init__(self, line: int, results: Sequence[Result]) -> None:
         self.line = line
-        self.result = result
+        """The number of the first one."""
+        self.results = results
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether all are messages that the broker has, with nothing to be told of them; to be
+        asked when it is done."""
+        accepted = Outcome.ACCEPTED
+        for result in self.results:
+            if not isinstance(result, Receipt) or result.outcome is not accepted or result.away:
+                return False
+        return True
 
     @property
     def done(self) -> bool:
-        return not isinstance(self.result, Receipt) or self.result.done
+        last = self.results[-1]  # Messages are resolved in their order.
+        return not isinstance(last, Receipt) or last.done
 
 
 class Quit(Exception):
@@ -70,9 +90,14 @@ Handle = Callable[[str, Client, Pipeline], Receipt | Answer | Help | None]
 
 Raises BadLine, Refused, Quit, or what the client raises when it cannot go on."""
 
+SayAll = Callable[[list[str], Pipeline], list[Receipt]]
+"""Sends each of some lines as a message.  Raises Refused, and sends none, if one cannot be sent;
+or what the client raises when it cannot go on."""
 
-def read_lines(descriptor: int, room: Callable[[], int] = lambda: CHUNK) -> Iterator[bytes]:
-    """The lines of a file descriptor as they come, without their ends.
+
+def read_lines(descriptor: int, room: Callable[[], int] = lambda: CHUNK) -> Iterator[list[bytes]]:
+    """The lines of a file descriptor as they come, without their ends; each time all that are
+    whole.
 
     The last one counts without a newline.  Read with os.read, because a thread that waits in
     a buffered reader cannot be left behind when the program ends.  *room* may wait until there
@@ -81,13 +106,13 @@ def read_lines(descriptor: int, room: Callable[[], int] = lambda: CHUNK) -> Iter
     """
     rest = b""
     while chunk := _read(descriptor, room()):
-        first, *others = chunk.split(b"\n")
-        rest += first[: LONGEST - len(rest)]
-        for line in others:
-            yield rest.removesuffix(b"\r")
-            rest = line[:LONGEST]
+        lines = chunk.split(b"\n")
+        lines[0] = rest + lines[0][: LONGEST - len(rest)]
+        rest = lines.pop()
+        if lines:
+            yield [line.removesuffix(b"\r") for line in lines]
     if rest and chunk is not None:
-        yield rest.removesuffix(b"\r")
+        yield [rest.removesuffix(b"\r")]
 
 
 def _read(descriptor: int, most: int) -> bytes | None:
@@ -101,11 +126,22 @@ def _read(descriptor: int, most: int) -> bytes | None:
 class Feed:
     """Reads lines and has them carried out, in a thread of its own."""
 
-    def __init__(self, client: Client, handle: Handle, descriptor: int = 0) -> None:
+    def __init__(
+        self,
+        client: Client,
+        handle: Handle,
+        descriptor: int = 0,
+        *,
+        say_all: SayAll | None = None,
+    ) -> None:
+        """*say_all*: does for many lines what *handle* does for each, if each is a message."""
         self._client = client
         self._handle = handle
+        self._say_all = say_all
         self._descriptor = descriptor
         self._entries: deque[Entry] = deque()
+        self._put = self._taken = 0
+        """Lines that were put into `_entries`, and that were taken out again."""
         self._room = threading.Condition()
         self._failure: BaseException | None = None
         self.finishing = False
@@ -160,20 +196,18 @@ class Feed:
         try:
             while self._entries and self._entries[0].done:
                 entry = self._entries.popleft()
-                taken += 1
-                if isinstance(entry.result, Receipt):
-                    if entry.result.outcome is Outcome.UNKNOWN:
-                        raise OutcomeUnknown(
-                            f"line {entry.line} was sent, but not acknowledged: {MAYBE}"
-                        )
-                    if entry.result.outcome is Outcome.UNSENT:
-                        raise Unreachable(
-                            f"line {entry.line} was not sent: the broker is gone; go on from there"
-                        )
+                taken += len(entry.results)
+                if not entry.plain:
+                    known = list(takewhile(_is_known, entry.results))
+                    if len(known) < len(entry.results):
+                        if known:
+                            yield Entry(entry.line, known)
+                        raise _given_up(entry.line + len(known), entry.results[len(known)])
                 yield entry
         finally:
             if taken:
                 with self._room:
+                    self._taken += taken
                     self._room.notify()
         if self.ended and self._failure is not None:
             raise self._failure
@@ -182,30 +216,58 @@ class Feed:
         pipeline = self._client.pipeline(keep_refused=False)
         try:
             with suppress(Quit):
-                lines = read_lines(self._descriptor, self._wait_for_more)
-                for number, raw in enumerate(lines, 1):
-                    self._one(number, raw, pipeline)
+                number = 1
+                for lines in read_lines(self._descriptor, self._wait_for_more):
+                    for start in range(0, len(lines), AT_ONCE):
+                        some = lines[start : start + AT_ONCE]
+                        self._some(number, some, pipeline)
+                        number += len(some)
         except BaseException as error:  # noqa: BLE001 - `take` raises it in the main thread
             self._failure = error
         finally:
             self.ended = True
             self._client.notify()
 
+    def _some(self, number: int, lines: list[bytes], pipeline: Pipeline) -> None:
+        if self._say_all is not None:
+            # Where one of them cannot be sent, each is looked at by itself.
+            with suppress(BadLine, Refused):
+                receipts = self._say_all([decode_line(raw) for raw in lines], pipeline)
+                return self._report(Entry(number, receipts))
+        for at, raw in enumerate(lines, number):
+            self._one(at, raw, pipeline)
+        return None
+
     def _one(self, number: int, raw: bytes, pipeline: Pipeline) -> None:
-        result: Receipt | BadLine | Refused | Answer | Help | None
+        result: Result | None
         try:
             result = self._handle(decode_line(raw), self._client, pipeline)
         except (BadLine, Refused) as refused:
             result = refused
-        if result is None:
-            return
-        if len(self._entries) >= MOST_REPORTS:
+        if result is not None:
+            self._report(Entry(number, [result]))
+
+    def _report(self, entry: Entry) -> None:
+        if self._put - self._taken >= MOST_REPORTS:
             with self._room:
-                self._room.wait_for(lambda: len(self._entries) < MOST_REPORTS)
-        entry = Entry(number, result)
+                self._room.wait_for(lambda: self._put - self._taken < MOST_REPORTS)
+        self._put += len(entry.results)
         self._entries.append(entry)
         if entry.done:  # Else the client tells when it is.
             self._client.notify()
+
+
+def _is_known(result: Result) -> bool:
+    return not isinstance(result, Receipt) or result.outcome not in (
+        Outcome.UNKNOWN,
+        Outcome.UNSENT,
+    )
+
+
+def _given_up(line: int, result: Result) -> ClientError:
+    if isinstance(result, Receipt) and result.outcome is Outcome.UNSENT:
+        return Unreachable(f"line {line} was not sent: the broker is gone; go on from there")
+    return OutcomeUnknown(f"line {line} was sent, but not acknowledged: {MAYBE}")
 
 
 def _there_is(descriptor: int) -> int:

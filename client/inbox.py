@@ -48,7 +48,8 @@ class Inbox:
         popleft = self.events.popleft
         taken = [popleft() for _ in range(min(most, len(self.events)))]
         if self.events:
-            for event in taken:
+            last = {type(event): event for event in taken}
+            for event in last.values():
                 if isinstance(event, events.Broadcast | events.Direct):
                     log = _LOG_OF[type(event)]
                     self._taken[log] = (event.seq, self.readers[log].shown_epoch)

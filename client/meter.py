@@ -29,9 +29,9 @@ class Meter:
         self._last = now
         self._counted = 0
 
-    def count(self, now: float) -> None:
-        """A message was printed."""
-        self._counted += 1
+    def count(self, now: float, messages: int = 1) -> None:
+        """Messages were printed."""
+        self._counted += messages
         self._last = now
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
@@ -214,13 +213,15 @@ def given_action(command: str | None, shell: bool, jobs: int) -> Any:
     if command is None:
         _useless_without("--exec", shell="--shell", jobs="--jobs")
         return None
+    from shutil import which
+
     from .action import Action, parse_command
 
     try:
         words = parse_command(command, shell)
     except ValueError as error:
         raise click.UsageError(f"--exec: {error}") from None
-    if shutil.which(words[0]) is None:
+    if which(words[0]) is None:
         raise click.UsageError(f"--exec: there is no command {words[0]!r}; --shell has sh run it")
     return Action(words, jobs)
 

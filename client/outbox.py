@@ -89,8 +89,12 @@ class Outbox:
         first = self._flying or self._waiting
         return bool(first) and first[0].sent
 
-    def put(self, ticket: Ticket) -> None:
-        self._waiting.append(ticket)
+    def put(self, *tickets: Ticket) -> bool:
+        """Adds commands; whether that makes something due: while fewer than a message's worth
+        wait and others are under way, they go when those are resolved."""
+        idle, before = not len(self), len(self._waiting)
+        self._waiting.extend(tickets)
+        return idle or before < MAX_TEXTS <= len(self._waiting)
 
     def withdraw(self, ticket: Ticket) -> bool:
         """Takes back a command that was never sent; False if it was, or is done."""
@@ -113,15 +117,18 @@ class Outbox:
             # Those that go the same way share a message.
             may, room = self.pace.left(now)
             most = min(window - len(flying), MAX_TEXTS, max(may, 1))
-            room = max(room, 1)
+            room = min(max(room, 1), size)
             texts: list[str] = []
-            while waiting and waiting[0].to == to and len(texts) < most and min(size, room) > 0:
-                ticket = waiting.popleft()
+            while waiting and len(texts) < most and room > 0:
+                ticket = waiting[0]
+                if ticket.to != to:
+                    break
+                flying.append(waiting.popleft())
                 ticket.sent = True
-                flying.append(ticket)
                 texts.append(ticket.text)
-                size -= bytes_at_most(ticket.text)
-                room -= bytes_at_most(ticket.text)
+                length = bytes_at_most(ticket.text)
+                size -= length
+                room -= length
             said = tuple(texts)
             piece = self._encode(Echo(cseq, said) if to is None else Send(cseq, to, said))
             self.pace.took(len(said), len(piece), now)
@@ -132,31 +139,34 @@ class Outbox:
         """Resolves what *ack* covers.  False if it leaves a hole: ask with a PING."""
         if ack.after > self.resolved:
             return False
-        refused = {
-            cseq: refusal
-            for refusal in ack.refused
-            for cseq in self._numbers(refusal.first, refusal.last)
-        }
-        away = {cseq for first, last in ack.away for cseq in self._numbers(first, last)}
         # Past what was ever sent, an ACK makes no sense.  Past what was sent over *this*
         # connection it does: the broker had it before the connection was lost.
-        for cseq in range(self.resolved + 1, min(ack.upto, self._ever_sent) + 1):
-            ticket = self._flying.popleft() if self._flying else self._waiting.popleft()
-            refusal = refused.get(cseq) if refused else None
-            if refusal is None:
-                ticket.away = cseq in away
-                ticket.outcome = Outcome.ACCEPTED
-            else:
-                ticket.code, ticket.words = refusal.code, refusal.words
+        flying, waiting = self._flying, self._waiting
+        first, upto = self.resolved + 1, min(ack.upto, self._ever_sent)
+        tickets = [
+            flying.popleft() if flying else waiting.popleft() for _ in range(first, upto + 1)
+        ]
+        self.resolved = max(self.resolved, upto)
+
+        def within(run_first: int, run_last: int) -> range:
+            """Of the commands of a run, which of *tickets* they are."""
+            return range(max(run_first, first) - first, min(run_last, upto) - first + 1)
+
+        outcomes = [Outcome.ACCEPTED] * len(tickets)
+        for run in ack.away:
+            for at in within(*run):
+                tickets[at].away = True
+        for refusal in ack.refused:
+            for at in within(refusal.first, refusal.last):
+                ticket, outcomes[at] = tickets[at], Outcome.REFUSED
+                ticket.away, ticket.code, ticket.words = False, refusal.code, refusal.words
                 if refusal.code == Code.NO_SUCH_USER and ticket.to is not None:
                     ticket.words += f": {ticket.to}"
-                ticket.outcome = Outcome.REFUSED
-            self.resolved = cseq
+        # In their order and last of all: other threads look without a lock, and take it that what
+        # is before one that is done is done.
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            ticket.outcome = outcome
         return True
-
-    def _numbers(self, first: int, last: int) -> range:
-        """Of the commands *first* to *last*, those that wait for an outcome."""
-        return range(max(first, self.resolved + 1), min(last, self._ever_sent) + 1)
 
     def rewind(self, expected: int = 0) -> None:
         """Everything from number *expected* on is to be sent again; 0: all unresolved."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import select
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from ..command.run import silence_stdout
 from .events import Event, UserInfo
 from .interrupts import Interrupts
-from .render import Renderer, event_json, json_line, text_line, users_json, users_line
+from .render import Renderer, event_json, json_line, text_lines, users_json, users_line
 
 
 class Output:
@@ -28,15 +29,18 @@ class Output:
         self.json = as_json
         self.closed = False
         """Whether nobody reads what is written any more; then nothing is."""
-        self._render: Callable[[Event], str] = render or (event_json if as_json else text_line)
+        one = render or (event_json if as_json else None)
+        self._lines_of: Callable[[Sequence[Event]], Iterable[str]] = (
+            text_lines if one is None else partial(map, one)
+        )
         self._end = end
         self.told_away: set[str | None] = set()
         """Of whom it was said that they are away, and will get what is sent."""
         self._lines: list[str] = []
         self._interrupts = interrupts or Interrupts()
 
-    def event(self, event: Event) -> None:
-        self._lines.append(self._render(event))
+    def events(self, events: Sequence[Event]) -> None:
+        self._lines += self._lines_of(events)
 
     def users(self, users: Sequence[UserInfo]) -> None:
         """The answer to ``info``."""

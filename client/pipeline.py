@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -19,7 +20,7 @@ class Receipt(Ticket):
     __slots__ = ("_client",)
 
     def __init__(self, client: Client, to: str | None, text: str) -> None:
-        super().__init__(to, text)
+        Ticket.__init__(self, to, text)  # super() takes a third longer.
         self._client = client
 
     def wait(self, timeout: float | None = None) -> None:
@@ -55,11 +56,19 @@ class Pipeline:
     def send(self, to: str, text: str) -> Receipt:
         """Sends *text* to one user and does not wait.  Raises as `Client.send` does, but for
         refusals of the broker: those are in the receipt."""
-        return self._submit(Receipt(self._client, self._client._checked_to(to), text))
+        return self._submit(self._client._checked_to(to), [text])[0]
 
     def echo(self, text: str) -> Receipt:
         """Sends *text* to everyone and does not wait."""
-        return self._submit(Receipt(self._client, None, text))
+        return self._submit(None, [text])[0]
+
+    def send_many(self, to: str, texts: Iterable[str]) -> list[Receipt]:
+        """As `send` for each of *texts*, faster.  If it raises Refused, none of them is sent."""
+        return self._submit(self._client._checked_to(to), texts)
+
+    def echo_many(self, texts: Iterable[str]) -> list[Receipt]:
+        """As `echo` for each of *texts*, faster.  If it raises Refused, none of them is sent."""
+        return self._submit(None, texts)
 
     @property
     def pending(self) -> int:
@@ -67,21 +76,24 @@ class Pipeline:
         self._reap()
         return len(self._pending)
 
-    def _submit(self, receipt: Receipt) -> Receipt:
-        self._client._submit(receipt)
-        self._pending.append(receipt)
+    def _submit(self, to: str | None, texts: Iterable[str]) -> list[Receipt]:
+        client = self._client
+        receipts = [Receipt(client, to, text) for text in texts]
+        client._submit(receipts)
+        self._pending.extend(receipts)
         self._reap()
-        return receipt
+        return receipts
 
     def _reap(self) -> None:
-        pending = self._pending
-        while pending and pending[0].done:
+        pending, under_way, accepted = self._pending, Outcome.PENDING, Outcome.ACCEPTED
+        while pending and (outcome := pending[0].outcome) is not under_way:
             receipt = pending.popleft()
-            if receipt.outcome is Outcome.REFUSED:
-                if self._keep_refused:
-                    self.refused.append(receipt)
-            elif receipt.outcome is not Outcome.ACCEPTED:
+            if outcome is accepted:
+                continue
+            if outcome is not Outcome.REFUSED:
                 self._given_up = self._given_up or receipt
+            elif self._keep_refused:
+                self.refused.append(receipt)
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""

@@ -56,7 +56,7 @@ def run_history(shared: Shared, asked: Question, render: Renderer | None, end: s
     ):
         output = Output(render, as_json=shared.json, end=end, interrupts=interrupts)
         for count, event in enumerate(_events(client, asked), 1):
-            output.event(event)
+            output.events([event])
             if count % A_PAGE == 0:
                 output.flush()
                 if output.closed:

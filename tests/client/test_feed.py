@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 
 from chatbroker.client import feed as feed_module
 from chatbroker.client.errors import ClientError, OutcomeUnknown, Refused, Unreachable
-from chatbroker.client.feed import Answer, Feed, Help, Quit, decode_line, read_lines
+from chatbroker.client.feed import Answer, Entry, Feed, Help, Quit, decode_line, read_lines
 from chatbroker.client.input import BadLine
 from chatbroker.client.outbox import Outcome
 from chatbroker.client.pipeline import Receipt
 
 WITHIN = 15.0
+
+GIVEN_UP = pytest.mark.parametrize(
+    ("outcome", "error"), [(Outcome.UNKNOWN, OutcomeUnknown), (Outcome.UNSENT, Unreachable)]
+)
 
 
 class QuietClient:
@@ -62,8 +66,8 @@ def feed_of(client, pipe):
     descriptor, write, close = pipe
     started = []
 
-    def start(data=b"", handle=echoes, end=True):
-        feed = Feed(client, handle, descriptor)
+    def start(data=b"", handle=echoes, end=True, **options):
+        feed = Feed(client, handle, descriptor, **options)
         feed.start()
         started.append(feed)
         write(data)
@@ -75,6 +79,10 @@ def feed_of(client, pipe):
     close()
     for feed in started:  # Before the number of the descriptor may be another's.
         feed._thread.join(WITHIN)
+
+
+def every_line(descriptor):
+    return [line for lines in read_lines(descriptor) for line in lines]
 
 
 # --- lines --------------------------------------------------------------------------------
@@ -98,7 +106,7 @@ def test_lines_end_with_newline_or_at_the_end_of_input(pipe, data, lines):
     descriptor, write, close = pipe
     write(data)
     close()
-    assert list(read_lines(descriptor)) == lines
+    assert every_line(descriptor) == lines
 
 
 @given(st.lists(st.binary(max_size=30), max_size=10), st.integers(1, 7))
@@ -115,7 +123,7 @@ def test_chunks_make_no_difference(chunks, size):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed_module.os, "read", Read())
-        lines = list(read_lines(0))
+        lines = every_line(0)
     expected = data.split(b"\n")
     if not expected[-1]:
         expected.pop()
@@ -126,9 +134,9 @@ def test_a_line_is_there_as_soon_as_it_is_whole(pipe):
     descriptor, write, _ = pipe
     lines = read_lines(descriptor)
     write(b"one\ntw")
-    assert next(lines) == b"one"
+    assert next(lines) == [b"one"]
     write(b"o\n")
-    assert next(lines) == b"two"
+    assert next(lines) == [b"two"]
 
 
 def test_a_line_without_an_end_takes_no_memory_without_end(monkeypatch):
@@ -137,7 +145,7 @@ def test_a_line_without_an_end_takes_no_memory_without_end(monkeypatch):
     monkeypatch.setattr(feed_module.os, "read", lambda *_: chunks.pop(0))
     tracemalloc.start()
     try:
-        lines = list(read_lines(0))
+        lines = every_line(0)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -164,7 +172,11 @@ def test_lines_are_carried_out_in_order_and_numbered_from_one(client, feed_of):
         client.resolves(receipt)
     client.waits(lambda: feed.ended)
     entries = list(feed.take())
-    assert [(entry.line, entry.result.text) for entry in entries] == [(1, "a"), (2, "b"), (3, "c")]
+    assert [(entry.line, entry.results[0].text) for entry in entries] == [
+        (1, "a"),
+        (2, "b"),
+        (3, "c"),
+    ]
     assert feed.finished
 
 
@@ -192,7 +204,13 @@ def test_numbers_count_every_line(client, feed_of):
     client.waits(lambda: feed.ended)
     entries = list(feed.take())
     assert [entry.line for entry in entries] == [2, 4, 5, 6, 7]
-    assert [type(entry.result) for entry in entries] == [BadLine, Refused, Help, Answer, BadLine]
+    assert [type(entry.results[0]) for entry in entries] == [
+        BadLine,
+        Refused,
+        Help,
+        Answer,
+        BadLine,
+    ]
     assert feed.finished
 
 
@@ -217,9 +235,7 @@ def test_empty_input_is_the_end(client, feed_of):
     assert list(feed.take()) == []
 
 
-@pytest.mark.parametrize(
-    ("outcome", "error"), [(Outcome.UNKNOWN, OutcomeUnknown), (Outcome.UNSENT, Unreachable)]
-)
+@GIVEN_UP
 def test_a_line_that_was_given_up_is_named(client, feed_of, outcome, error):
     feed = feed_of(b"a\nb\n")
     client.waits(lambda: feed.ended)
@@ -236,6 +252,106 @@ def test_the_one_who_waits_is_told_of_a_refused_line(client, feed_of):
 
     feed = feed_of(b"a\n", refuses, end=False)
     client.waits(lambda: feed.ready)
+
+
+# --- many lines at once -------------------------------------------------------------------
+
+
+def says_all(texts, pipeline):
+    if "long" in texts:
+        raise Refused("too_long", "too long")
+    return [pipeline.echo(text) for text in texts]
+
+
+def outcomes_by_line(entries):
+    return [
+        (line, result.text if isinstance(result, Receipt) else result.code)
+        for entry in entries
+        for line, result in enumerate(entry.results, entry.line)
+    ]
+
+
+def test_lines_that_are_there_are_said_together(client, feed_of):
+    feed = feed_of(b"a\nb\nc", say_all=says_all)
+    client.waits(lambda: feed.ended)
+    for receipt in client.receipts:
+        client.resolves(receipt)
+    entries = list(feed.take())
+    assert [(entry.line, len(entry.results)) for entry in entries] == [(1, 2), (3, 1)]
+    assert outcomes_by_line(entries) == [(1, "a"), (2, "b"), (3, "c")]
+    assert feed.finished
+
+
+def test_no_more_are_said_together_than_a_message_holds(client, feed_of):
+    feed = feed_of(b"x\n" * 600, say_all=says_all)
+    client.waits(lambda: feed.ended)
+    for receipt in client.receipts:
+        client.resolves(receipt)
+    assert [(entry.line, len(entry.results)) for entry in feed.take()] == [
+        (1, 256),
+        (257, 256),
+        (513, 88),
+    ]
+
+
+@pytest.mark.parametrize(("bad", "code"), [(b"\xff", "bad_text"), (b"long", "too_long")])
+def test_among_lines_that_are_there_only_the_bad_one_is_refused(client, feed_of, bad, code):
+    def handle(line, client, pipeline):
+        if line == "long":
+            raise Refused("too_long", "too long")
+        return pipeline.echo(line)
+
+    feed = feed_of(b"a\n" + bad + b"\nc\n", handle, say_all=says_all)
+    client.waits(lambda: feed.ended)
+    assert [receipt.text for receipt in client.receipts] == ["a", "c"]
+    for receipt in client.receipts:
+        client.resolves(receipt)
+    assert outcomes_by_line(feed.take()) == [(1, "a"), (2, code), (3, "c")]
+
+
+@GIVEN_UP
+def test_of_lines_that_were_said_together_the_first_that_was_given_up_is_named(
+    client, feed_of, outcome, error
+):
+    feed = feed_of(b"a\nb\nc\nd\n", say_all=says_all)
+    client.waits(lambda: feed.ended)
+    for receipt, became in zip(
+        client.receipts, [Outcome.ACCEPTED, Outcome.REFUSED, outcome, outcome], strict=True
+    ):
+        client.resolves(receipt, became, "no", "refused")
+    taken = []
+    with pytest.raises(error, match="line 3"):
+        taken.extend(feed.take())
+    assert outcomes_by_line(taken) == [(1, "a"), (2, "b")]
+    assert not taken[0].plain
+
+
+def test_lines_with_something_to_tell_of_are_not_plain(client, feed_of):
+    feed = feed_of(b"a\nb\n", say_all=says_all)
+    client.waits(lambda: feed.ended)
+    client.receipts[1].away = True
+    for receipt in client.receipts:
+        client.resolves(receipt)
+    (entry,) = feed.take()
+    assert not entry.plain
+    assert Entry(1, entry.results[:1]).plain
+    assert not Entry(1, [Help()]).plain
+
+
+def test_reading_waits_while_nobody_takes_the_reports_of_many_lines(
+    client, feed_of, monkeypatch, until
+):
+    monkeypatch.setattr(feed_module, "MOST_REPORTS", 300)
+    feed = feed_of(b"x\n" * 2000, say_all=says_all)
+    until(lambda: len(client.receipts) == 768)  # Two times 256 wait, the third for room.
+    taken = []
+    while not feed.finished:
+        for receipt in client.receipts:
+            if not receipt.done:
+                client.resolves(receipt)
+        client.waits(lambda: feed.ready)
+        taken += feed.take()
+    assert sum(len(entry.results) for entry in taken) == 2000
 
 
 # --- failures -----------------------------------------------------------------------------

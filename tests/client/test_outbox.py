@@ -136,6 +136,15 @@ def test_a_frames_worth_goes_out_at_a_time_and_at_least_one(outbox):
     assert len(sends(outbox)) == 2
 
 
+def test_it_tells_when_there_is_something_to_send_at_once(outbox):
+    assert outbox.put(Ticket(None, "first"))
+    sends(outbox)
+    # What is under way wakes the sender anyway when it is resolved.
+    assert not outbox.put(*[Ticket(None, "x") for _ in range(MAX_TEXTS - 1)])
+    assert outbox.put(Ticket(None, "a message is full"))
+    assert not outbox.put(Ticket(None, "and the sender knows"))
+
+
 def test_acks_chain(outbox):
     tickets = put(outbox, *"abcd")
     sends(outbox)

@@ -60,8 +60,8 @@ def piped(monkeypatch):
 def test_lines_wait_for_the_flush_and_none_after_it(piped):
     reader = piped()
     output = Output(lambda event: event.text)
-    output.event(EVENT)
-    output.event(EVENT)
+    output.events([EVENT])
+    output.events([EVENT])
     assert reader.comes() == ""
     output.flush()
     assert reader.comes() == "hi\nhi\n"
@@ -71,15 +71,15 @@ def test_lines_wait_for_the_flush_and_none_after_it(piped):
 
 def test_lines_may_end_with_nul(capsys):
     output = Output(lambda event: event.text, end="\0")
-    output.event(EVENT)
-    output.event(EVENT)
+    output.events([EVENT])
+    output.events([EVENT])
     output.flush()
     assert capsys.readouterr().out == "hi\0hi\0"
 
 
 def test_text_is_the_default(capsys):
     output = Output()
-    output.event(Joined(0, "carol"))
+    output.events([Joined(0, "carol")])
     output.users([UserInfo("alice", 0)])
     output.flush()
     first, second = capsys.readouterr().out.splitlines()
@@ -89,7 +89,7 @@ def test_text_is_the_default(capsys):
 
 def test_json_is_one_object_a_line(capsys):
     output = Output(as_json=True)
-    output.event(EVENT)
+    output.events([EVENT])
     output.users([UserInfo("alice", 0)])
     output.record(type="accepted", line=3)
     output.flush()
@@ -115,6 +115,6 @@ def test_when_the_reader_has_gone_nothing_is_written_and_nothing_fails(piped):
     output = Output()
     assert not output.closed
     for _ in range(2):
-        output.event(EVENT)
+        output.events([EVENT])
         output.flush()
         assert output.closed

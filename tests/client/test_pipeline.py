@@ -29,8 +29,8 @@ class Quiet:
     def _checked_to(self, to):
         return to.lower()
 
-    def _submit(self, receipt):
-        self.receipts.append(receipt)
+    def _submit(self, receipts):
+        self.receipts += receipts
 
     def _await(self, ready, timeout):
         self.timeouts.append(timeout)
@@ -55,9 +55,10 @@ class Settled(Quiet):
         super().__init__()
         self.outcomes = [*outcomes]
 
-    def _submit(self, receipt):
-        super()._submit(receipt)
-        self.resolves(self.outcomes.pop(0) if self.outcomes else Outcome.ACCEPTED)
+    def _submit(self, receipts):
+        super()._submit(receipts)
+        for _ in receipts:
+            self.resolves(self.outcomes.pop(0) if self.outcomes else Outcome.ACCEPTED)
 
 
 @pytest.fixture
@@ -85,6 +86,20 @@ def test_what_is_said_is_under_way_and_nobody_waits(client, pipeline):
     assert (to_all.to, to_all.text) == (None, "hello")
     assert not to_bob.done
     assert client.timeouts == []
+
+
+def test_many_are_said_at_once(client, pipeline):
+    to_bob, to_all = pipeline.send_many("BOB", ["hi", "ho"]), pipeline.echo_many(iter("abc"))
+    assert client.receipts == to_bob + to_all
+    assert [(receipt.to, receipt.text) for receipt in client.receipts] == [
+        ("bob", "hi"),
+        ("bob", "ho"),
+        (None, "a"),
+        (None, "b"),
+        (None, "c"),
+    ]
+    assert pipeline.pending == 5
+    assert pipeline.echo_many([]) == []
 
 
 def test_what_is_refused_before_it_is_sent_is_not_of_the_pipeline(client, pipeline):

@@ -60,8 +60,7 @@ def test_what_is_printed_and_what_is_counted(capsys, only, shown, counted):
     output = Output(lambda event: type(event).__name__)
     meter = Meter(Bounds(10, None, None), 0.0)
     printer = Printer(output, meter, only)
-    for event in EVENTS:
-        printer.show(event, 1.0)
+    printer.show(EVENTS, 1.0)
     output.flush()
     out, err = capsys.readouterr()
     assert out.splitlines() == shown
@@ -72,9 +71,9 @@ def test_what_is_printed_and_what_is_counted(capsys, only, shown, counted):
 def test_who_comes_and_goes_does_not_end_silence():
     meter = Meter(Bounds(None, None, 3.0), 100.0)
     printer = Printer(Output(str), meter)
-    printer.show(Joined(0, "carol"), 102.0)
+    printer.show([Joined(0, "carol")], 102.0)
     assert meter.pause(102.0) == 1.0
-    printer.show(Broadcast(1, 0, "bob", "hi"), 102.0)
+    printer.show([Broadcast(1, 0, "bob", "hi")], 102.0)
     assert meter.pause(102.0) == 3.0
 
 

@@ -15,6 +15,7 @@ from chatbroker.client.render import (
     compile_format,
     event_json,
     text_line,
+    text_lines,
     users_json,
     users_line,
 )
@@ -67,11 +68,27 @@ def test_one_event_is_one_line_whatever_others_wrote(event):
     assert line.isprintable()
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        (),
+        (DIRECT, JOINED, LEFT, MISSED),
+        (Broadcast(1, TIME, "bob", "a\n[12:00:00] alice: forged\x1b[2J"),),
+        (Broadcast(1, TIME, "bob\x7f", "hi"),),
+        (Broadcast(1, TIME, "bob", "zażółć \u202e e\u0301\u0301\u0301\u0301\u0301\u0301"),),
+        (Direct(1, TIME, "bo\x1bb", "al\nice", "\u202e"), JOINED),
+    ],
+)
+def test_many_lines_are_what_each_is(odd):
+    events = [BROADCAST, *odd, BROADCAST]
+    assert text_lines(events) == [text_line(event) for event in events]
+
+
 def test_names_may_be_made_bold_and_nothing_else():
     assert text_line(DIRECT, lambda name: f"<{name}>") == f"[{CLOCK}] <bob> -> <alice>: hi"
 
 
-@pytest.mark.parametrize("render", [text_line, event_json])
+@pytest.mark.parametrize("render", [text_line, event_json, lambda event: text_lines([event])])
 def test_what_has_no_line_is_a_mistake_of_the_program(render):
     with pytest.raises(TypeError, match="Offline"):
         render(Offline("why"))

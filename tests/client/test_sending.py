@@ -55,7 +55,9 @@ def stdin_pipe(pipe, monkeypatch):
     """Data on descriptor 0, as ``--lines`` reads it."""
     descriptor, write, close = pipe
     feed = sending.Feed
-    monkeypatch.setattr(sending, "Feed", lambda *args: feed(*args, descriptor))
+    monkeypatch.setattr(
+        sending, "Feed", lambda *args, **options: feed(*args, descriptor, **options)
+    )
 
     def put(data):
         write(data)
@@ -274,7 +276,7 @@ def test_an_input_that_cannot_be_read_is_no_success(shared_with, monkeypatch):
 
 
 def entry(result):
-    return Entry(7, result)
+    return Entry(7, [result])
 
 
 def receipt(outcome, code="", words=""):

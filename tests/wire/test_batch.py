@@ -14,6 +14,7 @@ from chatbroker.wire.batch import (
     news,
     pack_event,
     parse_event,
+    parse_events,
 )
 from chatbroker.wire.errors import BadFrame
 from chatbroker.wire.messages import Batch, Event
@@ -84,7 +85,7 @@ def test_an_event_of_a_later_version_is_none(value):
     assert parse_event(value) is None
 
 
-@pytest.mark.parametrize(
+MALFORMED = pytest.mark.parametrize(
     "value",
     [
         (),
@@ -114,9 +115,43 @@ def test_an_event_of_a_later_version_is_none(value):
         (1, 5, "alice", "é" * (limits.MAX_TEXT // 2) + "x"),
     ],
 )
+
+
+@MALFORMED
 def test_a_malformed_event_is_refused(value):
     with pytest.raises(BadFrame):
         parse_event(value)
+
+
+@MALFORMED
+@pytest.mark.parametrize("well", [(1, 5, "bob", "hi"), (2, 5, "bob", "carol", "hi")])
+def test_a_malformed_event_among_others_is_refused(value, well):
+    for values in ((value,), (well, value), (value, well, well)):
+        with pytest.raises(BadFrame):
+            parse_events(values)
+
+
+BROADCASTS = st.tuples(st.just(1), st.integers(0, limits.MAX_INT), st.text(max_size=9), st.text())
+DIRECTS = st.tuples(st.just(2), st.integers(0, 9), st.sampled_from("ab"), st.just("c"), st.text())
+TRAILED = st.just((1, 5, "alice", "hi", "of a later version"))
+LATER = st.just((3, "whatever", None, 1))
+
+
+@given(
+    st.one_of(
+        st.lists(BROADCASTS),
+        st.lists(DIRECTS),
+        st.lists(st.one_of(BROADCASTS, DIRECTS, TRAILED, LATER)),
+    )
+)
+def test_many_events_are_read_as_each_is(values):
+    assert parse_events(tuple(values)) == tuple(map(parse_event, values))
+
+
+@pytest.mark.parametrize("text", ["t" * limits.MAX_TEXT, "é" * (limits.MAX_TEXT // 2)])
+def test_long_texts_are_read_among_others(text):
+    values = ((1, 5, "alice", "hi"), (1, 5, "alice", text))
+    assert parse_events(values)[1] == Event(5, "alice", "", text)
 
 
 @pytest.mark.parametrize("known", [(1, 5, "alice", "hi"), (2, 5, "alice", "bob", "hi"), (3,)])

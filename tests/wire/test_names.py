@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chatbroker.wire.errors import BadName, BadText, Code, InvalidInput
 from chatbroker.wire.limits import MAX_NAME, MAX_TEXT
-from chatbroker.wire.names import canonical_name, checked_text, fits, is_name
+from chatbroker.wire.names import canonical_name, check_texts, checked_text, fits, is_name
 
 # --- names --------------------------------------------------------------------------------
 
@@ -140,6 +142,18 @@ def test_a_bad_text_has_its_code():
     with pytest.raises(BadText) as caught:
         checked_text("x" * (MAX_TEXT + 1))
     assert caught.value.code is Code.TOO_LONG
+
+
+@given(st.lists(st.text(max_size=8)), st.integers(0, 12))
+def test_many_texts_are_fine_if_each_is(texts, most):
+    try:
+        for text in texts:
+            checked_text(text, most)
+    except BadText as bad:
+        with pytest.raises(type(bad), match=re.escape(str(bad))):
+            check_texts(texts, most)
+    else:
+        check_texts(texts, most)
 
 
 @given(st.text(max_size=200), st.integers(0, 3))
