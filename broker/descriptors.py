@@ -10,6 +10,7 @@ import logging
 import os
 import resource
 import time
+from contextlib import suppress
 
 log = logging.getLogger("chatbroker")
 
@@ -17,7 +18,7 @@ REFUSE_AT = 0.8
 """New sessions are refused when this share of the descriptors is in use."""
 
 LOOK_EVERY = 1.0
-"""Seconds between two counts: one costs about 0.3 µs a descriptor."""
+"""Seconds between two counts.  Before Linux 6.2 one costs about 1 µs a descriptor."""
 
 LOOK_AGAIN = 0.2
 """The same while sessions are refused: those that say nothing are about to be cut off."""
@@ -46,6 +47,10 @@ class Descriptors:
 
     def in_use(self) -> int:
         """How many this process has open, or 0 where the system does not tell."""
+        with suppress(OSError):
+            # Linux 6.2 and later: the number, without a list of 18,000, which takes 18 ms.
+            if counted := os.stat("/proc/self/fd").st_size:
+                return counted
         for folder in ("/proc/self/fd", "/dev/fd"):
             try:
                 return len(os.listdir(folder))
