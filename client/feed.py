@@ -15,7 +15,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import cached_property
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -60,12 +59,14 @@ class Entry:
     """Lines that were carried out together, and what becomes of them: one line, or several
     messages."""
 
+    __slots__ = ("line", "results")
+
     def __init__(self, line: int, results: Sequence[Result]) -> None:
         self.line = line
         """The number of the first one."""
         self.results = results
 
-    @cached_property
+    @property
     def plain(self) -> bool:
         """Whether all are messages that the broker has, with nothing to be told of them; to be
         asked when it is done."""
@@ -90,9 +91,11 @@ Handle = Callable[[str, Client, Pipeline], Receipt | Answer | Help | None]
 
 Raises BadLine, Refused, Quit, or what the client raises when it cannot go on."""
 
-SayAll = Callable[[list[str], Pipeline], list[Receipt]]
-"""Sends each of some lines as a message.  Raises Refused, and sends none, if one cannot be sent;
-or what the client raises when it cannot go on."""
+SayAll = Callable[[list[str], Pipeline], list[Receipt] | None]
+"""Sends what several lines say; None, and nothing is sent, if each is to be carried out by itself.
+
+Raises BadLine or Refused, and sends nothing, if one is none or cannot be sent; or what the client
+raises when it cannot go on."""
 
 
 def read_lines(descriptor: int, room: Callable[[], int] = lambda: CHUNK) -> Iterator[list[bytes]]:
@@ -134,7 +137,7 @@ class Feed:
         *,
         say_all: SayAll | None = None,
     ) -> None:
-        """*say_all*: does for many lines what *handle* does for each, if each is a message."""
+        """*say_all*: does for several lines what *handle* does for each, if they are messages."""
         self._client = client
         self._handle = handle
         self._say_all = say_all
@@ -229,14 +232,16 @@ class Feed:
             self._client.notify()
 
     def _some(self, number: int, lines: list[bytes], pipeline: Pipeline) -> None:
-        if self._say_all is not None:
+        receipts = None
+        if self._say_all is not None and len(lines) > 1:
             # Where one of them cannot be sent, each is looked at by itself.
             with suppress(BadLine, Refused):
                 receipts = self._say_all([decode_line(raw) for raw in lines], pipeline)
-                return self._report(Entry(number, receipts))
+        if receipts is not None:
+            self._report(Entry(number, receipts))
+            return
         for at, raw in enumerate(lines, number):
             self._one(at, raw, pipeline)
-        return None
 
     def _one(self, number: int, raw: bytes, pipeline: Pipeline) -> None:
         result: Result | None

@@ -172,6 +172,19 @@ def _carry_out(line: str, client: Client, pipeline: Pipeline) -> Receipt | Answe
     return None
 
 
+def _say_all(lines: list[str], pipeline: Pipeline) -> list[Receipt] | None:
+    """Sends what lines say to everyone, or to one user; None if it is not the same for all."""
+    requests = [parse_line(line) for line in lines]
+    echoes = [request.text for request in requests if isinstance(request, EchoLine)]
+    if len(echoes) == len(lines):
+        return pipeline.echo_many(echoes)
+    sends = [request for request in requests if isinstance(request, SendLine)]
+    recipients = {to for to, _ in sends}
+    if len(sends) == len(lines) and len(recipients) == 1:
+        return pipeline.send_many(recipients.pop(), [text for _, text in sends])
+    return None
+
+
 class Joining(NamedTuple):
     """Who joins, and how."""
 
@@ -211,7 +224,7 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
         output = Output(as_json=shared.json, interrupts=interrupts)
         meter = Meter(bounds, time.monotonic())
         printer = Printer(output, meter)
-        feed = Feed(client, _carry_out)
+        feed = Feed(client, _carry_out, say_all=_say_all)
         feed.start()
         watch_reader(output, client.notify)
 

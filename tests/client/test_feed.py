@@ -282,6 +282,18 @@ def test_lines_that_are_there_are_said_together(client, feed_of):
     assert feed.finished
 
 
+def test_lines_that_are_not_to_be_said_together_are_carried_out_each(client, feed_of):
+    asked = []
+
+    def says_none(texts, pipeline):
+        asked.append(texts)
+
+    feed = feed_of(b"a\nb\n", say_all=says_none)
+    client.waits(lambda: feed.ended)
+    assert asked == [["a", "b"]]
+    assert [receipt.text for receipt in client.receipts] == ["a", "b"]
+
+
 def test_no_more_are_said_together_than_a_message_holds(client, feed_of):
     feed = feed_of(b"x\n" * 600, say_all=says_all)
     client.waits(lambda: feed.ended)

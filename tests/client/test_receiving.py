@@ -248,7 +248,9 @@ def test_time_that_ends_before_the_count_is_told_with_a_command_too(shared_with,
 def stdin_pipe(pipe, monkeypatch):
     descriptor, write, close = pipe
     feed = receiving.Feed
-    monkeypatch.setattr(receiving, "Feed", lambda *args: feed(*args, descriptor))
+    monkeypatch.setattr(
+        receiving, "Feed", lambda *args, **options: feed(*args, descriptor, **options)
+    )
 
     def put(data, end=True):
         write(data)
@@ -282,6 +284,38 @@ def test_bad_lines_are_named_and_the_rest_goes_on(shared_with, stdin_pipe, capsy
     assert [line.split(": ")[1] for line in err] == ["line 1", "line 2", "line 4"]
     assert "alice: fine" in out
     assert "alice -> alice: hi" in out
+
+
+def test_lines_that_say_something_are_said_in_their_order(shared_with, house, stdin_pipe, capsys):
+    lines = [f"send bob {number}" for number in range(300)]
+    lines += [f"echo {number}" for number in range(300)]
+    lines += [f"{'echo' if number % 3 else 'send bob'} {number}" for number in range(300)]
+    with house.client("bob") as bob:
+        assert bob.wait_listening()
+        stdin_pipe("\n".join(lines).encode())
+        assert run_lines(shared_with(), ALICE, NO_BOUNDS, stay=False) == Status.DONE
+        assert bob.sync(WITHIN)
+        said = [event for event in bob.receive_many(0) if hasattr(event, "text")]
+    both = [*range(300), *range(300)]
+    assert [int(e.text) for e in said if isinstance(e, Direct)] == [
+        number for at, number in enumerate(both) if at < 300 or number % 3 == 0
+    ]
+    assert [int(e.text) for e in said if isinstance(e, Broadcast)] == [
+        number for at, number in enumerate(both) if at < 300 or number % 3
+    ]
+    assert shown(capsys)[1] == []
+
+
+@pytest.mark.parametrize("bad", ["nonsense", "send bob", "send NOBODY! hi", "echo " + "x" * 20_000])
+def test_among_many_lines_only_the_bad_one_is_refused(shared_with, stdin_pipe, capsys, bad):
+    sends = bad.startswith("send")
+    lines = ["send alice hi" if sends else "echo hi"] * 20
+    lines[7] = bad
+    stdin_pipe("\n".join(lines).encode())
+    assert run_lines(shared_with(), ALICE, NO_BOUNDS, stay=False) == Status.REFUSED
+    out, err = shown(capsys)
+    assert [line.split(": ")[1] for line in err] == ["line 8"]
+    assert out == ["alice -> alice: hi" if sends else "alice: hi"] * 19
 
 
 def test_refusals_in_json_are_on_stdout_too(shared_with, stdin_pipe, capsys):

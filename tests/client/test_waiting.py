@@ -136,7 +136,9 @@ def test_a_message_is_sent_when_its_reader_is_on(
 def test_lines_are_read_when_whom_to_wait_for_is_on(house, shared_with, pipe, monkeypatch):
     descriptor, write, close = pipe
     feed = sending.Feed
-    monkeypatch.setattr(sending, "Feed", lambda *args: feed(*args, descriptor))
+    monkeypatch.setattr(
+        sending, "Feed", lambda *args, **options: feed(*args, descriptor, **options)
+    )
     write(b"one\ntwo\n")
     close()
     with house.client("bob") as bob:
