@@ -206,11 +206,12 @@ _new = tuple.__new__  # NamedTuple's own is a Python function, and costs three t
 
 
 def as_events(news: Iterable[Positioned]) -> Iterator[Broadcast | Direct]:
-    """What lies in a log as what a program sees; read on from *news* as it is taken."""
-    return (
-        _new(Direct, (position, *event))
-        if event.to
-        else _new(Broadcast, (position, event.time, event.sender, event.text))
-        for position, event in news
-        if event is not None  # Of a type that a later version added.
-    )
+    """What lies in a log as what a program sees."""
+    for position, event in news:
+        if event is None:
+            continue  # Of a type that a later version added.
+        time, sender, to, text = event
+        if to:
+            yield _new(Direct, (position, time, sender, to, text))
+        else:
+            yield _new(Broadcast, (position, time, sender, text))
