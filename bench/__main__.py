@@ -9,17 +9,36 @@ import platform
 import signal
 import sys
 import tempfile
+from importlib.metadata import version
+from pathlib import Path
 from types import FrameType
 
 import msgpack
 import zmq
 
+from . import released
+from .plan import Both, Found, Plan
 from .processes import running_broker, running_forwarder
-from .report import Aim
-from .scenarios import SCENARIOS, Both, Plan
+from .scenarios import SCENARIOS
 
-FULL = Plan(1.0, rounds=5, singles=2000, starts=11, histories=(1_000, 1_000_000, 10_000_000))
-QUICK = Plan(0.2, rounds=2, singles=500, starts=3, histories=(1_000, 100_000))
+FULL = Plan(
+    seconds=1.0,
+    rounds=5,
+    singles=2000,
+    starts=11,
+    lines=1_000_000,
+    pipes=2,
+    histories=(1_000, 1_000_000, 10_000_000),
+)
+QUICK = Plan(
+    seconds=0.2,
+    rounds=2,
+    singles=500,
+    starts=3,
+    lines=100_000,
+    pipes=1,
+    histories=(1_000, 100_000),
+)
 
 
 def main() -> None:
@@ -30,31 +49,44 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(SCENARIOS))
     parser.add_argument("--quick", action="store_true", help="a smoke test: short, so inexact")
     parser.add_argument("--seconds", type=float, help="that one run should last (default 1)")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="keep the ratios, as JSON")
     options = parser.parse_args()
     for name in options.names:
         if name not in SCENARIOS:
             parser.error(f"no such measurement: {name}; there are {', '.join(SCENARIOS)}")
+    if options.save is not None and not options.save.absolute().parent.is_dir():
+        parser.error(f"--save: there is no folder {options.save.absolute().parent}")
     plan = QUICK if options.quick else FULL
     if options.seconds is not None:
         if not 0 < options.seconds <= 10:
             parser.error("--seconds: more than 0 and at most 10")
         plan = plan._replace(seconds=options.seconds)
+    last = released.load(released.FILE)
     # As after Ctrl-C: what was started is ended on the way out.
     signal.signal(signal.SIGTERM, _interrupt)
     with tempfile.TemporaryDirectory() as home:
         # What brokers leave, they leave here, and here the load finds in to a secure one.
         os.environ["CHATBROKER_DATA"] = home
         try:
-            _measure(options.names or list(SCENARIOS), plan)
+            found = _measure(options.names or list(SCENARIOS), plan)
         except KeyboardInterrupt:
             sys.exit(130)
+    if found.aims:
+        print("\nAims")
+        for aim in found.aims:
+            print(f"  {aim}")
+    print(f"\nThe ratios beside those of {last.version}")
+    for line in released.compare(last, found.ratios, options.quick, whole=not options.names):
+        print(f"  {line}")
+    if options.save is not None:
+        released.save(options.save, version("chatbroker"), options.quick, found.ratios)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _measure(names: list[str], plan: Plan) -> None:
+def _measure(names: list[str], plan: Plan) -> Found:
     print(
         f"Python {platform.python_version()}, pyzmq {zmq.__version__}, libzmq {zmq.zmq_version()},"
         f" msgpack {'.'.join(map(str, msgpack.version))}, {os.cpu_count()} CPUs."
@@ -64,14 +96,13 @@ def _measure(names: list[str], plan: Plan) -> None:
     )
     gc.collect()
     gc.freeze()
-    aims: list[Aim] = []
+    found = Found([], [])
     with running_forwarder() as forwarder, running_broker() as broker:
         for name in names:
-            aims += SCENARIOS[name](plan, Both(broker, forwarder))
-    if aims:
-        print("\nAims")
-        for aim in aims:
-            print(f"  {aim}")
+            aims, ratios = SCENARIOS[name](plan, Both(broker, forwarder))
+            found.aims.extend(aims)
+            found.ratios.extend(ratios)
+    return found
 
 
 if __name__ == "__main__":

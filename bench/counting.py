@@ -32,11 +32,11 @@ class Span(NamedTuple):
     stop: int
 
 
-def is_batch(buffer: bytearray, at: int) -> bool:
+def is_batch(buffer: bytes | bytearray, at: int) -> bool:
     return buffer.startswith(_HEAD, at)
 
 
-def span(buffer: bytearray, at: int, size: int) -> Span:
+def span(buffer: bytes | bytearray, at: int, size: int) -> Span:
     """The batch at *at*, whose events are of *size* bytes each."""
     at += 2
     # The log's name, a string of less than 32 bytes; then the epoch with its two-byte head.
@@ -53,7 +53,7 @@ def span(buffer: bytearray, at: int, size: int) -> Span:
     return Span(prev, first, events, at + events * size)
 
 
-def _integer(buffer: bytearray, at: int) -> tuple[int, int]:
+def _integer(buffer: bytes | bytearray, at: int) -> tuple[int, int]:
     head = buffer[at]
     if head < 0x80:
         return head, at + 1

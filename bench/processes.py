@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -174,8 +174,15 @@ def running_forwarder() -> Iterator[Server]:
             yield server
 
 
-def wall_time(command: Sequence[str]) -> float:
+def wall_time(command: Sequence[str], environment: Mapping[str, str]) -> float:
     """Seconds from the start to the end of *command*.  Raises if it fails."""
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=30)
+    subprocess.run(
+        command,
+        env=environment,
+        check=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=30,
+    )
     return time.perf_counter() - start

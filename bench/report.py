@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from enum import Enum
+from statistics import median, quantiles
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -34,6 +35,12 @@ def alternate(rounds: int, variants: Mapping[str, Callable[[], T]]) -> dict[str,
 def ratios(over: Sequence[float], under: Sequence[float]) -> Spread:
     """The ratio of two series, round by round."""
     return Spread.of([a / b for a, b in zip(over, under, strict=True)])
+
+
+def percentiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """p50 and p99."""
+    found = quantiles(seconds, n=100)
+    return found[49], found[98]
 
 
 def rate(value: float) -> str:
@@ -73,6 +80,21 @@ def table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str
         cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
         text.append("  " + "  ".join(cells).rstrip())
     return "\n".join(text)
+
+
+class Better(Enum):
+    """Which way a ratio is to go."""
+
+    MORE = "more"
+    LESS = "less"
+
+
+class Ratio(NamedTuple):
+    """Two things that were measured side by side.  Its name stays the same from run to run."""
+
+    name: str
+    spread: Spread
+    better: Better
 
 
 class Aim(NamedTuple):

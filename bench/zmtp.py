@@ -15,6 +15,7 @@ from typing import NamedTuple
 MORE, LONG, COMMAND = 1, 2, 4
 
 _GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+GREETING_SIZE = len(_GREETING)
 _long = struct.Struct(">Q")
 
 BUFFER = 256 * 1024
@@ -46,6 +47,11 @@ def ready(socket_type: bytes, identity: bytes = b"") -> bytes:
     for name, value in ((b"Socket-Type", socket_type), (b"Identity", identity)):
         body += bytes((len(name),)) + name + len(value).to_bytes(4, "big") + value
     return frame(body, COMMAND)
+
+
+def opening(socket_type: bytes, identity: bytes = b"") -> bytes:
+    """All that a client says until the handshake has ended: it need not wait for the answer."""
+    return _GREETING + ready(socket_type, identity)
 
 
 class Inbox:
@@ -129,8 +135,8 @@ def connect(
 
 def shake_hands(inbox: Inbox, socket_type: bytes, identity: bytes = b"") -> None:
     """The handshake, over a socket that blocks."""
-    inbox.sock.sendall(_GREETING + ready(socket_type, identity))
-    theirs = inbox.take(64)
+    inbox.sock.sendall(opening(socket_type, identity))
+    theirs = inbox.take(GREETING_SIZE)
     if theirs[0] != 0xFF or theirs[10] < 3 or theirs[12:32].rstrip(b"\0") != b"NULL":
         raise HandshakeError("the peer does not speak ZMTP 3 with the mechanism NULL")
     flags, size = inbox.take(2)

@@ -1,0 +1,99 @@
+"""The ratios of the last release, and whether those of a run are worse.
+
+Only ratios are kept: both sides of one were measured side by side, so that it means something on
+another machine, too.  What differs is told and fails nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .report import Better, Ratio, Spread, times
+
+FILE = Path(__file__).with_name("released.json")
+
+FELL = 0.2
+"""The share of a ratio that may be lost without a word: less is a busy machine."""
+
+
+class Released(NamedTuple):
+    """What was saved of a run."""
+
+    version: str
+    """Of the project."""
+    quick: bool
+    """Whether it was a smoke test, whose ratios are inexact."""
+    ratios: dict[str, Ratio]
+
+
+def save(path: Path, version: str, quick: bool, ratios: Iterable[Ratio]) -> None:
+    """Writes *ratios* to *path*, as `load` reads them.
+
+    Raises ValueError if two have the same name."""
+    told: dict[str, dict[str, float | str]] = {}
+    for name, spread, better in ratios:
+        if name in told:
+            raise ValueError(f"two ratios are called {name!r}")
+        told[name] = {
+            "median": _short(spread.middle),
+            "low": _short(spread.low),
+            "high": _short(spread.high),
+            "better": better.value,
+        }
+    text = json.dumps({"version": version, "quick": quick, "ratios": told}, indent=2)
+    path.write_text(text + "\n")
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.4g}")
+
+
+def load(path: Path) -> Released:
+    """What `save` wrote.  Raises OSError, ValueError or KeyError if it did not."""
+    told = json.loads(path.read_text())
+    ratios = {
+        name: Ratio(name, Spread(one["median"], one["low"], one["high"]), Better(one["better"]))
+        for name, one in told["ratios"].items()
+    }
+    return Released(told["version"], told["quick"], ratios)
+
+
+def kept(now: Ratio, then: Ratio) -> float:
+    """The share of *then* that is left: 1 if nothing changed, 0.5 if it is half as good."""
+    if now.better is Better.MORE:
+        return now.spread.middle / then.spread.middle
+    return then.spread.middle / now.spread.middle
+
+
+def compare(
+    released: Released, ratios: Sequence[Ratio], quick: bool = False, whole: bool = True
+) -> list[str]:
+    """What is to be said of *ratios*, a line each.
+
+    *quick*: they are of a smoke test.  *whole*: they are of all measurements, so that it means
+    something if one is not there."""
+    lines = []
+    measured = {one.name: one for one in ratios}
+    both = [name for name in released.ratios if name in measured]
+    fell = [one for one in both if kept(measured[one], released.ratios[one]) < 1 - FELL]
+    if quick != released.quick:
+        which = "this run" if quick else "the released one"
+        lines.append(f"{which} was a smoke test (--quick): expect differences")
+    for name in fell:
+        now, then = measured[name], released.ratios[name]
+        lost = 1 - kept(now, then)
+        line = f"fell by {lost * 100:.0f} %: {name}: {times(now.spread)}, was {times(then.spread)}"
+        if now.spread.low <= then.spread.high and then.spread.low <= now.spread.high:
+            line += "; the ranges meet"
+        lines.append(line)
+    lines += [f"new: {one.name}: {times(one.spread)}" for one in ratios if one.name not in both]
+    missing = [name for name in released.ratios if name not in both]
+    if whole:
+        lines += [f"not measured: {name}" for name in missing]
+    elif missing:
+        lines.append(f"not measured: {len(missing)} others")
+    lines.append(f"{len(both)} compared: {len(fell) or 'none'} fell by over {FELL * 100:.0f} %")
+    return lines
