@@ -6,6 +6,7 @@ import contextlib
 import socket
 from contextlib import contextmanager
 from functools import partial
+from xml.etree import ElementTree
 
 import pytest
 
@@ -275,6 +276,16 @@ MADE_UP = Result(
 def test_goals_are_told_whether_they_hold():
     assert [aim.holds for aim in MADE_UP.aims()] == [True, True, False]
     assert "does not hold" in for_terminal(MADE_UP)
+
+
+def test_a_picture_names_its_rows(tmp_path):
+    pytest.importorskip("matplotlib")
+    from bench.peers import plots
+
+    plots.draw(MADE_UP, tmp_path / "bars.svg")
+    text = "".join(ElementTree.parse(tmp_path / "bars.svg").getroot().itertext())
+    for row in MADE_UP.rows:
+        assert row.name in text
 
 
 def test_a_goal_without_its_rows_is_not_measured():
