@@ -19,7 +19,7 @@ from .results import KEPT, Result, load, save
 from .tables import for_terminal
 from .works import PEERS, WORKS
 
-FULL = Plan(rounds=5, seconds=1.0, singles=2000)
+FULL = Plan(rounds=7, seconds=1.0, singles=2000)
 QUICK = Plan(rounds=1, seconds=0.2, singles=300)
 RUNS = Path("build", "peers.json")
 

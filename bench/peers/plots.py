@@ -11,7 +11,7 @@ from .works import WORKS
 
 OURS, THEIRS = "#2a6fbb", "#9aa5b1"
 
-SETTINGS = {
+SETTINGS: Any = {
     # So that the same results make the same file.
     "svg.hashsalt": "bench",
     "svg.fonttype": "none",

@@ -200,6 +200,19 @@ def test_a_broadcast_that_delivers_too_much_fails(wire):
         load.broadcast(Idle(), [Sender(out, repeated(b"x", 10))], [ByteReader(ours, 4)], ())
 
 
+def test_the_slowest_reader_counts():
+    class Counted:
+        counted = 0
+
+    readers = [Counted() for _ in range(3)]
+    slowest = load._Slowest(readers)
+    seen = []
+    for at in (0, 1, 0, 2, 1, 2, 0):
+        readers[at].counted += 1
+        seen.append(slowest.counted())
+    assert seen == [0, 0, 0, 1, 1, 2, 2]
+
+
 def test_the_parent_hears_of_what_failed():
     @contextmanager
     def fails():
