@@ -19,9 +19,9 @@ from .results import KEPT, Result, load, save
 from .tables import for_terminal
 from .works import PEERS, WORKS
 
-FULL = Plan(rounds=5, seconds=1.0, singles=2000)
+FULL = Plan(rounds=7, seconds=1.0, singles=2000)
 QUICK = Plan(rounds=1, seconds=0.2, singles=300)
-QUICK_FILE = Path("build", "peers-quick.json")
+RUNS = Path("build", "peers.json")
 
 
 def main() -> None:
@@ -53,8 +53,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often each row takes its turn")
     parser.add_argument("--seconds", type=float, help="that one run should last")
     parser.add_argument("--peers", help=f"only these of {','.join(PEERS)}")
-    parser.add_argument("--save", type=Path, help="the file for all runs, as JSON")
-    parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md anew")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        metavar="FILE",
+        help=f"where to keep all runs, as JSON (default {RUNS})",
+    )
+    parser.add_argument(
+        "--write-docs",
+        action="store_true",
+        help="write docs/benchmarks.md and its pictures, and keep the runs in bench/results",
+    )
     parser.add_argument(
         "--render", type=Path, metavar="FILE", help="only write the docs, from results in FILE"
     )
@@ -80,7 +89,7 @@ def _measure(options: argparse.Namespace) -> None:
     plan = plan._replace(
         rounds=options.rounds or plan.rounds, seconds=options.seconds or plan.seconds
     )
-    file = options.save or (QUICK_FILE if options.quick else KEPT)
+    file = options.save or (KEPT if options.write_docs else RUNS)
     results: list[Result] = []
     for name in options.works or WORKS:
         results.append(measure(WORKS[name], plan, options.peers))

@@ -5,6 +5,7 @@ It is forked, keeps its clients for all runs, and does nothing between them.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
@@ -91,7 +92,8 @@ def _serve(
                     break
                 connection.send((None, run(messages)))
     except Exception as error:  # noqa: BLE001  Whatever it is, the parent says it.
-        connection.send((Failed, f"{type(error).__name__}: {error}"))
+        with contextlib.suppress(BrokenPipeError):  # It has ended meanwhile.
+            connection.send((Failed, f"{type(error).__name__}: {error}"))
     # What the parent has registered to be done at its end is not this process's to do.
     connection.close()
     os._exit(0)

@@ -80,7 +80,7 @@ def save(path: Path, results: Sequence[Result]) -> None:
             _, facts, rows = kept[name]
             works.append({"name": name, "facts": facts, "rows": [row._asdict() for row in rows]})
     unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(works, indent=1) + "\n")
+    unfinished.write_text("[\n" + ",\n".join(map(json.dumps, works)) + "\n]\n")
     unfinished.rename(path)
 
 

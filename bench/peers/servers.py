@@ -64,12 +64,12 @@ def program(package: Package) -> str:
 def _install(debian: str) -> None:
     if shutil.which("apt-get") is None:
         raise Absent("not installed, and there is no apt-get")
-    # Without an environment of its own sudo may drop what is set here.
-    command = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", debian]
-    if os.geteuid():
-        if shutil.which("sudo") is None:
-            raise Absent("not installed, and only root installs packages")
-        command = ["sudo", "-n", *command]
+    if os.geteuid() and shutil.which("sudo") is None:
+        raise Absent("not installed, and only root installs packages")
+    # sudo drops what is set in its own environment.
+    command = [] if not os.geteuid() else ["sudo", "-n"]
+    command += ["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c"]
+    command += [f"apt-get update && apt-get install --yes {debian}"]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INSTALLING

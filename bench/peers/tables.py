@@ -50,10 +50,16 @@ def for_terminal(result: Result) -> str:
     head, rows = head_and_rows(result)
     work = WORKS[result.name]
     title = f"{work.title}  (ours: {work.ours})"
-    text = [table(title, head, [_padded(row, head) for row in rows])]
+    text = [table(title, _last(head), [_last(_padded(row, head)) for row in rows])]
     text += [f"  {aim}" for aim in result.aims()]
     text += [f"  {line}" for line in _fetches(result.runs())]
     return "\n".join(text)
+
+
+def _last(cells: Sequence[str]) -> list[str]:
+    """With the guarantee at the end: the figures are to be seen in a narrow window, too."""
+    name, guarantee, *figures = cells
+    return [name, *figures, guarantee]
 
 
 def _padded(row: Sequence[str], head: Sequence[str]) -> list[str]:

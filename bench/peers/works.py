@@ -108,7 +108,7 @@ UNACKNOWLEDGED = {
     FORWARDER: "no acknowledgement; queues without bound",
     NATS: "no acknowledgement; a slow reader is cut off and loses messages",
     REDIS: "no acknowledgement; queues without bound, lost when a reader is away",
-    MOSQUITTO: "no acknowledgement; lost when a reader is away",
+    MOSQUITTO: "no acknowledgement; queues without bound, lost when a reader is away",
     NGIRCD: "no acknowledgement; a slow reader is cut off and loses messages",
     CLASSIC: "no acknowledgement; queues without bound, lost when a reader is away",
 }

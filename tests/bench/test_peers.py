@@ -6,6 +6,7 @@ import contextlib
 import socket
 from contextlib import contextmanager
 from functools import partial
+from xml.etree import ElementTree
 
 import pytest
 
@@ -199,6 +200,19 @@ def test_a_broadcast_that_delivers_too_much_fails(wire):
         load.broadcast(Idle(), [Sender(out, repeated(b"x", 10))], [ByteReader(ours, 4)], ())
 
 
+def test_the_slowest_reader_counts():
+    class Counted:
+        counted = 0
+
+    readers = [Counted() for _ in range(3)]
+    slowest = load._Slowest(readers)
+    seen = []
+    for at in (0, 1, 0, 2, 1, 2, 0):
+        readers[at].counted += 1
+        seen.append(slowest.counted())
+    assert seen == [0, 0, 0, 1, 1, 2, 2]
+
+
 def test_the_parent_hears_of_what_failed():
     @contextmanager
     def fails():
@@ -275,6 +289,16 @@ MADE_UP = Result(
 def test_goals_are_told_whether_they_hold():
     assert [aim.holds for aim in MADE_UP.aims()] == [True, True, False]
     assert "does not hold" in for_terminal(MADE_UP)
+
+
+def test_a_picture_names_its_rows(tmp_path):
+    pytest.importorskip("matplotlib")
+    from bench.peers import plots
+
+    plots.draw(MADE_UP, tmp_path / "bars.svg")
+    text = "".join(ElementTree.parse(tmp_path / "bars.svg").getroot().itertext())
+    for row in MADE_UP.rows:
+        assert row.name in text
 
 
 def test_a_goal_without_its_rows_is_not_measured():
