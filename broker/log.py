@@ -14,11 +14,16 @@ Run = tuple[bytes, int]
 def runs_of(head: bytes, texts: Sequence[bytes]) -> list[Run]:
     """Events of packed *texts*, behind *head* each: runs within FRAME_TARGET, or of a single
     event."""
-    body = head + head.join(texts)
-    if len(body) <= FRAME_TARGET or len(texts) == 1:
-        return [(body, len(texts))]
-    half = len(texts) // 2
-    return runs_of(head, texts[:half]) + runs_of(head, texts[half:])
+    count = len(texts)
+    size = len(head) * count + sum(map(len, texts))
+    if size <= FRAME_TARGET or count == 1:
+        return [(head + head.join(texts), count)]
+    runs: list[Run] = []
+    each = max(count * FRAME_TARGET // size, 1)
+    for first in range(0, count, each):
+        # Where their lengths differ, a part may be too long yet.
+        runs += runs_of(head, texts[first : first + each])
+    return runs
 
 
 class Row(NamedTuple):
