@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Collection
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -53,11 +53,9 @@ def measure(work: Work, plan: Plan, peers: Collection[str]) -> Result:
             except servers.Absent as absent:
                 missing[row.name] = str(absent)
                 continue
-            try:
+            with _named(work, row):
                 loader = stack.enter_context(child(partial(row.load, up[row.server])))
-                variants[row.name] = _sized(work, row, plan, loader, up[row.server])
-            except Failed as failed:
-                raise Failed(f"{work.name}, {row.name}: {failed}") from None
+            variants[row.name] = _sized(work, row, plan, loader, up[row.server])
         runs = alternate(plan.rounds, variants)
     found = [
         Measured(row.name, row.guarantee, runs.get(row.name, []), missing.get(row.name, ""))
@@ -66,16 +64,23 @@ def measure(work: Work, plan: Plan, peers: Collection[str]) -> Result:
     return Result(work.name, _facts(plan, work), found)
 
 
+@contextmanager
+def _named(work: Work, row: Row) -> Iterator[None]:
+    """Says of what fails which row it is."""
+    try:
+        yield
+    except Failed as failed:
+        raise Failed(f"{work.name}, {row.name}: {failed}") from None
+
+
 def _sized(
     work: Work, row: Row, plan: Plan, loader: Child[Any], server: Any
 ) -> Callable[[], dict[str, Any]]:
     """A run of the size that lasts as long as it should; made warm."""
 
     def run(messages: int) -> dict[str, Any]:
-        try:
+        with _named(work, row):
             given = loader.run(messages)
-        except Failed as failed:
-            raise Failed(f"{work.name}, {row.name}: {failed}") from None
         _calm(server)
         return _kept(given)
 

@@ -62,10 +62,7 @@ class Speech(ABC):
     def speaker(self, port: int, name: str, to: str) -> Speaker:
         """A client called *name* that is going to speak to *to*."""
 
-    def prepare(self, port: int) -> None:  # noqa: B027  Most have nothing to do here.
-        """Makes what must be there before clients come."""
-
-    def clear(self, port: int) -> None:  # noqa: B027  As above.
+    def clear(self, port: int) -> None:  # noqa: B027  Most have nothing to do here.
         """Has the server forget what it stored for runs before."""
 
     def settle(self, socks: Sequence[socket.socket]) -> None:  # noqa: B027  As above.
@@ -123,7 +120,6 @@ def _crowd(
     speech: Speech, server: Listening, hear: Mapping[str, str], said_to: Sequence[str]
 ) -> Iterator[Crowd]:
     """Readers by name with what they hear, and speakers by what they speak to."""
-    speech.prepare(server.port)
     with ExitStack() as stack:
         readers: list[Counter] = []
         speakers: list[Speaker] = []

@@ -325,6 +325,12 @@ def test_a_server_that_cannot_be_had_is_named_with_the_reason(monkeypatch):
     assert [row.missing for row in result.rows if row.runs] == [""]
 
 
+def test_a_row_that_fails_is_named(monkeypatch):
+    monkeypatch.setattr(load, "MOST_SECONDS", 0.0)
+    with pytest.raises(Failed, match="^memory, classic chat server: Stuck"):
+        measure(WORKS["memory"], Plan(1, 0.02, 1), ["classic"])
+
+
 def test_a_package_that_is_not_there_and_cannot_be_installed_is_absent(monkeypatch):
     monkeypatch.setattr(servers.shutil, "which", lambda *_, **__: None)
     with pytest.raises(servers.Absent):
