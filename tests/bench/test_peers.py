@@ -327,7 +327,7 @@ def test_a_server_that_cannot_be_had_is_named_with_the_reason(monkeypatch):
 
 def test_a_row_that_fails_is_named(monkeypatch):
     monkeypatch.setattr(load, "MOST_SECONDS", 0.0)
-    with pytest.raises(Failed, match="^memory, classic chat server: Stuck"):
+    with pytest.raises(Failed, match=r"^memory, classic chat server: Stuck"):
         measure(WORKS["memory"], Plan(1, 0.02, 1), ["classic"])
 
 
