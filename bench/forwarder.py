@@ -1,4 +1,5 @@
-"""The baseline: a ROUTER and a PUB that pass on what comes in, in the fast form.
+"""The baseline: a ROUTER and a PUB that pass on what comes in, in the fast form or, as one writes
+it at first, a whole message at a time.
 
 What comes in is [sender, to, text].  ``to`` is a connection's routing id, or TOPIC for all
 subscribers.  No batches, no acknowledgement, no check of anything.
@@ -41,6 +42,24 @@ def forward(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
             pass
 
 
+def forward_whole(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
+    """The same by recv_multipart and send_multipart, as pyzmq's documentation has it."""
+    poller = zmq.Poller()
+    poller.register(router, zmq.POLLIN)
+    poller.register(pub, zmq.POLLIN)
+    while True:
+        poller.poll()
+        try:
+            while True:
+                _, to, text = router.recv_multipart(zmq.NOBLOCK)
+                (pub if to == TOPIC else router).send_multipart([to, text])
+        except zmq.Again:
+            pass
+
+
+FORMS = {"fast": forward, "whole": forward_whole}
+
+
 def endpoint(bound: zmq.Socket[bytes]) -> str:
     """Where the socket listens."""
     told = bound.getsockopt(zmq.LAST_ENDPOINT)
@@ -48,7 +67,7 @@ def endpoint(bound: zmq.Socket[bytes]) -> str:
     return told.rstrip(b"\0").decode()
 
 
-def main(ready_file: Path) -> None:
+def main(ready_file: Path, form: str) -> None:
     """Serves on free ports of the loopback, told in *ready_file* as the broker does."""
     with zmq.Context() as context:
         router, pub = context.socket(zmq.ROUTER), context.socket(zmq.PUB)
@@ -67,8 +86,8 @@ def main(ready_file: Path) -> None:
         unfinished.write_text(json.dumps(ready))
         unfinished.rename(ready_file)
         with router, pub, contextlib.suppress(KeyboardInterrupt):
-            forward(router, pub)
+            FORMS[form](router, pub)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -17,7 +17,7 @@ from .load import READERS, SENDERS
 from .prepared import commands
 from .sessions import hello
 
-TURN = {1: 1024, 100: 80}
+TURN = {1: 2048, 100: 80}
 """Frames in a turn, by messages a frame: what the running broker drains under the loads of
 this package.  With one message a frame its limit, with 100 all that the senders may have
 under way."""

@@ -22,7 +22,7 @@ from .publisher import Publisher
 from .sockets import port_of
 from .watch import SECURE_OVERHEAD, Watch
 
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 512 * 1024
 """Bytes drained in one turn, so that a turn of full frames is not a tenth of a second: who is
 acknowledged early sends on while the rest is handled."""
 
@@ -50,7 +50,7 @@ GONE = Connection(NO_FD, Origin(), "")
 SUBSCRIBED = b"\1"
 """How what an XPUB hands on of a subscription begins."""
 
-MOST_FRAMES = 1024
+MOST_FRAMES = 2048
 """Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
 
 GOODBYE = 0.2

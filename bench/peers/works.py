@@ -81,6 +81,7 @@ SERVERS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "chatbroker, in memory": running_broker,
     "chatbroker, durable": durable_broker,
     "forwarder": running_forwarder,
+    "forwarder, whole": partial(running_forwarder, "whole"),
     "nats": servers.nats,
     "jetstream": servers.jetstream,
     "redis": servers.redis,
@@ -95,7 +96,7 @@ SERVERS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
 ONE, HUNDRED = "chatbroker, 1 a frame", "chatbroker, 100 a frame"
 DURABLE_ONE, DURABLE_HUNDRED = "chatbroker durable, 1 a frame", "chatbroker durable, 100 a frame"
 MEMORY, DURABLE, FSYNC = "chatbroker", "chatbroker durable", "one fsync of 4 KB"
-FORWARDER = "pyzmq forwarder"
+FORWARDER, WHOLE = "pyzmq forwarder", "pyzmq forwarder, recv_multipart"
 NATS, JETSTREAM = "nats-server", "nats-server JetStream"
 REDIS, STREAMS = "redis-server pub/sub", "redis-server Streams"
 MOSQUITTO, MOSQUITTO_1 = "mosquitto QoS 0", "mosquitto QoS 1"
@@ -106,6 +107,7 @@ ON_DISK = "acknowledged after fsync; a slow reader catches up"
 
 UNACKNOWLEDGED = {
     FORWARDER: "no acknowledgement; queues without bound",
+    WHOLE: "no acknowledgement; queues without bound",
     NATS: "no acknowledgement; a slow reader is cut off and loses messages",
     REDIS: "no acknowledgement; queues without bound, lost when a reader is away",
     MOSQUITTO: "no acknowledgement; queues without bound, lost when a reader is away",
@@ -181,8 +183,14 @@ def _ours(name: str, guarantee: str, server: str, run: Any, a_frame: int = 1) ->
     return Row(name, "chatbroker", guarantee, server, _anew(run), a_frame)
 
 
-def _forwarder(run: Any) -> Row:
-    return Row(FORWARDER, "forwarder", GUARANTEES[FORWARDER], "forwarder", _anew(run))
+def _forwarders(run: Any) -> tuple[Row, Row]:
+    """In its fast form, and as one writes it at first."""
+    servers = {FORWARDER: "forwarder", WHOLE: "forwarder, whole"}
+    fast, whole = [
+        Row(name, "forwarder", GUARANTEES[name], server, _anew(run))
+        for name, server in servers.items()
+    ]
+    return fast, whole
 
 
 # --- works -----------------------------------------------------------------------------------
@@ -192,6 +200,9 @@ def _broadcast(fan: int, first: int) -> Work:
     def ours(server: Server, messages: int, a_frame: int) -> Run:
         return on_broker.broadcast_run(server, messages, a_frame, fan)
 
+    def forwarded(server: Server, messages: int) -> Run:
+        return on_forwarder.broadcast_run(server, messages, fan)
+
     named = (NATS, REDIS, MOSQUITTO, NGIRCD, CLASSIC)
     return Work(
         name=f"broadcast{fan}",
@@ -199,7 +210,9 @@ def _broadcast(fan: int, first: int) -> Work:
         rows=(
             _ours(ONE, IN_MEMORY, "chatbroker, in memory", partial(ours, a_frame=1)),
             _ours(HUNDRED, IN_MEMORY, "chatbroker, in memory", partial(ours, a_frame=100), 100),
-            _forwarder(lambda server, messages: on_forwarder.broadcast_run(server, messages, fan)),
+            *_forwarders(
+                lambda server, messages: on_forwarder.broadcast_run(server, messages, fan)
+            ),
             *[_spoken(name, _audience, fan) for name in named],
         ),
         goals=(
@@ -241,14 +254,16 @@ _memory = Work(
     rows=(
         _ours(HUNDRED, IN_MEMORY, "chatbroker, in memory", partial(_paired, a_frame=100), 100),
         _ours(ONE, IN_MEMORY, "chatbroker, in memory", partial(_paired, a_frame=1)),
-        _forwarder(lambda server, messages: on_forwarder.direct_run(server, messages, PAIRS)),
+        *_forwarders(lambda server, messages: on_forwarder.direct_run(server, messages, PAIRS)),
         *[_spoken(name, _pairs) for name in (NATS, REDIS, MOSQUITTO, NGIRCD, CLASSIC)],
     ),
     goals=(
         Goal("messages a second, of mosquitto's", HUNDRED, (MOSQUITTO,), "rate", 2),
         Goal("messages a second, of redis-server's", HUNDRED, (REDIS,), "rate", 0.6),
         Goal("messages a second, of the forwarder's", HUNDRED, (FORWARDER,), "rate", 5),
+        Goal("messages a second, of that with recv_multipart", HUNDRED, (WHOLE,), "rate", 5),
         Goal("messages a second, of the forwarder's", ONE, (FORWARDER,), "rate", 0.8),
+        Goal("messages a second, of that with recv_multipart", ONE, (WHOLE,), "rate", 0.8),
     ),
     senders=PAIRS,
     first=1000,
@@ -262,11 +277,12 @@ _latency = Work(
         _ours(MEMORY, IN_MEMORY, "chatbroker, in memory", on_broker.latency_run),
         _ours(DURABLE, ON_DISK, "chatbroker, durable", on_broker.latency_run),
         Row(FSYNC, "chatbroker", "write and fdatasync, no messages", "disk", _anew(_fsync)),
-        _forwarder(on_forwarder.latency_run),
+        *_forwarders(on_forwarder.latency_run),
         *[_spoken(name, _alone) for name in SPEECHES],
     ),
     goals=(
         Goal("p50, of the forwarder's", MEMORY, (FORWARDER,), "p50", 1.6, at_most=True),
+        Goal("p50, of that with recv_multipart", MEMORY, (WHOLE,), "p50", 1.6, at_most=True),
         Goal("p50, of that in memory and one fsync", DURABLE, (MEMORY, FSYNC), "p50", 1, True),
         Goal("p99, of its p50", MEMORY, (MEMORY,), "p99", 3, at_most=True, of="p50"),
         Goal("p99, of its p50", DURABLE, (DURABLE,), "p99", 3, at_most=True, of="p50"),

@@ -19,12 +19,11 @@ from chatbroker.broker import server as server_module
 from chatbroker.broker import signals as signals_module
 from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.config import Config, StartError
-from chatbroker.broker.intake import MOST_FRAMES
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.broker.signals import signals
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
-from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION
+from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION, WINDOW
 from chatbroker.wire.messages import (
     GREETING_TOPIC,
     Ack,
@@ -385,13 +384,14 @@ def test_while_subscribers_keep_the_publisher_others_are_served(running, peers):
         over.set()
 
 
-def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers):
+def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers, monkeypatch):
+    monkeypatch.setattr(intake_module, "MOST_FRAMES", WINDOW // 4)
     alice = peers(running())
     alice.joins("alice")
-    for cseq in range(1, 3 * MOST_FRAMES + 1):
+    for cseq in range(1, WINDOW + 1):
         alice.says(Echo(cseq, ("hi",)))
     upto = 0
-    while upto < 3 * MOST_FRAMES:
+    while upto < WINDOW:
         ack = alice.hears(Ack)
         assert ack.after == upto
         upto = ack.upto
