@@ -120,7 +120,8 @@ def proof_of(credential: bytes) -> bytes:
 
 def find(users: Mapping[str, User], name: str) -> User | None:
     """Who of *users* has *name*, as somebody may have typed it."""
+    user = users.get(name)  # Most type it as it is kept.
     try:
-        return users.get(canonical_name(name))
+        return user or users.get(canonical_name(name))
     except BadName:
         return None

@@ -27,7 +27,7 @@ _pack: Callable[[object], bytes] = msgpack.Packer(autoreset=True).pack
 pack_text: Callable[[str], bytes] = _pack
 """The last field of an event, which follows its head."""
 
-_BATCH = bytes((0x96, Kind.BATCH))
+_KIND = int(Kind.BATCH)
 
 
 def event_head(time: int, sender: str, to: str) -> bytes:
@@ -35,9 +35,10 @@ def event_head(time: int, sender: str, to: str) -> bytes:
 
     Equal for a run of messages, so worth keeping.
     """
+    # Packed at once, as an array without its last element, which is to follow.
     if to:
-        return b"\x95" + _pack(DIRECT) + _pack(time) + _pack(sender) + _pack(to)
-    return b"\x94" + _pack(BROADCAST) + _pack(time) + _pack(sender)
+        return b"\x95" + _pack((DIRECT, time, sender, to))[1:]
+    return b"\x94" + _pack((BROADCAST, time, sender))[1:]
 
 
 def pack_event(event: Event) -> bytes:
@@ -144,9 +145,8 @@ def count_events(body: bytes) -> int:
 
 def encode_batch(log: str, epoch: bytes, prev: int, first: int, count: int, body: bytes) -> bytes:
     """A BATCH message of *count* events whose packed bytes are *body*."""
-    head = _BATCH + _pack(log) + _pack(epoch) + _pack(prev) + _pack(first)
     length = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
-    return head + length + body
+    return b"\x96" + _pack((_KIND, log, epoch, prev, first))[1:] + length + body
 
 
 def news(batch: Batch, cursor: int) -> tuple[int, Sequence[Event | None]]:
