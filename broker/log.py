@@ -26,6 +26,10 @@ def runs_of(head: bytes, texts: Sequence[bytes]) -> list[Run]:
     return runs
 
 
+# Without the Python function that is the constructor of a NamedTuple.
+_make = tuple.__new__
+
+
 class Row(NamedTuple):
     """Consecutive events of one log, as they are stored, pushed and replayed."""
 
@@ -82,6 +86,6 @@ class Log:
 
     def _row(self, bodies: list[bytes], events: int, time: int) -> Row:
         body = bodies[0] if len(bodies) == 1 else b"".join(bodies)
-        row = Row(self.key, self.head, self.head + 1, events, time, body)
+        head = self.head
         self.head += events
-        return row
+        return _make(Row, (self.key, head, head + 1, events, time, body))

@@ -14,6 +14,10 @@ MOST_REPLIES = 1024 * 1024
 times its size; what is over is not said, as if the pipe were full, and may be asked again."""
 
 
+# Without the Python function that is the constructor of a NamedTuple.
+_make = tuple.__new__
+
+
 class _Pile:
     __slots__ = ("pieces", "size")
 
@@ -101,7 +105,7 @@ class Outgoing:
             effects += [Publish(topic, frame) for frame in _frames(pieces)]
         for identity, pile in self._delivered.items():
             frames = _frames(pile.pieces)
-            effects += [Deliver(identity, frame) for frame in frames]
+            effects += [_make(Deliver, (identity, frame)) for frame in frames]
         effects += self._notes
         self._published.clear()
         self._delivered.clear()

@@ -69,7 +69,8 @@ class Readers:
 def pack_batches(name: str, log: Log, rows: Sequence[Row]) -> Iterator[bytes]:
     """BATCH messages of *rows*, which adjoin each other: about FRAME_TARGET bytes each."""
     if len(rows) == 1:
-        yield _pack_run(name, log, list(rows))
+        _, prev, first, events, _, body = rows[0]
+        yield encode_batch(name, log.epoch, prev, first, events, body)
         return
     run: list[Row] = []
     size = 0
