@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 import zmq
 
@@ -57,14 +57,20 @@ GOODBYE = 0.2
 """Seconds between the last frame to a client and the end of its connection."""
 
 
+class _Several(bytes):
+    """The first part of a message of several parts, where it is to be refused."""
+
+
 class _Said(list[bytes]):
     """Frames that one connection sent and that wait to be handed on."""
 
-    __slots__ = ("caller",)
+    __slots__ = ("caller", "several")
 
-    def __init__(self, caller: Connection, frames: Iterable[bytes] = ()) -> None:
-        super().__init__(frames)
+    def __init__(self, caller: Connection) -> None:
+        super().__init__()
         self.caller = caller
+        self.several = False
+        """Whether one of them is of a message of several parts."""
 
 
 class Intake:
@@ -191,14 +197,18 @@ class Intake:
             self._discarding, self._parts = caller, 1
         if caller is GONE:
             pass
-        elif part.more:
-            self._core.reject(identity, Code.BAD_FRAME, "a message is one part")
         elif caller.fd == NO_FD:
             self._core.reject(identity, Code.BAD_FRAME, "ZMTP 3 is needed")
         elif _is_own(identity):
             self._core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
         else:
-            return self._waiting.setdefault(identity, _Said(caller))
+            said = self._waiting.setdefault(identity, _Said(caller))
+            if not part.more:
+                return said
+            # It is answered when what was said before it is.
+            said.several = True
+            said.append(_Several(part.bytes))
+            return []
         caller.took([part.bytes])
         return []
 
@@ -218,18 +228,23 @@ class Intake:
         """Hands to the core what waits of one connection: the first frame, and as much more as
         can be before *until*."""
         core, said = self._core, self._waiting.pop(identity)
-        caller, heard = said.caller, 0
-        if len(said) > 1 and core.receive_commands(identity, said, caller.origin):
-            heard = len(said)
-        while heard < len(said):
-            core.receive(identity, said[heard], caller.origin)
-            heard += 1
-            if core.full or time.monotonic() > until:
+        caller = said.caller
+        origin = caller.origin
+        if len(said) > 1 and not said.several and core.receive_commands(identity, said, origin):
+            caller.took(said)
+            self._heard += len(said)
+            return
+        for heard, frame in enumerate(said, 1):
+            if type(frame) is _Several:
+                core.reject(identity, Code.BAD_FRAME, "a message is one part")
+            else:
+                core.receive(identity, frame, origin)
+            caller.took([frame])
+            self._heard += 1
+            if heard < len(said) and (core.full or time.monotonic() > until):
+                self._waiting[identity] = said
+                del said[:heard]
                 break
-        caller.took(said[:heard])
-        self._heard += heard
-        if heard < len(said):
-            self._waiting[identity] = _Said(caller, said[heard:])
 
     def _discard(self, caller: Connection) -> bool:
         """Takes out the rest of *caller*'s message of several parts; whether it has ended.

@@ -136,12 +136,14 @@ def test_a_frame_under_anothers_routing_id_is_not_anothers(server, connect, monk
 class Said:
     """A frame, as ZeroMQ hands it on: of a key, by a descriptor that may be another's by now."""
 
-    more = False
-
-    def __init__(self, keys, fd, data):
+    def __init__(self, keys, fd, data, more=False):
         self.bytes = data
+        self.more = more
         self._told = {zmq.SRCFD: fd, "Peer-Address": "127.0.0.1", MARK: keys.public.hex()}
         self.get = self._told.__getitem__
+
+    def __len__(self):
+        return len(self.bytes)
 
 
 class Queue:
@@ -250,6 +252,7 @@ class Heard:
         core = server._core
         monkeypatch.setattr(core, "receive", self._receive)
         monkeypatch.setattr(core, "receive_commands", self._commands if together else self._refuse)
+        monkeypatch.setattr(core, "reject", self.rejects)
         monkeypatch.setattr(type(core), "full", property(lambda core: self.full))
 
     def _receive(self, identity, frame, origin):
@@ -257,19 +260,24 @@ class Heard:
         self.full = len(self.alone) % self.enough == 0
 
     def _commands(self, identity, frames, origin):
-        self.together.append((origin.name, list(frames)))
+        self.together.append((origin.name, [*frames]))
         return True
 
     def _refuse(self, identity, frames, origin):
         return False
 
+    def rejects(self, identity, code, words):
+        self.alone.append((code, words))
+
 
 def waiting(server, monkeypatch, reused, *said):
-    """Has frames wait: of whom, by which routing id, and what."""
+    """Has messages wait: of whom, by which routing id, and what, part for part."""
     keys = {"alice": ALICE, "bob": BOB}
     frames = []
-    for name, identity, data in said:
-        frames += [identity, Said(keys[name], reused, data)]
+    for name, identity, *parts in said:
+        frames.append(identity)
+        for left, data in zip(range(len(parts))[::-1], parts, strict=True):
+            frames.append(Said(keys[name], reused, data, more=left > 0))
     monkeypatch.setattr(server._intake, "_router", Queue(frames))
 
 
@@ -341,3 +349,21 @@ def test_every_byte_that_is_handed_on_is_counted_as_taken(server, monkeypatch, r
     assert server._intake.drain()
     caller = server._intake._connections.callers[A]
     assert (caller.frames, caller.taken) == (3, 255 + 2 + 256 + 9 + 1 + 2)
+
+
+def test_a_message_of_several_parts_is_refused_in_its_place(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch)
+    waiting(
+        server,
+        monkeypatch,
+        reused,
+        ("alice", A, b"1"),
+        ("alice", A, b"2", b"3"),
+        ("alice", A, b"4"),
+    )
+    assert server._intake.drain()
+    refused = Code.BAD_FRAME, "a message is one part"
+    assert heard.alone == [("alice", b"1"), refused, ("alice", b"4")]
+    assert not heard.together
+    caller = server._intake._connections.callers[A]
+    assert (caller.frames, caller.taken) == (3, 12)
