@@ -119,7 +119,7 @@ class Intake:
         """What was taken and is not handed on yet, by connection: what one sent is cheaper to
         take in together."""
         self._heard = 0
-        """Frames since every connection that had something to say was last heard."""
+        """Messages taken since every connection that had something to say was last heard."""
 
     def allow_subscriptions(self, most: int) -> None:
         """Has each connection subscribe to *most* topics from now on."""
@@ -145,9 +145,10 @@ class Intake:
         """Whether each connection has been heard since this was last so.
 
         ZeroMQ takes a frame from each that has one in turn.  So they all have been when there
-        were as many frames as there can be connections, even if they never end.
+        were as many frames as there can be connections, even if they never end, and what was
+        taken of them is handed on.
         """
-        all_heard = drained or self._heard > self._descriptors.used
+        all_heard = drained or (not self._waiting and self._heard > self._descriptors.used)
         if all_heard:
             self._heard = 0
         return all_heard
@@ -157,8 +158,11 @@ class Intake:
         in the socket."""
         if not ready and not self._waiting:
             return True
-        # What the last turn left over comes first.
-        drained = not self._waiting and self._take()
+        drained = False
+        if not self._waiting:  # What the last turn left over comes first.
+            drained = self._take()
+            for said in self._waiting.values():
+                said.caller.took(said)
         core, until = self._core, time.monotonic() + MOST_SECONDS
         for identity in list(self._waiting):
             if core.full or time.monotonic() > until:
@@ -184,6 +188,7 @@ class Intake:
             part = receive(0, False)
             frame = part.bytes
             size += len(frame)
+            self._heard += 1
             said: list[bytes] | None = waiting.get(identity)
             if said is None or secure or part.more:
                 said = self._place_for(identity, part)
@@ -220,7 +225,9 @@ class Intake:
         if known is not None and (self._gate is None or _told(part, MARK) == known.mark):
             return known
         if identity in self._waiting:
-            # They came by another connection than this one.
+            # That came by another connection than this one.
+            said = self._waiting[identity]
+            said.caller.took(said)
             self._hand_on(identity, math.inf)
         return self._meet_caller(identity, part)
 
@@ -228,19 +235,14 @@ class Intake:
         """Hands to the core what waits of one connection: the first frame, and as much more as
         can be before *until*."""
         core, said = self._core, self._waiting.pop(identity)
-        caller = said.caller
-        origin = caller.origin
+        origin = said.caller.origin
         if len(said) > 1 and not said.several and core.receive_commands(identity, said, origin):
-            caller.took(said)
-            self._heard += len(said)
             return
         for heard, frame in enumerate(said, 1):
             if type(frame) is _Several:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
             else:
                 core.receive(identity, frame, origin)
-            caller.took([frame])
-            self._heard += 1
             if heard < len(said) and (core.full or time.monotonic() > until):
                 self._waiting[identity] = said
                 del said[:heard]

@@ -351,6 +351,39 @@ def test_every_byte_that_is_handed_on_is_counted_as_taken(server, monkeypatch, r
     assert (caller.frames, caller.taken) == (3, 255 + 2 + 256 + 9 + 1 + 2)
 
 
+def test_what_waits_for_the_next_turn_is_taken_out_of_its_connection(server, monkeypatch, reused):
+    """Else the watch would take it for something that ZeroMQ holds, beside all that waits there."""
+    heard = Heard(server, monkeypatch, together=False, full=True)
+    waiting(server, monkeypatch, reused, ("alice", A, b"1"), ("alice", A, b"2"))
+    server._intake.drain()
+    caller = server._intake._connections.callers[A]
+    assert (caller.frames, caller.taken) == (2, 6)
+    heard.full = False
+    server._intake.drain()
+    assert (caller.frames, caller.taken) == (2, 6)
+
+
+def test_who_waits_to_be_handed_on_was_not_heard(server, monkeypatch, reused):
+    """However much another said meanwhile: what waits may end a silence."""
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 4
+    server._descriptors.used = 3
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 4, ("bob", B, b"ping"))
+    assert not server._intake.all_heard(server._intake.drain())
+    assert ("bob", b"ping") not in heard.alone
+    heard.full = False
+    assert server._intake.all_heard(server._intake.drain())
+
+
+def test_messages_of_several_parts_do_not_keep_the_dead_alive(server, monkeypatch, reused):
+    """There may always be another of them, and each is one that its connection had to say."""
+    Heard(server, monkeypatch)
+    server._descriptors.used = 3
+    waiting(server, monkeypatch, reused, *[("alice", A, b"1", b"2")] * 4)
+    server._intake.drain()
+    assert server._intake.all_heard(False)
+
+
 def test_a_message_of_several_parts_is_refused_in_its_place(server, monkeypatch, reused):
     heard = Heard(server, monkeypatch)
     waiting(
