@@ -228,7 +228,8 @@ class Intake:
             # That came by another connection than this one.
             said = self._waiting[identity]
             said.caller.took(said)
-            self._hand_on(identity, math.inf)
+            while identity in self._waiting:
+                self._hand_on(identity, math.inf)
         return self._meet_caller(identity, part)
 
     def _hand_on(self, identity: bytes, until: float) -> None:

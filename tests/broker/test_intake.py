@@ -400,3 +400,16 @@ def test_a_message_of_several_parts_is_refused_in_its_place(server, monkeypatch,
     assert not heard.together
     caller = server._intake._connections.callers[A]
     assert (caller.frames, caller.taken) == (3, 12)
+
+
+def test_what_waits_of_a_key_is_not_joined_by_what_another_says_under_its_id(
+    server, monkeypatch, reused
+):
+    """Also if it is so much that it fills the turn."""
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 1
+    said = [("alice", A, b"1"), ("alice", A, b"2"), ("bob", A, b"x")]
+    waiting(server, monkeypatch, reused, *said)
+    while not server._intake.drain():
+        heard.full = False
+    assert heard.alone == [("alice", b"1"), ("alice", b"2"), ("bob", b"x")]
