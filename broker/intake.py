@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 
 import zmq
 
@@ -57,14 +57,20 @@ GOODBYE = 0.2
 """Seconds between the last frame to a client and the end of its connection."""
 
 
+class _Several(bytes):
+    """The first part of a message of several parts, where it is to be refused."""
+
+
 class _Said(list[bytes]):
     """Frames that one connection sent and that wait to be handed on."""
 
-    __slots__ = ("caller",)
+    __slots__ = ("caller", "several")
 
-    def __init__(self, caller: Connection, frames: Iterable[bytes] = ()) -> None:
-        super().__init__(frames)
+    def __init__(self, caller: Connection) -> None:
+        super().__init__()
         self.caller = caller
+        self.several = False
+        """Whether one of them is of a message of several parts."""
 
 
 class Intake:
@@ -113,7 +119,7 @@ class Intake:
         """What was taken and is not handed on yet, by connection: what one sent is cheaper to
         take in together."""
         self._heard = 0
-        """Frames since every connection that had something to say was last heard."""
+        """Messages taken since every connection that had something to say was last heard."""
 
     def allow_subscriptions(self, most: int) -> None:
         """Has each connection subscribe to *most* topics from now on."""
@@ -139,9 +145,10 @@ class Intake:
         """Whether each connection has been heard since this was last so.
 
         ZeroMQ takes a frame from each that has one in turn.  So they all have been when there
-        were as many frames as there can be connections, even if they never end.
+        were as many frames as there can be connections, even if they never end, and what was
+        taken of them is handed on.
         """
-        all_heard = drained or self._heard > self._descriptors.used
+        all_heard = drained or (not self._waiting and self._heard > self._descriptors.used)
         if all_heard:
             self._heard = 0
         return all_heard
@@ -151,8 +158,11 @@ class Intake:
         in the socket."""
         if not ready and not self._waiting:
             return True
-        # What the last turn left over comes first.
-        drained = not self._waiting and self._take()
+        drained = False
+        if not self._waiting:  # What the last turn left over comes first.
+            drained = self._take()
+            for said in self._waiting.values():
+                said.caller.took(said)
         core, until = self._core, time.monotonic() + MOST_SECONDS
         for identity in list(self._waiting):
             if core.full or time.monotonic() > until:
@@ -178,6 +188,7 @@ class Intake:
             part = receive(0, False)
             frame = part.bytes
             size += len(frame)
+            self._heard += 1
             said: list[bytes] | None = waiting.get(identity)
             if said is None or secure or part.more:
                 said = self._place_for(identity, part)
@@ -191,14 +202,18 @@ class Intake:
             self._discarding, self._parts = caller, 1
         if caller is GONE:
             pass
-        elif part.more:
-            self._core.reject(identity, Code.BAD_FRAME, "a message is one part")
         elif caller.fd == NO_FD:
             self._core.reject(identity, Code.BAD_FRAME, "ZMTP 3 is needed")
         elif _is_own(identity):
             self._core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
         else:
-            return self._waiting.setdefault(identity, _Said(caller))
+            said = self._waiting.setdefault(identity, _Said(caller))
+            if not part.more:
+                return said
+            # It is answered when what was said before it is.
+            said.several = True
+            said.append(_Several(part.bytes))
+            return []
         caller.took([part.bytes])
         return []
 
@@ -210,26 +225,29 @@ class Intake:
         if known is not None and (self._gate is None or _told(part, MARK) == known.mark):
             return known
         if identity in self._waiting:
-            # They came by another connection than this one.
-            self._hand_on(identity, math.inf)
+            # That came by another connection than this one.
+            said = self._waiting[identity]
+            said.caller.took(said)
+            while identity in self._waiting:
+                self._hand_on(identity, math.inf)
         return self._meet_caller(identity, part)
 
     def _hand_on(self, identity: bytes, until: float) -> None:
         """Hands to the core what waits of one connection: the first frame, and as much more as
         can be before *until*."""
         core, said = self._core, self._waiting.pop(identity)
-        caller, heard = said.caller, 0
-        if len(said) > 1 and core.receive_commands(identity, said, caller.origin):
-            heard = len(said)
-        while heard < len(said):
-            core.receive(identity, said[heard], caller.origin)
-            heard += 1
-            if core.full or time.monotonic() > until:
+        origin = said.caller.origin
+        if len(said) > 1 and not said.several and core.receive_commands(identity, said, origin):
+            return
+        for heard, frame in enumerate(said, 1):
+            if type(frame) is _Several:
+                core.reject(identity, Code.BAD_FRAME, "a message is one part")
+            else:
+                core.receive(identity, frame, origin)
+            if heard < len(said) and (core.full or time.monotonic() > until):
+                self._waiting[identity] = said
+                del said[:heard]
                 break
-        caller.took(said[:heard])
-        self._heard += heard
-        if heard < len(said):
-            self._waiting[identity] = _Said(caller, said[heard:])
 
     def _discard(self, caller: Connection) -> bool:
         """Takes out the rest of *caller*'s message of several parts; whether it has ended.

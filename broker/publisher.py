@@ -94,7 +94,11 @@ class Publisher:
                 self.socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
-        return [self._heard.popleft() for _ in range(len(self._heard))]
+        taken: list[zmq.Frame] = []
+        # Until none is left: the thread tells only of one that comes when there is none.
+        while self._heard:
+            taken.append(self._heard.popleft())
+        return taken
 
     def late(self, now: float) -> bool:
         """Whether the thread is busy with subscribers and what it was given waits; says so once

@@ -228,7 +228,7 @@ class Server:
         intake.cut_off()
         if ready is None or self._publisher.socket in ready:
             intake.hear_subscribers()
-        drained = core.held or intake.drain(ready is None or self._router in ready)
+        drained = not core.held and intake.drain(ready is None or self._router in ready)
         # An operator is whoever comes by no socket of ZeroMQ's.
         if ready is None or any(type(sock) is int for sock in ready):
             self._office.hear(core.held)
@@ -237,7 +237,8 @@ class Server:
         self._perform(core.commit(not core.held and intake.all_heard(drained)))
         if not core.held:
             self._office.tell()
-        return drained
+        # Also if what was held is stored now: meanwhile nothing was taken.
+        return drained or core.held
 
     @property
     def stopping(self) -> bool:

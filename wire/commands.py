@@ -68,14 +68,17 @@ def parse_joined(items: Iterable[Any]) -> list[Send | Echo]:
     """
     runs: list[tuple[int, int, Any, list[Any]]] = []
     texts: list[Any] = []
-    kind = following = 0
-    to = None
+    kind: int | None = None
+    to: str | None = None
+    following = 0
     for item in items:
         name = None
         if type(item) is not tuple:
             return []
         if len(item) == 4:
             number, cseq, name, said = item
+            if name is None:  # It stands for everyone here, and an ECHO names nobody.
+                return []
         elif len(item) == 3:
             number, cseq, said = item
         else:

@@ -136,12 +136,14 @@ def test_a_frame_under_anothers_routing_id_is_not_anothers(server, connect, monk
 class Said:
     """A frame, as ZeroMQ hands it on: of a key, by a descriptor that may be another's by now."""
 
-    more = False
-
-    def __init__(self, keys, fd, data):
+    def __init__(self, keys, fd, data, more=False):
         self.bytes = data
+        self.more = more
         self._told = {zmq.SRCFD: fd, "Peer-Address": "127.0.0.1", MARK: keys.public.hex()}
         self.get = self._told.__getitem__
+
+    def __len__(self):
+        return len(self.bytes)
 
 
 class Queue:
@@ -250,6 +252,7 @@ class Heard:
         core = server._core
         monkeypatch.setattr(core, "receive", self._receive)
         monkeypatch.setattr(core, "receive_commands", self._commands if together else self._refuse)
+        monkeypatch.setattr(core, "reject", self.rejects)
         monkeypatch.setattr(type(core), "full", property(lambda core: self.full))
 
     def _receive(self, identity, frame, origin):
@@ -257,19 +260,24 @@ class Heard:
         self.full = len(self.alone) % self.enough == 0
 
     def _commands(self, identity, frames, origin):
-        self.together.append((origin.name, list(frames)))
+        self.together.append((origin.name, [*frames]))
         return True
 
     def _refuse(self, identity, frames, origin):
         return False
 
+    def rejects(self, identity, code, words):
+        self.alone.append((code, words))
+
 
 def waiting(server, monkeypatch, reused, *said):
-    """Has frames wait: of whom, by which routing id, and what."""
+    """Has messages wait: of whom, by which routing id, and what, part for part."""
     keys = {"alice": ALICE, "bob": BOB}
     frames = []
-    for name, identity, data in said:
-        frames += [identity, Said(keys[name], reused, data)]
+    for name, identity, *parts in said:
+        frames.append(identity)
+        for left, data in zip(range(len(parts))[::-1], parts, strict=True):
+            frames.append(Said(keys[name], reused, data, more=left > 0))
     monkeypatch.setattr(server._intake, "_router", Queue(frames))
 
 
@@ -341,3 +349,67 @@ def test_every_byte_that_is_handed_on_is_counted_as_taken(server, monkeypatch, r
     assert server._intake.drain()
     caller = server._intake._connections.callers[A]
     assert (caller.frames, caller.taken) == (3, 255 + 2 + 256 + 9 + 1 + 2)
+
+
+def test_what_waits_for_the_next_turn_is_taken_out_of_its_connection(server, monkeypatch, reused):
+    """Else the watch would take it for something that ZeroMQ holds, beside all that waits there."""
+    heard = Heard(server, monkeypatch, together=False, full=True)
+    waiting(server, monkeypatch, reused, ("alice", A, b"1"), ("alice", A, b"2"))
+    server._intake.drain()
+    caller = server._intake._connections.callers[A]
+    assert (caller.frames, caller.taken) == (2, 6)
+    heard.full = False
+    server._intake.drain()
+    assert (caller.frames, caller.taken) == (2, 6)
+
+
+def test_who_waits_to_be_handed_on_was_not_heard(server, monkeypatch, reused):
+    """However much another said meanwhile: what waits may end a silence."""
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 4
+    server._descriptors.used = 3
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 4, ("bob", B, b"ping"))
+    assert not server._intake.all_heard(server._intake.drain())
+    assert ("bob", b"ping") not in heard.alone
+    heard.full = False
+    assert server._intake.all_heard(server._intake.drain())
+
+
+def test_messages_of_several_parts_do_not_keep_the_dead_alive(server, monkeypatch, reused):
+    """There may always be another of them, and each is one that its connection had to say."""
+    Heard(server, monkeypatch)
+    server._descriptors.used = 3
+    waiting(server, monkeypatch, reused, *[("alice", A, b"1", b"2")] * 4)
+    server._intake.drain()
+    assert server._intake.all_heard(False)
+
+
+def test_a_message_of_several_parts_is_refused_in_its_place(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch)
+    waiting(
+        server,
+        monkeypatch,
+        reused,
+        ("alice", A, b"1"),
+        ("alice", A, b"2", b"3"),
+        ("alice", A, b"4"),
+    )
+    assert server._intake.drain()
+    refused = Code.BAD_FRAME, "a message is one part"
+    assert heard.alone == [("alice", b"1"), refused, ("alice", b"4")]
+    assert not heard.together
+    caller = server._intake._connections.callers[A]
+    assert (caller.frames, caller.taken) == (3, 12)
+
+
+def test_what_waits_of_a_key_is_not_joined_by_what_another_says_under_its_id(
+    server, monkeypatch, reused
+):
+    """Also if it is so much that it fills the turn."""
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 1
+    said = [("alice", A, b"1"), ("alice", A, b"2"), ("bob", A, b"x")]
+    waiting(server, monkeypatch, reused, *said)
+    while not server._intake.drain():
+        heard.full = False
+    assert heard.alone == [("alice", b"1"), ("alice", b"2"), ("bob", b"x")]

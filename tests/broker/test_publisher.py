@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 
 import pytest
 import zmq
@@ -102,6 +103,33 @@ def test_what_is_not_taken_waits(publisher, context):
         for number in range(more):
             sub.send(b"\1%d" % number)
         assert [part.bytes for part in takes(publisher, more)] == [b"\1%d" % n for n in range(more)]
+
+
+def test_what_is_heard_while_others_are_taken_is_told_too(idle, context):
+    """The loop looks only when it is told that there is something."""
+
+    class Busy(deque):
+        """The thread hears one more in the middle of `take`."""
+
+        heard = False
+
+        def popleft(self):
+            if not self.heard:
+                self.heard = True
+                hear()
+            return super().popleft()
+
+    def hear():
+        assert idle._pub.poll(WITHIN * 1000)
+        idle._hear()
+
+    with context.socket(zmq.XSUB) as sub:
+        sub.connect(idle.endpoint)
+        sub.send(b"\1a")
+        idle._heard = Busy()
+        hear()
+        sub.send(b"\1b")
+        assert [part.bytes for part in takes(idle, 2)] == [b"\1a", b"\1b"]
 
 
 def test_what_finds_no_room_is_refused_at_once(idle):

@@ -19,9 +19,11 @@ from chatbroker.broker import server as server_module
 from chatbroker.broker import signals as signals_module
 from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.config import Config, StartError
+from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.broker.signals import signals
+from chatbroker.broker.sockets import FRAMES_WAITING
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION, WINDOW
 from chatbroker.wire.messages import (
@@ -438,6 +440,31 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
             assert sum(len(batch.events[0].text) for batch in batches) > MAX_FETCH - 17_000
     # The last answer that is begun is finished.
     assert max(size for _, size in turns) < most + MAX_FETCH + 1000
+
+
+def test_who_sent_on_while_nothing_could_be_stored_is_heard_then(running, peers, monkeypatch):
+    """What waits then is for the broker to take, and is not held against the client."""
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    full = True
+    commit = server._journal.commit
+
+    def commits(what):
+        if full:
+            raise CannotStore("disk full")
+        commit(what)
+
+    monkeypatch.setattr(server._journal, "commit", commits)
+    for cseq in range(1, 1000, 4):  # All that the window allows.
+        alice.says(Echo(cseq, ("x" * (MAX_FRAME // 4 - 20),) * 4))
+    known = server._intake._watch._known
+    most = (FRAMES_WAITING - 2) * MAX_FRAME
+    until(lambda: any(seen.read > most for seen in [*known.values()]))
+    full = False
+    while alice.hears(Ack).upto < 1000:
+        pass
+    assert not server.counts.cut_off.total()
 
 
 def until(condition):

@@ -67,6 +67,7 @@ def test_each_text_that_is_too_long_has_its_place(decoder):
         packed(),
         packed(Kind.BYE),
         packed(99, 2, ("b",)),
+        packed(0, 0, ("b",)),
         packed(2.0, 2, "bob", ("b",)),
         packed(Kind.SEND, 2.0, "bob", ("b",)),
         packed(Kind.SEND, 2, b"bob", ("b",)),
@@ -76,6 +77,7 @@ def test_each_text_that_is_too_long_has_its_place(decoder):
         packed(Kind.SEND, 2, "bob", (1,)),
         packed(Kind.SEND, 2, "bob", ("b",), "of a later version"),
         packed(Kind.ECHO, 2, ("b",), "of a later version"),
+        packed(Kind.ECHO, 2, None, ("b",)),
         packed(Kind.ECHO, True, ("b",)),
         packed(Kind.ECHO, 0, ("b",)),
         b"\x94\x02\x02\xa3bob\x91\xa1\xff",  # A text that is not UTF-8.
