@@ -38,6 +38,7 @@ from .sockets import (
     bound_to,
     endpoint,
     free_port,
+    fresh_context,
     port_of,
     seed_routing_ids,
 )
@@ -82,7 +83,7 @@ class Server:
         seed_routing_ids()
         self._config = config
         self._descriptors = Descriptors()
-        self._context = zmq.Context()
+        self._context = fresh_context()
         try:
             self._open(config, open_journal)
         except BaseException:

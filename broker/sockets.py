@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import ip_address
 
 import zmq
@@ -17,6 +18,10 @@ import zmq
 from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .config import StartError
+
+ZERO_COPY_RECV = 10
+"""A context's option, of which pyzmq does not know the name: whether messages stay in the buffer
+that they were received into."""
 
 FRAMES_WAITING = 64
 """Frames of one connection that wait to be heard."""
@@ -65,6 +70,16 @@ def seed_routing_ids() -> None:
     """libzmq draws routing ids from libc's rand() and never seeds it: the ids of a process
     would be the same at every start, and an id is all that tells connections apart."""
     ctypes.CDLL(None).srand(int.from_bytes(os.urandom(4), "little"))
+
+
+def fresh_context() -> zmq.Context[zmq.Socket[bytes]]:
+    """A context whose connections take less memory (docs/decisions.md, "Messages are copied out
+    of what was received")."""
+    context = zmq.Context()
+    # A libzmq without it does as it always does.
+    with suppress(zmq.ZMQError):
+        context.set(ZERO_COPY_RECV, 0)
+    return context
 
 
 def bind_router(

@@ -152,3 +152,17 @@ def test_routing_ids_are_others_at_each_start(monkeypatch):
     for _ in range(3):
         module.seed_routing_ids()
     assert len(set(seeds)) > 1
+
+
+def test_messages_do_not_hold_the_buffer_that_they_came_in():
+    with zmq.Context() as plain, module.fresh_context() as context:
+        try:
+            assert plain.get(module.ZERO_COPY_RECV) == 1
+        except zmq.ZMQError:
+            pytest.skip("this libzmq has no such option")
+        assert context.get(module.ZERO_COPY_RECV) == 0
+
+
+def test_a_libzmq_without_that_option_will_do(monkeypatch):
+    monkeypatch.setattr(module, "ZERO_COPY_RECV", 9999)
+    module.fresh_context().term()
