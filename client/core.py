@@ -27,7 +27,6 @@ from ..wire.messages import (
     Farewell,
     Fetched,
     Hello,
-    Info,
     Limits,
     Missed,
     Notice,
@@ -301,9 +300,7 @@ class ClientCore:
             pieces.append(self._encode(fetch))
         for query in self._queries.values():
             if now >= query.ask_again:
-                query.ask_again = now + PATIENCE
-                after = query.users[-1].name if query.users else ""
-                pieces.append(self._encode(Info(query.ref, after)))
+                pieces.append(self._encode(query.ask(now + PATIENCE)))
         assert self.limits is not None
         due = now >= self._next_ping or self._heard > self.limits.push_window // 4
         while self._extra_pings and now >= self._extra_pings[0]:
@@ -384,14 +381,10 @@ class ClientCore:
 
     def _users(self, users: Users, now: float) -> None:
         query = self._queries.get(users.ref)
-        # An answer that comes twice (it was asked again) must not count twice.
-        if query is None or (query.users and users.users and users.users[0] <= query.users[-1]):
-            return
-        query.users.extend(users.users)
-        query.ask_again = 0.0
-        if not users.more:
-            query.done = True
-            self.forget(query)
+        if query is not None:
+            query.take(users)
+            if query.done:
+                self.forget(query)
 
     def _on_presence(self, presence: Presence, now: float) -> None:
         if presence.name == self.name or not self._presence:
