@@ -32,7 +32,7 @@ SAMPLE = 400
 """Clients of the forwarder's, which are all alike."""
 
 IDLE = 5.0
-"""Seconds for which an idle broker is watched at the least: a heartbeat."""
+"""Seconds for which an idle broker is watched at the least: a heartbeat, where clients are few."""
 
 A_FRAME = (1, 100)
 
@@ -90,6 +90,8 @@ def _joined(many: int, server: Server, crowded: Crowd) -> Found:
     crowded.ask("subscribe")
     subscribed = time.perf_counter() - start
     whole = _resident(server)
+    # Those who came first were told the heartbeat of a few.
+    crowded.ask("ping")
     cpu, start = server.cpu(), time.perf_counter()
     time.sleep(IDLE)
     idle = server.cpu().since(cpu)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from heapq import heappop, heappush
 
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.messages import (
@@ -25,6 +26,7 @@ from chatbroker.wire.messages import (
     Follow,
     Kind,
     Ping,
+    Pong,
     Start,
     Welcome,
     topic_of,
@@ -45,6 +47,9 @@ PROCESSES = 2
 UNDER_WAY = 200
 """Connections of one process that are being made at the same time: fewer than a listener has
 room for, and than a broker lets be silent."""
+
+NEWS = 0x95
+"""How a PONG begins that tells another heartbeat: an array of five."""
 
 FOLLOWS = (
     Follow(ECHO_LOG, b"", Start.NOW, 0),
@@ -129,27 +134,45 @@ class _Connection:
 class _Member(_Connection):
     """A DEALER with a session."""
 
-    __slots__ = ("_clients", "_ping")
+    __slots__ = ("_clients", "_cursors", "_ping", "due", "heartbeat", "share")
 
-    def __init__(self, clients: _Clients, name: str) -> None:
+    def __init__(self, clients: _Clients, name: str, share: float) -> None:
+        """*share*: of a heartbeat, after which it PINGs first."""
         said = hello(name)._replace(follows=FOLLOWS)
         super().__init__(clients.broker, b"DEALER", zmtp.frame(clients.encode(said)))
         self._clients = clients
+        self._cursors: tuple[Cursor, ...] = ()
         self._ping = b""
+        self.share = share
+        self.heartbeat = 0.0
+        self.due = 0.0
+        """When it is to PING next."""
 
     def read(self) -> None:
         for frame in self.frames():
-            if self._ping:
-                # [kind, …]; anything else would mean that its session has not lasted.
-                if frame[1] != Kind.PONG:
-                    raise Unexpected(f"not a PONG: {frame!r}")
+            if not self._ping:
+                (welcome,) = self._clients.decode(frame)
+                if not isinstance(welcome, Welcome):
+                    raise Unexpected(f"not a WELCOME: {welcome}")
+                found = [Cursor(one.log, one.epoch, one.start) for one in welcome.readings]
+                self._cursors = tuple(found)
+                self._go_by(welcome.heartbeat, 0)
+                self._clients.welcomed(self)
                 continue
-            (welcome,) = self._clients.decode(frame)
-            if not isinstance(welcome, Welcome):
-                raise Unexpected(f"not a WELCOME: {welcome}")
-            cursors = [Cursor(one.log, one.epoch, one.start) for one in welcome.readings]
-            self._ping = zmtp.frame(self._clients.encode(Ping(1, 0, 0, tuple(cursors))))
-            self._clients.welcomed(self, welcome.heartbeat / 1000)
+            # [kind, …]; anything else would mean that its session has not lasted.
+            if frame[1] != Kind.PONG:
+                raise Unexpected(f"not a PONG: {frame!r}")
+            if frame[0] == NEWS:
+                (pong,) = self._clients.decode(frame)
+                assert isinstance(pong, Pong)  # So its kind says.
+                self._go_by(pong.heartbeat, pong.heartbeat)
+            self._clients.answered(self)
+
+    def _go_by(self, heartbeat: int, told: int) -> None:
+        """PINGs each *heartbeat* from now on; *told*: the same, if by a PONG."""
+        self.heartbeat = heartbeat / 1000
+        self.due = time.monotonic() + self.heartbeat * self.share
+        self._ping = zmtp.frame(self._clients.encode(Ping(1, 0, 0, self._cursors, told)))
 
     def ping(self) -> None:
         """Gives a sign of life, as a client that has heard nothing new."""
@@ -206,18 +229,21 @@ class _Clients:
         """When what was told last is done."""
         self._upto = 0
         self._behind: set[_Subscriber] = set()
-        self._heartbeat = 5.0
+        self._asked: set[_Member] = set()
+        """Who was told to PING and has had no answer."""
         self._pinging = True
-        self._next = 0
-        """Which member PINGs next, and when."""
-        self._due = time.monotonic()
+        self._next: list[tuple[float, int]] = []
+        """When each member PINGs next, as a heap; some later than that."""
 
     # --- what connections tell ------------------------------------------------------------
 
-    def welcomed(self, member: _Member, heartbeat: float) -> None:
+    def welcomed(self, member: _Member) -> None:
+        heappush(self._next, (member.due, len(self._members)))
         self._members.append(member)
-        self._heartbeat = heartbeat
         self._under_way -= 1
+
+    def answered(self, member: _Member) -> None:
+        self._asked.discard(member)
 
     def greeted(self) -> None:
         self._under_way -= 1
@@ -232,8 +258,8 @@ class _Clients:
     def _obey(self, line: str) -> None:
         word, *arguments = line.split()
         if word == "join":
-            names = [f"{self._prefix}{number}" for number in range(self._count)]
-            self._to_open.extend([partial(_Member, self, name) for name in names])
+            members = [(f"{self._prefix}{n}", (n + 1) / self._count) for n in range(self._count)]
+            self._to_open.extend([partial(_Member, self, *member) for member in members])
             self._answer_at = lambda: len(self._members) == self._count
         elif word == "subscribe":
             self._to_open.extend([partial(_Subscriber, self)] * self._count)
@@ -246,13 +272,16 @@ class _Clients:
             self._answer_at = lambda: not self._behind
         elif word == "deaf":
             print(sum([one.tally is None for one in self._subscribers]), flush=True)
+        elif word == "ping":
+            # Their leases may have run while they were quiet.
+            for member in self._members:
+                member.ping()
+            self._pinging = True
+            self._asked = set(self._members)
+            self._answer_at = lambda: not self._asked
         else:
-            self._pinging = {"quiet": False, "ping": True}[word]
-            if self._pinging:
-                # Their leases ran meanwhile.
-                for member in self._members:
-                    member.ping()
-                self._due = time.monotonic()
+            assert word == "quiet"
+            self._pinging = False
             print(word, flush=True)
 
     def serve(self) -> None:
@@ -285,11 +314,14 @@ class _Clients:
         if not self._members or not self._pinging:
             return None
         now = time.monotonic()
-        while self._due <= now:
-            self._next = (self._next + 1) % len(self._members)
-            self._members[self._next].ping()
-            self._due += self._heartbeat / len(self._members)
-        return self._due - now
+        while self._next[0][0] <= now:
+            _, number = heappop(self._next)
+            member = self._members[number]
+            if member.due <= now:  # Else it was told a longer heartbeat meanwhile.
+                member.ping()
+                member.due = now + member.heartbeat
+            heappush(self._next, (member.due, number))
+        return self._next[0][0] - now
 
 
 def main(broker: str, pub: str, prefix: str, count: str) -> None:

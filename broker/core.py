@@ -302,6 +302,11 @@ class Broker:
             self._out.reply(session.identity, goodbye)
         return effects + self._out.take()
 
+    @property
+    def longest_lease(self) -> float:
+        """Seconds: no session has a longer one."""
+        return self._door.longest_lease
+
     def census(self) -> Census:
         """How many there are of what the broker knows.  May be called from any thread."""
         return self._registry.census(len(self._door.bound))
@@ -440,7 +445,8 @@ class Broker:
             self._gaps[session] = None
         self._repeat(session, message.resolved)
         self._readers.confirm(session, message.cursors)
-        self._out.reply(session.identity, Pong(message.ref, self._readers.heads(session)))
+        told = self._door.pinged(session, message.heartbeat)
+        self._out.reply(session.identity, Pong(message.ref, self._readers.heads(session), *told))
 
     def _push(self, user: User, rows: list[Row]) -> None:
         readers = [s for s in user.sessions if s.state is State.LIVE and DIRECT_LOG in s.follows]

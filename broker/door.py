@@ -20,11 +20,12 @@ from ..wire.names import canonical_name
 from .allowance import Allowance, Place, Places, told
 from .brake import milliseconds
 from .clock import TurnClock
+from .heartbeats import Heartbeats
 from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers
 from .registry import Contested, Registry
-from .session import Session, State
+from .session import Liveness, Session, State
 from .user import find
 
 MOST_WAITING = 1000
@@ -65,6 +66,7 @@ class Door:
         self._epoch = epoch
         self._swept = 0.0
         self._places = Places(registry.settings.allowance)
+        self._heartbeats = Heartbeats(registry.settings)
         self._probed: dict[Session, tuple[int, float]] = {}
         """The holders that were probed lately: in which turn, and when."""
         self.bound: dict[bytes, Session] = {}
@@ -79,7 +81,18 @@ class Door:
 
     def renew(self, session: Session) -> None:
         """The client gave a sign of life."""
-        session.expires = self._clock.attended + self._registry.settings.lease
+        session.expires = self._clock.attended + session.lease
+
+    def pinged(self, session: Session, heartbeat: int) -> Liveness:
+        """What a client is to be told that goes by *heartbeat*; see `Heartbeats.answer`."""
+        told = self._heartbeats.answer(session, heartbeat, len(self.bound))
+        self.renew(session)
+        return told
+
+    @property
+    def longest_lease(self) -> float:
+        """Seconds: no session has a longer one."""
+        return self._heartbeats.longest
 
     def hello(self, identity: bytes, hello: Hello, origin: Origin) -> None:
         """Lets a client in, refuses it, or has it wait."""
@@ -230,10 +243,11 @@ class Door:
             words = "the session goes on over another connection"
             self._out.reply(session.identity, Farewell(Code.REPLACED.value, words))
         session.identity = identity
+        self.bound[identity] = session
+        liveness = self._heartbeats.welcome(session, hello.attempt, len(self.bound))
         session.attempt = hello.attempt
         session.unconfirmed = 0
         self.renew(session)
-        self.bound[identity] = session
         readings = []
         for follow in hello.follows:
             log = self._readers.find(session, follow.log)
@@ -257,8 +271,7 @@ class Door:
                 # Whom a key lets in needs none, and may be another than who proved it.
                 b"" if user is None or session.key else user.credential,
                 settings.pub_port,
-                round(settings.heartbeat * 1000),
-                round(settings.lease * 1000),
+                *liveness,
                 Limits(
                     MAX_FRAME,
                     allowance.text,
@@ -304,6 +317,7 @@ class Door:
         if not all_heard or self._clock.attended - self._swept < SWEEP_EVERY:
             return
         self._swept = self._clock.attended
+        self._heartbeats.measure(self.bound.values(), self._swept)
         last = self._clock.turn - 1
         self._probed = {s: probed for s, probed in self._probed.items() if probed[0] >= last}
         for identity in self.waiting:

@@ -37,7 +37,8 @@ DISCARD_SECONDS = 0.01
 """Seconds after which the watch looks whether the next such message comes meanwhile."""
 
 MOST_QUIET = 60.0
-"""Seconds for which a connection may say nothing, or four leases if that is more."""
+"""Seconds for which a connection may say nothing, or four leases if that is more: of those that
+sessions have, the longest."""
 
 MOST_GONE = 10_000
 """Connections remembered to be gone, whose last frames are not looked at."""
@@ -84,7 +85,6 @@ class Intake:
         gate: Gate | None,
         core: Broker,
         descriptors: Descriptors,
-        lease: float,
         note: Callable[..., None],
         most_subscriptions: int,
     ) -> None:
@@ -106,7 +106,7 @@ class Intake:
             port_of(router),
             publisher.port,
             descriptors.limit,
-            max(MOST_QUIET, 4 * lease),
+            MOST_QUIET,
             0 if gate is None else SECURE_OVERHEAD,
             note,
         )
@@ -138,6 +138,7 @@ class Intake:
 
     def watch(self, now: float, all_taken: bool) -> None:
         """Looks for connections that go too far; costs little, however often."""
+        self._watch.quiet = max(MOST_QUIET, 4 * self._core.longest_lease)
         self._watch.look(now, all_taken, self._publisher.heard)
         self._publisher.look(now)
 

@@ -95,7 +95,6 @@ class Server:
             self._gate,
             self._core,
             self._descriptors,
-            config.lease,
             self._note,
             config.allowance.subscriptions,
         )

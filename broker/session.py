@@ -20,7 +20,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..wire.errors import Code
 from ..wire.limits import MAX_RUNS, WINDOW
@@ -88,6 +88,15 @@ HOLDING = frozenset({State.LIVE, State.GONE})
 """The states in which a session keeps its user's name from others."""
 
 
+class Liveness(NamedTuple):
+    """What a client is told of signs of life, in milliseconds."""
+
+    heartbeat: int
+    """Between two PINGs."""
+    lease: int
+    """Of silence until its session lapses."""
+
+
 class Session:
     """What the broker remembers of one client."""
 
@@ -104,11 +113,14 @@ class Session:
         "id",
         "identity",
         "key",
+        "lease",
+        "liveness",
         "place",
         "state",
         "told",
         "unconfirmed",
         "user",
+        "welcomed",
     )
 
     def __init__(self, id: bytes, user: User | None, born: int = 0) -> None:
@@ -129,6 +141,10 @@ class Session:
         """Where its connection comes from, or came from; None since the broker was started."""
         self.expires = 0.0
         """When its lease runs out, or its name's moment of waiting (lease clock, seconds)."""
+        self.welcomed = self.liveness = Liveness(0, 0)
+        """What the last WELCOME told, and what was told last, by WELCOME or PONG."""
+        self.lease = 0.0
+        """Seconds of silence that it may keep, by all of these that its client may go by."""
         self.exclusive = False
         self.follows: dict[str, Follow] = {}
         self.cseq = 0

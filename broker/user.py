@@ -23,6 +23,11 @@ class Settings(NamedTuple):
     """Between two PINGs of a client."""
     lease: float = 15.0
     """A session that is silent for so long lapses."""
+    pings: float = 200.0
+    """A second, of all sessions together.  If it were more at this heartbeat, it is longer, and the
+    lease with it."""
+    longest_heartbeat: float = 60.0
+    """But no longer than that."""
     grace: float = 3.0
     """A name waits so long for a client whose connection is known to be lost.  Longer than
     ZeroMQ's interval between two attempts to reconnect (client/link.py)."""

@@ -169,7 +169,7 @@ class Watch:
         self._connections = connections
         self._ports = {port: False, pub_port: True}
         self._limit = limit
-        self._quiet = quiet
+        self.quiet = quiet
         self._overhead = overhead
         self._note = note
         self._known: dict[int, Seen] = {}
@@ -339,7 +339,7 @@ class Watch:
         elif not spoke and now - self._drained < LOOK_EVERY:
             # What it says is looked at, and it has said nothing.
             since = seen.quiet if said is not None else seen.since
-            if now - since > (self._quiet if said is not None else SILENT):
+            if now - since > (self.quiet if said is not None else SILENT):
                 self._cut(fd, seen, "nothing was said")
         return True
 

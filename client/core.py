@@ -27,7 +27,6 @@ from ..wire.messages import (
     Farewell,
     Fetched,
     Hello,
-    Info,
     Limits,
     Missed,
     Notice,
@@ -59,7 +58,6 @@ SETTLE = (0.0, 0.05, 0.25, 1.0)
 """Seconds after PUB's greeting at which the client asks for the heads.  PUB greets a
 connection when it accepts it, and may take the subscription a moment later: what was said
 in between is noticed at once instead of at the next heartbeat."""
-
 
 CONFIRM_WITHIN = 0.5
 """Seconds after which the broker hears that the program has shown mail.  Of a reader that is
@@ -120,6 +118,8 @@ class ClientCore:
         self._encode = Encoder().encode
         self._epoch = b""
         self._heartbeat = 5.0
+        self._told_heartbeat = 0
+        """Milliseconds, as the last PONG told that told any since WELCOME; else 0."""
         self._queries: dict[int, Query] = {}
         self._ref = 0
         self._ponged = 0
@@ -267,8 +267,8 @@ class ClientCore:
             self._repeated = min(self._repeated + 1, MOST_DOUBLINGS)
             pieces.append(self._encode(self._hello()))
         elif self.phase is Phase.READY:
-            self._questions(now, pieces)
             assert self.limits is not None  # READY came with WELCOME.
+            self._questions(now, pieces, self.limits.push_window)
             # HELLO aside, a frame holds commands: what fits into one goes out together.
             pieces.extend(self.outbox.due(self.limits.window, MAX_FRAME // 2, now))
         elif self.phase is Phase.LEAVING and not self._bye_sent:
@@ -295,17 +295,14 @@ class ClientCore:
             follows,
         )
 
-    def _questions(self, now: float, pieces: list[bytes]) -> None:
+    def _questions(self, now: float, pieces: list[bytes], push_window: int) -> None:
         for fetch in self.inbox.fetches(now, self._ref + 1, PATIENCE):
             self._ref = fetch.ref
             pieces.append(self._encode(fetch))
         for query in self._queries.values():
             if now >= query.ask_again:
-                query.ask_again = now + PATIENCE
-                after = query.users[-1].name if query.users else ""
-                pieces.append(self._encode(Info(query.ref, after)))
-        assert self.limits is not None
-        due = now >= self._next_ping or self._heard > self.limits.push_window // 4
+                pieces.append(self._encode(query.ask(now + PATIENCE)))
+        due = now >= self._next_ping or self._heard > push_window // 4
         while self._extra_pings and now >= self._extra_pings[0]:
             self._extra_pings.popleft()
             due = True
@@ -318,8 +315,8 @@ class ClientCore:
         self._confirming = False
         mailbox = self.inbox.readers.get(DIRECT_LOG)
         self._confirmed = mailbox.cursor() if mailbox is not None else None
-        outbox, cursors = self.outbox, self.inbox.cursors()
-        return self._encode(Ping(self._next_ref(), outbox.sent, outbox.resolved, cursors))
+        sent, resolved, cursors = self.outbox.sent, self.outbox.resolved, self.inbox.cursors()
+        return self._encode(Ping(self._next_ref(), sent, resolved, cursors, self._told_heartbeat))
 
     def pause(self, now: float) -> float:
         """Seconds until `outgoing` may have something to send although nothing happened."""
@@ -347,8 +344,7 @@ class ClientCore:
         # is not there, whatever the epoch says: a copy that was put back may have the same.
         another = not same or welcome.cseq < self.outbox.resolved
         if another and self._epoch:
-            forgotten = welcome.epoch == self._epoch and not same
-            self.outbox.restart(welcome.cseq, forgotten)
+            self.outbox.restart(welcome.cseq, forgotten=not same and welcome.epoch == self._epoch)
         else:
             self.outbox.rewind()
         again, self._was_online = self._was_online, True
@@ -361,8 +357,8 @@ class ClientCore:
         self.outbox.pace.keep_to(welcome.limits)
         self.pub_port = welcome.pub_port
         self._epoch = welcome.epoch
-        self._heartbeat = max(welcome.heartbeat / 1000, 0.01)
-        self.lease = max(welcome.lease / 1000, 0.02)
+        self._told_heartbeat = 0
+        self._go_by(welcome.heartbeat, welcome.lease)
         self._next_ping = now if again else now + self._heartbeat
         self.inbox.tell(events.Online(welcome.name, again))
         self.inbox.welcome(welcome.readings)
@@ -384,14 +380,10 @@ class ClientCore:
 
     def _users(self, users: Users, now: float) -> None:
         query = self._queries.get(users.ref)
-        # An answer that comes twice (it was asked again) must not count twice.
-        if query is None or (query.users and users.users and users.users[0] <= query.users[-1]):
-            return
-        query.users.extend(users.users)
-        query.ask_again = 0.0
-        if not users.more:
-            query.done = True
-            self.forget(query)
+        if query is not None:
+            query.take(users)
+            if query.done:
+                self.forget(query)
 
     def _on_presence(self, presence: Presence, now: float) -> None:
         if presence.name == self.name or not self._presence:
@@ -401,6 +393,10 @@ class ClientCore:
 
     def _pong(self, pong: Pong, now: float) -> None:
         self._ponged = max(self._ponged, pong.ref)
+        if pong.heartbeat and pong.lease:
+            self._told_heartbeat = pong.heartbeat
+            self._go_by(pong.heartbeat, pong.lease)
+            self._next_ping = min(self._next_ping, now + self._heartbeat)
         self.inbox.heads(pong.heads)
 
     def _error(self, error: Error, now: float) -> None:
@@ -441,6 +437,10 @@ class ClientCore:
             self._end(Refused(farewell.code, farewell.words))
 
     # --- helpers --------------------------------------------------------------------------
+
+    def _go_by(self, heartbeat: int, lease: int) -> None:
+        self._heartbeat = max(heartbeat / 1000, 0.01)
+        self.lease = max(lease / 1000, 0.02)
 
     def _next_ref(self) -> int:
         self._ref += 1

@@ -115,7 +115,7 @@ SAMPLES: list[Any] = [
     Echo(1, ("hi",)),
     Info(1, ""),
     Fetch(1, ECHO_LOG, E8, 0, 1000),
-    Ping(1, 0, 0, (Cursor(ECHO_LOG, E8, 0),)),
+    Ping(1, 0, 0, (Cursor(ECHO_LOG, E8, 0),), 9000),
     Bye(),
     Enrol(1, bytes(32)),
     Welcome(
@@ -129,7 +129,7 @@ SAMPLES: list[Any] = [
     Missed(ECHO_LOG, E8, 0, 1, 1),
     Users(1, (User("alice", 1),), False),
     Presence(True, "alice", 1),
-    Pong(1, (Cursor(ECHO_LOG, E8, 0),)),
+    Pong(1, (Cursor(ECHO_LOG, E8, 0),), 9000, 27000),
     Error("bad_frame", "words", 0, 0),
     Farewell("left", "words"),
     Notice("cannot_store", "words"),
@@ -145,12 +145,14 @@ EVENTS = {"EVENT 1": ("type", "time", "sender", "text"), "EVENT 2": ("type", *Ev
 class Row(NamedTuple):
     field: str
     type: str
+    optional: bool = False
 
 
 def fields(title: str) -> list[Row]:
     rows = table(section(title), "#", "field", "type")
     assert [row[0] for row in rows] == [str(n) for n in range(len(rows))], title
-    return [Row(row[1], row[2]) for row in rows]
+    found = [(row[1], *row[2].partition(", optional")) for row in rows]
+    return [Row(name, type, bool(optional)) for name, type, optional, _ in found]
 
 
 def pack(value: object) -> bytes:
@@ -282,9 +284,11 @@ BOUNDED_TOGETHER = {("BATCH", "prev"), ("BATCH", "first")}
 @pytest.mark.parametrize("name", MESSAGES)
 def test_decoder_draws_the_bounds_that_the_page_draws_for_messages(name: str) -> None:
     sample = raw(MESSAGES[name])
+    always = [row.optional for row in fields(name)].count(False)
     assert accepted(name, sample)
     assert accepted(name, [*sample, [["of a later version"]]])
-    assert not accepted(name, sample[:-1])
+    assert all(accepted(name, sample[:size]) for size in range(always, len(sample)))
+    assert not accepted(name, sample[: always - 1])
     for index, row in enumerate(fields(name)):
         good, bad = values(row.type, sample[index])
         for value in good:
@@ -350,9 +354,15 @@ def test_page_and_code_have_the_same_times() -> None:
     shown = {row[0]: float(row[1].split()[0]) for row in rows}
     times = {
         name: Settings(1)._asdict()[name]
-        for name in ("heartbeat", "lease", "grace", "claim_ttl", "forget")
+        for name in ("heartbeat", "longest_heartbeat", "lease", "grace", "claim_ttl", "forget")
     }
     assert shown == {**times, "patience": PATIENCE}
+
+
+def test_page_names_how_many_pings_are_wanted() -> None:
+    settings = Settings(1)
+    assert f"some {settings.pings:.0f} a second" in section("Leases")
+    assert f"over {settings.pings * settings.heartbeat:,.0f} sessions" in section("Leases")
 
 
 def test_page_names_what_a_broker_says_to_a_connection_in_a_turn() -> None:

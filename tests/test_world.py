@@ -156,6 +156,7 @@ class Stage:
             events=script.events,
             heartbeat=2.0,
             lease=6.0,
+            pings=(200.0, 0.7)[script.seed // 8 % 2],
             grace=(3.0, 1.5)[script.seed % 2],
             forget=(2.0, 0.3)[script.seed // 2 % 2],
             most_lapsed=3,
@@ -465,7 +466,7 @@ def heal(world: World) -> None:
         stuck = [peer for peer in world.peers if peer.alive and not world._rests(peer)]
         raise Broken(f"stuck: {stuck}")
     # Those who went without a word are missed by now.
-    world.run(world.settings.lease + world.settings.grace + 1.0)
+    world.run(world.broker.longest_lease + world.settings.grace + 1.0)
     asking = [peer for peer in world.peers if peer.alive]
     for peer in asking:
         query = peer.core.ask_users()

@@ -128,12 +128,12 @@ def _batch(item: tuple[Any, ...]) -> Batch:
 
 
 def _message(
-    kind: Callable[..., Any], *fields: Callable[[object], Any]
+    kind: Callable[..., Any], *fields: Callable[[object], Any], optional: int = 0
 ) -> Callable[[tuple[Any, ...]], Any]:
     def ignore_kind(*values: Any) -> Any:
         return kind(*values[1:])
 
-    return record(ignore_kind, integer, *fields, around=1)
+    return record(ignore_kind, integer, *fields, around=1, optional=optional)
 
 
 _hello_fields = _message(
@@ -167,7 +167,7 @@ _CLIENT_PARSERS: dict[int, _Parser] = {
     Kind.ECHO: parse_echo,
     Kind.INFO: _message(Info, integer, _name),
     Kind.FETCH: _message(Fetch, integer, _log, _epoch_or_none, integer, integer),
-    Kind.PING: _message(Ping, integer, integer, integer, _cursors),
+    Kind.PING: _message(Ping, integer, integer, integer, _cursors, integer, optional=1),
     Kind.BYE: _message(Bye),
     Kind.ENROL: _versioned("ENROL", _message(Enrol, integer, _key)),
 }
@@ -203,7 +203,7 @@ _BROKER_PARSERS: dict[int, _Parser] = {
         Users, integer, array(limits.MAX_USERS, record(User, _name, integer)), boolean
     ),
     Kind.PRESENCE: _message(Presence, boolean, _name, integer),
-    Kind.PONG: _message(Pong, integer, _cursors),
+    Kind.PONG: _message(Pong, integer, _cursors, integer, integer, optional=2),
     Kind.ERROR: _message(Error, _code, _words, integer, integer),
     Kind.FAREWELL: _message(Farewell, _code, _words),
     Kind.NOTICE: _message(Notice, _code, _words),
@@ -320,6 +320,9 @@ class Decoder:
 
 _NUMBERS = {kind: int(number) for kind, number in KINDS.items()}
 
+_ALWAYS: dict[type, int] = {Ping: 4, Pong: 2}
+"""Of messages with optional fields: how many come before these."""
+
 
 class Encoder:
     """Packs messages."""
@@ -334,7 +337,12 @@ class Encoder:
                 raise ValueError("an event of a type unknown here cannot be packed")
             body = b"".join([pack_event(event) for event in message.events if event])
             return encode_batch(*message[:4], len(message.events), body)
-        packed: bytes = self._pack((_NUMBERS[type(message)], *message))
+        kind = type(message)
+        fields: tuple[object, ...] = message
+        always = _ALWAYS.get(kind)
+        if always is not None and not any(fields[always:]):
+            fields = fields[:always]
+        packed: bytes = self._pack((_NUMBERS[kind], *fields))
         return packed
 
 

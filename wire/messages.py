@@ -207,6 +207,8 @@ class Ping(NamedTuple):
     resolved: int
     """The highest command number whose outcome is known, with all before it."""
     cursors: tuple[Cursor, ...]
+    heartbeat: int = 0
+    """Milliseconds between two PINGs, if a PONG told them; 0: those of WELCOME."""
 
 
 class Bye(NamedTuple):
@@ -327,6 +329,9 @@ class Pong(NamedTuple):
 
     ref: int
     heads: tuple[Cursor, ...]
+    heartbeat: int = 0
+    """As in WELCOME, from now on; 0: as before."""
+    lease: int = 0
 
 
 class Error(NamedTuple):

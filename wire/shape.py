@@ -49,18 +49,19 @@ def binary(*lengths: int) -> Callable[[object], bytes]:
     return check
 
 
-def record(kind: Callable[..., Any], *fields: Field, around: int = 3) -> Field:
+def record(kind: Callable[..., Any], *fields: Field, around: int = 3, optional: int = 0) -> Field:
     """An array of fixed fields; what trails them is of a later version and ignored.
 
     *around*: how deep it stands, itself included; 3 for a record in an array in a message.
+    *optional*: how many of the last fields may be missing; *kind* knows what they are then.
     """
-    wanted = len(fields)
+    known, wanted = len(fields), len(fields) - optional
 
     def check(value: object) -> Any:
         if type(value) is not tuple or len(value) < wanted:
             raise BadFrame(f"an array of {wanted} elements is wanted")
-        if len(value) > wanted:
-            check_depth(value[wanted:], around)
+        if len(value) > known:
+            check_depth(value[known:], around)
         return kind(*[field(item) for field, item in zip(fields, value, strict=False)])
 
     return check

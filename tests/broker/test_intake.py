@@ -90,6 +90,14 @@ def test_each_connection_has_the_origin_of_its_key(running, connect):
     assert {o.address for o in origins.values()} == {"127.0.0.1"}
 
 
+def test_a_connection_may_be_quiet_for_four_of_the_longest_leases_that_sessions_have(server):
+    heartbeats = server._core._door._heartbeats
+    for longest, quiet in ((15.0, 60.0), (135.0, 540.0), (15.0, 60.0)):
+        heartbeats.longest = longest
+        server._intake.watch(time.monotonic(), True)
+        assert server._intake._watch.quiet == quiet
+
+
 def reachable(server, identity):
     try:
         server._router.send_multipart([identity, b""], zmq.NOBLOCK)

@@ -552,6 +552,59 @@ def test_a_ping_every_heartbeat_states_what_the_client_has(talk, batch):
     assert len(talk.passes(0.1).of(Ping)) == 1
 
 
+def test_a_pong_may_tell_a_longer_heartbeat_and_the_next_ping_says_that_it_was_heard(talk):
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    assert ping.heartbeat == 0  # That of WELCOME.
+    talk.hears(Pong(ping.ref, (), 20_000, 70_000))
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    assert ping.heartbeat == 20_000
+    assert not talk.passes(19.9).of(Ping)
+    (ping,) = talk.passes(0.1).of(Ping)
+    assert ping.heartbeat == 20_000
+    talk.hears(Pong(ping.ref, ()))
+    assert not talk.passes(19.9).of(Ping)
+    assert talk.core.lease == 70.0
+
+
+def test_a_shorter_heartbeat_holds_from_the_pong_on(talk_with):
+    talk = talk_with()
+    talk.connects()
+    talk.hears(talk.welcome(heartbeat=30_000, lease=90_000))
+    (ping,) = talk.passes(30.0).of(Ping)
+    talk.hears(Pong(ping.ref, (), 5000, 15_000))
+    assert talk.core.pause(talk.now) == pytest.approx(5.0)
+    (ping,) = talk.passes(5.0).of(Ping)
+    assert ping.heartbeat == 5000
+    assert talk.core.silent(talk.now + 15.1 - 5.0)
+
+
+def test_each_welcome_tells_a_heartbeat_anew(talk):
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    talk.hears(Pong(ping.ref, (), 20_000, 60_000))
+    talk.core.disconnected()
+    talk.connects()
+    (ping,) = talk.hears(talk.welcome()).of(Ping)
+    assert (ping.heartbeat, talk.core.lease) == (0, 15.0)
+    assert len(talk.passes(HEARTBEAT).of(Ping)) == 1
+
+
+@pytest.mark.parametrize("told", [(0, 0), (20_000, 0), (0, 60_000)])
+def test_a_pong_that_does_not_tell_both_heartbeat_and_lease_changes_neither(talk, told):
+    talk.hears(Pong(0, (), *told))
+    (ping,) = talk.passes(HEARTBEAT).of(Ping)
+    assert (ping.heartbeat, talk.core.lease) == (0, 15.0)
+    assert len(talk.passes(HEARTBEAT).of(Ping)) == 1
+
+
+def test_a_longer_heartbeat_puts_nothing_off_that_is_due_sooner(talk, batch):
+    talk.hears(batch("direct", 1, "hi"))
+    talk.show(1)
+    assert talk.core.taken(talk.now)
+    talk.hears(Pong(0, (), 20_000, 60_000))
+    (ping,) = talk.passes(CONFIRM_WITHIN).of(Ping)
+    assert ping.cursors == (Cursor("direct", b"direct-1", 1),)
+
+
 def test_that_mail_was_taken_is_told_soon_and_once(talk, batch):
     talk.hears(batch("direct", 1, "hi", "there"))
     assert not talk.core.taken(talk.now)  # Nothing was.

@@ -48,7 +48,7 @@ CLIENT_SAYS = {
     Kind.ECHO: (Kind.ECHO, 1, ("hi",)),
     Kind.INFO: (Kind.INFO, 1, ""),
     Kind.FETCH: (Kind.FETCH, 1, "echo", EPOCH, 0, 1000),
-    Kind.PING: (Kind.PING, 1, 0, 0, (("echo", EPOCH, 0),)),
+    Kind.PING: (Kind.PING, 1, 0, 0, (("echo", EPOCH, 0),), 9000),
     Kind.BYE: (Kind.BYE,),
 }
 BROKER_SAYS = {
@@ -60,12 +60,15 @@ BROKER_SAYS = {
     Kind.MISSED: (Kind.MISSED, "echo", EPOCH, 0, 7, 7),
     Kind.USERS: (Kind.USERS, 1, (("alice", 0),), False),
     Kind.PRESENCE: (Kind.PRESENCE, True, "alice", 0),
-    Kind.PONG: (Kind.PONG, 1, (("echo", EPOCH, 0),)),
+    Kind.PONG: (Kind.PONG, 1, (("echo", EPOCH, 0),), 9000, 27000),
     Kind.ERROR: (Kind.ERROR, "bad_frame", "words", 0, 0),
     Kind.FAREWELL: (Kind.FAREWELL, "left", "words"),
     Kind.NOTICE: (Kind.NOTICE, "cannot_store", "words"),
 }
 ALL = [*CLIENT_SAYS.items(), *BROKER_SAYS.items()]
+
+OPTIONAL = {Kind.PING: 1, Kind.PONG: 2}
+"""How many of the last fields may be missing."""
 
 
 @pytest.fixture
@@ -306,8 +309,20 @@ def test_a_positive_integer_may_come_in_a_signed_format(from_client):
 
 @pytest.mark.parametrize(("kind", "elements"), ALL, ids=lambda value: str(value)[:12])
 def test_a_message_that_lacks_its_last_field_is_refused(decoder_of, raw, kind, elements):
+    always = len(elements) - OPTIONAL.get(kind, 0)
     with pytest.raises(BadFrame):
-        decoder_of(kind).decode(raw(*elements[:-1]))
+        decoder_of(kind).decode(raw(*elements[: always - 1]))
+
+
+@pytest.mark.parametrize("kind", OPTIONAL)
+def test_an_optional_field_that_says_nothing_is_left_out(decoder_of, raw, kind):
+    decoder, elements = decoder_of(kind), dict(ALL)[kind]
+    always = elements[: len(elements) - OPTIONAL[kind]]
+    for missing in range(OPTIONAL[kind] + 1):
+        (message,) = decoder.decode(raw(*always, *(0,) * missing))
+        assert Encoder().encode(message) == raw(*always)
+    (message,) = decoder.decode(raw(*elements))
+    assert Encoder().encode(message) == raw(*elements)
 
 
 @pytest.mark.parametrize(("kind", "elements"), ALL, ids=lambda value: str(value)[:12])
@@ -438,7 +453,7 @@ PLACES = {
     "a follow": (3, lambda extra: (*HELLO[:9], ((*FOLLOW, extra),))),
     "SEND": (1, lambda extra: (Kind.SEND, 1, "bob", ("hi",), extra)),
     "ECHO": (1, lambda extra: (Kind.ECHO, 1, ("hi",), extra)),
-    "PING": (1, lambda extra: (Kind.PING, 1, 0, 0, (), extra)),
+    "PING": (1, lambda extra: (Kind.PING, 1, 0, 0, (), 0, extra)),
     "a cursor": (3, lambda extra: (Kind.PING, 1, 0, 0, (("echo", EPOCH, 0, extra),))),
     "the limits": (2, lambda extra: replaced(WELCOME, 11, (*[1] * 8, extra))),
     "ACK": (1, lambda extra: (Kind.ACK, 0, 1, (), (), extra)),
