@@ -28,7 +28,8 @@ acknowledged early sends on while the rest is handled."""
 
 MOST_SECONDS = 0.05
 """Seconds after which no further frame is handed on in a turn: a frame may hold hundreds of tiny
-questions, and others wait for their answers."""
+questions, and others wait for their answers.  Nor is anything taken after a message of several
+parts: it may have thousands."""
 
 MOST_PARTS = 16
 """Parts of a message that are taken out before its sender is cut off: there may be millions."""
@@ -159,27 +160,31 @@ class Intake:
         in the socket."""
         if not ready and not self._waiting:
             return True
+        core, until = self._core, time.monotonic() + MOST_SECONDS
         drained = False
         if not self._waiting:  # What the last turn left over comes first.
-            drained = self._take()
+            drained = self._take(until)
             for said in self._waiting.values():
                 said.caller.took(said)
-        core, until = self._core, time.monotonic() + MOST_SECONDS
         for identity in list(self._waiting):
             if core.full or time.monotonic() > until:
                 return False
             self._hand_on(identity, until)
         return drained and not self._waiting
 
-    def _take(self) -> bool:
-        """Takes what waits, a turn's worth at most; True if nothing is left."""
+    def _take(self, until: float) -> bool:
+        """Takes what waits, a turn's worth at most; True if nothing is left.  *until*: when
+        the time for that is over."""
         receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
         secure = self._gate is not None
         size = 0
         for _ in range(MOST_FRAMES):
             if size > MOST_BYTES:
                 break
-            if self._discarding is not None and not self._discard(self._discarding):
+            discarding = self._discarding
+            if discarding is not None and (
+                not self._discard(discarding) or time.monotonic() > until
+            ):
                 break
             try:
                 identity = receive(nowait)

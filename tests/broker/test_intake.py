@@ -160,6 +160,9 @@ class Queue:
     def __init__(self, frames):
         self._frames = frames
 
+    def __len__(self):
+        return len(self._frames)
+
     def recv(self, flags=0, copy=True):
         if not self._frames:
             raise zmq.Again
@@ -390,6 +393,17 @@ def test_messages_of_several_parts_do_not_keep_the_dead_alive(server, monkeypatc
     waiting(server, monkeypatch, reused, *[("alice", A, b"1", b"2")] * 4)
     server._intake.drain()
     assert server._intake.all_heard(False)
+
+
+def test_no_further_message_of_several_parts_is_taken_out_when_a_turns_time_is_over(
+    server, monkeypatch, reused
+):
+    """Each may have thousands of parts, and a thousand of them may wait."""
+    Heard(server, monkeypatch)
+    monkeypatch.setattr(intake_module, "MOST_SECONDS", 0)
+    waiting(server, monkeypatch, reused, *[("alice", A, b"1", b"2")] * 4)
+    server._intake.drain()
+    assert len(server._intake._router) == 3 * 3  # The id, and two parts.
 
 
 def test_a_message_of_several_parts_is_refused_in_its_place(server, monkeypatch, reused):
