@@ -65,15 +65,15 @@ class Publisher:
         self._given = self._published = 0
         self._turned = time.monotonic()
         """When libzmq last let go of the thread."""
-        self.heard = self._turned
-        """When all that subscribers had said had last been taken out of libzmq."""
+        self._emptied = self._taken = self._turned
+        """When all that subscribers had said had last been taken out of libzmq, and by the loop."""
         self._remind_at = 0.0
         self._ending = self._died = False
         self._thread = threading.Thread(target=self._serve, name="publisher", daemon=True)
 
     def start(self) -> None:
         """Serves from now on."""
-        self._turned = self.heard = time.monotonic()
+        self._turned = self._emptied = time.monotonic()
         self._thread.start()
 
     # --- for the loop ---------------------------------------------------------------------
@@ -89,6 +89,7 @@ class Publisher:
         the thread has died, which it says itself in the log."""
         if self._died:
             raise RuntimeError("the thread that publishes has died")
+        emptied = self._emptied  # What the thread takes from here on may come too late for this.
         while True:
             try:
                 self.socket.recv(zmq.NOBLOCK)
@@ -98,7 +99,16 @@ class Publisher:
         # Until none is left: the thread tells only of one that comes when there is none.
         while self._heard:
             taken.append(self._heard.popleft())
+        self._taken = emptied
         return taken
+
+    @property
+    def heard(self) -> float:
+        """When all that subscribers had said had last been taken, by `take` too."""
+        emptied = self._emptied
+        if not self._heard:
+            self._taken = emptied
+        return self._taken
 
     def late(self, now: float) -> bool:
         """Whether the thread is busy with subscribers and what it was given waits; says so once
@@ -149,13 +159,15 @@ class Publisher:
 
     def _turn(self, poller: zmq.Poller) -> None:
         room = len(self._heard) < MOST_HEARD
+        # Who speaks while it waits or publishes may be heard in the next turn only.
+        begun = time.monotonic()
         # It accepts connections and frees what is gone only when its owner calls in.
         ready = dict(poller.poll(ROUND if room else FULL_ROUND))
         if self._inner in ready:
             self._publish()
         now = time.monotonic()
         if room and (self._pub not in ready or self._hear()):
-            self.heard = now
+            self._emptied = begun
         self._turned = now
 
     def _publish(self) -> None:

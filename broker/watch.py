@@ -385,14 +385,14 @@ class Watch:
     def _cut_silent(self, now: float) -> bool:
         """Cuts off those that said nothing and are too many: the oldest of the address that has
         the most.  Whether there were any."""
-        settled = SETTLED
-        if self._short:
-            settled = SETTLED_SHORT if self._used < USED_UP * self._limit else 0.0
+        settled, heard = SETTLED_SHORT if self._short else SETTLED, self._heard
+        if self._used >= USED_UP * self._limit:
+            settled, heard = 0.0, now  # Nobody waits for what libzmq has not handed on.
         silent = [
             (fd, seen)
             for fd, seen in self._known.items()
             if seen.address
-            and (self._heard if seen.sub and not self._short else now) - seen.since >= settled
+            and (heard if seen.sub else now) - seen.since >= settled
             and self._connections.at(fd, seen.inode) is None
         ]
         excess = len(silent) - MOST_SILENT

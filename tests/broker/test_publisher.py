@@ -132,6 +132,32 @@ def test_what_is_heard_while_others_are_taken_is_told_too(idle, context):
         assert [part.bytes for part in takes(idle, 2)] == [b"\1a", b"\1b"]
 
 
+def test_who_waits_to_be_taken_was_not_heard(publisher, context):
+    with context.socket(zmq.SUB) as sub:
+        sub.subscribe(b"echo\0")
+        sub.connect(publisher.endpoint)
+        assert publisher.socket.poll(WITHIN * 1000)
+        came = time.monotonic()
+        until = came + WITHIN
+        while publisher._emptied <= came:  # The thread goes on: libzmq has nothing left.
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        assert publisher.heard < came
+        assert len(publisher.take()) == 1
+        assert publisher.heard > came
+
+
+def test_who_comes_while_it_publishes_was_not_heard(idle, context, monkeypatch):
+    published = []
+    monkeypatch.setattr(idle, "_publish", lambda: published.append(time.monotonic()))
+    poller = zmq.Poller()
+    poller.register(idle._inner, zmq.POLLIN)
+    poller.register(idle._pub, zmq.POLLIN)
+    idle.send(b"echo\0", b"frame")
+    idle._turn(poller)
+    assert idle.heard < published[0]
+
+
 def test_what_finds_no_room_is_refused_at_once(idle):
     def sends():
         try:

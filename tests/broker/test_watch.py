@@ -321,6 +321,40 @@ def test_when_descriptors_run_short_the_silent_make_room(make):
     assert not is_cut(speaker[1])
 
 
+def crowded(make, share):
+    """A scene where *share* of the descriptors is in use, and silent subscribers of it, who were
+    there for longer than is given to them then."""
+    subscribers = 40
+    used = len(os.listdir("/proc/self/fd")) + 2 + 2 * subscribers  # Two that listen, both ends.
+    scene = make(limit=int(used / share))
+    silent = [scene.connects(sub=True)[1] for _ in range(subscribers)]
+    scene.watch.look(scene.now, True)  # It knows the descriptors,
+    scene.watch.look(scene.now + LOOK_EVERY, True)  # and here all of them.
+    scene.now += watching.SETTLED_SHORT + 2 * LOOK_EVERY
+    return scene, silent
+
+
+def test_when_descriptors_run_short_who_was_not_heard_yet_stays(make):
+    """libzmq may have taken a subscription that its thread has not handed on: it is busy."""
+    scene, silent = crowded(make, 0.85)
+    heard = scene.now - watching.SETTLED_SHORT - LOOK_EVERY
+    for _ in range(20):
+        scene.now += watching.SHORT_EVERY
+        scene.watch.look(scene.now, True, heard)
+    assert not any(is_cut(theirs) for theirs in silent)
+    scene.looks(2, after=watching.SHORT_EVERY)
+    assert any(is_cut(theirs) for theirs in silent)
+
+
+def test_when_they_are_all_but_used_up_nobody_waits_for_what_was_not_heard(make):
+    scene, silent = crowded(make, 0.97)
+    heard = scene.now - watching.SETTLED_SHORT - LOOK_EVERY
+    for _ in range(2):
+        scene.now += LOOK_EVERY
+        scene.watch.look(scene.now, True, heard)
+    assert any(is_cut(theirs) for theirs in silent)
+
+
 def test_that_descriptors_are_used_up_does_not_blind_it(make, monkeypatch):
     scene = make(limit=1000)
     silent = [scene.connects()[1] for _ in range(5)]
