@@ -68,8 +68,8 @@ RATE = 32
 MOST_UNFINISHED = MAX_FRAME + SLACK
 """Bytes that may lie there when everything that is whole was taken out."""
 
-MOST_WAITING = FRAMES_WAITING * (MAX_FRAME + 64) + SLACK
-"""Bytes that may lie there when the broker did not come to take everything out."""
+MOST_WAITING = (FRAMES_WAITING + 1) * (MAX_FRAME + 64) + SLACK
+"""Bytes that may lie there when not all was taken out: a full queue, and a frame that waits for it."""
 
 MOST_SUBSCRIBED = 8 * 1024
 """Bytes that a SUB may say, beside heartbeats."""
