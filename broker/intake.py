@@ -55,6 +55,9 @@ SUBSCRIBED = b"\1"
 MOST_FRAMES = 2048
 """Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
 
+FEWEST_FRAMES = 16
+"""The same when a turn was not enough for those of the turns before."""
+
 GOODBYE = 0.2
 """Seconds between the last frame to a client and the end of its connection."""
 
@@ -119,6 +122,9 @@ class Intake:
         self._waiting: dict[bytes, _Said] = {}
         """What was taken and is not handed on yet, by connection: what one sent is cheaper to
         take in together."""
+        self._most = MOST_FRAMES
+        """Frames that are taken next.  Others wait until all of them are handed on: so they are
+        half as many when a turn was not enough, and twice as many when it was."""
         self._heard = 0
         """Messages taken since every connection that had something to say was last heard."""
 
@@ -168,9 +174,13 @@ class Intake:
                 said.caller.took(said)
         for identity in list(self._waiting):
             if core.full or time.monotonic() > until:
-                return False
+                break
             self._hand_on(identity, until)
-        return drained and not self._waiting
+        if self._waiting:
+            self._most = max(self._most // 2, FEWEST_FRAMES)
+            return False
+        self._most = min(self._most * 2, MOST_FRAMES)
+        return drained
 
     def _take(self, until: float) -> bool:
         """Takes what waits, a turn's worth at most; True if nothing is left.  *until*: when
@@ -178,7 +188,7 @@ class Intake:
         receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
         secure = self._gate is not None
         size = 0
-        for _ in range(MOST_FRAMES):
+        for _ in range(self._most):
             if size > MOST_BYTES:
                 break
             discarding = self._discarding

@@ -69,7 +69,7 @@ MOST_UNFINISHED = MAX_FRAME + SLACK
 """Bytes that may lie there when everything that is whole was taken out."""
 
 MOST_WAITING = (FRAMES_WAITING + 1) * (MAX_FRAME + 64) + SLACK
-"""Bytes that may lie there when not all was taken out: a full queue, and a frame that waits for it."""
+"""Bytes that may lie there when not all was taken out: a full queue, and one frame more."""
 
 MOST_SUBSCRIBED = 8 * 1024
 """Bytes that a SUB may say, beside heartbeats."""

@@ -77,9 +77,13 @@ class Entry:
         return True
 
     @property
+    def begun(self) -> bool:
+        """Whether the outcome of the first one is known."""
+        return _is_done(self.results[0])
+
+    @property
     def done(self) -> bool:
-        last = self.results[-1]  # Messages are resolved in their order.
-        return not isinstance(last, Receipt) or last.done
+        return _is_done(self.results[-1])  # Messages are resolved in their order.
 
 
 class Quit(Exception):
@@ -180,7 +184,7 @@ class Feed:
     @property
     def ready(self) -> bool:
         """Whether `take` gives something, or the end has come."""
-        return bool(self._entries and self._entries[0].done) or (
+        return bool(self._entries and self._entries[0].begun) or (
             self.ended and (not self._entries or self._failure is not None)
         )
 
@@ -197,8 +201,8 @@ class Feed:
         the reading."""
         taken = 0
         try:
-            while self._entries and self._entries[0].done:
-                entry = self._entries.popleft()
+            while self._entries and self._entries[0].begun:
+                entry = self._next()
                 taken += len(entry.results)
                 if not entry.plain:
                     known = list(takewhile(_is_known, entry.results))
@@ -214,6 +218,15 @@ class Feed:
                     self._room.notify()
         if self.ended and self._failure is not None:
             raise self._failure
+
+    def _next(self) -> Entry:
+        """The first lines, as far as their outcomes are known; the rest stays."""
+        entry = self._entries[0]
+        known = entry.results if entry.done else list(takewhile(_is_done, entry.results))
+        if len(known) == len(entry.results):
+            return self._entries.popleft()
+        self._entries[0] = Entry(entry.line + len(known), entry.results[len(known) :])
+        return Entry(entry.line, known)
 
     def _run(self) -> None:
         pipeline = self._client.pipeline(keep_refused=False)
@@ -260,6 +273,10 @@ class Feed:
         self._entries.append(entry)
         if entry.done:  # Else the client tells when it is.
             self._client.notify()
+
+
+def _is_done(result: Result) -> bool:
+    return not isinstance(result, Receipt) or result.done
 
 
 def _is_known(result: Result) -> bool:

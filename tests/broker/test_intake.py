@@ -12,6 +12,7 @@ import zmq
 from chatbroker.broker import intake as intake_module
 from chatbroker.broker.config import Config
 from chatbroker.broker.gate import MARK, KeyPair
+from chatbroker.broker.intake import FEWEST_FRAMES, MOST_FRAMES
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -331,6 +332,29 @@ def test_nothing_is_handed_on_while_the_core_has_enough_to_do(server, monkeypatc
     heard.full = False
     assert not server._intake.drain()  # More may have come meanwhile.
     assert heard.alone == [("alice", b"1"), ("bob", b"2")]
+
+
+def test_less_is_taken_at_a_time_when_a_turn_was_not_enough(server, monkeypatch, reused):
+    """Else who comes meanwhile waits until all of it is handed on, and not for a turn."""
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 8  # To a turn.
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 2 * MOST_FRAMES)
+    intake, queue = server._intake, server._intake._router
+    intake.drain()
+    first = 2 * MOST_FRAMES - len(queue) // 2
+    assert first == MOST_FRAMES
+    while intake._waiting:
+        heard.full = False
+        intake.drain()
+    heard.full = False
+    intake.drain()
+    assert 2 * MOST_FRAMES - len(queue) // 2 - first <= 2 * FEWEST_FRAMES
+    while queue:
+        heard.full, heard.enough = False, 10_000
+        intake.drain()
+    assert len(heard.alone) == 2 * MOST_FRAMES
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * (MOST_FRAMES - 1))
+    assert intake.drain()  # Who is fast again has all of it at once.
 
 
 def test_frames_under_one_routing_id_are_not_put_together_over_two_keys(

@@ -282,6 +282,24 @@ def test_lines_that_are_there_are_said_together(client, feed_of):
     assert feed.finished
 
 
+def test_lines_that_were_said_together_are_reported_as_far_as_their_outcomes_are_known(
+    client, feed_of
+):
+    """Else one who gives up would not tell of those that the broker has."""
+    feed = feed_of(b"a\nb\nc\n", say_all=says_all)
+    client.waits(lambda: feed.ended)
+    assert not feed.ready
+    for receipt in client.receipts[:2]:
+        client.resolves(receipt)
+    assert feed.ready
+    assert outcomes_by_line(feed.take()) == [(1, "a"), (2, "b")]
+    assert not feed.ready
+    assert not list(feed.take())
+    client.resolves(client.receipts[2])
+    assert outcomes_by_line(feed.take()) == [(3, "c")]
+    assert feed.finished
+
+
 def test_lines_that_are_not_to_be_said_together_are_carried_out_each(client, feed_of):
     asked = []
 
