@@ -218,19 +218,19 @@ class Server:
                 return ready
             self._intake.watch(now, not self._core.held)
 
-    def _turn(self, ready: set[Any] | None = None) -> bool:
+    def _turn(self, ready: set[Any]) -> bool:
         """One turn; True if nothing is left to be drained that may be.  *ready*: the sockets at
-        which something waits, if that is known: to look in vain costs a quarter of a turn."""
+        which something waits, or may: to look in vain costs a quarter of a turn."""
         core, intake = self._core, self._intake
         self._begin()
-        if self._gate is not None and (ready is None or self._gate.socket in ready):
+        if self._gate is not None and self._gate.socket in ready:
             self._gate.hear()
         intake.cut_off()
-        if ready is None or self._publisher.socket in ready:
+        if self._publisher.socket in ready:
             intake.hear_subscribers()
-        drained = not core.held and intake.drain(ready is None or self._router in ready)
+        drained = not core.held and intake.drain(self._router in ready)
         # An operator is whoever comes by no socket of ZeroMQ's.
-        if ready is None or any(type(sock) is int for sock in ready):
+        if any(type(sock) is int for sock in ready):
             self._office.hear(core.held)
         if not core.held and self._publisher.late(self._turned):
             core.remind()
@@ -346,9 +346,11 @@ class Server:
         self._notifier.stopping()
         log.info("stopping reason=%s skipped=%d", self._stopping, self.counts.skipped)
         until = time.monotonic() + LAST_TURNS
+        # The router is not polled while nothing can be stored.
+        everywhere = {self._router, *[sock for sock, _ in self._poller.sockets]}
         more = True
         while more and time.monotonic() < until:
-            drained = self._turn()
+            drained = self._turn(everywhere)
             more = not self._core.held and (not drained or self._router.poll(IN_FLIGHT) != 0)
         self._begin()
         goodbyes = self._core.shutdown()
