@@ -187,28 +187,31 @@ class Intake:
         the time for that is over."""
         receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
         secure = self._gate is not None
-        size = 0
-        for _ in range(self._most):
-            if size > MOST_BYTES:
-                break
-            discarding = self._discarding
-            if discarding is not None and (
-                not self._discard(discarding) or time.monotonic() > until
-            ):
-                break
+        size = taken = 0
+        discarding = self._discarding
+        # What each frame costs counts: half of what a lone message costs is spent here.
+        for taken in range(self._most):
+            if discarding is not None:
+                if not self._discard(discarding) or time.monotonic() > until:
+                    break
+                discarding = None
             try:
                 identity = receive(nowait)
             except zmq.Again:
+                self._heard += taken
                 return True
             # A Frame knows whether more follows; asking the socket costs twice as much.
             part = receive(0, False)
             frame = part.bytes
-            size += len(frame)
-            self._heard += 1
             said: list[bytes] | None = waiting.get(identity)
             if said is None or secure or part.more:
                 said = self._place_for(identity, part)
+                discarding = self._discarding
             said.append(frame)
+            size += len(frame)
+            if size > MOST_BYTES:
+                break
+        self._heard += taken
         return False
 
     def _place_for(self, identity: bytes, part: zmq.Frame) -> list[bytes]:
