@@ -81,9 +81,11 @@ class Intake:
         lease: float,
         note: Callable[..., None],
         most_subscriptions: int,
+        stored: Callable[[], int],
     ) -> None:
         """*note*: writes a decision down.  *most_subscriptions*: topics that one connection may
-        subscribe to, those that it gave up again included."""
+        subscribe to, those that it gave up again included.  *stored*: tells how many bytes of
+        what was said are kept in memory."""
         self._router = router
         self._publisher = publisher
         self._gate = gate
@@ -103,6 +105,7 @@ class Intake:
             max(MOST_QUIET, 4 * lease),
             0 if gate is None else SECURE_OVERHEAD,
             note,
+            stored,
         )
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""

@@ -97,6 +97,7 @@ class Server:
             config.lease,
             self._note,
             config.allowance.subscriptions,
+            lambda: self._journal.in_memory,
         )
         self.counts = self._core.counts
         self._notifier = notifier or Notifier({})
