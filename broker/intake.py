@@ -91,9 +91,11 @@ class Intake:
         descriptors: Descriptors,
         note: Callable[..., None],
         most_subscriptions: int,
+        stored: Callable[[], int],
     ) -> None:
         """*note*: writes a decision down.  *most_subscriptions*: topics that one connection may
-        subscribe to, those that it gave up again included."""
+        subscribe to, those that it gave up again included.  *stored*: tells how many bytes of
+        what was said are kept in memory."""
         self._router = router
         self._publisher = publisher
         self._gate = gate
@@ -113,6 +115,7 @@ class Intake:
             MOST_QUIET,
             0 if gate is None else SECURE_OVERHEAD,
             note,
+            stored,
         )
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""

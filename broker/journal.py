@@ -114,6 +114,11 @@ class Journal(Protocol):
         """Bytes that what was said takes, as retention reckons.  May be read from any thread."""
 
     @property
+    def in_memory(self) -> int:
+        """Bytes of what was said that lie in this process, as far as the journal keeps them there.
+        A text that lies in two mailboxes may count in both."""
+
+    @property
     def messages(self) -> int:
         """How many are kept; one that lies in two mailboxes counts in both."""
 

@@ -143,6 +143,10 @@ class MemoryJournal:
             self._count_out(row)
 
     @property
+    def in_memory(self) -> int:
+        return self.size
+
+    @property
     def messages(self) -> int:
         return self.events
 

@@ -88,6 +88,10 @@ class MeteredJournal:
         return self._journal.size
 
     @property
+    def in_memory(self) -> int:
+        return self._journal.in_memory
+
+    @property
     def messages(self) -> int:
         return self._journal.messages
 

@@ -97,6 +97,7 @@ class Server:
             self._descriptors,
             self._note,
             config.allowance.subscriptions,
+            lambda: self._journal.in_memory,
         )
         self.counts = self._core.counts
         self._notifier = notifier or Notifier({})

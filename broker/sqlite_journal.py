@@ -71,6 +71,10 @@ class SqliteJournal:
         return self._retention.size
 
     @property
+    def in_memory(self) -> int:
+        return self._tail.data
+
+    @property
     def messages(self) -> int:
         return sum([log.head - log.lost for log in self._logs.values()])
 

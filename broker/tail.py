@@ -94,6 +94,9 @@ class Tail:
         self.count = 0
         """Rows."""
         self.bytes = 0
+        """Of bodies and of records."""
+        self.data = 0
+        """Of bodies alone."""
         self.rows: dict[int, list[TailRow]] = {}
         """By log."""
         self.gone: dict[str, None] = {}
@@ -112,6 +115,7 @@ class Tail:
         self.rows.setdefault(log, []).append(row)
         self.count += 1
         self.bytes += len(row.data)
+        self.data += len(row.data)
 
     def add(self, turn: Commit | Turn, size: int = 0) -> None:
         """Takes in what *turn*, whose record has *size* bytes, changed of users and sessions."""

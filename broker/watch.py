@@ -24,6 +24,7 @@ from math import inf
 from ..wire.limits import MAX_FRAME
 from .connections import Connection, Connections, borrowed, cut, inode_of
 from .logs import say
+from .memory import Memory
 from .sockets import FRAMES_WAITING
 
 log = logging.getLogger("chatbroker")
@@ -40,9 +41,6 @@ MOST_SUSPECTS = 100
 SOON = 0.01
 """Seconds between two looks while somebody goes too far."""
 
-JUMP = 4 * 2**20
-"""Bytes by which what the process holds grew between two looks that make it look at all of them."""
-
 LIST_EVERY = 0.1
 """Seconds for which a list of the descriptors serves, if nothing else calls for a new one."""
 
@@ -52,9 +50,6 @@ when somebody just went too far."""
 
 ALERT = 1.0
 """Seconds for which all are looked at when somebody went too far."""
-
-COUNT_SHARE = 0.02
-"""Of the time, that counting memory may take."""
 
 SECURE_OVERHEAD = 40
 """Bytes by which a frame is longer when it is encrypted, at most."""
@@ -105,8 +100,6 @@ TELL_EVERY, MOST_TOLD = 1.0, 8
 OTHERS = "others"
 """Stands for all other addresses."""
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
 # Linux's numbers.
 _TCP_INFO = 11
 _FIONREAD = 0x541B
@@ -154,6 +147,7 @@ class Watch:
     *limit*: descriptors that this process may have.
     *overhead*: bytes by which each frame is longer on the way than in the open.
     *note*: is told of those that were cut off.
+    *stored*: tells how many bytes the broker itself keeps in memory.
     """
 
     def __init__(
@@ -165,6 +159,7 @@ class Watch:
         quiet: float,
         overhead: int = 0,
         note: Callable[..., None] = say,
+        stored: Callable[[], int] = lambda: 0,
     ) -> None:
         self._connections = connections
         self._ports = {port: False, pub_port: True}
@@ -183,14 +178,12 @@ class Watch:
         self._alert_until = self._cut_until = 0.0
         """Until when all are looked at: growth shows between two looks; and who went too far may
         come again."""
-        self._statm = _open_statm()
-        self._held = 0
-        self._count_at = 0.0
+        self._memory = Memory(stored)
         self._drained = self._heard = 0.0
         self._cuts: Counter[tuple[str, str]] = Counter()
         """Those that are to be told of, by address and reason."""
         self._tell_at = 0.0
-        self.on = received_by(None) is not None and self._statm >= 0
+        self.on = received_by(None) is not None and self._memory.told
         self.pause = LOOK_EVERY if self.on else 1.0
         """Seconds that may pass until the next look."""
         if not self.on:
@@ -198,9 +191,8 @@ class Watch:
 
     def close(self) -> None:
         """Again: nothing."""
-        if self._statm >= 0:
-            os.close(self._statm)
-        self._statm, self.on, self.pause = -1, False, 1.0
+        self._memory.close()
+        self.on, self.pause = False, 1.0
 
     def look(self, now: float, drained: bool, heard: float = inf) -> None:
         """Looks at some, and cuts off who goes too far.
@@ -216,7 +208,7 @@ class Watch:
         self._tell(now)
         if not self.on:
             return
-        if self._grew(now):
+        if self._memory.grew(now):
             self._alert_until = now + 2 * LOOK_EVERY
         after_cut = now < self._cut_until
         alert = after_cut or now < self._alert_until
@@ -240,18 +232,6 @@ class Watch:
             self._pass = iter(self._fds)
         self.pause = SOON if alert else LOOK_EVERY
         self._look_at = now + self.pause
-
-    def _grew(self, now: float) -> bool:
-        """Whether this process holds much more than at the look before."""
-        if now < self._count_at:
-            return False
-        started = time.thread_time()  # That it had to wait for the CPU shall not make it blind.
-        held = _held(self._statm)
-        # Where memory is in very many pieces, to count it takes its time.
-        self._count_at = now + (time.thread_time() - started) / COUNT_SHARE
-        grew = held - self._held > JUMP
-        self._held = held
-        return grew
 
     def cut(self, connection: Connection, why: str) -> None:
         """Cuts off one that was seen to go too far elsewhere."""
@@ -424,40 +404,6 @@ class Watch:
         for (address, why), count in (*most[:MOST_TOLD], *others.items()):
             self._note("cut_off", address=address, connections=count, because=why)
         self._cuts.clear()
-
-
-def _open_statm() -> int:
-    """Where the system tells how much memory this process holds; -1 if it does not."""
-    try:
-        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return -1
-
-
-class _MallInfo(ctypes.Structure):
-    """struct mallinfo2 of glibc."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in (
-            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
-            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
-        )
-    ]
-
-
-_mallinfo2 = getattr(_libc, "mallinfo2", None)  # glibc 2.33
-if _mallinfo2 is not None:
-    _mallinfo2.restype = _MallInfo
-
-
-def _held(statm: int) -> int:
-    """Bytes of memory that this process has in use; where the system does not tell, those that it
-    was ever given: what one attack has left, the next one takes without being seen."""
-    if _mallinfo2 is None:
-        return int(os.pread(statm, 100, 0).split()[1]) * _PAGE
-    info = _mallinfo2()
-    return int(info.uordblks + info.hblkhd)
 
 
 def unread(fd: int) -> int:

@@ -146,6 +146,13 @@ def test_the_oldest_go_when_they_are_too_large():
     assert told(journal.fetch("echo", 0, PLENTY)) == [3, 4, 5]
 
 
+def test_all_that_it_keeps_is_in_memory():
+    journal = MemoryJournal(events=3)
+    for one in rows("echo", 5):
+        journal.store([one])
+    assert journal.in_memory == journal.size > 0
+
+
 def test_the_oldest_of_the_largest_log_go_first():
     journal = MemoryJournal(events=5)
     journal.store([row("@alice", 1), *rows("echo", 3), row("@bob", 1), row("echo", 4)])

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 
@@ -14,16 +15,20 @@ import zmq
 
 from chatbroker.broker import core as core_module
 from chatbroker.broker import intake as intake_module
+from chatbroker.broker import memory as memory_module
 from chatbroker.broker import outgoing, sockets
 from chatbroker.broker import server as server_module
 from chatbroker.broker import signals as signals_module
 from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.config import Config, StartError
-from chatbroker.broker.journal import CannotStore
+from chatbroker.broker.journal import CannotStore, Commit
+from chatbroker.broker.log import Row
+from chatbroker.broker.memory import JUMP
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.broker.signals import signals
 from chatbroker.broker.sockets import FRAMES_WAITING
+from chatbroker.broker.watch import LOOK_EVERY
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_FRAME, PUSH_WINDOW, VERSION, WINDOW
 from chatbroker.wire.messages import (
@@ -510,6 +515,23 @@ def test_all_were_heard_when_there_were_as_many_frames_as_connections(servers):
     assert server._intake.all_heard(drained=False)
     assert not server._intake.all_heard(drained=False)  # Another round begins.
     assert server._intake.all_heard(drained=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the watch is Linux's")
+def test_growth_that_the_journal_explains_raises_no_alarm(servers, monkeypatch):
+    server = servers()
+    held = [0]
+    monkeypatch.setattr(memory_module, "held_by", lambda statm: held[0])
+    row = Row("echo", 0, 1, 1, 0, b"x" * 2 * JUMP)
+    now = time.monotonic()
+    server._intake.watch(now, True)
+    server._journal.commit(Commit(rows=[row]))
+    held[0] += server._journal.size
+    server._intake.watch(now + 1000, True)
+    assert server._intake.pause == LOOK_EVERY
+    held[0] += 2 * JUMP
+    server._intake.watch(now + 2000, True)
+    assert server._intake.pause < LOOK_EVERY
 
 
 def test_a_flood_does_not_keep_the_dead_alive(running, peers, monkeypatch):

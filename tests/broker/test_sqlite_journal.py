@@ -105,6 +105,18 @@ def test_what_was_committed_comes_back_byte_for_byte(journal, fold):
     assert list(journal.fetch("echo", 4, PLENTY).rows) == []
 
 
+def test_in_memory_is_what_is_not_folded(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 3)
+    journal = opened()
+    assert journal.in_memory == 0
+    for one in rows("echo", 4, body=b"x" * 100):
+        store(journal, one)
+    assert journal.in_memory == 4 * 100
+    store(journal, row("echo", 5, body=b"y" * 10))
+    assert journal.in_memory == 10
+    assert opened(crash=True).in_memory == 0
+
+
 def test_a_fetch_reads_on_from_the_tables_into_the_tail(journal):
     stored = rows("echo", 10)
     store(journal, *stored[:6])

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from chatbroker.broker import memory
 from chatbroker.broker import watch as watching
 from chatbroker.broker.connections import Connection, Connections
 from chatbroker.broker.origin import Origin
@@ -381,19 +382,39 @@ def test_growth_of_the_process_makes_it_look_at_all(scene, monkeypatch):
     monkeypatch.setattr(watching, "SLICE", 1)
     ours, theirs = scene.connects()
     scene.says(ours)
-    held = [watching.JUMP]
-    monkeypatch.setattr(watching, "_held", lambda statm: held[0])
+    held = [memory.JUMP]
+    monkeypatch.setattr(memory, "held_by", lambda statm: held[0])
     scene.looks(300)  # It is known.
     scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
     for _ in range(3):
-        held[0] += watching.JUMP + 1
+        held[0] += memory.JUMP + 1
         scene.looks(after=10 * LOOK_EVERY)
+    assert is_cut(theirs)
+
+
+def test_growth_by_what_was_stored_does_not(make, monkeypatch):
+    monkeypatch.setattr(watching, "SLICE", 1)
+    stored = [0]
+    monkeypatch.setattr(memory, "held_by", lambda statm: stored[0])
+    scene = make(stored=lambda: stored[0])
+    ours, theirs = scene.connects()
+    scene.says(ours)
+    for _ in range(20):
+        scene.says(scene.connects()[0])
+    scene.looks(300)
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    for _ in range(3):
+        stored[0] += 2 * memory.JUMP
+        scene.looks(after=LOOK_EVERY)
+        assert scene.watch.pause == LOOK_EVERY
+    assert not is_cut(theirs)
+    scene.looks(300)
     assert is_cut(theirs)
 
 
 def test_when_somebody_was_cut_off_it_looks_at_all_for_a_while(make, monkeypatch):
     monkeypatch.setattr(watching, "SLICE", 1)
-    monkeypatch.setattr(watching, "_held", lambda statm: 0)  # What was left is used again.
+    monkeypatch.setattr(memory, "held_by", lambda statm: 0)  # What was left is used again.
     scene = make()
     pairs = [scene.connects() for _ in range(20)]
     for ours, _ in pairs:
@@ -420,7 +441,7 @@ def alert(make, monkeypatch, quick):
     """A scene where all are known, in which somebody was just cut off; newcomers are looked at
     before the others, of whom nobody is in time if not *quick*."""
     monkeypatch.setattr(watching, "SLICE", 1)
-    monkeypatch.setattr(watching, "_held", lambda statm: 0)
+    monkeypatch.setattr(memory, "held_by", lambda statm: 0)
     scene = make()
     pairs = [scene.connects() for _ in range(20)]
     for ours, _ in pairs:
@@ -504,32 +525,6 @@ def test_one_that_says_much_is_not_cut_off_while_another_goes_too_far(make, monk
     assert not is_cut(theirs)
 
 
-def test_counting_memory_takes_a_bounded_share_of_the_time(scene, monkeypatch):
-    counted = []
-
-    def slow(statm):
-        counted.append(time.thread_time())
-        while time.thread_time() < counted[-1] + 0.002:
-            continue
-        return 0
-
-    monkeypatch.setattr(watching, "_held", slow)
-    for _ in range(100):
-        scene.looks(after=LOOK_EVERY)  # Two seconds by the watch's clock.
-    assert 1 < len(counted) <= 21
-
-
-def test_what_the_process_holds_is_told():
-    statm = watching._open_statm()
-    try:
-        before = watching._held(statm)
-        much = bytearray(64 * 2**20)
-        assert watching._held(statm) >= before + 32 * 2**20
-        assert len(much) == 64 * 2**20
-    finally:
-        os.close(statm)
-
-
 def test_a_flood_is_told_in_few_lines(make, monkeypatch, caplog):
     monkeypatch.setattr(watching, "SLICE", 1000)
     scene = make()
@@ -558,7 +553,7 @@ def test_whoever_is_not_named_is_counted(make, monkeypatch):
 
 
 def test_where_the_system_tells_nothing_it_is_off_and_says_so(make, monkeypatch, caplog):
-    monkeypatch.setattr(watching, "_open_statm", lambda: -1)
+    monkeypatch.setattr(memory, "_open_statm", lambda: -1)
     with caplog.at_level(logging.WARNING, "chatbroker"):
         scene = make()
     assert [record.getMessage()[:9] for record in caplog.records] == ["watch off"]
