@@ -17,6 +17,13 @@ a sign of somebody who goes too far."""
 COUNT_SHARE = 0.02
 """Of the time, that counting memory may take."""
 
+WORK = 0.002
+"""Seconds of CPU that ZeroMQ's thread needs at least to make memory grow by JUMP."""
+
+WORK_SHARE = 0.1
+"""Of that thread's CPU, that counting may take: with thousands of idle clients it takes 2 ms, and
+nothing grows."""
+
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -31,6 +38,8 @@ class Memory:
         self._statm = _open_statm()
         self._held = self._explained = 0
         self._count_at = 0.0
+        self._count_from = 0.0
+        """Seconds of CPU that other threads will have used when it is worth while to count."""
 
     @property
     def told(self) -> bool:
@@ -42,10 +51,16 @@ class Memory:
         stored as much.  *now*: seconds of a monotonic clock."""
         if now < self._count_at:
             return False
-        started = time.thread_time()  # That it had to wait for the CPU shall not make it blind.
+        # Of CPU, as that it had to wait for it shall not make it blind.
+        started = time.thread_time()
+        worked = time.process_time() - started
+        if worked < self._count_from:
+            return False
         held = held_by(self._statm)
         # Where memory is in very many pieces, to count it takes its time.
-        self._count_at = now + (time.thread_time() - started) / COUNT_SHARE
+        taken = time.thread_time() - started
+        self._count_at = now + taken / COUNT_SHARE
+        self._count_from = worked + max(WORK, taken / WORK_SHARE)
         explained = self._stored()
         # What is no longer stored need not have been given back: it hides and adds nothing.
         grew = held - self._held - max(explained - self._explained, 0) > JUMP

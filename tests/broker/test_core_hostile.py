@@ -91,6 +91,7 @@ anything = st.one_of(
         numbers,
         numbers,
         st.lists(st.builds(Cursor, logs, epochs, numbers), max_size=2).map(tuple),
+        numbers,
     ),
     st.just(Bye()),
     st.binary(max_size=20),

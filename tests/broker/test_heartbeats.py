@@ -35,14 +35,14 @@ def is_on(world, name, asking):
     ("live", "heartbeat", "lease"),
     [
         (0, 5000, 15_000),
-        (1000, 5000, 15_000),
-        (1500, 7500, 22_500),
-        (9000, 45_000, 135_000),
-        (12_000, 60_000, 180_000),
-        (100_000, 60_000, 180_000),
+        (500, 5000, 15_000),
+        (750, 7500, 22_500),
+        (4500, 45_000, 135_000),
+        (9000, 90_000, 270_000),
+        (100_000, 90_000, 270_000),
     ],
 )
-def test_it_grows_with_the_sessions_from_a_thousand_on_and_not_without_end(live, heartbeat, lease):
+def test_it_grows_with_the_sessions_from_some_on_and_not_without_end(live, heartbeat, lease):
     assert Heartbeats(Settings(1)).wanted(live) == (heartbeat, lease)
 
 

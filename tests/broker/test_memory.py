@@ -8,12 +8,17 @@ import time
 import pytest
 
 from chatbroker.broker import memory as memory_module
-from chatbroker.broker.memory import COUNT_SHARE, JUMP, Memory, held_by
+from chatbroker.broker.memory import COUNT_SHARE, JUMP, WORK, WORK_SHARE, Memory, held_by
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 LATER = 1000.0
 """Seconds in which counting has had its share of the time, however long it took."""
+
+
+def works(monkeypatch, seconds):
+    """Has all threads have used so many *seconds* of CPU."""
+    monkeypatch.setattr(memory_module.time, "process_time", seconds)
 
 
 class Process:
@@ -23,6 +28,7 @@ class Process:
         self.held = self.stored = 0
         self.now = 0.0
         monkeypatch.setattr(memory_module, "held_by", lambda statm: self.held)
+        works(monkeypatch, lambda: self.now)
         self.memory = Memory(lambda: self.stored)
 
     def grew(self, held, stored=0):
@@ -73,13 +79,42 @@ def test_counting_takes_a_bounded_share_of_the_time(monkeypatch):
         return 0
 
     monkeypatch.setattr(memory_module, "held_by", slow)
+    clock = 0.0
+    works(monkeypatch, lambda: time.thread_time() + 100 * clock)
     memory = Memory(lambda: 0)
     try:
-        for look in range(100):
-            memory.grew(look * 0.02)  # Two seconds by its clock.
+        for _ in range(100):
+            memory.grew(clock)
+            clock += 0.02  # Two seconds in all.
     finally:
         memory.close()
     assert 1 < len(counted) <= 1 + 2.0 * COUNT_SHARE / 0.002
+
+
+@pytest.mark.parametrize(("cost", "work"), [(0.0, WORK), (0.002, 0.002 / WORK_SHARE)])
+def test_nothing_is_counted_before_others_worked_enough(monkeypatch, cost, work):
+    counted = []
+
+    def slow(statm):
+        counted.append(time.thread_time())
+        while time.thread_time() < counted[-1] + cost:
+            continue
+        return 0
+
+    worked = 1.0
+    works(monkeypatch, lambda: time.thread_time() + worked)
+    monkeypatch.setattr(memory_module, "held_by", slow)
+    memory = Memory(lambda: 0)
+    try:
+        memory.grew(LATER)
+        worked += 0.9 * work
+        memory.grew(2 * LATER)
+        assert len(counted) == 1
+        worked += 10 * work  # Counting took longer than it should, perhaps.
+        memory.grew(3 * LATER)
+        assert len(counted) == 2
+    finally:
+        memory.close()
 
 
 def test_what_the_process_holds_is_told():
