@@ -102,7 +102,9 @@ class Aim(NamedTuple):
 
     what: str
     found: str
-    holds: bool
+    holds: bool | None
+    """None, if it was not measured."""
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.found}: {'holds' if self.holds else 'does not hold'}"
+        verdict = {True: ": holds", False: ": does not hold", None: ""}[self.holds]
+        return f"{self.what}: {self.found}{verdict}"

@@ -57,7 +57,7 @@ def _aim(goal: Goal, rows: Mapping[str, Measured]) -> Aim:
     what = f"{goal.over}: {goal.what}: {'at most' if goal.at_most else 'at least'} {goal.bound:g} x"
     absent = [name for name in (goal.over, *goal.under) if name not in rows]
     if absent:
-        return Aim(what, f"not measured: {', '.join(absent)}", False)
+        return Aim(what, f"not measured: {', '.join(absent)}", None)
     ratio = compared(rows[goal.over].series(goal.measure), rows, goal)
     holds = ratio.middle <= goal.bound if goal.at_most else ratio.middle >= goal.bound
     return Aim(what, times(ratio), holds)
