@@ -88,6 +88,8 @@ SERVERS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "streams": servers.streams,
     "mosquitto": servers.mosquitto,
     "mosquitto, persistent": servers.mosquitto_persistent,
+    "mosquitto, prompt": partial(servers.mosquitto, prompt=True),
+    "mosquitto, persistent, prompt": partial(servers.mosquitto_persistent, prompt=True),
     "ngircd": servers.ngircd,
     "classic": servers.classic,
     "disk": folder_on_disk,
@@ -177,6 +179,12 @@ def _fsync(folder: str, times: int) -> Latency:
 def _spoken(name: str, load: Callable[..., AbstractContextManager[Any]], *more: Any) -> Row:
     peer, server, speech = SPEECHES[name]
     return Row(name, peer, GUARANTEES[name], server, partial(load, speech, *more))
+
+
+def _prompt(row: Row) -> Row:
+    """The *row* at a server that is set for single messages, where that is another."""
+    server = f"{row.server}, prompt"
+    return row._replace(server=server) if server in SERVERS else row
 
 
 def _ours(name: str, guarantee: str, server: str, run: Any, a_frame: int = 1) -> Row:
@@ -278,7 +286,7 @@ _latency = Work(
         _ours(DURABLE, ON_DISK, "chatbroker, durable", on_broker.latency_run),
         Row(FSYNC, "chatbroker", "write and fdatasync, no messages", "disk", _anew(_fsync)),
         *_forwarders(on_forwarder.latency_run),
-        *[_spoken(name, _alone) for name in SPEECHES],
+        *[_prompt(_spoken(name, _alone)) for name in SPEECHES],
     ),
     goals=(
         Goal("p50, of the forwarder's", MEMORY, (FORWARDER,), "p50", 1.6, at_most=True),
