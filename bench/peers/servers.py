@@ -183,8 +183,8 @@ def streams() -> AbstractContextManager[Listening]:
 
 
 def _mosquitto_config(port: int, folder: str) -> str:
-    # Without set_tcp_nodelay, as it is by default, several messages share a packet: half as many
-    # again get through.
+    # Without set_tcp_nodelay, as it is by default, several messages share a packet: a third more
+    # get through.
     return f"""
 listener {port} 127.0.0.1
 allow_anonymous true
