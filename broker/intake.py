@@ -56,7 +56,11 @@ MOST_FRAMES = 2048
 """Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
 
 FEWEST_FRAMES = 16
-"""The same when a turn was not enough for those of the turns before."""
+"""The same when it took long to hand on those before."""
+
+LONG_SECONDS = 0.01
+"""Seconds that are long for that.  2048 commands take half of it, and questions more: others wait
+while they are answered."""
 
 GOODBYE = 0.2
 """Seconds between the last frame to a client and the end of its connection."""
@@ -127,7 +131,7 @@ class Intake:
         take in together."""
         self._most = MOST_FRAMES
         """Frames that are taken next.  Others wait until all of them are handed on: so they are
-        half as many when a turn was not enough, and twice as many when it was."""
+        half as many when that took long, and twice as many when it did not."""
         self._heard = 0
         """Messages taken since every connection that had something to say was last heard."""
 
@@ -169,7 +173,8 @@ class Intake:
         in the socket."""
         if not ready and not self._waiting:
             return True
-        core, until = self._core, time.monotonic() + MOST_SECONDS
+        core, now = self._core, time.monotonic()
+        until = now + MOST_SECONDS
         drained = False
         if not self._waiting:  # What the last turn left over comes first.
             drained = self._take(until)
@@ -179,11 +184,12 @@ class Intake:
             if core.full or time.monotonic() > until:
                 break
             self._hand_on(identity, until)
-        if self._waiting:
+        # Not by the whole turn: on a slow disk as many as can be are to share a commit.
+        if self._waiting or time.monotonic() - now > LONG_SECONDS:
             self._most = max(self._most // 2, FEWEST_FRAMES)
-            return False
-        self._most = min(self._most * 2, MOST_FRAMES)
-        return drained
+        else:
+            self._most = min(self._most * 2, MOST_FRAMES)
+        return drained and not self._waiting
 
     def _take(self, until: float) -> bool:
         """Takes what waits, a turn's worth at most; True if nothing is left.  *until*: when

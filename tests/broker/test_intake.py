@@ -334,9 +334,10 @@ def test_nothing_is_handed_on_while_the_core_has_enough_to_do(server, monkeypatc
     assert heard.alone == [("alice", b"1"), ("bob", b"2")]
 
 
-def test_less_is_taken_at_a_time_when_a_turn_was_not_enough(server, monkeypatch, reused):
+def test_less_is_taken_at_a_time_when_it_takes_long_to_hand_on(server, monkeypatch, reused):
     """Else who comes meanwhile waits until all of it is handed on, and not for a turn."""
     heard = Heard(server, monkeypatch, together=False)
+    monkeypatch.setattr(intake_module, "LONG_SECONDS", -1.0)
     heard.enough = 8  # To a turn.
     waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 2 * MOST_FRAMES)
     intake, queue = server._intake, server._intake._router
@@ -349,6 +350,7 @@ def test_less_is_taken_at_a_time_when_a_turn_was_not_enough(server, monkeypatch,
     heard.full = False
     intake.drain()
     assert 2 * MOST_FRAMES - len(queue) // 2 - first <= 2 * FEWEST_FRAMES
+    monkeypatch.setattr(intake_module, "LONG_SECONDS", 1000.0)
     while queue:
         heard.full, heard.enough = False, 10_000
         intake.drain()
