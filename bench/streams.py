@@ -7,6 +7,7 @@ be right in the end, and where every message is as long as the other, bytes are 
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 
 BUFFER = 256 * 1024
 """Bytes taken from the kernel at once, where they are looked at."""
@@ -14,7 +15,7 @@ BUFFER = 256 * 1024
 _nowhere = bytearray(1024 * 1024)
 
 
-class Counter:
+class Counter(ABC):
     """Counts what its socket receives."""
 
     fetches = 0
@@ -25,9 +26,9 @@ class Counter:
         self._before = 0
 
     @property
+    @abstractmethod
     def total(self) -> int:
         """Whole messages since the beginning."""
-        raise NotImplementedError
 
     @property
     def counted(self) -> int:
@@ -38,14 +39,14 @@ class Counter:
         """Begins a run."""
         self._before = self.total
 
+    @abstractmethod
     def read(self) -> None:
         """Receives once and counts.  Raises ConnectionError at the end of the stream."""
-        raise NotImplementedError
 
-    def ping(self) -> None:
+    def ping(self) -> None:  # noqa: B027
         """Nobody asks for a sign of life."""
 
-    def miss(self) -> None:
+    def miss(self) -> None:  # noqa: B027
         """What is missing does not come again: the run fails when its time is over."""
 
     def receive(self) -> bytes:

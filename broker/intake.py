@@ -196,18 +196,19 @@ class Intake:
         the time for that is over."""
         receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
         secure = self._gate is not None
-        size = taken = 0
+        size = number = 0
         discarding = self._discarding
         # What each frame costs counts: half of what a lone message costs is spent here.
-        for taken in range(self._most):
+        for number in range(1, self._most + 1):
             if discarding is not None:
                 if not self._discard(discarding) or time.monotonic() > until:
-                    break
+                    self._heard += number - 1
+                    return False
                 discarding = None
             try:
                 identity = receive(nowait)
             except zmq.Again:
-                self._heard += taken
+                self._heard += number - 1
                 return True
             # A Frame knows whether more follows; asking the socket costs twice as much.
             part = receive(0, False)
@@ -220,7 +221,7 @@ class Intake:
             size += len(frame)
             if size > MOST_BYTES:
                 break
-        self._heard += taken
+        self._heard += number
         return False
 
     def _place_for(self, identity: bytes, part: zmq.Frame) -> list[bytes]:

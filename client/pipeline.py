@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable
+from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable, UsageError
 from .outbox import Outcome, Ticket
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ class Pipeline:
         return len(self._pending)
 
     def _submit(self, to: str | None, texts: Iterable[str]) -> list[Receipt]:
+        if isinstance(texts, str):
+            raise UsageError("many texts are wanted, not one str")
         client = self._client
         receipts = [Receipt(client, to, text) for text in texts]
         client._submit(receipts)

@@ -359,6 +359,17 @@ def test_less_is_taken_at_a_time_when_it_takes_long_to_hand_on(server, monkeypat
     assert intake.drain()  # Who is fast again has all of it at once.
 
 
+def test_each_message_that_is_taken_is_counted_once(server, monkeypatch, reused):
+    Heard(server, monkeypatch)
+    monkeypatch.setattr(intake_module, "MOST_FRAMES", 2)
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 5)
+    intake, counted = server._intake, []
+    intake._most = 2
+    while not intake.drain():
+        counted.append(intake._heard)
+    assert [*counted, intake._heard] == [2, 4, 5]
+
+
 def test_frames_under_one_routing_id_are_not_put_together_over_two_keys(
     server, monkeypatch, reused
 ):

@@ -9,6 +9,7 @@ import pytest
 
 from chatbroker.client import Client, OutcomeUnknown, Pipeline, Receipt, Refused, Unreachable
 from chatbroker.client import client as client_module
+from chatbroker.client.errors import UsageError
 from chatbroker.client.outbox import Outcome
 from chatbroker.client.pipeline import failure
 from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Refusal, Send
@@ -118,6 +119,13 @@ def test_what_is_resolved_is_let_go():
     pipeline = Pipeline(Settled())
     for number in range(1000):
         pipeline.echo(str(number))
+    assert pipeline.pending == 0
+
+
+def test_one_text_is_not_many(client, pipeline):
+    for say in (pipeline.echo_many, partial(pipeline.send_many, "bob")):
+        with pytest.raises(UsageError, match="not one str"):
+            say("abc")
     assert pipeline.pending == 0
 
 
