@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import re
 import threading
+from itertools import takewhile
 
 import pyte
 import pytest
@@ -45,6 +46,11 @@ class Drawn(io.StringIO):
         return super().write(text)
 
 
+def is_bar(row):
+    """Whether *row* is the status bar."""
+    return row.startswith(" alice at ")
+
+
 class Person:
     """Somebody at it."""
 
@@ -79,12 +85,13 @@ class Person:
 
     @property
     def bar(self):
-        return next((row for row in self.rows if row.startswith(" alice at ")), "")
+        return next(filter(is_bar, self.rows), "")
 
     @property
     def said(self):
         """What stands above the status bar, but for times and days."""
-        rows = self.rows[: self.rows.index(self.bar)]
+        # Looked at once: another thread draws meanwhile.
+        rows = [*takewhile(lambda row: not is_bar(row), self.rows)]
         return [re.sub(r"^\[[\d:]{8}\] ", "", r) for r in rows if r and not r.startswith("--- ")]
 
     def sees(self, *lines):
