@@ -46,7 +46,9 @@ class Brake:
 
     def tell(self, gaps: dict[Session, None]) -> None:
         """Says once a turn, to each that was held back, when to go on and from where; and to
-        each of *gaps*, which skipped a number, from where."""
+        each of *gaps*, which skipped a number, from where; of these none is left."""
+        if not self._slowed and not gaps:
+            return
         for session in self._slowed:
             gaps.pop(session, None)  # The same number is expected, and not yet.
             if session.state is State.LIVE and session.user is not None:
@@ -60,6 +62,7 @@ class Brake:
                 number = session.cseq + 1
                 words = f"command {number} is expected next"
                 self._out.reject(session.identity, Code.OUT_OF_ORDER, words, number)
+        gaps.clear()
 
     def history(self, session: Session, ref: int) -> Bucket | None:
         """What is left of answers to FETCH, to the user or to the observers of one address; None

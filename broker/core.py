@@ -19,7 +19,6 @@ from ..wire.limits import EPOCH_LENGTH, PUSH_WINDOW
 from ..wire.messages import (
     DIRECT_LOG,
     ECHO_LOG,
-    PRESENCE_TOPIC,
     Bye,
     Echo,
     Enrol,
@@ -31,7 +30,6 @@ from ..wire.messages import (
     Notice,
     Ping,
     Pong,
-    Presence,
     Refused,
     Send,
     topic_of,
@@ -67,6 +65,10 @@ that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes o
 
 
 ANYWHERE = Origin()
+
+
+# Without the Python function that is the constructor of a NamedTuple.
+_make = tuple.__new__
 
 
 class Needs(IntEnum):
@@ -120,7 +122,8 @@ class Broker:
         self._answers = Answers(self._registry, self._readers, self._out, self._brake, self._clock)
         self._unstored: _Unstored | None = None
         self._hold = Hold(self._clock)
-        self._untidy = False
+        self.untidy = False
+        """Whether there is more to tidy."""
         self._door = Door(self._registry, self._readers, self._out, self._clock, self.epoch)
         self.remind = self._door.remind
         # Of the current turn:
@@ -240,8 +243,11 @@ class Broker:
 
     def _close(self, all_heard: bool) -> _Unstored:
         """Ends the turn: what it wants stored, and what to tell then."""
-        self._door.expire(all_heard)
-        self._door.admit_waiting()
+        # What has nothing to do is not called: a turn of one message would call a dozen of them.
+        if all_heard:
+            self._door.expire()
+        if self._door.waiting:
+            self._door.admit_waiting()
         self._brake.settle()
         messages = self._said.messages
         said = self._said.take(self._clock.time)
@@ -253,7 +259,7 @@ class Broker:
         rows = [row for _, _, rows in said for row in rows]
         commit = self._registry.take_commit(rows, self._journal.durable)
         self._tell(said)
-        return _Unstored(commit, self._out.take(), messages)
+        return _make(_Unstored, (commit, self._out.take(), messages))
 
     @property
     def held(self) -> bool:
@@ -270,16 +276,15 @@ class Broker:
         if self.held:
             return
         try:
-            self._untidy = self._journal.tidy(self._clock.time)
+            self.untidy = self._journal.tidy(self._clock.time)
         except CannotStore as error:
-            self._untidy = False
+            self.untidy = False
             self._out.note("cannot_tidy", because=str(error))
 
     def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
         """Pushes what was said, then acknowledges it."""
-        for on, name in self._registry.take_changes():
-            self._out.publish(PRESENCE_TOPIC, Presence(on, name, self._clock.time))
-            self._out.note("joined" if on else "left", user=name)
+        if self._registry.changes:
+            self._door.tell_changes()
         for log, user, rows in said:
             if user is not None:
                 self._push(user, rows)
@@ -292,7 +297,6 @@ class Broker:
                     self._out.reply(session.identity, ack)
         self._acks.clear()
         self._brake.tell(self._gaps)
-        self._gaps.clear()
 
     def shutdown(self) -> list[Effect]:
         """Commits what is pending, if that can be, and says goodbye to everyone."""
@@ -321,7 +325,7 @@ class Broker:
         """Seconds that may pass until the next turn, if nothing comes in."""
         if self.held:
             return RETRY
-        if self._untidy:
+        if self.untidy:
             return 0.0
         return 0.02 if self._door.waiting else 0.5
 
@@ -449,6 +453,8 @@ class Broker:
         self._out.reply(session.identity, Pong(message.ref, self._readers.heads(session), *told))
 
     def _push(self, user: User, rows: list[Row]) -> None:
+        if not user.on:
+            return
         readers = [s for s in user.sessions if s.state is State.LIVE and DIRECT_LOG in s.follows]
         if not readers:
             return

@@ -8,10 +8,12 @@ from ..wire.errors import BadName, Code
 from ..wire.limits import MAX_FRAME, PUSH_WINDOW, VERSION, WINDOW
 from ..wire.messages import (
     ECHO_LOG,
+    PRESENCE_TOPIC,
     Farewell,
     Hello,
     Limits,
     Pong,
+    Presence,
     Reading,
     Refused,
     Welcome,
@@ -297,6 +299,12 @@ class Door:
         del self.bound[session.identity]
         self._registry.leave(session, self._clock.time)
 
+    def tell_changes(self) -> None:
+        """Tells who came on and who left."""
+        for on, name in self._registry.take_changes():
+            self._out.publish(PRESENCE_TOPIC, Presence(on, name, self._clock.time))
+            self._out.note("joined" if on else "left", user=name)
+
     def expel(self, identity: bytes, code: Code, words: str) -> bool:
         """Nothing goes on over the connection any more; whether a session did."""
         self.waiting.pop(identity, None)
@@ -312,9 +320,9 @@ class Door:
         if session is not None:
             self._registry.lost(session, self._clock.attended)
 
-    def expire(self, all_heard: bool) -> None:
-        """Lets go of the silent, if *all_heard*: else a sign of life may be waiting."""
-        if not all_heard or self._clock.attended - self._swept < SWEEP_EVERY:
+    def expire(self) -> None:
+        """Lets go of the silent.  Everybody was heard: no sign of life may be waiting."""
+        if self._clock.attended - self._swept < SWEEP_EVERY:
             return
         self._swept = self._clock.attended
         self._heartbeats.measure(self.bound.values(), self._swept)

@@ -62,6 +62,9 @@ LONG_SECONDS = 0.01
 """Seconds that are long for that.  2048 commands take half of it, and questions more: others wait
 while they are answered."""
 
+SURE_FOR = 0.02
+"""Seconds for which it need not be looked whether a message that comes alone is alone."""
+
 GOODBYE = 0.2
 """Seconds between the last frame to a client and the end of its connection."""
 
@@ -74,12 +77,9 @@ class _Said(list[bytes]):
     """Frames that one connection sent and that wait to be handed on."""
 
     __slots__ = ("caller", "several")
-
-    def __init__(self, caller: Connection) -> None:
-        super().__init__()
-        self.caller = caller
-        self.several = False
-        """Whether one of them is of a message of several parts."""
+    caller: Connection
+    several: bool
+    """Whether one of them is of a message of several parts."""
 
 
 class Intake:
@@ -132,6 +132,10 @@ class Intake:
         self._most = MOST_FRAMES
         """Frames that are taken next.  Others wait until all of them are handed on: so they are
         half as many when that took long, and twice as many when it did not."""
+        self.lone = False
+        """Whether the last message came alone."""
+        self._drained = True
+        """Whether it was seen that nothing was left by the last turn."""
         self._heard = 0
         """Messages taken since every connection that had something to say was last heard."""
 
@@ -144,40 +148,49 @@ class Intake:
         """Seconds after which connections want to be looked after."""
         return self._watch.pause
 
-    def tidy(self, now: float, all_taken: bool) -> None:
-        """Looks after the connections, at a quiet moment.  *now*: monotonic seconds;
-        *all_taken*: whether nothing waits to be drained."""
+    def tidy(self, now: float) -> None:
+        """Looks after the connections, at a quiet moment.  *now*: monotonic seconds."""
+        self._cut_off(now)
         self._connections.tidy(now)
-        self.watch(now, all_taken)
+        self.watch(now, False)
 
     def watch(self, now: float, all_taken: bool) -> None:
-        """Looks for connections that go too far; costs little, however often."""
+        """Looks for connections that go too far; costs little, however often.
+
+        *all_taken*: whether it was just seen that nothing waits to be drained."""
         self._watch.quiet = max(MOST_QUIET, 4 * self._core.longest_lease)
         self._watch.look(now, all_taken, self._publisher.heard)
         self._publisher.look(now)
 
-    def all_heard(self, drained: bool) -> bool:
+    def all_heard(self) -> bool:
         """Whether each connection has been heard since this was last so.
 
         ZeroMQ takes a frame from each that has one in turn.  So they all have been when there
         were as many frames as there can be connections, even if they never end, and what was
         taken of them is handed on.
         """
-        all_heard = drained or (not self._waiting and self._heard > self._descriptors.used)
+        all_heard = self._drained or (not self._waiting and self._heard > self._descriptors.used)
         if all_heard:
             self._heard = 0
         return all_heard
 
-    def drain(self, ready: bool = True) -> bool:
-        """Hands waiting frames to the core; True if none is left.  *ready*: whether any may wait
-        in the socket."""
+    def drain(self, ready: bool = True, slept: bool = False) -> bool:
+        """Hands waiting frames to the core; True if none is left, as far as was looked.
+
+        *ready*: whether any may wait in the socket.  *slept*: whether none had, a moment ago."""
         if not ready and not self._waiting:
+            self._drained = True
             return True
         core, now = self._core, time.monotonic()
         until = now + MOST_SECONDS
-        drained = False
+        drained = quick = False
         if not self._waiting:  # What the last turn left over comes first.
-            drained = self._take(until)
+            # To see that there is no other costs a tenth of a lone message.  If there is, the
+            # next poll tells; but silence can be told from a full queue by looking only.
+            quick = slept and self.lone and now - self._watch.drained < SURE_FOR
+            heard = self._heard
+            drained = self._take(until, 1 if quick else self._most)
+            self.lone = self._heard == heard + 1
             for said in self._waiting.values():
                 said.caller.took(said)
         for identity in list(self._waiting):
@@ -189,9 +202,12 @@ class Intake:
             self._most = max(self._most // 2, FEWEST_FRAMES)
         else:
             self._most = min(self._most * 2, MOST_FRAMES)
-        return drained and not self._waiting
+        self._drained = drained and not self._waiting
+        if self._drained:
+            self._watch.drained = now
+        return self._drained or (quick and not self._waiting)
 
-    def _take(self, until: float) -> bool:
+    def _take(self, until: float, most: int) -> bool:
         """Takes what waits, a turn's worth at most; True if nothing is left.  *until*: when
         the time for that is over."""
         receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
@@ -199,7 +215,7 @@ class Intake:
         size = number = 0
         discarding = self._discarding
         # What each frame costs counts: half of what a lone message costs is spent here.
-        for number in range(1, self._most + 1):
+        for number in range(1, most + 1):
             if discarding is not None:
                 if not self._discard(discarding) or time.monotonic() > until:
                     self._heard += number - 1
@@ -226,7 +242,9 @@ class Intake:
 
     def _place_for(self, identity: bytes, part: zmq.Frame) -> list[bytes]:
         """Where *part* waits, the first one of its message; nowhere, if it is not to be heard."""
-        caller = self._caller_of(identity, part)
+        caller = None if self._gate is not None else self._connections.callers.get(identity)
+        if caller is None:
+            caller = self._caller_of(identity, part)
         if part.more:
             self._discarding, self._parts = caller, 1
         if caller is GONE:
@@ -236,7 +254,10 @@ class Intake:
         elif _is_own(identity):
             self._core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
         else:
-            said = self._waiting.setdefault(identity, _Said(caller))
+            said = self._waiting.get(identity)
+            if said is None:
+                said = self._waiting[identity] = _Said()
+                said.caller, said.several = caller, False
             if not part.more:
                 return said
             # It is answered when what was said before it is.
@@ -274,8 +295,8 @@ class Intake:
             else:
                 core.receive(identity, frame, origin)
             if heard < len(said) and (core.full or time.monotonic() > until):
-                self._waiting[identity] = said
                 del said[:heard]
+                self._waiting[identity] = said
                 break
 
     def _discard(self, caller: Connection) -> bool:
@@ -356,9 +377,9 @@ class Intake:
         """How many connections of DEALERs and of SUBs have said something."""
         return len(self._connections.callers), len(self._connections.subscribers)
 
-    def cut_off(self) -> None:
+    def _cut_off(self, now: float) -> None:
         """Cuts off those whose time has come."""
-        while self._to_cut and self._to_cut[0][0] <= time.monotonic():
+        while self._to_cut and self._to_cut[0][0] <= now:
             self._to_cut.popleft()[1].cut()
 
     def hear_subscribers(self) -> None:

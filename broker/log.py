@@ -70,22 +70,24 @@ class Log:
         one batch.
         """
         pending, self.pending = self.pending, []
+        if len(pending) == 1:
+            ((body, count),) = pending
+            return [self._row(body, count, time)]
         rows: list[Row] = []
         bodies: list[bytes] = []
         size = events = 0
         for body, count in pending:
             if bodies and size + len(body) > FRAME_TARGET:
-                rows.append(self._row(bodies, events, time))
+                rows.append(self._row(b"".join(bodies), events, time))
                 bodies, size, events = [], 0, 0
             bodies.append(body)
             size += len(body)
             events += count
         if bodies:
-            rows.append(self._row(bodies, events, time))
+            rows.append(self._row(b"".join(bodies), events, time))
         return rows
 
-    def _row(self, bodies: list[bytes], events: int, time: int) -> Row:
-        body = bodies[0] if len(bodies) == 1 else b"".join(bodies)
+    def _row(self, body: bytes, events: int, time: int) -> Row:
         head = self.head
         self.head += events
         return _make(Row, (self.key, head, head + 1, events, time, body))

@@ -35,10 +35,6 @@ class _Kept:
         self.lost = 0
         """The position of the newest event that was dropped."""
 
-    def add(self, row: Row) -> None:
-        self.rows.append((*row,))
-        self.size += len(row.body) + ROW_COST
-
     def drop_oldest(self) -> Row:
         row = Row(*self.rows[self.start])
         self.rows[self.start] = _DROPPED
@@ -83,12 +79,15 @@ class MemoryJournal:
         for log in commit.dropped:
             self._drop(log)
         for row in commit.rows:
-            kept = self._logs.get(row.log)
+            log, _, _, events, _, body = row
+            kept = self._logs.get(log)
             if kept is None:
-                kept = self._logs[row.log] = _Kept()
-            kept.add(row)
-            self.events += row.events
-            self.size += len(row.body) + ROW_COST
+                kept = self._logs[log] = _Kept()
+            size = len(body) + ROW_COST
+            kept.rows.append((*row,))
+            kept.size += size
+            self.events += events
+            self.size += size
         if self.events > self._most_events or self.size > self._most_size:
             self._make_room()
 

@@ -98,8 +98,13 @@ class Office:
         1970."""
         self._now, self._time = now, time
         self.audit.begin(now, time)
-        for sanction in self._sanctions.expire(time):
-            self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
+        if time >= self._sanctions.next_end:
+            for sanction in self._sanctions.expire(time):
+                self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
+
+    def tidy(self) -> None:
+        """Does what has time until nobody waits."""
+        now = self._now
         self._rates.sample(now, self._totals)
         if self._secure is not None and self._secure.behind and now >= self._catch_up_at:
             self._catch_up_at = now + CATCH_UP

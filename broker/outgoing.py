@@ -27,10 +27,6 @@ class _Pile:
         """Bytes of replies."""
 
 
-def _frames(pieces: list[bytes]) -> list[bytes]:
-    return pieces if len(pieces) == 1 else coalesce(pieces, FRAME_TARGET)
-
-
 class Outgoing:
     """One frame or a few for each connection and topic, instead of one a message."""
 
@@ -102,9 +98,13 @@ class Outgoing:
         """Everything collected, as effects; nothing is left."""
         effects: list[Effect] = []
         for topic, pieces in self._published.items():
-            effects += [Publish(topic, frame) for frame in _frames(pieces)]
+            effects += [Publish(topic, frame) for frame in coalesce(pieces, FRAME_TARGET)]
         for identity, pile in self._delivered.items():
-            frames = _frames(pile.pieces)
+            pieces = pile.pieces
+            if len(pieces) == 1:
+                effects.append(_make(Deliver, (identity, pieces[0])))
+                continue
+            frames = coalesce(pieces, FRAME_TARGET)
             effects += [_make(Deliver, (identity, frame)) for frame in frames]
         effects += self._notes
         self._published.clear()

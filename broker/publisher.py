@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 import zmq
@@ -51,14 +52,20 @@ UNSUBSCRIBED = b"\0"
 class Publisher:
     """Owns *pub*, an XPUB that is bound.  It serves from `start` to `close`."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], pub: zmq.Socket[bytes]) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        pub: zmq.Socket[bytes],
+        wake: Callable[[], None],
+    ) -> None:
+        """*wake*: has the loop `take` what there is; it is called by the thread."""
         self._pub = pub
+        self._wake = wake
         self.endpoint = bound_to(pub)
         self.port = port_of(pub)
         self._listener = Listener(self.port)
-        self.socket: zmq.Socket[bytes] = _pair(context)
-        """Readable when there is something to `take`."""
-        self.socket.bind(GIVEN)
+        self._outer = _pair(context)
+        self._outer.bind(GIVEN)
         self._inner = _pair(context)
         self._inner.connect(GIVEN)
         self._heard: deque[zmq.Frame] = deque()
@@ -80,8 +87,8 @@ class Publisher:
 
     def send(self, topic: bytes, frame: bytes) -> None:
         """Has *frame* published.  Raises zmq.Again if there is no room for it."""
-        self.socket.send(topic, zmq.SNDMORE | zmq.NOBLOCK)
-        self.socket.send(frame, zmq.NOBLOCK)
+        self._outer.send(topic, zmq.SNDMORE | zmq.NOBLOCK)
+        self._outer.send(frame, zmq.NOBLOCK)
         self._given += 1
 
     def take(self) -> list[zmq.Frame]:
@@ -90,11 +97,6 @@ class Publisher:
         if self._died:
             raise RuntimeError("the thread that publishes has died")
         emptied = self._emptied  # What the thread takes from here on may come too late for this.
-        while True:
-            try:
-                self.socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                break
         taken: list[zmq.Frame] = []
         # Until none is left: the thread tells only of one that comes when there is none.
         while self._heard:
@@ -129,16 +131,16 @@ class Publisher:
         """Publishes what was given, and ends; whether it did.  Again: nothing.
 
         If not, the thread is within libzmq, and the context cannot be ended."""
-        if self.socket.closed:
+        if self._outer.closed:
             return True
         self._ending = True
         if self._thread.ident is not None:
             with suppress(zmq.Again):  # Then what it was given wakes it as well.
-                self.socket.send(b"", zmq.NOBLOCK)
+                self._outer.send(b"", zmq.NOBLOCK)
             self._thread.join(END_WITHIN)
             if self._thread.is_alive():
                 return False
-        self.socket.close(linger=0)
+        self._outer.close(linger=0)
         self._inner.close(linger=0)
         self._pub.close()
         return True
@@ -196,10 +198,6 @@ class Publisher:
                 if len(heard) == 1:
                     self._wake()
         return False
-
-    def _wake(self) -> None:
-        with suppress(zmq.Again):  # Others wait there, which wake the loop as well.
-            self._inner.send(b"", zmq.NOBLOCK)
 
 
 def _pair(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:

@@ -66,12 +66,15 @@ class Readers:
         return self._journal.fetch(log.key, message.after, int(budget))
 
 
-def pack_batches(name: str, log: Log, rows: Sequence[Row]) -> Iterator[bytes]:
+def pack_batches(name: str, log: Log, rows: Sequence[Row]) -> Iterable[bytes]:
     """BATCH messages of *rows*, which adjoin each other: about FRAME_TARGET bytes each."""
     if len(rows) == 1:
         _, prev, first, events, _, body = rows[0]
-        yield encode_batch(name, log.epoch, prev, first, events, body)
-        return
+        return (encode_batch(name, log.epoch, prev, first, events, body),)
+    return _pack_runs(name, log, rows)
+
+
+def _pack_runs(name: str, log: Log, rows: Sequence[Row]) -> Iterator[bytes]:
     run: list[Row] = []
     size = 0
     for row in rows:

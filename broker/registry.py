@@ -82,7 +82,8 @@ class Registry:
         """How many users have claimed their names."""
         self._names: list[str] = []
         """Of the users who are on, sorted."""
-        self._changes: list[Change] = []
+        self.changes: list[Change] = []
+        """Who came on and left since `take_changes`."""
         self.unclaimed: list[str] = []
         """Names whose claims lapsed, until somebody tells of it and clears this."""
         # What is to be stored:
@@ -116,7 +117,7 @@ class Registry:
             if user.claimed and not user.holders():
                 self._absent[user] = None
             self._settle(user, kept.time)
-        self._changes.clear()
+        self.changes.clear()
         self._new_users.clear()
 
     # --- coming ---------------------------------------------------------------------------
@@ -398,7 +399,7 @@ class Registry:
         if on == user.on:
             return
         user.on = on
-        self._changes.append(Change(on, user.name))
+        self.changes.append(Change(on, user.name))
         if on:
             user.since = time
             insort(self._names, user.name)
@@ -412,9 +413,9 @@ class Registry:
         who came and left meanwhile, nothing: a flood of them would stop those who listen.
         """
         of_name: dict[str, list[Change]] = {}
-        for change in self._changes:
+        for change in self.changes:
             of_name.setdefault(change.name, []).append(change)
-        self._changes.clear()
+        self.changes.clear()
         told: list[Change] = []
         for first, *_, last in [(changes[0], *changes) for changes in of_name.values()]:
             told += [first] * (not first.on) + [last] * last.on
@@ -452,17 +453,16 @@ class Registry:
     def take_commit(self, rows: list[Row], durable: bool) -> Commit:
         """What changed since the last call, with *rows*; of users and sessions only if the
         journal keeps them (*durable*)."""
-        commit = Commit(
-            self._ended if durable else (),
-            self._gone if durable else (),
-            self._dropped,
-            [user.record() for user in self._new_users] if durable else (),
-            [session.record() for session in self._new_sessions] if durable else (),
-            rows,
-        )
+        if durable:
+            users = [user.record() for user in self._new_users]
+            sessions = [session.record() for session in self._new_sessions]
+            commit = Commit(self._ended, self._gone, self._dropped, users, sessions, rows)
+        else:
+            commit = Commit(dropped=self._dropped, rows=rows)
         self._new_users.clear()
         self._new_sessions.clear()
-        self._ended, self._gone, self._dropped = [], [], []
+        if self._ended or self._gone or self._dropped:
+            self._ended, self._gone, self._dropped = [], [], []
         return commit
 
 

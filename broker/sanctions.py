@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable
 from enum import StrEnum
 from itertools import islice
+from math import inf
 from typing import Any, NamedTuple
 
 from ..wire.errors import BadKey
@@ -101,8 +102,8 @@ class Sanctions:
         self._bans: dict[str, Sanction] = {}
         self._mutes: dict[str, Sanction] = {}
         self._keys: frozenset[bytes] = frozenset()
-        self._next_end: int | None = None
-        """When the next one is over."""
+        self.next_end: float = inf
+        """When the next one is over (milliseconds since 1970)."""
         self.take_up(kept)
 
     # --- asking ---------------------------------------------------------------------------
@@ -143,8 +144,6 @@ class Sanctions:
         """Lets go of what is over at *time* (milliseconds since 1970); returns it.
 
         That needs no keeping: it will be over for whoever reads what is kept."""
-        if self._next_end is None or time < self._next_end:
-            return []
         over = [s for s in self._all() if s.until is not None and s.until <= time]
         for sanction in over:
             del self._of(sanction.kind)[sanction.who]
@@ -178,7 +177,7 @@ class Sanctions:
         keys = [key_of(who) for who in self._bans]
         self._keys = frozenset([key for key in keys if key])
         ends = [s.until for s in self._all() if s.until is not None]
-        self._next_end = min(ends, default=None)
+        self.next_end = min(ends, default=inf)
 
 
 def told(sanction: Sanction) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
@@ -54,6 +54,17 @@ MADE_IN_A_TURN = 10_000
 """Objects that may be made before the garbage collector looks at them.  Those of a busy turn end
 with it, and by default it looks at each 700: 3 to 6 % of what a lone message costs."""
 
+TIDY_EVERY = 0.01
+"""Seconds between two times at which the broker sees to what nobody waits for."""
+
+AWAKE = 0.0002
+"""Seconds for which the broker looks again and again before it sleeps, if the last message came
+alone and as soon: whoever says one thing when the one before is acknowledged is about to say the
+next, and to wake takes a fifth of the time until that is delivered (docs/decisions.md)."""
+
+ASLEEP = 0.00003
+"""Seconds from which on it is taken to have slept until something came: nothing had waited."""
+
 STALL = 1.0
 """Seconds lost in a turn that are worth a warning; less is a busy machine."""
 
@@ -87,12 +98,20 @@ class Server:
         seed_routing_ids()
         self._config = config
         self._descriptors = Descriptors()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        self._woken = self._wake_reader.fileno()
         self._context = fresh_context()
         try:
             self._open(config, open_journal)
         except BaseException:
             self._context.destroy(linger=0)
+            self._wake_reader.close()
+            self._wake_writer.close()
             raise
+        # Without the Python function around it, which takes as long as the send itself.
+        self._deliver = zmq.backend.Socket.send.__get__(self._router)
         self._intake = Intake(
             self._router,
             self._publisher,
@@ -106,13 +125,15 @@ class Server:
         self.counts = self._core.counts
         self._notifier = notifier or Notifier({})
         self._poller = poller = zmq.Poller()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
         self._stopping = ""
         self._closed = False
         self._turned = time.monotonic()
         """When the last turn began."""
+        self._tidy_at = 0.0
+        self._waited = 0.0
+        """Seconds that it took until something came in."""
+        self._asked = False
+        """Whether an operator asked for something that is not stored yet, perhaps."""
         self._clock_is_behind = False
         self.reread = False
         """Whether the configuration is to be read again; set by a signal's handler."""
@@ -150,7 +171,7 @@ class Server:
         self.port = port_of(self._router)
         pub_port = config.pub_port_for(self.port)
         pub = bind_pub(self._context, config.host, pub_port, hear)
-        self._publisher = Publisher(self._context, pub)
+        self._publisher = Publisher(self._context, pub, self._wake)
         self._journal = open_journal(config, self.port)
         self.address = endpoint(config.host, self.port)
         self.pub_address = endpoint(config.host, self._publisher.port)
@@ -181,7 +202,6 @@ class Server:
         """Serves until `stop` is called or, on the main thread, SIGTERM or SIGINT arrives."""
         poller = self._poller
         poller.register(self._router, zmq.POLLIN)
-        poller.register(self._publisher.socket, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)
         if self._gate is not None:
             poller.register(self._gate.socket, zmq.POLLIN)
@@ -195,9 +215,7 @@ class Server:
         notifier.ready(serving)
         while not self._stopping:
             pause = min(core.pause, notifier.interval)
-            ready = {sock for sock, _ in (self._wait(pause) if drained else poller.poll(0))}
-            if self._wake_reader.fileno() in ready:
-                self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
+            ready = [sock for sock, _ in (self._wait(pause) if drained else self._look())]
             if self.reread:
                 self.reread = False
                 self._office.reread()
@@ -207,44 +225,78 @@ class Server:
                 held = core.held
                 poller.modify(self._router, 0 if held else zmq.POLLIN)
                 notifier.status(f"cannot store: {core.held_because}" if held else serving)
-            core.tidy()
-            self._intake.tidy(time.monotonic(), drained and not core.held)
-            core.accept_sessions(self._descriptors.enough())
-            notifier.alive(self._turned)
         self._stop()
 
     def _wait(self, seconds: float) -> list[tuple[Any, int]]:
         """Waits until something comes in, for *seconds* at most, and watches meanwhile."""
-        until = time.monotonic() + seconds
+        begun = now = time.monotonic()
+        until, awake = begun + seconds, begun
+        if self._intake.lone and self._waited < AWAKE:
+            awake += AWAKE
         while True:
-            left = min(until - time.monotonic(), self._intake.pause)
+            left = 0.0 if now < awake else min(until - now, self._intake.pause)
             ready = self._poller.poll(max(0, math.ceil(left * 1000)))
             now = time.monotonic()
             if ready or now >= until:
+                self._waited = now - begun
                 return ready
-            self._intake.watch(now, not self._core.held)
+            if now >= awake:
+                self._intake.watch(now, not self._core.held)
 
-    def _turn(self, ready: set[Any]) -> bool:
+    def _look(self) -> list[tuple[Any, int]]:
+        """What waits now."""
+        self._waited = 0.0
+        return self._poller.poll(0)
+
+    def _turn(self, ready: Sequence[Any]) -> bool:
         """One turn; True if nothing is left to be drained that may be.  *ready*: the sockets at
         which something waits, or may: to look in vain costs a quarter of a turn."""
         core, intake = self._core, self._intake
         self._begin()
-        if self._gate is not None and self._gate.socket in ready:
-            self._gate.hear()
-        intake.cut_off()
-        if self._publisher.socket in ready:
-            intake.hear_subscribers()
-        drained = not core.held and intake.drain(self._router in ready)
-        # An operator is whoever comes by no socket of ZeroMQ's.
-        if any(type(sock) is int for sock in ready):
+        others = [sock for sock in ready if sock is not self._router]
+        if others:
+            self._hear(others)
+        drained = not core.held and intake.drain(len(others) < len(ready), self._waited > ASLEEP)
+        # An operator is whoever comes by no socket of ZeroMQ's and is not our own word.
+        if any(type(sock) is int and sock != self._woken for sock in others):
             self._office.hear(core.held)
-        if not core.held and self._publisher.late(self._turned):
+            self._asked = True
+        tidy = core.untidy or self._turned >= self._tidy_at
+        if tidy and not core.held and self._publisher.late(self._turned):
             core.remind()
-        self._perform(core.commit(not core.held and intake.all_heard(drained)))
-        if not core.held:
+        self._perform(core.commit(not core.held and intake.all_heard()))
+        if self._asked and not core.held:
+            self._asked = False
             self._office.tell()
+        if tidy:
+            self._tidy()
         # Also if what was held is stored now: meanwhile nothing was taken.
         return drained or core.held
+
+    def _hear(self, ready: Sequence[Any]) -> None:
+        """Hears who admits clients, subscribers and signals, whose sockets are *ready*."""
+        if self._gate is not None and self._gate.socket in ready:
+            self._gate.hear()
+        if self._woken in ready:
+            self._wake_reader.recv(4096)  # Any signal writes here, also one of others.
+            self._intake.hear_subscribers()
+
+    def _tidy(self) -> None:
+        """Sees to what nobody waits for."""
+        self._tidy_at = self._turned + TIDY_EVERY
+        self._core.tidy()
+        self._office.tidy()
+        self._intake.tidy(time.monotonic())
+        self._core.accept_sessions(self._descriptors.enough())
+        self._notifier.alive(self._turned)
+        behind = self._core.clock_behind
+        if (behind > BEHIND) != self._clock_is_behind:
+            self._clock_is_behind = behind > BEHIND
+            if behind > BEHIND:
+                words = "the system's clock stepped back; messages keep the newest time there is"
+                log.warning("clock behind=%.0f s: %s until it catches up", behind / 1000, words)
+            else:
+                log.warning("clock behind=0 s: messages get the system's time again")
 
     @property
     def stopping(self) -> bool:
@@ -259,6 +311,10 @@ class Server:
     def stop(self, why: str = "asked") -> None:
         """Makes `run` return soon.  May be called from any thread and from signal handlers."""
         self._stopping = why
+        self._wake()
+
+    def _wake(self) -> None:
+        """Has the loop look again.  May be called from any thread."""
         try:
             self._wake_writer.send(b"\0")
         except OSError:
@@ -273,17 +329,9 @@ class Server:
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)
-        behind = self._core.clock_behind
-        if (behind > BEHIND) != self._clock_is_behind:
-            self._clock_is_behind = behind > BEHIND
-            if behind > BEHIND:
-                words = "the system's clock stepped back; messages keep the newest time there is"
-                log.warning("clock behind=%.0f s: %s until it catches up", behind / 1000, words)
-            else:
-                log.warning("clock behind=0 s: messages get the system's time again")
 
     def _perform(self, effects: list[Effect]) -> None:
-        deliver, publish = self._router.send, self._publisher.send
+        deliver, publish = self._deliver, self._publisher.send
         first, last = FIRST, LAST
         # What is frequent is not counted one by one.
         published = others = 0
@@ -353,7 +401,7 @@ class Server:
         log.info("stopping reason=%s skipped=%d", self._stopping, self.counts.skipped)
         until = time.monotonic() + LAST_TURNS
         # The router is not polled while nothing can be stored.
-        everywhere = {self._router, *[sock for sock, _ in self._poller.sockets]}
+        everywhere = [self._router, *[s for s, _ in self._poller.sockets if s is not self._router]]
         more = True
         while more and time.monotonic() < until:
             drained = self._turn(everywhere)

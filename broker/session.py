@@ -18,7 +18,7 @@ from __future__ import annotations
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,6 +30,10 @@ from .journal import SessionRecord
 if TYPE_CHECKING:
     from .allowance import Place
     from .user import User
+
+
+# Without the Python function that is the constructor of a NamedTuple.
+_make = tuple.__new__
 
 
 class State(Enum):
@@ -226,14 +230,22 @@ class Session:
         """Bytes that all the outcomes take in ACKs, at most and about."""
         return RUN_SIZE * (1 + len(self._kinds))
 
-    def acks(self) -> Iterator[Ack]:
+    def acks(self) -> Iterable[Ack]:
         """What the client is still to be told, as a chain of ACKs; taken to be told now.
 
         If an ACK is lost on the way, the next one begins past what the client knows; it asks
         with a PING and `repeat_from` goes back.
         """
         # Of what is older than the window, nobody knows any more whether it was refused.
-        self.told = max(self.told, self.cseq - WINDOW)
+        told, cseq = max(self.told, self.cseq - WINDOW), self.cseq
+        if not self._lasts or self._lasts[-1] <= told:
+            self.told = cseq
+            return (_make(Ack, (told, cseq, (), ())),) if told < cseq else ()
+        self.told = told
+        return self._remarked_acks()
+
+    def _remarked_acks(self) -> Iterator[Ack]:
+        """The same, where there is something to be said of some."""
         new = bisect_left(self._lasts, self.told + 1)
         while new < len(self._kinds):
             part = slice(new, new + MAX_RUNS)

@@ -12,6 +12,9 @@ from ..wire.batch import event_head
 from .log import Log, Row, Run
 from .user import User
 
+# Without the Python function that is the constructor of a NamedTuple.
+_make = tuple.__new__
+
 
 class Route(NamedTuple):
     """From one sender to one recipient, or to everyone."""
@@ -62,7 +65,7 @@ class Turn:
         self._dirty.update(logs)
         head = event_head(time, sender.name, recipient.name if recipient else "")
         away = recipient is not None and not recipient.on
-        route = Route(head, tuple([log.pending for log in logs]), away)
+        route = _make(Route, (head, tuple([log.pending for log in logs]), away))
         self.routes[sender, to] = route
         return route
 

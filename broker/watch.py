@@ -179,7 +179,9 @@ class Watch:
         """Until when all are looked at: growth shows between two looks; and who went too far may
         come again."""
         self._memory = Memory(stored)
-        self._drained = self._heard = 0.0
+        self.drained = 0.0
+        """When all that was whole had last been taken out."""
+        self._heard = 0.0
         self._cuts: Counter[tuple[str, str]] = Counter()
         """Those that are to be told of, by address and reason."""
         self._tell_at = 0.0
@@ -197,12 +199,12 @@ class Watch:
     def look(self, now: float, drained: bool, heard: float = inf) -> None:
         """Looks at some, and cuts off who goes too far.
 
-        *now*: seconds of a monotonic clock.  *drained*: whether all that was whole was just
-        taken out.  *heard*: when all that SUBs had said had last been taken out.
+        *now*: seconds of a monotonic clock.  *drained*: whether it was just seen that all that
+        was whole had been taken out.  *heard*: when all that SUBs had said had last been taken out.
         """
         self._heard = min(heard, now)
         if drained:
-            self._drained = now
+            self.drained = now
         if now < self._look_at:
             return
         self._tell(now)
@@ -316,7 +318,7 @@ class Watch:
         elif seen.sub and not spoke:
             if self._heard - seen.since > SILENT:
                 self._cut(fd, seen, "nothing was said")
-        elif not spoke and now - self._drained < LOOK_EVERY:
+        elif not spoke and now - self.drained < LOOK_EVERY:
             # What it says is looked at, and it has said nothing.
             since = seen.quiet if said is not None else seen.since
             if now - since > (self.quiet if said is not None else SILENT):
@@ -349,7 +351,7 @@ class Watch:
         taken = 0 if said is None else said.taken + self._overhead * said.frames
         rest = seen.read - taken - seen.floor
         # Whether all that was whole at the last look was taken out since.
-        drained = self._drained > seen.looked
+        drained = self.drained > seen.looked
         too_much = rest > (MOST_UNFINISHED if drained else MOST_WAITING)
         if received - taken - seen.floor > SLACK:
             received -= unread(fd)

@@ -873,7 +873,7 @@ def _let_anybody_be_the_owner(patch: pytest.MonkeyPatch) -> None:
 
 
 def _let_no_lease_run_out(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Door, "expire", lambda self, all_heard: None)
+    patch.setattr(Door, "expire", lambda self: None)
 
 
 # With each, a seed at which it is known to show.  Should the scripts of the seeds change, those

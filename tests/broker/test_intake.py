@@ -417,10 +417,12 @@ def test_who_waits_to_be_handed_on_was_not_heard(server, monkeypatch, reused):
     heard.enough = 4
     server._descriptors.used = 3
     waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 4, ("bob", B, b"ping"))
-    assert not server._intake.all_heard(server._intake.drain())
+    server._intake.drain()
+    assert not server._intake.all_heard()
     assert ("bob", b"ping") not in heard.alone
     heard.full = False
-    assert server._intake.all_heard(server._intake.drain())
+    server._intake.drain()
+    assert server._intake.all_heard()
 
 
 def test_messages_of_several_parts_do_not_keep_the_dead_alive(server, monkeypatch, reused):
@@ -429,7 +431,7 @@ def test_messages_of_several_parts_do_not_keep_the_dead_alive(server, monkeypatc
     server._descriptors.used = 3
     waiting(server, monkeypatch, reused, *[("alice", A, b"1", b"2")] * 4)
     server._intake.drain()
-    assert server._intake.all_heard(False)
+    assert server._intake.all_heard()
 
 
 def test_no_further_message_of_several_parts_is_taken_out_when_a_turns_time_is_over(

@@ -427,8 +427,8 @@ def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, pe
         with held:
             begin()
 
-    def drains(ready):
-        drained = drain(ready)
+    def drains(*how):
+        drained = drain(*how)
         turns.append((drained, server._core._out.replies))
         return drained
 
@@ -510,12 +510,14 @@ def test_so_many_that_are_gone_are_remembered_and_none_with_an_id_of_its_own(ser
 def test_all_were_heard_when_there_were_as_many_frames_as_connections(servers):
     server = servers()
     server._descriptors.used = 10
+    server._intake._drained = False
     server._intake._heard = 10
-    assert not server._intake.all_heard(drained=False)
+    assert not server._intake.all_heard()
     server._intake._heard = 11
-    assert server._intake.all_heard(drained=False)
-    assert not server._intake.all_heard(drained=False)  # Another round begins.
-    assert server._intake.all_heard(drained=True)
+    assert server._intake.all_heard()
+    assert not server._intake.all_heard()  # Another round begins.
+    server._intake.drain(ready=False)
+    assert server._intake.all_heard()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the watch is Linux's")
@@ -667,7 +669,7 @@ def test_no_new_sessions_when_descriptors_run_out(running, peers, monkeypatch):
     alice, bob = peers(server), peers(server)
     alice.joins("alice")
     monkeypatch.setattr(server._descriptors, "enough", lambda: False)
-    assert alice.serves()  # A turn went by.
+    until(lambda: alice.serves() and not server._core._door.accepting)
     bob.says(Hello(VERSION, "bob", b"session of bob..", b"", 1, False, False, b"", ()))
     assert bob.hears(Refused).code == "broker_full"
     assert alice.serves()
@@ -688,14 +690,17 @@ def test_a_clock_that_steps_back_is_told_and_so_is_its_catching_up(servers, capl
     wall = [1_800_000_000_000]
     monkeypatch.setattr(server_module.time, "time_ns", lambda: wall[0] * 1_000_000)
     server._begin()
+    server._tidy()
     wall[0] -= 3_600_000
     for _ in range(3):
         server._begin()
+        server._tidy()
     assert caplog.text.count("the system's clock stepped back") == 1
     assert "clock behind=3600 s" in caplog.text
     assert server._core._clock.time == 1_800_000_000_000
     wall[0] += 3_700_000
     server._begin()
+    server._tidy()
     assert "messages get the system's time again" in caplog.text
     assert server._core._clock.time == wall[0]
 
