@@ -48,9 +48,9 @@ class Connection:
 
     def took(self, frames: Sequence[bytes]) -> None:
         """*frames*, messages of one part each, were taken out of it."""
-        sizes = list(map(len, frames))
-        self.frames += len(sizes)
-        self.taken += sum(sizes) + sum([2 if size < LONG else 9 for size in sizes])
+        self.frames += len(frames)
+        for size in map(len, frames):
+            self.taken += size + 2 if size < LONG else size + 9
 
     @property
     def stands(self) -> bool:

@@ -15,11 +15,11 @@ def runs_of(head: bytes, texts: Sequence[bytes]) -> list[Run]:
     """Events of packed *texts*, behind *head* each: runs within FRAME_TARGET, or of a single
     event."""
     count = len(texts)
-    size = len(head) * count + sum(map(len, texts))
-    if size <= FRAME_TARGET or count == 1:
-        return [(head + head.join(texts), count)]
+    together = head + head.join(texts)
+    if len(together) <= FRAME_TARGET or count == 1:
+        return [(together, count)]
     runs: list[Run] = []
-    each = max(count * FRAME_TARGET // size, 1)
+    each = max(count * FRAME_TARGET // len(together), 1)
     for first in range(0, count, each):
         # Where their lengths differ, a part may be too long yet.
         runs += runs_of(head, texts[first : first + each])
