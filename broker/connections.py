@@ -23,9 +23,9 @@ LONG = 256
 LOOKED_AT = 64
 """Connections of each kind that are looked at together, to see whether they still stand."""
 
-LOOK_EVERY = 0.25
-"""Seconds between two such looks, which take 0.1 ms.  So they keep up with 250 that go each second,
-and more than may come."""
+LOOK_EVERY, LOOK_AGAIN = 1.0, 0.25
+"""Seconds between two such looks, which take 0.1 ms, and after one that found some to be gone.  So
+they keep up with 250 that go each second, and more than may come."""
 
 
 class Connection:
@@ -142,14 +142,15 @@ class Connections:
         *now*: seconds of a monotonic clock."""
         if now < self._look_at:
             return
-        self._look_at = now + LOOK_EVERY
-        _tidy(self.callers)
-        _tidy(self._dealers)
-        _tidy(self.subscribers)
+        gone = _tidy(self.callers) + _tidy(self._dealers) + _tidy(self.subscribers)
+        self._look_at = now + (LOOK_AGAIN if gone else LOOK_EVERY)
 
 
-def _tidy(found: dict[Key, Connection]) -> None:
+def _tidy(found: dict[Key, Connection]) -> int:
+    """How many of those that were looked at are gone."""
+    before = len(found)
     for key in list(islice(found, LOOKED_AT)):
         connection = found.pop(key)
         if connection.stands:
             found[key] = connection  # At the end, until its next turn.
+    return before - len(found)

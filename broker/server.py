@@ -54,7 +54,7 @@ MADE_IN_A_TURN = 10_000
 """Objects that may be made before the garbage collector looks at them.  Those of a busy turn end
 with it, and by default it looks at each 700: 3 to 6 % of what a lone message costs."""
 
-TIDY_EVERY = 0.01
+TIDY_EVERY = 0.02
 """Seconds between two times at which the broker sees to what nobody waits for."""
 
 AWAKE = 0.0002
@@ -283,7 +283,7 @@ class Server:
 
     def _tidy(self) -> None:
         """Sees to what nobody waits for."""
-        self._tidy_at = self._turned + TIDY_EVERY
+        self._tidy_at = self._turned + min(TIDY_EVERY, self._intake.pause)
         self._core.tidy()
         self._office.tidy()
         self._intake.tidy(time.monotonic())

@@ -128,12 +128,9 @@ def _batch(item: tuple[Any, ...]) -> Batch:
 
 
 def _message(
-    kind: Callable[..., Any], *fields: Callable[[object], Any], optional: int = 0
+    kind: type[tuple[Any, ...]], *fields: Callable[[object], Any], optional: int = 0
 ) -> Callable[[tuple[Any, ...]], Any]:
-    def ignore_kind(*values: Any) -> Any:
-        return kind(*values[1:])
-
-    return record(ignore_kind, integer, *fields, around=1, optional=optional)
+    return record(kind, *fields, around=1, optional=optional, after=1)
 
 
 _hello_fields = _message(

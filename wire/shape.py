@@ -12,6 +12,7 @@ from . import limits
 from .errors import BadFrame
 
 Field = Callable[[object], Any]
+_make = tuple.__new__
 
 # `type(x) is int` and not isinstance: True is an int to isinstance.
 
@@ -49,20 +50,28 @@ def binary(*lengths: int) -> Callable[[object], bytes]:
     return check
 
 
-def record(kind: Callable[..., Any], *fields: Field, around: int = 3, optional: int = 0) -> Field:
-    """An array of fixed fields; what trails them is of a later version and ignored.
+def record(
+    kind: type[tuple[Any, ...]], *fields: Field, around: int = 3, optional: int = 0, after: int = 0
+) -> Field:
+    """An array of fixed fields, which makes a NamedTuple; what trails them is of a later version
+    and ignored.
 
     *around*: how deep it stands, itself included; 3 for a record in an array in a message.
     *optional*: how many of the last fields may be missing; *kind* knows what they are then.
+    *after*: how many elements before them are known already.
     """
-    known, wanted = len(fields), len(fields) - optional
+    known = len(fields)
+    wanted, most = after + known - optional, after + known
 
     def check(value: object) -> Any:
         if type(value) is not tuple or len(value) < wanted:
             raise BadFrame(f"an array of {wanted} elements is wanted")
-        if len(value) > known:
-            check_depth(value[known:], around)
-        return kind(*[field(item) for field, item in zip(fields, value, strict=False)])
+        if len(value) > most:
+            check_depth(value[most:], around)
+        given = value[after:] if after else value
+        made = [field(item) for field, item in zip(fields, given, strict=False)]
+        # Without the Python function that is the constructor of a NamedTuple.
+        return _make(kind, made) if len(made) == known else kind(*made)
 
     return check
 

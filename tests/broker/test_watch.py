@@ -259,7 +259,7 @@ def test_of_whom_much_lies_there_is_looked_at_again_the_next_time(scene):
         scene.says(scene.connects()[0])
     scene.looks(10)
     scene.sends(theirs, suspect, MOST_UNFINISHED + 4096)
-    for _ in range(10):
+    for _ in range(40):
         scene.looks(after=LOOK_EVERY)
         if scene.watch._suspects:
             break
