@@ -1,4 +1,5 @@
-"""Thousands of clients at little cost: each has a session and a subscription, and PINGs.
+"""Thousands of clients at little cost: each has a session and a subscription, and PINGs; and each
+of its connections has heartbeats, as often as those of `chatbroker.client`.
 
 As a program, ``python -m bench.crowd BROKER PUB PREFIX COUNT``, it is some of them, and does what
 it is told by lines: ``join``, ``subscribe``, ``deaf``, ``hear POSITION``, ``quiet``, ``ping``.
@@ -16,7 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from heapq import heappop, heappush
+from random import random
 
+import zmq
+
+from chatbroker.client.link import DEALER_OPTIONS, LEAST_HEARTBEAT
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.messages import (
     DIRECT_LOG,
@@ -47,6 +52,10 @@ PROCESSES = 2
 UNDER_WAY = 200
 """Connections of one process that are being made at the same time: fewer than a listener has
 room for, and than a broker lets be silent."""
+
+HEARTBEAT = zmtp.heartbeat()
+DEALER_HEARTBEAT = DEALER_OPTIONS[zmq.HEARTBEAT_IVL] / 1000
+"""Seconds between two."""
 
 NEWS = 0x95
 """How a PONG begins that tells another heartbeat: an array of five."""
@@ -134,7 +143,7 @@ class _Connection:
 class _Member(_Connection):
     """A DEALER with a session."""
 
-    __slots__ = ("_clients", "_cursors", "_ping", "due", "heartbeat", "share")
+    __slots__ = ("_clients", "_cursors", "_ping", "due", "heartbeat", "share", "welcomed")
 
     def __init__(self, clients: _Clients, name: str, share: float) -> None:
         """*share*: of a heartbeat, after which it PINGs first."""
@@ -144,7 +153,8 @@ class _Member(_Connection):
         self._cursors: tuple[Cursor, ...] = ()
         self._ping = b""
         self.share = share
-        self.heartbeat = 0.0
+        self.heartbeat = self.welcomed = 0.0
+        """Seconds between two PINGs, now and by WELCOME."""
         self.due = 0.0
         """When it is to PING next."""
 
@@ -157,13 +167,14 @@ class _Member(_Connection):
                 found = [Cursor(one.log, one.epoch, one.start) for one in welcome.readings]
                 self._cursors = tuple(found)
                 self._go_by(welcome.heartbeat, 0)
+                self.welcomed = self.heartbeat
                 self._clients.welcomed(self)
                 continue
             # [kind, …]; anything else would mean that its session has not lasted.
             if frame[1] != Kind.PONG:
                 raise Unexpected(f"not a PONG: {frame!r}")
             if frame[0] == NEWS:
-                (pong,) = self._clients.decode(frame)
+                *_, pong = self._clients.decode(frame)  # It may have PINGed twice in one turn.
                 assert isinstance(pong, Pong)  # So its kind says.
                 self._go_by(pong.heartbeat, pong.heartbeat)
             self._clients.answered(self)
@@ -206,7 +217,7 @@ class _Subscriber(_Connection):
                 self._clients.heard(self)
             elif not self._greeted_by_pub:
                 self._greeted_by_pub = True
-                self._clients.greeted()
+                self._clients.greeted(self)
 
 
 class _Clients:
@@ -225,6 +236,7 @@ class _Clients:
         self._under_way = 0
         self._members: list[_Member] = []
         self._subscribers: list[_Subscriber] = []
+        self._greeted = 0
         self._answer_at: Callable[[], bool] | None = None
         """When what was told last is done."""
         self._upto = 0
@@ -234,19 +246,25 @@ class _Clients:
         self._pinging = True
         self._next: list[tuple[float, int]] = []
         """When each member PINGs next, as a heap; some later than that."""
+        self._beats: list[tuple[float, int, float, socket.socket]] = []
+        """The next heartbeats, as a heap: when, a number, seconds between two, and over what."""
 
     # --- what connections tell ------------------------------------------------------------
 
     def welcomed(self, member: _Member) -> None:
         heappush(self._next, (member.due, len(self._members)))
+        self._beat_over(member.sock, DEALER_HEARTBEAT)
         self._members.append(member)
         self._under_way -= 1
 
     def answered(self, member: _Member) -> None:
         self._asked.discard(member)
 
-    def greeted(self) -> None:
+    def greeted(self, subscriber: _Subscriber) -> None:
         self._under_way -= 1
+        told = self._members[self._greeted].welcomed
+        self._greeted += 1
+        self._beat_over(subscriber.sock, max(told, LEAST_HEARTBEAT))
 
     def heard(self, subscriber: _Subscriber) -> None:
         assert subscriber.tally is not None  # It has heard something.
@@ -321,7 +339,16 @@ class _Clients:
                 member.ping()
                 member.due = now + member.heartbeat
             heappush(self._next, (member.due, number))
-        return self._next[0][0] - now
+        while self._beats[0][0] <= now:
+            _, number, every, sock = heappop(self._beats)
+            sock.send(HEARTBEAT)
+            heappush(self._beats, (now + every, number, every, sock))
+        return min(self._next[0][0], self._beats[0][0]) - now
+
+    def _beat_over(self, sock: socket.socket, every: float) -> None:
+        # Not all in the same moment.
+        first = time.monotonic() + every * random()
+        heappush(self._beats, (first, len(self._beats), every, sock))
 
 
 def main(broker: str, pub: str, prefix: str, count: str) -> None:

@@ -54,6 +54,11 @@ def opening(socket_type: bytes, identity: bytes = b"") -> bytes:
     return _GREETING + ready(socket_type, identity)
 
 
+def heartbeat() -> bytes:
+    """A heartbeat of ZMTP 3.1, as libzmq sends it: https://rfc.zeromq.org/spec/37/."""
+    return frame(b"\x04PING\0\0", COMMAND)
+
+
 class Inbox:
     """Cuts what a socket receives into frames.  ``buffer`` is good until the next `fill`."""
 

@@ -20,12 +20,14 @@ Key = TypeVar("Key", bytes, int)
 LONG = 256
 """Bytes from which on ZeroMQ writes a part's size in eight, beside a byte of flags."""
 
-LOOKED_AT = 64
-"""Connections of each kind that are looked at together, to see whether they still stand."""
+LOOKED_AT, SHARE = 64, 30
+"""Connections of each kind that are looked at together, to see whether they still stand, at least;
+or one of so many, if that is more."""
 
 LOOK_EVERY, LOOK_AGAIN = 1.0, 0.25
 """Seconds between two such looks, which take 0.1 ms, and after one that found some to be gone.  So
-they keep up with 250 that go each second, and more than may come."""
+they keep up with 250 that go each second, more than may come, and each is seen within half a
+minute."""
 
 
 class Connection:
@@ -136,21 +138,26 @@ class Connections:
         """The connections of SUBs that one of *keys* admitted."""
         return {fd: one for fd, one in self.subscribers.items() if one.origin.key in keys}
 
-    def tidy(self, now: float) -> None:
-        """Forgets some of those that are gone: each is looked at in its turn.
+    def tidy(self, now: float) -> list[bytes]:
+        """Forgets some of those that are gone: each is looked at in its turn.  Returns which of
+        `callers` were.
 
         *now*: seconds of a monotonic clock."""
         if now < self._look_at:
-            return
-        gone = _tidy(self.callers) + _tidy(self._dealers) + _tidy(self.subscribers)
-        self._look_at = now + (LOOK_AGAIN if gone else LOOK_EVERY)
+            return []
+        gone = _tidy(self.callers)
+        others = len(_tidy(self._dealers)) + len(_tidy(self.subscribers))
+        self._look_at = now + (LOOK_AGAIN if gone or others else LOOK_EVERY)
+        return gone
 
 
-def _tidy(found: dict[Key, Connection]) -> int:
-    """How many of those that were looked at are gone."""
-    before = len(found)
-    for key in list(islice(found, LOOKED_AT)):
+def _tidy(found: dict[Key, Connection]) -> list[Key]:
+    """Those that are gone, of some."""
+    gone = []
+    for key in list(islice(found, max(LOOKED_AT, len(found) // SHARE))):
         connection = found.pop(key)
         if connection.stands:
             found[key] = connection  # At the end, until its next turn.
-    return before - len(found)
+        else:
+            gone.append(key)
+    return gone

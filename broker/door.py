@@ -26,7 +26,8 @@ from .heartbeats import Heartbeats
 from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers
-from .registry import Contested, Registry
+from .refusals import Contested
+from .registry import Registry
 from .session import Liveness, Session, State
 from .user import find
 
@@ -83,7 +84,9 @@ class Door:
 
     def renew(self, session: Session) -> None:
         """The client gave a sign of life."""
-        session.expires = self._clock.attended + session.lease
+        session.expires = expires = self._clock.attended + session.lease
+        if expires < self._registry.due:
+            self._registry.due = expires
 
     def pinged(self, session: Session, heartbeat: int) -> Liveness:
         """What a client is to be told that goes by *heartbeat*; see `Heartbeats.answer`."""

@@ -123,6 +123,8 @@ class Intake:
         )
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
+        self._fallen: deque[tuple[float, bytes]] = deque()
+        """Connections that were seen to have ended, and when."""
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
         come, frame by frame, and nobody would hear an answer."""
@@ -151,7 +153,10 @@ class Intake:
     def tidy(self, now: float) -> None:
         """Looks after the connections, at a quiet moment.  *now*: monotonic seconds."""
         self._cut_off(now)
-        self._connections.tidy(now)
+        self._fallen += [(now, identity) for identity in self._connections.tidy(now)]
+        # What a connection said last may come after its end.
+        while self._fallen and self._fallen[0][0] < self._watch.drained:
+            self.lost(self._fallen.popleft()[1])
         self.watch(now, False)
 
     def watch(self, now: float, all_taken: bool) -> None:

@@ -20,6 +20,9 @@ COUNT_SHARE = 0.02
 WORK = 0.002
 """Seconds of CPU that ZeroMQ's thread needs at least to make memory grow by JUMP."""
 
+CALM = 0.1
+"""Of a core, that ZeroMQ's thread takes less of while nobody can be filling memory fast."""
+
 WORK_SHARE = 0.1
 """Of that thread's CPU, that counting may take: with thousands of idle clients it takes 2 ms, and
 nothing grows."""
@@ -37,6 +40,9 @@ class Memory:
         self._stored = stored
         self._statm = _open_statm()
         self._held = self._explained = 0
+        self._asked = self._worked = 0.0
+        self.calm = False
+        """Whether ZeroMQ's thread did little between the last two times that `grew` was asked."""
         self._count_at = 0.0
         self._count_from = 0.0
         """Seconds of CPU that other threads will have used when it is worth while to count."""
@@ -49,12 +55,12 @@ class Memory:
     def grew(self, now: float) -> bool:
         """Whether this process holds much more than when that was last asked, and not because it
         stored as much.  *now*: seconds of a monotonic clock."""
-        if now < self._count_at:
-            return False
         # Of CPU, as that it had to wait for it shall not make it blind.
         started = time.thread_time()
         worked = time.process_time() - started
-        if worked < self._count_from:
+        self.calm = worked - self._worked < CALM * (now - self._asked)
+        self._worked, self._asked = worked, now
+        if now < self._count_at or worked < self._count_from:
             return False
         held = held_by(self._statm)
         # Where memory is in very many pieces, to count it takes its time.

@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from math import inf
 from typing import Any, NamedTuple
 
 from ..wire.errors import BadName, Code
@@ -27,21 +28,13 @@ from .journal import Commit, Kept
 from .log import Log, Row
 from .members import Members
 from .origin import Origin
+from .refusals import NO_MORE_CLAIMS, Contested, already_joined, not_allowed
 from .sanctions import Sanctions
 from .session import Happening, Session, State
 from .user import Settings, User, proof_of
 
 FreshBytes = Callable[[int], bytes]
 """Gives that many unpredictable bytes."""
-
-_NO_MORE_CLAIMS = Refused(Code.BROKER_FULL.value, "the broker cannot keep more names")
-
-
-class Contested(NamedTuple):
-    """The name is held by these sessions; whether all of them still live is to be seen."""
-
-    holders: list[Session]
-    refusal: Refused
 
 
 class Change(NamedTuple):
@@ -76,6 +69,8 @@ class Registry:
         """When each lapsed session is forgotten, the next one first."""
         self._empty: OrderedDict[bytes, None] = OrderedDict()
         """Those of them that left neither outcomes nor mail when they lapsed."""
+        self.due = 0.0
+        """No session lapses before this (lease clock): to look at thousands takes its time."""
         self._absent: OrderedDict[User, None] = OrderedDict()
         """The claimed users whose names nobody holds, who left first first."""
         self._claims = 0
@@ -132,22 +127,22 @@ class Registry:
         if ban is not None:
             return Refused(Code.BANNED.value, ban.words())
         if origin.invited:
-            return _not_allowed("an invitation lets nobody in; it is there to be accepted")
+            return not_allowed("an invitation lets nobody in; it is there to be accepted")
         if origin.name and name not in ("", origin.name):
-            return _not_allowed(f"the key is that of {origin.name!r}, not of {name!r}")
+            return not_allowed(f"the key is that of {origin.name!r}, not of {name!r}")
         session = self.sessions.get(hello.session)
         dead = None
         if session is not None:
             if (session.user.name if session.user else "") != name:
-                return _not_allowed("the session belongs to another name")
+                return not_allowed("the session belongs to another name")
             if session.key not in (None, origin.key):
-                return _not_allowed("the session belongs to another key")
+                return not_allowed("the session belongs to another key")
             # The session id is the client's own secret of 128 bits; nobody else can name it.
             rivals = self._rivals(session, hello)
             if rivals:
-                return Contested(rivals, _already_joined(name))
+                return Contested(rivals, already_joined(name))
             if session.user is not None and self._claims_too_many(session.user, hello, origin):
-                return _NO_MORE_CLAIMS
+                return NO_MORE_CLAIMS
             session.happen(Happening.HELLO)
             self._take_out(session)
         else:
@@ -158,7 +153,7 @@ class Registry:
                 return user
             if user is not None:
                 if self._claims_too_many(user, hello, origin):
-                    return _NO_MORE_CLAIMS
+                    return NO_MORE_CLAIMS
                 # Before the session itself is there: it does not replace itself.
                 dead = self._replaced(user, hello)
                 most = self.settings.allowance.sessions
@@ -210,7 +205,7 @@ class Registry:
                 # are known to be gone.
                 dead = self._replaced(user, hello)
                 rivals = [s for s in holders if hello.exclusive and s is not dead and _bars(s)]
-                return Contested(rivals, _already_joined(name)) if rivals else user
+                return Contested(rivals, already_joined(name)) if rivals else user
             if user.claimed:
                 code, words = (
                     (Code.NAME_TAKEN, f"name {name!r} is taken")
@@ -229,7 +224,7 @@ class Registry:
         if len(self.users) >= self.settings.most_users:
             return Refused(Code.BROKER_FULL.value, "the broker cannot take more names")
         if self._claims_too_many(None, hello, origin):
-            return _NO_MORE_CLAIMS
+            return NO_MORE_CLAIMS
         credential = hello.credential or self._fresh(ID_LENGTH)
         epoch = self._fresh(EPOCH_LENGTH)
         # The key holds the epoch: what a former owner of the name left is never found under it.
@@ -270,6 +265,7 @@ class Registry:
         """The session's connection is known to be gone."""
         session.happen(Happening.LOST)
         session.expires = min(session.expires, clock + self.settings.grace)
+        self.due = min(self.due, session.expires)
 
     def leave(self, session: Session, time: int) -> None:
         """The client said BYE."""
@@ -306,8 +302,12 @@ class Registry:
 
     def expire(self, clock: float, time: int) -> list[Session]:
         """Lets lapse what is overdue, forgets what lapsed long ago; returns the former."""
-        # The clock first: few are overdue, and `holding` takes nine times as long.
-        overdue = [s for s in self.sessions.values() if s.expires <= clock and s.holding]
+        overdue = []
+        if clock >= self.due:
+            # The clock first: few are overdue, and `holding` takes nine times as long.
+            overdue = [s for s in self.sessions.values() if s.expires <= clock and s.holding]
+            others = [s.expires for s in self.sessions.values() if s.expires > clock]
+            self.due = min(others, default=inf)
         for session in overdue:
             session.happen(Happening.EXPIRED)
             self._lapsed[session.id] = clock + self.settings.forget
@@ -469,11 +469,3 @@ class Registry:
 def _bars(session: Session) -> bool:
     """Whether a session keeps others of its user from being exclusive."""
     return session.exclusive and session.state is State.LIVE
-
-
-def _already_joined(name: str) -> Refused:
-    return Refused(Code.ALREADY_JOINED.value, f"{name!r} is already joined")
-
-
-def _not_allowed(words: str) -> Refused:
-    return Refused(Code.NOT_ALLOWED.value, words)

@@ -23,10 +23,10 @@ class Settings(NamedTuple):
     """Between two PINGs of a client."""
     lease: float = 15.0
     """A session that is silent for so long lapses."""
-    pings: float = 100.0
+    pings: float = 50.0
     """A second, of all sessions together.  If it were more at this heartbeat, it is longer, and the
     lease with it."""
-    longest_heartbeat: float = 90.0
+    longest_heartbeat: float = 180.0
     """But no longer than that."""
     grace: float = 3.0
     """A name waits so long for a client whose connection is known to be lost.  Longer than

@@ -100,8 +100,9 @@ class ClientCore:
         self.pub_port: int | None = None
         self.last_heard = 0.0
         """When the last frame came over the DEALER."""
-        self.lease = 15.0
-        """Seconds of silence after which broker and client take each other for lost."""
+        self.heartbeat, self.lease = 5.0, 15.0
+        """Seconds between two PINGs, and of silence after which broker and client take each other
+        for lost."""
         self.refusal: Refused | None = None
         """Why the session is over, if the broker ended or refused it."""
         self.put_off = ""
@@ -117,7 +118,6 @@ class ClientCore:
         self._decode = Decoder(FROM_BROKER).decode
         self._encode = Encoder().encode
         self._epoch = b""
-        self._heartbeat = 5.0
         self._told_heartbeat = 0
         """Milliseconds, as the last PONG told that told any since WELCOME; else 0."""
         self._queries: dict[int, Query] = {}
@@ -307,7 +307,7 @@ class ClientCore:
             self._extra_pings.popleft()
             due = True
         if due:
-            self._next_ping = now + self._heartbeat
+            self._next_ping = now + self.heartbeat
             pieces.append(self._ping())
 
     def _ping(self) -> bytes:
@@ -320,7 +320,7 @@ class ClientCore:
 
     def pause(self, now: float) -> float:
         """Seconds until `outgoing` may have something to send although nothing happened."""
-        times = [now + self._heartbeat]
+        times = [now + self.heartbeat]
         if self.phase is Phase.GREETING and self._hello_at is not None:
             times.append(self._hello_at)
         elif self.phase is Phase.READY:
@@ -359,7 +359,7 @@ class ClientCore:
         self._epoch = welcome.epoch
         self._told_heartbeat = 0
         self._go_by(welcome.heartbeat, welcome.lease)
-        self._next_ping = now if again else now + self._heartbeat
+        self._next_ping = now if again else now + self.heartbeat
         self.inbox.tell(events.Online(welcome.name, again))
         self.inbox.welcome(welcome.readings)
         for query in self._queries.values():
@@ -396,7 +396,7 @@ class ClientCore:
         if pong.heartbeat and pong.lease:
             self._told_heartbeat = pong.heartbeat
             self._go_by(pong.heartbeat, pong.lease)
-            self._next_ping = min(self._next_ping, now + self._heartbeat)
+            self._next_ping = min(self._next_ping, now + self.heartbeat)
         self.inbox.heads(pong.heads)
 
     def _error(self, error: Error, now: float) -> None:
@@ -439,7 +439,7 @@ class ClientCore:
     # --- helpers --------------------------------------------------------------------------
 
     def _go_by(self, heartbeat: int, lease: int) -> None:
-        self._heartbeat = max(heartbeat / 1000, 0.01)
+        self.heartbeat = max(heartbeat / 1000, 0.01)
         self.lease = max(lease / 1000, 0.02)
 
     def _next_ref(self) -> int:

@@ -25,14 +25,20 @@ MOST_FRAMES = 256
 """Frames taken from one socket before the other has its turn."""
 
 # Heartbeats are the client's side of the bargain: the broker sets none (a broker that stalls
-# must not lose healthy clients), so a connection that died without a word shows here.
-HEARTBEAT_OPTIONS: dict[int, int] = {
-    zmq.HEARTBEAT_IVL: 5_000,
+# must not lose healthy clients), so a connection that died without a word shows here.  The kernel
+# tells of most, as a PING of the protocol is not confirmed or a probe of TCP; ZMTP's heartbeats
+# find those that somebody in between keeps up, and each costs the broker more than a probe.
+OPTIONS: dict[int, int] = {
     zmq.HEARTBEAT_TIMEOUT: 15_000,
+    zmq.TCP_MAXRT: 15_000,
     zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: 15,
+    zmq.TCP_KEEPALIVE_INTVL: 5,
+    zmq.TCP_KEEPALIVE_CNT: 3,
     zmq.MAXMSGSIZE: MAX_FRAME,
 }
 DEALER_OPTIONS: dict[int, int] = {
+    zmq.HEARTBEAT_IVL: 30_000,
     # Without a connection nothing is queued: what waited in a queue would reach the
     # connection's successor before its HELLO.  The outbox keeps what is to be sent.
     zmq.IMMEDIATE: 1,
@@ -41,6 +47,9 @@ DEALER_OPTIONS: dict[int, int] = {
     zmq.LINGER: 500,
 }
 SUB_OPTIONS: dict[int, int] = {zmq.RCVHWM: 5000, zmq.LINGER: 0}
+
+LEAST_HEARTBEAT = 15.0
+"""Seconds between two heartbeats of a SUB; more if the broker wants fewer PINGs than that."""
 
 HANDSHAKES = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -103,7 +112,7 @@ class Link:
 
     def _socket(self, kind: int, options: dict[int, int]) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
-        for option, value in (HEARTBEAT_OPTIONS | options).items():
+        for option, value in (OPTIONS | options).items():
             sock.setsockopt(option, value)
         present_keys(sock, self._access)
         if self._host.startswith("["):
@@ -200,7 +209,8 @@ class Link:
         if port == self._sub_port or not self._core.topics:
             return
         self._close_sub()
-        self._sub = self._socket(zmq.SUB, SUB_OPTIONS)
+        heartbeat = round(max(self._core.heartbeat, LEAST_HEARTBEAT) * 1000)
+        self._sub = self._socket(zmq.SUB, SUB_OPTIONS | {zmq.HEARTBEAT_IVL: heartbeat})
         for topic in (GREETING_TOPIC, *self._core.topics):
             self._sub.setsockopt(zmq.SUBSCRIBE, topic)
         self._connect(self._sub, port)

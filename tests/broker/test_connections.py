@@ -7,7 +7,14 @@ import socket
 
 import pytest
 
-from chatbroker.broker.connections import LOOK_EVERY, LOOKED_AT, Connection, Connections
+from chatbroker.broker.connections import (
+    LOOK_AGAIN,
+    LOOK_EVERY,
+    LOOKED_AT,
+    SHARE,
+    Connection,
+    Connections,
+)
 from chatbroker.broker.origin import Origin
 
 HERE = Origin("127.0.0.1")
@@ -66,13 +73,40 @@ def test_those_that_are_gone_are_forgotten_each_in_its_turn(pairs):
         connections.callers[b"%d" % number] = Connection(fd, HERE, "")
     gone.close()
     now = 0.0
-    connections.tidy(now)
-    connections.tidy(now)  # Too soon.
+    told = connections.tidy(now)
+    assert connections.tidy(now) == []  # Too soon.
     assert len(connections.callers) == 2 * LOOKED_AT - LOOKED_AT // 2
     for _ in range(4):
         now += LOOK_EVERY
-        connections.tidy(now)
+        told += connections.tidy(now)
     assert len(connections.callers) == LOOKED_AT
+    assert told == [b"%d" % number for number in range(1, 2 * LOOKED_AT, 2)]
+
+
+def test_while_some_are_gone_it_looks_sooner(pairs):
+    connections = Connections()
+    kept, _ = pairs()
+    gone, _ = pairs()
+    for number in range(3 * LOOKED_AT):
+        end = gone if LOOKED_AT <= number < 2 * LOOKED_AT else kept
+        connections.callers[b"%d" % number] = Connection(end.fileno(), HERE, "")
+    gone.close()
+    found = [len(connections.tidy(now)) for now in (0.0, LOOK_AGAIN, LOOK_EVERY)]
+    assert found == [0, 0, LOOKED_AT]
+    for number in range(LOOKED_AT):
+        connections.callers[b"left %d" % number] = Connection(gone.fileno(), HERE, "")
+    later = [LOOK_EVERY + LOOK_AGAIN, 2 * LOOK_EVERY + LOOK_AGAIN, 3 * LOOK_EVERY + LOOK_AGAIN]
+    assert [len(connections.tidy(now)) for now in later] == [0, 0, LOOKED_AT]
+
+
+def test_of_many_more_are_looked_at(pairs):
+    connections = Connections()
+    gone, _ = pairs()
+    many = 2 * LOOKED_AT * SHARE
+    for number in range(many):
+        connections.callers[b"%d" % number] = Connection(gone.fileno(), HERE, "")
+    gone.close()
+    assert len(connections.tidy(0.0)) == 2 * LOOKED_AT
 
 
 def test_all_of_a_key_are_found(pairs):

@@ -35,11 +35,11 @@ def is_on(world, name, asking):
     ("live", "heartbeat", "lease"),
     [
         (0, 5000, 15_000),
-        (500, 5000, 15_000),
-        (750, 7500, 22_500),
-        (4500, 45_000, 135_000),
-        (9000, 90_000, 270_000),
-        (100_000, 90_000, 270_000),
+        (250, 5000, 15_000),
+        (375, 7500, 22_500),
+        (4500, 90_000, 270_000),
+        (9000, 180_000, 540_000),
+        (100_000, 180_000, 540_000),
     ],
 )
 def test_it_grows_with_the_sessions_from_some_on_and_not_without_end(live, heartbeat, lease):
@@ -47,8 +47,8 @@ def test_it_grows_with_the_sessions_from_some_on_and_not_without_end(live, heart
 
 
 def test_one_that_is_set_is_never_shortened():
-    heartbeats = Heartbeats(Settings(1, heartbeat=90.0, lease=200.0))
-    assert [heartbeats.wanted(live) for live in (1, 50_000)] == [(90_000, 200_000)] * 2
+    heartbeats = Heartbeats(Settings(1, heartbeat=200.0, lease=400.0))
+    assert [heartbeats.wanted(live) for live in (1, 50_000)] == [(200_000, 400_000)] * 2
 
 
 def test_the_lease_grows_with_it():

@@ -10,7 +10,8 @@ from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.journal import Kept
 from chatbroker.broker.members import nobody_in_particular
 from chatbroker.broker.origin import Origin
-from chatbroker.broker.registry import Change, Contested, Registry
+from chatbroker.broker.refusals import Contested
+from chatbroker.broker.registry import Change, Registry
 from chatbroker.broker.session import Session, State
 from chatbroker.broker.user import Settings
 from chatbroker.wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS, VERSION
@@ -76,6 +77,7 @@ class Office:
         session = self.asks(name, **how)
         assert type(session) is Session, session
         session.expires = expires
+        self.registry.due = min(self.registry.due, expires)
         session.cseq = session.cseq or int(spoke)
         return session
 

@@ -27,6 +27,7 @@ from chatbroker.broker.log import Row
 from chatbroker.broker.memory import JUMP
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
+from chatbroker.broker.session import State
 from chatbroker.broker.signals import signals
 from chatbroker.broker.sockets import FRAMES_WAITING
 from chatbroker.broker.watch import LOOK_EVERY
@@ -496,6 +497,40 @@ def test_what_a_connection_left_behind_is_not_looked_at(servers, peers, monkeypa
     for _ in range(20):
         server._intake.drain()
     assert looked_at.count(looked_at[0]) == 1
+
+
+def test_whose_connection_has_ended_is_soon_known_to_be_gone(running, peers):
+    """Also when nobody says anything to them, and long before a lease runs out."""
+    server = running(lease=300.0, heartbeat=100.0, grace=0.2)
+    alice, bob = peers(server), peers(server)
+    alice.joins("alice")
+    bob.joins("bob")
+    users = server._core._registry.users
+    until(lambda: all(name in users and users[name].on for name in ("alice", "bob")))
+    alice.socket.close(linger=0)
+    until(lambda: not users["alice"].on)
+    assert users["bob"].on
+    assert bob.serves()
+
+
+def test_what_a_connection_said_last_counts_though_it_has_ended(servers, peers):
+    server = servers()
+    alice = peers(server)
+    alice.says(Hello(VERSION, "alice", b"session of alice", b"", 1, False, False, b"", ()))
+    intake, core = server._intake, server._core
+    until(lambda: intake.drain() and core._door.bound)
+    ((identity, session),) = core._door.bound.items()
+    caller = intake._connections.callers[identity]
+    alice.says(Echo(1, ("goodbye",)))
+    alice.socket.close(linger=1000)
+    until(lambda: not caller.stands)
+    now = time.monotonic()
+    intake.tidy(now)
+    assert identity not in intake._connections.callers
+    assert session.state is State.LIVE  # What it said may be waiting.
+    until(lambda: intake.drain() and session.cseq)
+    intake.tidy(now + 1)
+    assert session.state is State.GONE
 
 
 def test_so_many_that_are_gone_are_remembered_and_none_with_an_id_of_its_own(servers, monkeypatch):

@@ -15,6 +15,7 @@ from chatbroker.broker import watch as watching
 from chatbroker.broker.connections import Connection, Connections
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.watch import (
+    CALM_EVERY,
     LIST_EVERY,
     LOOK_EVERY,
     MOST_SUBSCRIBED,
@@ -90,6 +91,12 @@ def is_cut(theirs):
         return theirs.recv(1) == b""
     except BlockingIOError:
         return False
+
+
+@pytest.fixture(autouse=True)
+def busy(monkeypatch):
+    """ZeroMQ's thread is taken to be busy, so that the watch is not at ease."""
+    monkeypatch.setattr(watching, "CALM_EVERY", LOOK_EVERY)
 
 
 @pytest.fixture
@@ -503,6 +510,21 @@ def test_a_look_at_all_sees_another_with_the_descriptor_of_one_that_went(make, m
     scene.sends(newcomer, ours, 2 * MOST_UNFINISHED)  # Less than the former had sent.
     scene.watch._look_at_all(scene.now + 1.0)
     assert is_cut(newcomer)
+
+
+def test_it_looks_more_rarely_while_nothing_can_grow(scene, monkeypatch):
+    """ZeroMQ's thread has to work for what it collects."""
+    monkeypatch.setattr(watching, "CALM_EVERY", CALM_EVERY)
+    seconds = [0.0]
+    monkeypatch.setattr(memory.time, "process_time", lambda: seconds[0])
+    monkeypatch.setattr(memory.time, "thread_time", lambda: 0.0)
+    scene.looks(after=1.0)
+    assert scene.watch.pause == CALM_EVERY
+    seconds[0] += 2 * memory.CALM * CALM_EVERY
+    scene.looks(after=CALM_EVERY)
+    assert scene.watch.pause == LOOK_EVERY
+    scene.looks(after=LOOK_EVERY)
+    assert scene.watch.pause == CALM_EVERY
 
 
 def test_it_looks_more_often_while_somebody_goes_too_far(make, monkeypatch):

@@ -11,7 +11,7 @@ from chatbroker.client import link as link_module
 from chatbroker.client.access import Access
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Joined, Offline, Online
-from chatbroker.client.link import DEALER_OPTIONS, HEARTBEAT_OPTIONS, SUB_OPTIONS, Link
+from chatbroker.client.link import DEALER_OPTIONS, OPTIONS, SUB_OPTIONS, Link
 from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
@@ -61,13 +61,13 @@ def joins(link):
 
 def test_the_dealer_is_set_as_reliability_needs(links, puppets):
     dealer = links(puppets().port)._dealer
-    for option, value in (HEARTBEAT_OPTIONS | DEALER_OPTIONS).items():
+    for option, value in (OPTIONS | DEALER_OPTIONS).items():
         assert dealer.getsockopt(option) == value
     assert dealer.getsockopt(zmq.IMMEDIATE) == 1
     assert dealer.getsockopt(zmq.ROUTING_ID) == b""
     assert dealer.getsockopt(zmq.MAXMSGSIZE) == MAX_FRAME
     assert (dealer.getsockopt(zmq.HEARTBEAT_IVL), dealer.getsockopt(zmq.HEARTBEAT_TIMEOUT)) == (
-        5000,
+        30_000,
         15_000,
     )
 
@@ -85,8 +85,9 @@ def test_the_sub_is_made_when_welcome_says_where(links, puppets):
     link = links(puppets().port)
     assert link._sub is None
     joins(link)
-    for option, value in (HEARTBEAT_OPTIONS | SUB_OPTIONS).items():
+    for option, value in (OPTIONS | SUB_OPTIONS).items():
         assert link._sub.getsockopt(option) == value
+    assert link._sub.getsockopt(zmq.HEARTBEAT_IVL) == 15_000
 
 
 def test_who_hears_no_broadcasts_makes_no_sub(links, puppets):
