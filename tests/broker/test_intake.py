@@ -474,3 +474,63 @@ def test_what_waits_of_a_key_is_not_joined_by_what_another_says_under_its_id(
     while not server._intake.drain():
         heard.full = False
     assert heard.alone == [("alice", b"1"), ("alice", b"2"), ("bob", b"x")]
+
+
+# --- a message that comes alone ---------------------------------------------------------------
+
+
+@pytest.fixture
+def alone(server, monkeypatch, reused):
+    """A message came alone, and it was looked whether there was another."""
+    heard = Heard(server, monkeypatch, together=False)
+    server._descriptors.used = 100
+
+    def waits(*texts):
+        waiting(server, monkeypatch, reused, *[("alice", A, text) for text in texts])
+
+    waits(b"alone")
+    assert server._intake.drain()
+    assert server._intake.lone
+    return heard, waits
+
+
+def test_after_one_that_came_alone_the_next_is_taken_to_be_alone(server, alone):
+    """The next poll tells whether it was; but that all were heard is not known."""
+    heard, waits = alone
+    waits(b"1", b"2", b"3")
+    assert server._intake.drain(slept=True)
+    assert [frame for _, frame in heard.alone] == [b"alone", b"1"]
+    assert not server._intake.all_heard()
+    assert server._intake.drain(slept=False)
+    assert [frame for _, frame in heard.alone[1:]] == [b"1", b"2", b"3"]
+    assert server._intake.all_heard()
+    assert not server._intake.lone
+
+
+def test_that_nothing_else_waits_is_looked_for_now_and_then(server, alone, monkeypatch):
+    heard, waits = alone
+    monkeypatch.setattr(intake_module, "SURE_FOR", -1.0)
+    waits(b"1", b"2", b"3")
+    assert server._intake.drain(slept=True)
+    assert len(heard.alone) == 4
+    assert server._intake.all_heard()
+
+
+def test_of_what_did_not_come_alone_all_is_taken(server, alone):
+    heard, waits = alone
+    waits(b"1", b"2")
+    assert server._intake.drain(slept=False)
+    waits(b"3", b"4")
+    assert server._intake.drain(slept=True)
+    assert len(heard.alone) == 5
+
+
+def test_a_message_of_several_parts_that_is_taken_to_be_alone_is_taken_out_later(
+    server, alone, monkeypatch, reused
+):
+    heard, _ = alone
+    waiting(server, monkeypatch, reused, ("alice", A, b"1", b"2", b"3"), ("alice", A, b"4"))
+    server._intake.drain(slept=True)
+    assert heard.alone[1:] == [(Code.BAD_FRAME, "a message is one part")]
+    assert server._intake.drain(slept=True)
+    assert heard.alone[2:] == [("alice", b"4")]

@@ -26,7 +26,7 @@ from chatbroker.broker.journal import CannotStore, Commit
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory import JUMP
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.server import Server
+from chatbroker.broker.server import AWAKE, TIDY_EVERY, Server
 from chatbroker.broker.session import State
 from chatbroker.broker.signals import signals
 from chatbroker.broker.sockets import FRAMES_WAITING
@@ -874,3 +874,88 @@ def test_a_signal_of_somebody_else_does_not_make_it_spin(servers):
         signal.signal(signal.SIGUSR1, before)
         stop.cancel()
     assert len(turns) < 50  # Two a second without a client.
+
+
+# --- waiting --------------------------------------------------------------------------------
+
+
+class Slow:
+    """Stands in for the poller: nothing comes before it has been asked so often."""
+
+    def __init__(self, times):
+        self.left = times
+        self.asked = []
+
+    def poll(self, timeout):
+        self.asked.append(timeout)
+        self.left -= 1
+        return [] if self.left > 0 else [(None, zmq.POLLIN)]
+
+
+def waits(server, monkeypatch, times, lone, waited):
+    """What the poller is asked until something comes."""
+    slow = Slow(times)
+    monkeypatch.setattr(server, "_poller", slow)
+    server._intake.lone, server._waited = lone, waited
+    assert server._wait(0.5)
+    return slow.asked
+
+
+def test_it_does_not_sleep_after_a_message_that_came_alone_and_soon(servers, monkeypatch):
+    server = servers()
+    monkeypatch.setattr(server_module, "AWAKE", 3600.0)
+    assert waits(server, monkeypatch, 5, lone=True, waited=0.0) == [0] * 5
+
+
+def test_it_sleeps_when_nothing_came_for_a_moment(servers, monkeypatch):
+    server = servers()
+    now = [1000.0]
+    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
+    asked = []
+
+    class Ticking:
+        def poll(self, timeout):
+            asked.append(timeout)
+            now[0] += max(timeout / 1000, AWAKE / 4)
+            return []
+
+    monkeypatch.setattr(server, "_poller", Ticking())
+    server._intake.lone, server._waited = True, 0.0
+    assert server._wait(0.01) == []
+    assert asked[:4] == [0] * 4
+    assert all(asked[4:])
+    assert server._waited > AWAKE
+
+
+@pytest.mark.parametrize(("lone", "waited"), [(False, 0.0), (True, 1.0)])
+def test_else_it_sleeps_at_once(servers, monkeypatch, lone, waited):
+    assert all(waits(servers(), monkeypatch, 3, lone, waited))
+
+
+def test_what_wakes_it_is_taken_and_is_no_operator(servers, monkeypatch):
+    server = servers()
+    heard = []
+    monkeypatch.setattr(server._office, "hear", lambda held: heard.append(held))
+    server._wake()
+    server._turn([server._woken])
+    assert heard == []
+    with pytest.raises(BlockingIOError):
+        server._wake_reader.recv(1)
+    server._turn([server._woken + 1])
+    assert heard == [False]
+
+
+def test_what_nobody_waits_for_is_done_now_and_then(servers, monkeypatch):
+    server = servers()
+    tidied = []
+    monkeypatch.setattr(server._core, "tidy", lambda: tidied.append(server._turned))
+    now = [1000.0]
+    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
+    for _ in range(100):
+        server._turn([])
+        now[0] += TIDY_EVERY / 10
+    assert len(tidied) == pytest.approx(10, abs=1)
+    server._core.untidy = True
+    server._turn([])
+    server._turn([])
+    assert tidied[-2:] == [now[0]] * 2
