@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import starmap
 from operator import attrgetter, itemgetter
 
 from .journal import Commit, Kept, Page
@@ -11,6 +10,7 @@ from .log import Row
 
 _first = itemgetter(Row._fields.index("first"))
 _time = itemgetter(Row._fields.index("time"))
+_events = itemgetter(Row._fields.index("events"))
 _size = attrgetter("size")
 
 _Fields = tuple[str, int, int, int, int, bytes]
@@ -35,17 +35,19 @@ class _Kept:
         self.lost = 0
         """The position of the newest event that was dropped."""
 
-    def drop_oldest(self) -> Row:
-        row = Row(*self.rows[self.start])
+    def drop_oldest(self) -> tuple[int, int]:
+        """How many events that were, and what they took."""
+        _, _, first, events, _, body = self.rows[self.start]
         self.rows[self.start] = _DROPPED
         self.start += 1
-        self.size -= len(row.body) + ROW_COST
-        self.lost = row.last
+        size = len(body) + ROW_COST
+        self.size -= size
+        self.lost = first + events - 1
         # A list that is cut at its front one by one costs its length each time.
         if self.start > 64 and self.start * 2 > len(self.rows):
             del self.rows[: self.start]
             self.start = 0
-        return row
+        return events, size
 
 
 # What a row costs beside its events: the tuple, its integers, the bytes object's head and its
@@ -99,11 +101,9 @@ class MemoryJournal:
                 # Down to half at most, lest one of many that are equally large pays for all.
                 half = kept.size // 2
                 while kept.size > half and (self.events > events or self.size > size):
-                    self._count_out(kept.drop_oldest())
-
-    def _count_out(self, row: Row) -> None:
-        self.events -= row.events
-        self.size -= len(row.body) + ROW_COST
+                    dropped, freed = kept.drop_oldest()
+                    self.events -= dropped
+                    self.size -= freed
 
     def fetch(self, log: str, after: int, budget: int) -> Page:
         kept = self._logs.get(log)
@@ -138,8 +138,8 @@ class MemoryJournal:
         kept = self._logs.pop(log, None)
         if kept is None:
             return
-        for row in starmap(Row, kept.rows[kept.start :]):
-            self._count_out(row)
+        self.size -= kept.size
+        self.events -= sum(map(_events, kept.rows[kept.start :]))
 
     @property
     def in_memory(self) -> int:

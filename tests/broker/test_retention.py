@@ -370,7 +370,7 @@ def lose(memory: MemoryJournal, upto: int) -> None:
     """Has it drop what it would drop for want of room."""
     there = memory._logs["echo"]
     while there.lost < upto:
-        memory._count_out(there.drop_oldest())
+        there.drop_oldest()
 
 
 def test_of_a_log_that_is_empty_by_now_the_same_is_told(opened):
