@@ -25,15 +25,15 @@ LOOKED_AT, SHARE = 64, 30
 or one of so many, if that is more."""
 
 LOOK_EVERY, LOOK_AGAIN = 1.0, 0.25
-"""Seconds between two such looks, which take 0.1 ms, and after one that found some to be gone.  So
-they keep up with 250 that go each second, more than may come, and each is seen within half a
-minute."""
+"""Seconds between two such looks, which take 0.1 ms, and after one that found some to be gone, or
+while one is enough for all.  So they keep up with 250 that go each second, more than may come, and
+each is seen within half a minute."""
 
 
 class Connection:
     """One TCP connection."""
 
-    __slots__ = ("fd", "frames", "inode", "mark", "origin", "subscriptions", "taken")
+    __slots__ = ("ended", "fd", "frames", "inode", "mark", "origin", "subscriptions", "taken")
 
     def __init__(self, fd: int, origin: Origin, mark: str) -> None:
         self.fd = fd
@@ -42,6 +42,8 @@ class Connection:
         self.origin = origin
         self.mark = mark
         """What ZeroMQ tells of each of its messages, and of those of no other peer."""
+        self.ended = False
+        """Whether it was seen to have ended."""
         self.subscriptions = 0
         self.frames = 0
         """How many were taken out of it."""
@@ -140,24 +142,36 @@ class Connections:
 
     def tidy(self, now: float) -> list[bytes]:
         """Forgets some of those that are gone: each is looked at in its turn.  Returns which of
-        `callers` were.
+        `callers` are found to be; these are kept until they are known to have no more to say.
 
         *now*: seconds of a monotonic clock."""
         if now < self._look_at:
             return []
-        gone = _tidy(self.callers)
-        others = len(_tidy(self._dealers)) + len(_tidy(self.subscribers))
-        self._look_at = now + (LOOK_AGAIN if gone or others else LOOK_EVERY)
-        return gone
+        ended = []
+        for identity, caller in _next(self.callers):
+            if caller.stands:
+                self.callers[identity] = caller
+            elif caller.inode:  # Of others ZeroMQ tells no more, and they are met again.
+                self.callers[identity] = caller
+                if not caller.ended:
+                    caller.ended = True
+                    ended.append(identity)
+        gone = _forget(self._dealers) + _forget(self.subscribers)
+        soon = ended or gone or len(self.callers) <= LOOKED_AT
+        self._look_at = now + (LOOK_AGAIN if soon else LOOK_EVERY)
+        return ended
 
 
-def _tidy(found: dict[Key, Connection]) -> list[Key]:
-    """Those that are gone, of some."""
-    gone = []
+def _next(found: dict[Key, Connection]) -> Iterator[tuple[Key, Connection]]:
+    """Takes out those whose turn it is; what is put back has its next turn after all others."""
     for key in list(islice(found, max(LOOKED_AT, len(found) // SHARE))):
-        connection = found.pop(key)
+        yield key, found.pop(key)
+
+
+def _forget(found: dict[Key, Connection]) -> int:
+    """Forgets those that are gone, of some; how many that were."""
+    before = len(found)
+    for key, connection in _next(found):
         if connection.stands:
-            found[key] = connection  # At the end, until its next turn.
-        else:
-            gone.append(key)
-    return gone
+            found[key] = connection
+    return before - len(found)

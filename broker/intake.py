@@ -123,7 +123,7 @@ class Intake:
         )
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
-        self._fallen: deque[tuple[float, bytes]] = deque()
+        self._ended: deque[tuple[float, bytes]] = deque(maxlen=MOST_GONE)
         """Connections that were seen to have ended, and when."""
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
@@ -153,19 +153,19 @@ class Intake:
     def tidy(self, now: float) -> None:
         """Looks after the connections, at a quiet moment.  *now*: monotonic seconds."""
         self._cut_off(now)
-        self._fallen += [(now, identity) for identity in self._connections.tidy(now)]
-        # What a connection said last may come after its end.
-        while self._fallen and self._fallen[0][0] < self._watch.drained:
-            self.lost(self._fallen.popleft()[1])
         self.watch(now, False)
 
     def watch(self, now: float, all_taken: bool) -> None:
-        """Looks for connections that go too far; costs little, however often.
+        """Looks for connections that go too far, or have gone; costs little, however often.
 
         *all_taken*: whether it was just seen that nothing waits to be drained."""
         self._watch.quiet = max(MOST_QUIET, 4 * self._core.longest_lease)
         self._watch.look(now, all_taken, self._publisher.heard)
         self._publisher.look(now)
+        self._ended += [(now, identity) for identity in self._connections.tidy(now)]
+        # What a connection said last may come after its end.
+        while self._ended and self._ended[0][0] < self._watch.drained:
+            self.lost(self._ended.popleft()[1])
 
     def all_heard(self) -> bool:
         """Whether each connection has been heard since this was last so.

@@ -461,8 +461,8 @@ class Registry:
             commit = Commit(dropped=self._dropped, rows=rows)
         self._new_users.clear()
         self._new_sessions.clear()
-        if self._ended or self._gone or self._dropped:
-            self._ended, self._gone, self._dropped = [], [], []
+        # New ones: what happens while a commit is held belongs into the next.
+        self._ended, self._gone, self._dropped = [], [], []
         return commit
 
 

@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import zmq
@@ -98,18 +99,16 @@ class Server:
         seed_routing_ids()
         self._config = config
         self._descriptors = Descriptors()
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
-        self._woken = self._wake_reader.fileno()
-        self._context = fresh_context()
-        try:
+        with ExitStack() as undo:
+            self._context = fresh_context()
+            undo.callback(self._context.destroy, linger=0)
+            self._wake_reader, self._wake_writer = ends = socket.socketpair()
+            for end in ends:
+                undo.callback(end.close)
+                end.setblocking(False)
+            self._woken = self._wake_reader.fileno()
             self._open(config, open_journal)
-        except BaseException:
-            self._context.destroy(linger=0)
-            self._wake_reader.close()
-            self._wake_writer.close()
-            raise
+            undo.pop_all()
         # Without the Python function around it, which takes as long as the send itself.
         self._deliver = zmq.backend.Socket.send.__get__(self._router)
         self._intake = Intake(
@@ -401,7 +400,7 @@ class Server:
         log.info("stopping reason=%s skipped=%d", self._stopping, self.counts.skipped)
         until = time.monotonic() + LAST_TURNS
         # The router is not polled while nothing can be stored.
-        everywhere = [self._router, *[s for s, _ in self._poller.sockets if s is not self._router]]
+        everywhere = [self._router, *([] if self._gate is None else [self._gate.socket])]
         more = True
         while more and time.monotonic() < until:
             drained = self._turn(everywhere)

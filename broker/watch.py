@@ -72,7 +72,7 @@ MOST_SUBSCRIBED = 8 * 1024
 """Bytes that a SUB may say, beside heartbeats."""
 
 MOST_FROM_SUBSCRIBER = 256 * 1024
-"""Bytes that a SUB may say in all.  At the usual heartbeats that is two days; then it has to
+"""Bytes that a SUB may say in all.  At the usual heartbeats that is five days; then it has to
 connect again."""
 
 SILENT = 12.0
@@ -323,10 +323,10 @@ class Watch:
         elif seen.sub and not spoke:
             if self._heard - seen.since > SILENT:
                 self._cut(fd, seen, "nothing was said")
-        elif not spoke and now - self.drained < LOOK_EVERY:
-            # What it says is looked at, and it has said nothing.
+        elif not spoke:
+            # What was there by then was looked at, and nothing was of it.
             since = seen.quiet if said is not None else seen.since
-            if now - since > (self.quiet if said is not None else SILENT):
+            if self.drained - since > (self.quiet if said is not None else SILENT):
                 self._cut(fd, seen, "nothing was said")
         return True
 

@@ -64,6 +64,14 @@ def test_one_that_had_gone_before_it_was_met_stands_no_more():
     connection.cut()
 
 
+def tidied(connections, now):
+    """The callers that ended, which have no more to say."""
+    ended = connections.tidy(now)
+    for identity in ended:
+        del connections.callers[identity]
+    return ended
+
+
 def test_those_that_are_gone_are_forgotten_each_in_its_turn(pairs):
     connections = Connections()
     kept, _ = pairs()
@@ -73,12 +81,12 @@ def test_those_that_are_gone_are_forgotten_each_in_its_turn(pairs):
         connections.callers[b"%d" % number] = Connection(fd, HERE, "")
     gone.close()
     now = 0.0
-    told = connections.tidy(now)
-    assert connections.tidy(now) == []  # Too soon.
+    told = tidied(connections, now)
+    assert tidied(connections, now) == []  # Too soon.
     assert len(connections.callers) == 2 * LOOKED_AT - LOOKED_AT // 2
     for _ in range(4):
         now += LOOK_EVERY
-        told += connections.tidy(now)
+        told += tidied(connections, now)
     assert len(connections.callers) == LOOKED_AT
     assert told == [b"%d" % number for number in range(1, 2 * LOOKED_AT, 2)]
 
@@ -91,12 +99,32 @@ def test_while_some_are_gone_it_looks_sooner(pairs):
         end = gone if LOOKED_AT <= number < 2 * LOOKED_AT else kept
         connections.callers[b"%d" % number] = Connection(end.fileno(), HERE, "")
     gone.close()
-    found = [len(connections.tidy(now)) for now in (0.0, LOOK_AGAIN, LOOK_EVERY)]
+    found = [len(tidied(connections, now)) for now in (0.0, LOOK_AGAIN, LOOK_EVERY)]
     assert found == [0, 0, LOOKED_AT]
+    later, _ = pairs()
     for number in range(LOOKED_AT):
-        connections.callers[b"left %d" % number] = Connection(gone.fileno(), HERE, "")
-    later = [LOOK_EVERY + LOOK_AGAIN, 2 * LOOK_EVERY + LOOK_AGAIN, 3 * LOOK_EVERY + LOOK_AGAIN]
-    assert [len(connections.tidy(now)) for now in later] == [0, 0, LOOKED_AT]
+        connections.callers[b"later %d" % number] = Connection(later.fileno(), HERE, "")
+    later.close()
+    times = [number * LOOK_EVERY + LOOK_AGAIN for number in (1, 2, 3)]
+    assert [len(tidied(connections, now)) for now in times] == [0, 0, LOOKED_AT]
+
+
+def test_one_that_ended_is_told_once_and_known_as_long_as_it_may_have_more_to_say(pairs):
+    connections = Connections()
+    gone, _ = pairs()
+    connections.callers[b"gone"] = connection = Connection(gone.fileno(), HERE, "")
+    gone.close()
+    told = [connections.tidy(number * LOOK_EVERY) for number in range(3)]
+    assert told == [[b"gone"], [], []]
+    assert connections.callers == {b"gone": connection}
+
+
+def test_of_one_of_which_zeromq_tells_nothing_it_is_not_known_whether_it_ended():
+    """Whoever speaks ZMTP 2 is answered each time."""
+    connections = Connections()
+    connections.callers[b"old"] = Connection(-1, HERE, "")
+    assert connections.tidy(0.0) == []
+    assert connections.callers == {}
 
 
 def test_of_many_more_are_looked_at(pairs):

@@ -9,6 +9,7 @@ import queue
 import random
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -215,8 +216,15 @@ def test_garbage_does_not_keep_users_from_talking(server, folder, visit):
     assert ask(folder, do="release", name="bob") == UNKNOWN
 
 
-def test_while_nothing_can_be_stored_it_is_refused_at_once(serve, folder):
-    failing = threading.Event()
+@pytest.fixture
+def failing():
+    """Set while the journal can store nothing."""
+    return threading.Event()
+
+
+@pytest.fixture
+def fails(failing, serve):
+    """A broker whose journal fails."""
 
     def open_failing(config, port):
         journal = opening.open_journal(config, port)
@@ -230,8 +238,28 @@ def test_while_nothing_can_be_stored_it_is_refused_at_once(serve, folder):
         journal.commit = maybe
         return journal
 
-    server = serve(open_failing)
-    with Client("alice", server.address, timeout=WITHIN) as alice:
+    return serve(open_failing)
+
+
+def test_what_was_asked_for_and_cannot_be_stored_yet_is_answered_when_it_is(fails, failing, folder):
+    told = []
+    with Client("alice", fails.address, timeout=WITHIN) as alice:
+        alice.echo("hi")
+        failing.set()
+        asks = threading.Thread(target=lambda: told.append(ask(folder, do="release", name="alice")))
+        asks.start()
+        until = time.monotonic() + WITHIN
+        while not fails._core.held:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        assert told == []
+        failing.clear()
+        asks.join(WITHIN)
+        assert told == [{"ok": True}]
+
+
+def test_while_nothing_can_be_stored_it_is_refused_at_once(fails, failing, folder):
+    with Client("alice", fails.address, timeout=WITHIN) as alice:
         alice.echo("hi")
         failing.set()
         waits = threading.Thread(target=lambda: alice.echo("waits", timeout=WITHIN), daemon=True)

@@ -106,6 +106,22 @@ def full(watched):
     watched.journal.broken = CannotStore("disk full")
 
 
+def test_what_happens_while_a_turn_is_held_is_none_of_its(watched):
+    """An operator may ban somebody then, and the journal has the turn in its hands."""
+    alice = watched.joins("alice")
+    watched.joins("bob")
+    full(watched)
+    alice.posts(alice.send("bob", "later"))
+    watched.turn()
+    held = watched.broker._unstored.commit
+    before = [list(part) for part in held]
+    watched.broker.hand.kick("bob", Code.BANNED, "too loud")
+    assert [list(part) for part in held] == before
+    watched.journal.broken = None
+    watched.turn()
+    assert alice.hears().of(Ack) == [Ack(0, 1, ())]
+
+
 def test_what_cannot_be_stored_is_told_to_nobody_until_it_is(watched):
     alice, bob = watched.joins("alice"), watched.joins("bob")
     watched.published.clear()

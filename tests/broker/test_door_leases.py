@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatbroker.wire.messages import Ack, Bye, Follow, Info, Ping, Pong, Start, Welcome
 
-LEASE, FORGET = 15.0, 3600.0
+LEASE, GRACE, FORGET = 15.0, 3.0, 3600.0
 
 
 def on(peer) -> list[str]:
@@ -24,6 +24,23 @@ def test_who_is_silent_for_a_lease_is_off(world):
     assert on(bob) == ["bob"]
     assert [p.name for p in world.hears(b"presence\0") if not p.on] == ["alice"]
     assert ("left", {"user": "alice"}) in world.notes
+
+
+def test_who_comes_when_nobody_was_there_lapses_too(world):
+    """There was no lease to run out."""
+    world.passes(2.0)
+    alice = world.joins("alice")
+    world.passes(1.0, alive=[alice])
+    world.passes(LEASE + 1.0)
+    assert on(world.joins("bob")) == ["bob"]
+
+
+def test_whose_connection_is_lost_lapses_before_any_lease_runs_out(world):
+    alice, bob = world.joins("alice"), world.joins("bob")
+    world.passes(1.0, alive=[alice, bob])
+    world.loses(alice)
+    world.passes(GRACE + 1.0, alive=[bob])
+    assert on(bob) == ["bob"]
 
 
 def test_who_gives_signs_of_life_stays_on(world):

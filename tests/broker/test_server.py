@@ -526,11 +526,11 @@ def test_what_a_connection_said_last_counts_though_it_has_ended(servers, peers):
     until(lambda: not caller.stands)
     now = time.monotonic()
     intake.tidy(now)
-    assert identity not in intake._connections.callers
     assert session.state is State.LIVE  # What it said may be waiting.
     until(lambda: intake.drain() and session.cseq)
     intake.tidy(now + 1)
     assert session.state is State.GONE
+    assert identity not in intake._connections.callers
 
 
 def test_so_many_that_are_gone_are_remembered_and_none_with_an_id_of_its_own(servers, monkeypatch):

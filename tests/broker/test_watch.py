@@ -275,6 +275,17 @@ def test_of_whom_much_lies_there_is_looked_at_again_the_next_time(scene):
     assert is_cut(theirs)
 
 
+def test_silence_is_judged_by_when_all_was_heard_last_however_long_a_turn_takes(scene):
+    _, silent = scene.connects()
+    scene.looks(2, drained=False)
+    scene.watch.drained = scene.now + SILENT
+    scene.looks(after=SILENT + 2, drained=False)
+    assert not is_cut(silent)
+    scene.watch.drained = scene.now
+    scene.looks(after=1.0, drained=False)
+    assert is_cut(silent)
+
+
 def test_the_silence_of_subscribers_means_nothing_while_they_are_not_heard(scene):
     _, theirs = scene.connects(sub=True)
     scene.looks(2)
