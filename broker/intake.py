@@ -134,8 +134,11 @@ class Intake:
         self._most = MOST_FRAMES
         """Frames that are taken next.  Others wait until all of them are handed on: so they are
         half as many when that took long, and twice as many when it did not."""
-        self.lone = False
-        """Whether the last message came alone."""
+        self._lone = b""
+        """By which connection the last message came, if it came alone; else empty."""
+        self.dialogue = False
+        """Whether the one before it came alone too, by the same: as of somebody who says one thing
+        when the one before is acknowledged."""
         self._drained = True
         """Whether it was seen that nothing was left by the last turn."""
         self._heard = 0
@@ -192,10 +195,10 @@ class Intake:
         if not self._waiting:  # What the last turn left over comes first.
             # To see that there is no other costs a tenth of a lone message.  If there is, the
             # next poll tells; but silence can be told from a full queue by looking only.
-            quick = slept and self.lone and now - self._watch.drained < SURE_FOR
+            quick = slept and bool(self._lone) and now - self._watch.drained < SURE_FOR
             heard = self._heard
             drained = self._take(until, 1 if quick else self._most)
-            self.lone = self._heard == heard + 1
+            self._note_who(self._heard == heard + 1)
             for said in self._waiting.values():
                 said.caller.took(said)
         for identity in list(self._waiting):
@@ -211,6 +214,12 @@ class Intake:
         if self._drained:
             self._watch.drained = now
         return self._drained or (quick and not self._waiting)
+
+    def _note_who(self, lone: bool) -> None:
+        """What was taken came alone, or did not."""
+        who = next(iter(self._waiting), b"") if lone else b""
+        self.dialogue = bool(who) and who == self._lone
+        self._lone = who
 
     def _take(self, until: float, most: int) -> bool:
         """Takes what waits, a turn's worth at most; True if nothing is left.  *until*: when

@@ -60,8 +60,9 @@ TIDY_EVERY = 0.02
 
 AWAKE = 0.0002
 """Seconds for which the broker looks again and again before it sleeps, if the last message came
-alone and as soon: whoever says one thing when the one before is acknowledged is about to say the
-next, and to wake takes a fifth of the time until that is delivered (docs/decisions.md)."""
+alone and as soon, and the one before from the same: whoever says one thing when the one before is
+acknowledged is about to say the next, and to wake takes a fifth of the time until that is delivered
+(docs/decisions.md)."""
 
 ASLEEP = 0.00003
 """Seconds from which on it is taken to have slept until something came: nothing had waited."""
@@ -230,7 +231,7 @@ class Server:
         """Waits until something comes in, for *seconds* at most, and watches meanwhile."""
         begun = now = time.monotonic()
         until, awake = begun + seconds, begun
-        if self._intake.lone and self._waited < AWAKE:
+        if self._intake.dialogue and self._waited < AWAKE:
             awake += AWAKE
         while True:
             left = 0.0 if now < awake else min(until - now, self._intake.pause)

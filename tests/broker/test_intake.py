@@ -490,7 +490,7 @@ def alone(server, monkeypatch, reused):
 
     waits(b"alone")
     assert server._intake.drain()
-    assert server._intake.lone
+    assert server._intake._lone
     return heard, waits
 
 
@@ -504,7 +504,7 @@ def test_after_one_that_came_alone_the_next_is_taken_to_be_alone(server, alone):
     assert server._intake.drain(slept=False)
     assert [frame for _, frame in heard.alone[1:]] == [b"1", b"2", b"3"]
     assert server._intake.all_heard()
-    assert not server._intake.lone
+    assert not server._intake._lone
 
 
 def test_that_nothing_else_waits_is_looked_for_now_and_then(server, alone, monkeypatch):
@@ -534,3 +534,24 @@ def test_a_message_of_several_parts_that_is_taken_to_be_alone_is_taken_out_later
     assert heard.alone[1:] == [(Code.BAD_FRAME, "a message is one part")]
     assert server._intake.drain(slept=True)
     assert heard.alone[2:] == [("alice", b"4")]
+
+
+def test_a_dialogue_is_of_one_who_says_one_thing_after_the_other(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, together=False)
+    intake = server._intake
+    for said, dialogue in (
+        ([("alice", A)], False),
+        ([("alice", A)], True),
+        ([("bob", B)], False),
+        ([("alice", A)], False),
+        ([("alice", A)], True),
+        ([("alice", A)] * 2, False),
+        ([("alice", A)], False),
+        ([("alice", A)], True),
+        ([], False),
+        ([("alice", A)], False),
+    ):
+        waiting(server, monkeypatch, reused, *[(*who, b"x") for who in said])
+        assert intake.drain()
+        assert intake.dialogue == dialogue
+    assert len(heard.alone) == 11 - 1

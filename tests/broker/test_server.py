@@ -892,11 +892,11 @@ class Slow:
         return [] if self.left > 0 else [(None, zmq.POLLIN)]
 
 
-def waits(server, monkeypatch, times, lone, waited):
+def waits(server, monkeypatch, times, dialogue, waited):
     """What the poller is asked until something comes."""
     slow = Slow(times)
     monkeypatch.setattr(server, "_poller", slow)
-    server._intake.lone, server._waited = lone, waited
+    server._intake.dialogue, server._waited = dialogue, waited
     assert server._wait(0.5)
     return slow.asked
 
@@ -904,7 +904,7 @@ def waits(server, monkeypatch, times, lone, waited):
 def test_it_does_not_sleep_after_a_message_that_came_alone_and_soon(servers, monkeypatch):
     server = servers()
     monkeypatch.setattr(server_module, "AWAKE", 3600.0)
-    assert waits(server, monkeypatch, 5, lone=True, waited=0.0) == [0] * 5
+    assert waits(server, monkeypatch, 5, dialogue=True, waited=0.0) == [0] * 5
 
 
 def test_it_sleeps_when_nothing_came_for_a_moment(servers, monkeypatch):
@@ -920,16 +920,16 @@ def test_it_sleeps_when_nothing_came_for_a_moment(servers, monkeypatch):
             return []
 
     monkeypatch.setattr(server, "_poller", Ticking())
-    server._intake.lone, server._waited = True, 0.0
+    server._intake.dialogue, server._waited = True, 0.0
     assert server._wait(0.01) == []
     assert asked[:4] == [0] * 4
     assert all(asked[4:])
     assert server._waited > AWAKE
 
 
-@pytest.mark.parametrize(("lone", "waited"), [(False, 0.0), (True, 1.0)])
-def test_else_it_sleeps_at_once(servers, monkeypatch, lone, waited):
-    assert all(waits(servers(), monkeypatch, 3, lone, waited))
+@pytest.mark.parametrize(("dialogue", "waited"), [(False, 0.0), (True, 1.0)])
+def test_else_it_sleeps_at_once(servers, monkeypatch, dialogue, waited):
+    assert all(waits(servers(), monkeypatch, 3, dialogue, waited))
 
 
 def test_what_wakes_it_is_taken_and_is_no_operator(servers, monkeypatch):
