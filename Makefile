@@ -14,7 +14,7 @@ SECONDS ?= 60
 TARGET ?= all
 SCALE  ?= 5
 
-.PHONY: run test check man bench bench-peers beside-peers torture fuzz hostile screens clean help
+.PHONY: run test check man bench bench-peers bench-here bench-peers-here torture fuzz hostile screens clean help
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/  /'
@@ -70,18 +70,23 @@ fuzz: $(VENV)/.fuzz   ## look for inputs that break something  [TARGET=all SECON
 hostile: $(VENV)/.dev  ## attacks on a broker, with their figures as a table  [SCALE=5]
 	@cd tests && HOSTILE_SCALE=$(SCALE) PYTHONPATH=$(CURDIR) $(abspath $(BIN))/python -m hostile $(ARGS)
 
-bench: $(VENV)/.dev   ## measure core and broker beside a plain pyzmq forwarder
+# What is measured runs on the system's Python, which is built with optimisation as the servers beside
+# it are, if there is one that can make a venv.  PYTHON= chooses another.
+SYSTEM := /usr/bin/python3
+MEASURED = $(if $(filter file,$(origin PYTHON)),$(shell \
+  $(SYSTEM) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+  && echo PYTHON=$(SYSTEM) VENV=$(VENV)/system))
+
+bench:           ## measure core and broker beside a plain pyzmq forwarder
+	@$(MAKE) --no-print-directory bench-here $(MEASURED)
+
+bench-peers:     ## measure the broker beside nats-server, redis-server, mosquitto, …
+	@$(MAKE) --no-print-directory bench-peers-here $(MEASURED)
+
+bench-here: $(VENV)/.dev
 	$(BIN)/python -m bench $(ARGS)
 
-# Beside Debian's builds of other servers the broker runs on Debian's Python, which is as optimised
-# as they are, if there is one that can make a venv.  PYTHON= chooses another.
-SYSTEM := /usr/bin/python3
-bench-peers:     ## measure the broker beside nats-server, redis-server, mosquitto, …
-	@$(MAKE) --no-print-directory beside-peers $(if $(filter file,$(origin PYTHON)),$(shell \
-	  $(SYSTEM) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-	  && echo PYTHON=$(SYSTEM) VENV=$(VENV)/system))
-
-beside-peers: $(VENV)/.bench
+bench-peers-here: $(VENV)/.bench
 	$(BIN)/python -m bench.peers $(ARGS)
 
 screens: $(VENV)/.dev  ## make the pictures of docs/screens from the real program
