@@ -375,8 +375,11 @@ def test_staying_goes_on_until_its_count(shared_with, house, stdin_pipe, capsys,
         answering.result()
     assert status == Status.DONE
     lines = [line for line in shown(capsys)[0] if not line.startswith("*")]
-    assert [line for line in lines if "->" in line] == ["bob -> alice: two", "bob -> alice: three"]
-    assert len(lines) == 3  # The broadcast comes another way, and may come later.
+    assert len(lines) == 3
+    # The broadcast comes another way, and may come later, or too late.
+    came = [line for line in lines if line != "alice: one"]
+    assert came == [f"bob -> alice: {text}" for text in ("two", "three", "four")[: len(came)]]
+    assert len(came) >= 2
 
 
 def test_staying_tells_when_time_was_up_first(shared_with, stdin_pipe):
