@@ -125,7 +125,7 @@ class Broker:
         self.untidy = False
         """Whether there is more to tidy."""
         self._door = Door(self._registry, self._readers, self._out, self._clock, self.epoch)
-        self.remind = self._door.remind
+        self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
         self._said = Turn(self._echo)
         self._acks: dict[Session, None] = {}

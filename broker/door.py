@@ -323,6 +323,15 @@ class Door:
         if session is not None:
             self._registry.lost(session, self._clock.attended)
 
+    def ended(self, identity: bytes) -> None:
+        """The connection was seen to have ended, and has no more to say.  Its session waits for
+        another as long as when they are few: how often clients PING is nothing to it any more."""
+        session = self.bound.get(identity)
+        if session is not None:
+            lease = self._clock.attended + self._registry.settings.lease
+            session.expires = min(session.expires, lease)
+            self._registry.due = min(self._registry.due, session.expires)
+
     def expire(self) -> None:
         """Lets go of the silent.  Everybody was heard: no sign of life may be waiting."""
         if self._clock.attended - self._swept < SWEEP_EVERY:

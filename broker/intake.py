@@ -168,7 +168,9 @@ class Intake:
         self._ended += [(now, identity) for identity in self._connections.tidy(now)]
         # What a connection said last may come after its end.
         while self._ended and self._ended[0][0] < self._watch.drained:
-            self.lost(self._ended.popleft()[1])
+            _, identity = self._ended.popleft()
+            self._core.ended(identity)
+            self._connections.callers.pop(identity, None)
 
     def all_heard(self) -> bool:
         """Whether each connection has been heard since this was last so.

@@ -27,8 +27,7 @@ FRAMES_WAITING = 64
 """Frames of one connection that wait to be heard."""
 
 # ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
-# that a peer is gone when it sends to it (ROUTER_MANDATORY), by looking whether its connection
-# still stands (connections.py), or by its silence.
+# that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
 OPTIONS: dict[int, int] = {
     zmq.BACKLOG: 4096,
     zmq.HANDSHAKE_IVL: 10_000,
