@@ -183,7 +183,8 @@ class Screen:
                 loop.call_soon_threadsafe(self._do, do)
 
     def _do(self, do: Callable[[], None]) -> None:
-        if self.app.is_done:
+        # The loop goes on a little when the application has ended, and is not done any more then.
+        if self.app.is_done or not self.app.is_running:
             return  # Nothing is seen any more; what was to be shown is told by `converse`.
         try:
             do()

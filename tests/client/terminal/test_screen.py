@@ -386,6 +386,15 @@ def test_the_status_is_that_of_what_was_not_told(person):
         person.result()
 
 
+def test_when_the_screen_was_taken_down_nothing_is_done_on_it(person):
+    """Something may have been posted at the last moment."""
+    person.sits_down()
+    person.leaves()
+    done = []
+    person.screen._do(lambda: done.append("too late"))
+    assert done == []
+
+
 def test_what_came_while_the_screen_was_taken_down_is_printed(person, capsys):
     person.sits_down()
 
