@@ -32,15 +32,11 @@ class TurnClock:
 
         Returns by how many seconds the turn before was longer than leases run in one turn.
         """
-        passed = counted = 0.0
-        if self._now is not None and now > self._now:
-            passed = counted = now - self._now
-            if passed > MOST_ATTENDED:
-                counted = MOST_ATTENDED
+        passed = 0.0 if self._now is None else max(now - self._now, 0.0)
+        counted = min(passed, MOST_ATTENDED)
         self.attended += counted
         self._now = self.now = now
-        if time > self.time:
-            self.time = time
+        self.time = max(self.time, time)
         self.behind = self.time - time
         self.turn += 1
         return passed - counted

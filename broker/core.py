@@ -34,6 +34,7 @@ from ..wire.messages import (
     Send,
     topic_of,
 )
+from ..wire.shape import make
 from .allowance import Decoding
 from .answers import Answers
 from .brake import Brake
@@ -65,10 +66,6 @@ that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes o
 
 
 ANYWHERE = Origin()
-
-
-# Without the Python function that is the constructor of a NamedTuple.
-_make = tuple.__new__
 
 
 class Needs(IntEnum):
@@ -259,7 +256,7 @@ class Broker:
         rows = [row for _, _, rows in said for row in rows]
         commit = self._registry.take_commit(rows, self._journal.durable)
         self._tell(said)
-        return _make(_Unstored, (commit, self._out.take(), messages))
+        return make(_Unstored, (commit, self._out.take(), messages))
 
     @property
     def held(self) -> bool:

@@ -328,9 +328,8 @@ class Door:
         another as long as when they are few: how often clients PING is nothing to it any more."""
         session = self.bound.get(identity)
         if session is not None:
-            lease = self._clock.attended + self._registry.settings.lease
-            session.expires = min(session.expires, lease)
-            self._registry.due = min(self._registry.due, session.expires)
+            lease = self._registry.settings.lease
+            self._registry.shorten(session, self._clock.attended + lease)
 
     def expire(self) -> None:
         """Lets go of the silent.  Everybody was heard: no sign of life may be waiting."""

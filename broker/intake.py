@@ -123,7 +123,7 @@ class Intake:
         )
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
-        self._ended: deque[tuple[float, bytes]] = deque(maxlen=MOST_GONE)
+        self._ended: deque[tuple[float, bytes]] = deque()
         """Connections that were seen to have ended, and when."""
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
@@ -167,7 +167,9 @@ class Intake:
         self._publisher.look(now)
         self._ended += [(now, identity) for identity in self._connections.tidy(now)]
         # What a connection said last may come after its end.
-        while self._ended and self._ended[0][0] < self._watch.drained:
+        while self._ended and (
+            self._ended[0][0] < self._watch.drained or len(self._ended) > MOST_GONE
+        ):
             _, identity = self._ended.popleft()
             self._core.ended(identity)
             self._connections.callers.pop(identity, None)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ..wire.limits import FRAME_TARGET
+from ..wire.shape import make
 
 Run = tuple[bytes, int]
 """Packed events, and how many they are.  The same bytes go into each log that they belong in."""
@@ -24,10 +25,6 @@ def runs_of(head: bytes, texts: Sequence[bytes]) -> list[Run]:
         # Where their lengths differ, a part may be too long yet.
         runs += runs_of(head, texts[first : first + each])
     return runs
-
-
-# Without the Python function that is the constructor of a NamedTuple.
-_make = tuple.__new__
 
 
 class Row(NamedTuple):
@@ -90,4 +87,4 @@ class Log:
     def _row(self, body: bytes, events: int, time: int) -> Row:
         head = self.head
         self.head += events
-        return _make(Row, (self.key, head, head + 1, events, time, body))
+        return make(Row, (self.key, head, head + 1, events, time, body))

@@ -6,16 +6,13 @@ from ..wire.codec import Encoder, coalesce
 from ..wire.errors import Code
 from ..wire.limits import FRAME_TARGET
 from ..wire.messages import Message, Refused, error
+from ..wire.shape import make
 from .counts import Counts
 from .effects import Deliver, Effect, Note, Publish
 
 MOST_REPLIES = 1024 * 1024
 """Bytes for one connection in one turn.  A frame of tiny questions could ask for a thousand
 times its size; what is over is not said, as if the pipe were full, and may be asked again."""
-
-
-# Without the Python function that is the constructor of a NamedTuple.
-_make = tuple.__new__
 
 
 class _Pile:
@@ -102,10 +99,10 @@ class Outgoing:
         for identity, pile in self._delivered.items():
             pieces = pile.pieces
             if len(pieces) == 1:
-                effects.append(_make(Deliver, (identity, pieces[0])))
+                effects.append(make(Deliver, (identity, pieces[0])))
                 continue
             frames = coalesce(pieces, FRAME_TARGET)
-            effects += [_make(Deliver, (identity, frame)) for frame in frames]
+            effects += [make(Deliver, (identity, frame)) for frame in frames]
         effects += self._notes
         self._published.clear()
         self._delivered.clear()

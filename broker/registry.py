@@ -264,7 +264,11 @@ class Registry:
     def lost(self, session: Session, clock: float) -> None:
         """The session's connection is known to be gone."""
         session.happen(Happening.LOST)
-        session.expires = min(session.expires, clock + self.settings.grace)
+        self.shorten(session, clock + self.settings.grace)
+
+    def shorten(self, session: Session, expires: float) -> None:
+        """The session lapses at *expires* (lease clock) at the latest, if it is silent."""
+        session.expires = min(session.expires, expires)
         self.due = min(self.due, session.expires)
 
     def leave(self, session: Session, time: int) -> None:

@@ -25,15 +25,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..wire.errors import Code
 from ..wire.limits import MAX_RUNS, WINDOW
 from ..wire.messages import DIRECT_LOG, Ack, Follow, Refusal, Run, Start
+from ..wire.shape import make
 from .journal import SessionRecord
 
 if TYPE_CHECKING:
     from .allowance import Place
     from .user import User
-
-
-# Without the Python function that is the constructor of a NamedTuple.
-_make = tuple.__new__
 
 
 class State(Enum):
@@ -240,7 +237,7 @@ class Session:
         told, cseq = max(self.told, self.cseq - WINDOW), self.cseq
         if not self._lasts or self._lasts[-1] <= told:
             self.told = cseq
-            return (_make(Ack, (told, cseq, (), ())),) if told < cseq else ()
+            return (make(Ack, (told, cseq, (), ())),) if told < cseq else ()
         self.told = told
         return self._remarked_acks()
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..wire.batch import event_head
+from ..wire.shape import make
 from .log import Log, Row, Run
 from .user import User
-
-# Without the Python function that is the constructor of a NamedTuple.
-_make = tuple.__new__
 
 
 class Route(NamedTuple):
@@ -65,7 +63,7 @@ class Turn:
         self._dirty.update(logs)
         head = event_head(time, sender.name, recipient.name if recipient else "")
         away = recipient is not None and not recipient.on
-        route = _make(Route, (head, tuple([log.pending for log in logs]), away))
+        route = make(Route, (head, tuple([log.pending for log in logs]), away))
         self.routes[sender, to] = route
         return route
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from ..wire.batch import last_position, news
 from ..wire.limits import MAX_FETCH
 from ..wire.messages import Batch, Fetch, Fetched, Missed
+from ..wire.shape import make
 from . import events
 from .events import Broadcast, Direct
 from .reader import Positioned
@@ -202,9 +203,6 @@ class Browses:
         return (browse for browse in self._all if browse.log == log)
 
 
-_new = tuple.__new__  # NamedTuple's own is a Python function, and costs three times as much.
-
-
 def as_events(news: Iterable[Positioned]) -> Iterator[Broadcast | Direct]:
     """What lies in a log as what a program sees."""
     for position, event in news:
@@ -212,6 +210,6 @@ def as_events(news: Iterable[Positioned]) -> Iterator[Broadcast | Direct]:
             continue  # Of a type that a later version added.
         time, sender, to, text = event
         if to:
-            yield _new(Direct, (position, time, sender, to, text))
+            yield make(Direct, (position, time, sender, to, text))
         else:
-            yield _new(Broadcast, (position, time, sender, text))
+            yield make(Broadcast, (position, time, sender, text))

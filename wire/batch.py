@@ -17,7 +17,7 @@ from . import limits
 from .errors import BadFrame
 from .messages import Batch, Event, Kind
 from .names import SURELY_FITS, fits
-from .shape import check_depth
+from .shape import check_depth, make
 
 BROADCAST = 1
 DIRECT = 2
@@ -88,8 +88,7 @@ def parse_events(values: tuple[object, ...]) -> tuple[Event | None, ...]:
     return tuple([parse_event(value) for value in values]) if events is None else events
 
 
-# NamedTuple's own constructor is a Python function.
-_make_event = partial(tuple.__new__, Event)
+_make_event = partial(make, Event)
 
 
 def _parse_alike(values: tuple[Any, ...]) -> tuple[Event, ...] | None:

@@ -13,10 +13,8 @@ from . import limits
 from .errors import BadFrame
 from .messages import Echo, Kind, Send
 from .names import SURELY_FITS, fits
-from .shape import check_depth
+from .shape import check_depth, make
 
-# Without the Python function that is the constructor of a NamedTuple.
-_make = tuple.__new__
 _MAX_INT, _MAX_NAME = limits.MAX_INT, limits.MAX_NAME
 _SEND, _ECHO = int(Kind.SEND), int(Kind.ECHO)
 
@@ -33,7 +31,7 @@ def parse_send(item: tuple[Any, ...]) -> Send:
         raise BadFrame("SEND wants a name")
     if len(to) > _MAX_NAME:
         to = ""  # One bad command does not cost its sender the rest of the frame.
-    return _make(Send, (cseq, to, _texts(cseq, texts)))
+    return make(Send, (cseq, to, _texts(cseq, texts)))
 
 
 def parse_echo(item: tuple[Any, ...]) -> Echo:
@@ -44,7 +42,7 @@ def parse_echo(item: tuple[Any, ...]) -> Echo:
         check_depth(item[3:], 1)
         item = item[:3]
     _, cseq, texts = item
-    return _make(Echo, (cseq, _texts(cseq, texts)))
+    return make(Echo, (cseq, _texts(cseq, texts)))
 
 
 def _texts(cseq: object, texts: object) -> tuple[str | None, ...]:

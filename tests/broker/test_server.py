@@ -539,6 +539,22 @@ def test_what_a_connection_said_last_counts_though_it_has_ended(servers, peers):
     assert identity not in intake._connections.callers
 
 
+def test_only_so_many_that_ended_wait_until_all_was_taken(servers, monkeypatch):
+    """There may always be more to take: what is kept of them has a bound."""
+    monkeypatch.setattr(intake_module, "MOST_GONE", 3)
+    server = servers()
+    intake, callers = server._intake, server._intake._connections.callers
+    gone = [b"\0abc" + bytes([number]) for number in range(5)]
+    callers.update(dict.fromkeys(gone, intake_module.GONE))
+    monkeypatch.setattr(intake._connections, "tidy", lambda now: gone)
+    told = []
+    monkeypatch.setattr(server._core, "ended", told.append)
+    intake._watch.drained = 0.0
+    intake.tidy(time.monotonic())
+    assert told == gone[:2]
+    assert [*callers] == gone[2:]
+
+
 def test_so_many_that_are_gone_are_remembered_and_none_with_an_id_of_its_own(servers, monkeypatch):
     monkeypatch.setattr(intake_module, "MOST_GONE", 3)
     server = servers()
