@@ -173,8 +173,9 @@ class _Checking:
         sizes = dict.fromkeys(self._kept.logs, 0)
         uses = self._uses()
         use = next(uses, None)
+        own = sorted([body for turn in self._kept.turns.values() for body in turn.bodies])
         with closing(self._db.execute("SELECT id, refs, data FROM bodies ORDER BY id")) as bodies:
-            for id, refs, data in bodies:
+            for id, refs, data in merge(bodies, own):
                 while use is not None and use[0] < id:
                     report.fault(f"log {use[1]}: body {use[0]} of a row is missing")
                     use = next(uses, None)

@@ -71,7 +71,14 @@ CREATE TABLE sessions(
 CREATE INDEX sessions_of ON sessions(user);
 """
 
-MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_FIRST,)
+_BODIES_IN_TURNS = """
+UPDATE turns SET data = CAST(x'97' || substr(data, 2) || x'90' AS BLOB)
+WHERE substr(data, 1, 1) = x'96'
+"""
+"""The record of a turn ends with the bodies that it holds: an array of six becomes one of seven,
+the last of which is empty (msgpack: 0x90 and the number of its elements)."""
+
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_FIRST, _BODIES_IN_TURNS)
 """Each takes the tables from one version to the next; never changed once released."""
 
 VERSION = len(MIGRATIONS)

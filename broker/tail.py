@@ -3,10 +3,14 @@
 A row that goes into its place in the tables touches a page of its log: a commit that spans
 fifty mailboxes writes a hundred pages for a few bytes each.  So a commit appends all it changes
 as one record, and the tables take in the changes of many commits at once.
+
+The bodies of a small turn are in its record too: a lone message is one page to write and flush,
+where a table more would be two.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -18,6 +22,13 @@ MOST_TURNS = 250
 MOST_BYTES = 16 * 1024 * 1024
 """Of bodies and of records: that of a session with many outcomes takes 17 KB each time that it
 says something.  Beyond any of these it is time to fold."""
+
+SMALL = 2000
+"""Bytes of bodies that a record holds itself.  They are written a second time when it is folded:
+for more of them that costs more than a page does."""
+
+Body = tuple[int, int, bytes]
+"""Its id, how many rows have it, and the packed events."""
 
 
 class TailRow(NamedTuple):
@@ -43,11 +54,15 @@ class Turn(NamedTuple):
     sessions: list[SessionRecord]
     rows: list[tuple[int, int, int, int, int, int]]
     """Log, prev, first, events, time, body."""
+    bodies: list[Body]
+    """Those of its rows that are in no table yet: all of them, or none."""
 
 
-def pack_turn(commit: Commit, rows: list[tuple[int, int, int, int, int, int]]) -> bytes:
-    """The record of *commit*, whose rows were given numbers."""
-    packed: bytes = msgpack.packb((*[list(part) for part in commit[:5]], rows))
+def pack_turn(
+    commit: Commit, rows: list[tuple[int, int, int, int, int, int]], bodies: Sequence[Body]
+) -> bytes:
+    """The record of *commit*, whose rows were given numbers; *bodies*: those that it holds."""
+    packed: bytes = msgpack.packb((*[list(part) for part in commit[:5]], rows, bodies))
     return packed
 
 
@@ -55,6 +70,7 @@ def pack_turn(commit: Commit, rows: list[tuple[int, int, int, int, int, int]]) -
 _USER = (str, bytes, bytes, str, int, int, int, int)
 _SESSION = (bytes, str, int, int, bytes, int, int, int)
 _ROW = (int,) * 6
+_BODY = (int, int, bytes)
 
 
 def _checked(value: Any, type: type) -> Any:
@@ -70,7 +86,7 @@ def _fields(record: Any, types: tuple[type, ...]) -> list[Any]:
 def unpack_turn(data: bytes) -> Turn:
     """The opposite of `pack_turn`.  Raises ValueError for what is none."""
     try:
-        ended, gone, dropped, users, sessions, rows = msgpack.unpackb(data, use_list=False)
+        ended, gone, dropped, users, sessions, rows, bodies = msgpack.unpackb(data, use_list=False)
         return Turn(
             [_checked(id, bytes) for id in ended],
             [_checked(name, str) for name in gone],
@@ -81,6 +97,7 @@ def unpack_turn(data: bytes) -> Turn:
                 (log, prev, first, events, time, body)
                 for log, prev, first, events, time, body in [_fields(row, _ROW) for row in rows]
             ],
+            [(id, refs, body) for id, refs, body in [_fields(line, _BODY) for line in bodies]],
         )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ValueError(f"not the record of a turn: {error}") from None
@@ -99,6 +116,8 @@ class Tail:
         """Of bodies alone."""
         self.rows: dict[int, list[TailRow]] = {}
         """By log."""
+        self.bodies: list[Body] = []
+        """Those that the records hold."""
         self.gone: dict[str, None] = {}
         """Users of whom nothing is to stay that was there before these turns."""
         self.users: dict[str, UserRecord] = {}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from chatbroker.broker.check import MOST_FAULTS, check_journal, journal_at
@@ -154,11 +155,24 @@ def test_a_fault_is_found_and_told(journal, path, spoil, words):
 
 def test_faults_of_the_tail_are_found(journal, path):
     fill(journal)
+    large = body(*"x" * 500)
+    rows = [Row(log, 1, 2, 500, 8, large) for log in ("@alice:1", "@bob:1")]
+    journal.commit(Commit(rows=rows))
     journal._db.execute("DELETE FROM logs WHERE key='echo'")
-    journal._db.execute("DELETE FROM bodies WHERE id=2")
+    journal._db.execute("DELETE FROM bodies WHERE id=3")
     found = faults(path)
     assert "turns: a row is of log 1, which is not there" in found
-    assert "log 2: body 2 of a row is missing" in found
+    assert "log 2: body 3 of a row is missing" in found
+
+
+def test_what_a_record_holds_of_bodies_is_looked_at(journal, path):
+    journal.commit(Commit(rows=[Row("echo", 0, 1, 1, 5, body("one"))]))
+    turn = (), (), (), (), (), [(1, 1, 2, 1, 5, 2), (1, 2, 3, 1, 5, 3)], [(2, 2, body("a", "b"))]
+    journal._db.execute("INSERT INTO turns VALUES(2, ?)", (msgpack.packb(turn),))
+    found = faults(path)
+    assert "body 2: 2 events, and 1 for log 1" in found
+    assert "body 2: 1 rows have it, and it says 2" in found
+    assert "log 1: body 3 of a row is missing" in found
 
 
 def test_a_missing_turn_is_found(journal, path):

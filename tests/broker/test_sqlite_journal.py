@@ -5,11 +5,13 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+import msgpack
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from chatbroker.broker import database
 from chatbroker.broker import tail as tail_module
 from chatbroker.broker.database import FILE, VERSION
 from chatbroker.broker.journal import (
@@ -147,7 +149,67 @@ def test_a_body_that_lies_in_two_mailboxes_is_stored_once(journal):
     assert kept(journal, "@alice")[0].body == kept(journal, "@bob")[0].body == body
 
 
+def table_of_bodies(journal: SqliteJournal) -> list[tuple[int, int]]:
+    """Id and number of rows of each body that the table has."""
+    found: list[tuple[int, int]] = journal._db.execute("SELECT id, refs FROM bodies").fetchall()
+    return found
+
+
+def test_the_bodies_of_a_small_turn_are_in_its_record_until_it_is_folded(journal):
+    """A lone message is one page to write and flush, not two."""
+    store(journal, row("echo", 1), row("@alice", 1, body=b"hi"), row("@bob", 1, body=b"hi"))
+    assert table_of_bodies(journal) == []
+    store(journal, row("echo", 2, body=bytes(tail_module.SMALL)), row("echo", 3))
+    assert table_of_bodies(journal) == [(3, 1), (4, 1)]
+    store(journal, row("echo", 4, body=bytes(tail_module.SMALL)))
+    assert table_of_bodies(journal) == [(3, 1), (4, 1)]
+    journal._fold()
+    assert table_of_bodies(journal) == [(1, 1), (2, 2), (3, 1), (4, 1), (5, 1)]
+
+
 # --- over a restart -----------------------------------------------------------------------
+
+
+def test_bodies_come_back_wherever_they_were_when_it_died(opened):
+    """Small turns and large ones, each with a conversation; and no number is given twice."""
+    journal = opened()
+    stored = {"@alice": [], "@bob": []}
+    for first in range(1, 13):
+        body = os.urandom(10 if first % 3 else tail_module.SMALL + 1)
+        both = [row(log, first, body=body) for log in stored]
+        store(journal, *both)
+        for log, one in zip(stored, both, strict=True):
+            stored[log].append(one)
+        if first == 2:
+            journal._fold()
+        if first % 4 == 0:
+            journal = opened(crash=True)
+            assert {log: kept(journal, log) for log in stored} == stored
+    assert table_of_bodies(journal) == [(n, 2) for n in range(1, 13)]
+
+
+def test_a_journal_of_the_first_version_that_died_is_taken_up(path):
+    """The records of its turns hold no bodies."""
+    with sqlite3.connect(path) as db:
+        for statement in database.MIGRATIONS[0].split(";\n"):
+            db.execute(statement)
+        log, bodies = (1, "echo", 0, 0, 0, 0, 0, 0), [(1, 1, b"one"), (2, 1, b"\x00two")]
+        db.execute("INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)", log)
+        db.executemany("INSERT INTO bodies VALUES(?, ?, ?)", bodies)
+        for number, record in ((1, [user("alice")]), (2, [])):
+            rows = [(1, number - 1, number, 1, number + 5, number)]
+            turn = msgpack.packb(((), (), (), record, (), rows))
+            db.execute("INSERT INTO turns VALUES(?, ?)", (number, turn))
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    journal = SqliteJournal(path)
+    assert list(journal.load(EPOCH).users) == [user("alice")]
+    stored = [row("echo", 1, time=6, body=b"one"), row("echo", 2, time=7, body=b"\x00two")]
+    assert kept(journal, "echo") == stored
+    store(journal, row("echo", 3, time=8, body=b"three"))
+    journal._fold()
+    assert table_of_bodies(journal) == [(1, 1), (2, 1), (3, 1)]
+    journal.close()
 
 
 @pytest.mark.parametrize("crash", [False, True])
@@ -351,6 +413,7 @@ def test_an_epoch_ends_when_commits_may_have_been_undone(path, sync, crash, boot
 # --- against a model ----------------------------------------------------------------------
 
 LOGS = ("echo", "@alice", "@bob", "@carol")
+SIZES = st.integers(0, 40) | st.integers(tail_module.SMALL // 2, tail_module.SMALL)
 
 
 class JournalMachine(RuleBasedStateMachine):
@@ -372,9 +435,7 @@ class JournalMachine(RuleBasedStateMachine):
         return f"{log}:{self.names[log]}"
 
     @rule(
-        said=st.lists(
-            st.tuples(st.sampled_from(LOGS), st.integers(1, 4), st.integers(0, 40)), max_size=6
-        ),
+        said=st.lists(st.tuples(st.sampled_from(LOGS), st.integers(1, 4), SIZES), max_size=6),
         shared=st.booleans(),
         people=st.lists(st.integers(0, 5), max_size=3),
         over=st.lists(st.integers(0, 5), max_size=2),
@@ -568,7 +629,7 @@ def test_numbers_of_logs_that_were_not_stored_are_given_once(journal):
 @pytest.mark.parametrize("table", ["logs", "bodies"])
 def test_a_turn_without_what_it_refers_to_is_told_in_words(opened, path, table):
     journal = opened()
-    store(journal, row("echo", 1))
+    store(journal, row("echo", 1, body=bytes(tail_module.SMALL + 1)))
     journal._db.execute(f"DELETE FROM {table}")
     journal._db.close()
     refused_as_damaged(path)

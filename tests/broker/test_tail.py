@@ -51,15 +51,17 @@ def test_many_may_go_at_once_whoever_else_is_there():
 # --- as it is stored ----------------------------------------------------------------------
 
 USER = UserRecord("alice", b"p" * 32, b"epoch--1", "@alice", True, 1, 2, 3)
-WHOLE = [[b"1"], ["bob"], ["@bob"], [USER], [session(b"2", "alice")], [(1, 0, 1, 1, 1700, 9)]]
+ROWS = [(1, 0, 1, 1, 1700, 9), (2, 5, 6, 1, 1700, 9)]
+BODIES = [(9, 2, b"packed")]
+WHOLE = [[b"1"], ["bob"], ["@bob"], [USER], [session(b"2", "alice")], ROWS, BODIES]
 
 
 def test_a_turn_is_stored_as_it_was():
-    assert [*unpack_turn(pack_turn(Commit(*WHOLE[:5]), WHOLE[5]))] == WHOLE
+    assert [*unpack_turn(pack_turn(Commit(*WHOLE[:5]), ROWS, BODIES))] == WHOLE
 
 
 @pytest.mark.parametrize("wrong", [{}, [], None, 1.5])
-@pytest.mark.parametrize("part", range(6))
+@pytest.mark.parametrize("part", range(7))
 def test_a_damaged_record_is_a_value_error(part, wrong):
     """Not the TypeError of somebody who looks up a name that is a map."""
     for damaged in ([wrong], [[wrong, *WHOLE[part][0][1:]]]):

@@ -77,8 +77,9 @@ def _wire() -> Iterator[bytes]:
 def _tail() -> Iterator[bytes]:
     user = UserRecord("alice", b"p" * 32, b"epoch--1", "@alice", True, 1, 2, 3)
     session = SessionRecord(b"s" * 16, "alice", 1, 2, bytes(17), True, True, False)
-    yield pack_turn(Commit(), [])
-    yield pack_turn(Commit([b"s"], ["bob"], ["@bob"], [user], [session]), [(1, 0, 1, 1, 1700, 9)])
+    yield pack_turn(Commit(), [], [])
+    commit = Commit([b"s"], ["bob"], ["@bob"], [user], [session])
+    yield pack_turn(commit, [(1, 0, 1, 1, 1700, 9)], [(9, 1, b"packed")])
 
 
 def _scripts(size: int) -> Iterator[bytes]:
