@@ -379,7 +379,10 @@ class Broker:
                 return
             route = found
         self._said.events += len(texts)
-        packed = [pack_text(text) for text in texts if text is not None]
+        known: Sequence[Any] = texts
+        if None in texts:
+            known = [text for text in texts if text is not None]
+        packed = [*map(pack_text, known)]
         for run in runs_of(route.head, packed) if packed else ():
             for pending in route.pending:
                 pending.append(run)

@@ -22,9 +22,15 @@ from .publisher import Publisher
 from .sockets import port_of
 from .watch import SECURE_OVERHEAD, Watch
 
-MOST_BYTES = 512 * 1024
-"""Bytes drained in one turn, so that a turn of full frames is not a tenth of a second: who is
-acknowledged early sends on while the rest is handled."""
+MOST_TAKEN = 1280 * 1024
+"""Bytes drained in one turn, each frame counted as A_FRAME more: enough to share one commit, few
+enough to stay responsive, and who is acknowledged early sends on while the rest is handled."""
+
+LEAST_TAKEN = 32 * 1024
+"""The same after a turn that had nothing, or took long to hand on: 4000 tiny questions."""
+
+A_FRAME = 512
+"""What a frame costs beside its bytes, in bytes."""
 
 MOST_SECONDS = 0.05
 """Seconds after which no further frame is handed on in a turn: a frame may hold hundreds of tiny
@@ -52,15 +58,8 @@ GONE = Connection(NO_FD, Origin(), "")
 SUBSCRIBED = b"\1"
 """How what an XPUB hands on of a subscription begins."""
 
-MOST_FRAMES = 2048
-"""Frames drained in one turn: enough to share one commit, few enough to stay responsive."""
-
-FEWEST_FRAMES = 16
-"""The same when it took long to hand on those before."""
-
 LONG_SECONDS = 0.01
-"""Seconds that are long for that.  2048 commands take half of it, and questions more: others wait
-while they are answered."""
+"""Seconds that are long to hand on what was taken: others wait meanwhile."""
 
 SURE_FOR = 0.02
 """Seconds for which it need not be looked whether a message that comes alone is alone."""
@@ -131,9 +130,10 @@ class Intake:
         self._waiting: dict[bytes, _Said] = {}
         """What was taken and is not handed on yet, by connection: what one sent is cheaper to
         take in together."""
-        self._most = MOST_FRAMES
-        """Frames that are taken next.  Others wait until all of them are handed on: so they are
-        half as many when that took long, and twice as many when it did not."""
+        self._most = LEAST_TAKEN
+        """What is taken next at most, as MOST_TAKEN counts.  Others wait until all of it is handed
+        on: so it is half of what was taken when that took long, and twice as much when it did not.
+        By what was taken: who has been quiet for long is no reason to take much at once."""
         self._lone = b""
         """By which connection the last message came, if it came alone; else empty."""
         self.dialogue = False
@@ -196,12 +196,13 @@ class Intake:
         core, now = self._core, time.monotonic()
         until = now + MOST_SECONDS
         drained = quick = False
+        size = 0
         if not self._waiting:  # What the last turn left over comes first.
             # To see that there is no other costs a tenth of a lone message.  If there is, the
             # next poll tells; but silence can be told from a full queue by looking only.
             quick = slept and bool(self._lone) and now - self._watch.drained < SURE_FOR
             heard = self._heard
-            drained = self._take(until, 1 if quick else self._most)
+            drained, size = self._take(until, 1 if quick else self._most)
             self._note_who(self._heard == heard + 1)
             for said in self._waiting.values():
                 said.caller.took(said)
@@ -210,10 +211,8 @@ class Intake:
                 break
             self._hand_on(identity, until)
         # Not by the whole turn: on a slow disk as many as can be are to share a commit.
-        if self._waiting or time.monotonic() - now > LONG_SECONDS:
-            self._most = max(self._most // 2, FEWEST_FRAMES)
-        else:
-            self._most = min(self._most * 2, MOST_FRAMES)
+        long = self._waiting or time.monotonic() - now > LONG_SECONDS
+        self._most = min(max(size // 2 if long else size * 2, LEAST_TAKEN), MOST_TAKEN)
         self._drained = drained and not self._waiting
         if self._drained:
             self._watch.drained = now
@@ -225,25 +224,25 @@ class Intake:
         self.dialogue = bool(who) and who == self._lone
         self._lone = who
 
-    def _take(self, until: float, most: int) -> bool:
-        """Takes what waits, a turn's worth at most; True if nothing is left.  *until*: when
-        the time for that is over."""
+    def _take(self, until: float, most: int) -> tuple[bool, int]:
+        """Takes what waits, until it has *most*; whether nothing is left, and how much it was, both
+        as MOST_TAKEN counts.  *until*: when the time for that is over."""
         receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
         secure = self._gate is not None
-        size = number = 0
         discarding = self._discarding
+        size = number = 0
         # What each frame costs counts: half of what a lone message costs is spent here.
-        for number in range(1, most + 1):
+        while size < most:
             if discarding is not None:
                 if not self._discard(discarding) or time.monotonic() > until:
-                    self._heard += number - 1
-                    return False
+                    break
                 discarding = None
             try:
                 identity = receive(nowait)
             except zmq.Again:
-                self._heard += number - 1
-                return True
+                self._heard += number
+                return True, size
+            number += 1
             # A Frame knows whether more follows; asking the socket costs twice as much.
             part = receive(0, False)
             frame = part.bytes
@@ -252,11 +251,9 @@ class Intake:
                 said = self._place_for(identity, part)
                 discarding = self._discarding
             said.append(frame)
-            size += len(frame)
-            if size > MOST_BYTES:
-                break
+            size += len(frame) + A_FRAME
         self._heard += number
-        return False
+        return False, size
 
     def _place_for(self, identity: bytes, part: zmq.Frame) -> list[bytes]:
         """Where *part* waits, the first one of its message; nowhere, if it is not to be heard."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 import zmq
@@ -12,7 +13,7 @@ import zmq
 from chatbroker.broker import intake as intake_module
 from chatbroker.broker.config import Config
 from chatbroker.broker.gate import MARK, KeyPair
-from chatbroker.broker.intake import FEWEST_FRAMES, MOST_FRAMES
+from chatbroker.broker.intake import A_FRAME, LEAST_TAKEN, MOST_TAKEN
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -334,37 +335,69 @@ def test_nothing_is_handed_on_while_the_core_has_enough_to_do(server, monkeypatc
     assert heard.alone == [("alice", b"1"), ("bob", b"2")]
 
 
+LITTLE, MUCH = (-(-bound // (A_FRAME + 1)) for bound in (LEAST_TAKEN, MOST_TAKEN))
+"""How many frames of a byte that is."""
+
+
+def taken_by_turns(server, monkeypatch, reused, frames):
+    """Has alice say so many frames of a byte; how many are taken in each turn."""
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * frames)
+    intake, queue = server._intake, server._intake._router
+    turns = []
+    while queue:
+        before = len(queue)
+        intake.drain()
+        turns.append((before - len(queue)) // 2)
+    return turns
+
+
+def test_twice_as_much_is_taken_after_what_was_quick(server, monkeypatch, reused):
+    Heard(server, monkeypatch)
+    monkeypatch.setattr(intake_module, "LONG_SECONDS", 1000.0)
+    turns = taken_by_turns(server, monkeypatch, reused, 4 * MUCH)
+    growing = turns[: turns.index(MUCH)]
+    assert growing == [LITTLE * 2**n for n in range(len(growing))]
+    assert turns[len(growing) : -1] == [MUCH] * 2
+    # That nobody said much for a while is no reason to take much at once.
+    assert taken_by_turns(server, monkeypatch, reused, 1) == [1]
+    assert taken_by_turns(server, monkeypatch, reused, 2 * LITTLE) == [LITTLE, LITTLE]
+
+
 def test_less_is_taken_at_a_time_when_it_takes_long_to_hand_on(server, monkeypatch, reused):
     """Else who comes meanwhile waits until all of it is handed on, and not for a turn."""
-    heard = Heard(server, monkeypatch, together=False)
+    Heard(server, monkeypatch)
+    server._intake._most = MOST_TAKEN
     monkeypatch.setattr(intake_module, "LONG_SECONDS", -1.0)
-    heard.enough = 8  # To a turn.
-    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 2 * MOST_FRAMES)
+    turns = taken_by_turns(server, monkeypatch, reused, 3 * MUCH)
+    shrinking = turns[: turns.index(LITTLE)]
+    assert shrinking[0] == MUCH
+    assert all(now - 1 <= before / 2 <= now for before, now in pairwise(shrinking))
+    assert {*turns[len(shrinking) : -1]} == {LITTLE}
+
+
+def test_little_is_taken_after_what_was_too_much_for_a_turn(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, together=False)
+    monkeypatch.setattr(intake_module, "LONG_SECONDS", 1000.0)
+    heard.enough = 8
+    server._intake._most = MOST_TAKEN
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 2 * MUCH)
     intake, queue = server._intake, server._intake._router
     intake.drain()
-    first = 2 * MOST_FRAMES - len(queue) // 2
-    assert first == MOST_FRAMES
-    while intake._waiting:
-        heard.full = False
-        intake.drain()
-    heard.full = False
+    assert intake._waiting
+    heard.full, heard.enough = False, 10 * MUCH
     intake.drain()
-    assert 2 * MOST_FRAMES - len(queue) // 2 - first <= 2 * FEWEST_FRAMES
-    monkeypatch.setattr(intake_module, "LONG_SECONDS", 1000.0)
-    while queue:
-        heard.full, heard.enough = False, 10_000
-        intake.drain()
-    assert len(heard.alone) == 2 * MOST_FRAMES
-    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * (MOST_FRAMES - 1))
-    assert intake.drain()  # Who is fast again has all of it at once.
+    assert not intake._waiting
+    left = len(queue)
+    intake.drain()
+    assert (left - len(queue)) // 2 == LITTLE
 
 
 def test_each_message_that_is_taken_is_counted_once(server, monkeypatch, reused):
     Heard(server, monkeypatch)
-    monkeypatch.setattr(intake_module, "MOST_FRAMES", 2)
+    monkeypatch.setattr(intake_module, "MOST_TAKEN", 2 * A_FRAME)
     waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 5)
     intake, counted = server._intake, []
-    intake._most = 2
+    intake._most = 2 * A_FRAME
     while not intake.drain():
         counted.append(intake._heard)
     assert [*counted, intake._heard] == [2, 4, 5]

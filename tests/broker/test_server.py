@@ -394,7 +394,7 @@ def test_while_subscribers_keep_the_publisher_others_are_served(running, peers):
 
 
 def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers, monkeypatch):
-    monkeypatch.setattr(intake_module, "MOST_FRAMES", WINDOW // 4)
+    monkeypatch.setattr(intake_module, "MOST_TAKEN", WINDOW // 4 * intake_module.A_FRAME)
     alice = peers(running())
     alice.joins("alice")
     for cseq in range(1, WINDOW + 1):
@@ -598,7 +598,7 @@ def test_growth_that_the_journal_explains_raises_no_alarm(servers, monkeypatch):
 
 def test_a_flood_does_not_keep_the_dead_alive(running, peers, monkeypatch):
     """There is always another frame waiting; and yet each connection has its turn."""
-    monkeypatch.setattr(intake_module, "MOST_FRAMES", 2)
+    monkeypatch.setattr(intake_module, "MOST_TAKEN", 2 * intake_module.A_FRAME)
     server = running(lease=0.3, heartbeat=0.1)
     alice, mallory = peers(server), peers(server)
     alice.joins("alice")
