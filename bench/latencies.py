@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from statistics import median
 from typing import NamedTuple
 
-from . import flood, on_broker, on_forwarder, paced
+from . import disk, flood, on_broker, on_forwarder, paced
 from .load import Latency
 from .plan import Both, Found, Plan
 from .processes import Server, durable_broker, folder_on_disk, running_broker
@@ -20,12 +18,6 @@ from .throughput import FORWARDER, OF_IT
 OF_ALONE = "of that alone"
 
 MEMORY, DISK = "in memory", "on disk, --sync full"
-
-PAGE = bytes(4096)
-"""What SQLite writes for a small commit is a page, about."""
-
-PAGES = 1000
-"""In the file that is flushed: as many as a write-ahead log has before it is reused."""
 
 
 def _p50_and_p99(
@@ -51,7 +43,7 @@ def latency(plan: Plan, both: Both) -> Found:
             FORWARDER: lambda: on_forwarder.latency_run(forwarder, plan.singles),
             MEMORY: lambda: on_broker.latency_run(broker, plan.singles),
             DISK: lambda: on_broker.latency_run(durable, plan.singles),
-            "fsync": lambda: Latency(_flushes(folder, plan.singles // 4), []),
+            "fsync": lambda: Latency(disk.in_place(folder, plan.singles // 4), []),
         }
         runs = alternate(plan.rounds, variants)
     delivered = {
@@ -65,25 +57,12 @@ def latency(plan: Plan, both: Both) -> Found:
         acknowledged = [percentiles(run.acknowledged) for run in runs[name]]
         rows.append((f"broker {name}, delivered", *_p50_and_p99(delivered[name], forwarded)))
         rows.append((f"broker {name}, acknowledged", *_p50_and_p99(acknowledged, forwarded)))
-    rows.append(("a page written and flushed (fsync)", *_p50_and_p99(delivered["fsync"], None)))
+    rows.append(
+        ("a page written in place and flushed (fsync)", *_p50_and_p99(delivered["fsync"], None))
+    )
     head = ("", "p50", OF_IT, "p99", OF_IT)
     print(table("Latency, one message at a time", head, rows), flush=True)
     return _latency_aims(delivered)
-
-
-def _flushes(folder: str, flushes: int) -> list[float]:
-    """Seconds of each of so many writes of a page, each flushed, in a file that is there."""
-    took = []
-    with open(os.path.join(folder, "pages"), "wb", buffering=0) as file:
-        file.write(PAGE * PAGES)
-        os.fsync(file)
-        for number in range(flushes):
-            file.seek(number % PAGES * len(PAGE))
-            start = time.perf_counter()
-            file.write(PAGE)
-            os.fsync(file)
-            took.append(time.perf_counter() - start)
-    return took
 
 
 def _latency_aims(delivered: Mapping[str, Sequence[tuple[float, float]]]) -> Found:

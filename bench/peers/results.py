@@ -65,7 +65,10 @@ def _aim(goal: Goal, rows: Mapping[str, Measured]) -> Aim:
 
 def compared(over: Sequence[float], rows: Mapping[str, Measured], goal: Goal) -> Spread:
     """The ratio of a goal, round by round."""
-    parts = [rows[name].series(goal.of or goal.measure) for name in goal.under]
+    parts = [
+        [weight * value for value in rows[name].series(goal.of or goal.measure)]
+        for name, weight in goal.under.items()
+    ]
     return ratios(over, [sum(values) for values in zip(*parts, strict=True)])
 
 
