@@ -50,7 +50,8 @@ def main(address: str) -> None:
         hearing = threading.Thread(target=hear, args=(bystander,), daemon=True)
         hearing.start()
         print("ready", flush=True)
-        while not over.wait(PAUSE):
+        # One at the least: an attack may be over sooner than a message is said.
+        while not over.wait(PAUSE) or not stored[-1]:
             text, count, start = f"words {len(said)}", len(stored) - 1, time.monotonic()
             if len(said) % 2:
                 polite.echo(text, timeout=PATIENCE)
