@@ -11,6 +11,7 @@ or *posts* them, to be read together with other frames in the next ``world.turn(
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -18,12 +19,16 @@ from typing import Any
 import pytest
 import zmq
 from hypothesis import settings
+from serving import WITHIN, SocketPeer
 
+from chatbroker.broker import server as server_module
+from chatbroker.broker.config import Config
 from chatbroker.broker.core import Broker
 from chatbroker.broker.effects import Deliver, Effect, Note, Publish
 from chatbroker.broker.members import Members
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.origin import Origin
+from chatbroker.broker.server import Server
 from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, MAX_MESSAGES, VERSION
@@ -347,3 +352,51 @@ def context() -> Iterator[zmq.Context[Any]]:
         yield context
     finally:
         context.destroy(linger=0)
+
+
+@pytest.fixture
+def servers(monkeypatch):
+    """Makes servers on free ports; those that run are stopped after the test."""
+    monkeypatch.setattr(server_module, "READ_GOODBYE", 0.02)  # These peers read what they have.
+    made = []
+
+    def make(**config):
+        server = Server(Config(**({"port": 0} | config)), lambda config, port: MemoryJournal())
+        server.thread = None
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        if server.thread is not None:
+            if server.thread.is_alive():
+                server.stop()
+            server.thread.join(WITHIN)
+        else:
+            server.close()
+
+
+@pytest.fixture
+def running(servers):
+    """Starts a server in a thread."""
+
+    def start(**config):
+        server = servers(**config)
+        server.thread = threading.Thread(target=server.run, daemon=True)
+        server.thread.start()
+        return server
+
+    return start
+
+
+@pytest.fixture
+def peers(context):
+    made = []
+
+    def connect(server, *args, **options):
+        made.append(SocketPeer(context, server, *args, **options))
+        return made[-1]
+
+    yield connect
+    for peer in made:
+        peer.socket.close()

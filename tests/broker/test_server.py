@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import os
-import signal
 import socket
 import sys
 import threading
@@ -13,22 +11,19 @@ import time
 
 import pytest
 import zmq
+from serving import WITHIN, SocketPeer
 
 from chatbroker.broker import core as core_module
 from chatbroker.broker import intake as intake_module
 from chatbroker.broker import memory as memory_module
 from chatbroker.broker import outgoing, sockets
 from chatbroker.broker import server as server_module
-from chatbroker.broker import signals as signals_module
 from chatbroker.broker.allowance import Allowance
-from chatbroker.broker.config import Config, StartError
+from chatbroker.broker.config import StartError
 from chatbroker.broker.journal import CannotStore, Commit
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory import JUMP
-from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.server import AWAKE, TIDY_EVERY, Server
 from chatbroker.broker.session import State
-from chatbroker.broker.signals import signals
 from chatbroker.broker.sockets import FRAMES_WAITING
 from chatbroker.broker.watch import LOOK_EVERY
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -39,127 +34,16 @@ from chatbroker.wire.messages import (
     Batch,
     Echo,
     Error,
-    Farewell,
     Fetch,
     Fetched,
-    Follow,
     Hello,
     Info,
     Ping,
     Pong,
     Refused,
-    Start,
     Users,
     Welcome,
 )
-
-WITHIN = 15.0
-
-
-class Peer:
-    """A connection to the broker, spoken by hand."""
-
-    def __init__(self, context, server, identity=b"", **options):
-        self.socket = context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.LINGER, 0)
-        if identity:
-            self.socket.setsockopt(zmq.ROUTING_ID, identity)
-        for name, value in options.items():
-            self.socket.setsockopt(getattr(zmq, name), value)
-        self.socket.connect(server.address)
-        self._decode = Decoder(FROM_BROKER).decode
-        self._heard = []
-        self.hello = None
-
-    def says(self, *messages):
-        pack = Encoder().encode
-        self.socket.send(b"".join(m if type(m) is bytes else pack(m) for m in messages))
-
-    def hears(self, kind, within=WITHIN):
-        """The next message of that kind; others wait to be asked for."""
-        end = time.monotonic() + within
-        while True:
-            for message in self._heard:
-                if type(message) is kind:
-                    self._heard.remove(message)
-                    return message
-            left = end - time.monotonic()
-            assert left > 0, f"no {kind.__name__} came"
-            if self.socket.poll(left * 1000):
-                self._heard += self._decode(self.socket.recv())
-
-    def heard(self, kind):
-        """What came of that kind while others were waited for."""
-        heard = [message for message in self._heard if type(message) is kind]
-        self._heard = [message for message in self._heard if type(message) is not kind]
-        return heard
-
-    def joins(self, name, follows=("direct",)):
-        wanted = tuple([Follow(log, b"", Start.AFTER, 0) for log in follows])
-        session = name.encode().ljust(16, b"-") if name else os.urandom(16)
-        self.hello = Hello(VERSION, name, session, b"", 1, False, False, b"", wanted)
-        self.says(self.hello)
-        return self.hears(Welcome)
-
-    def serves(self):
-        """Whether the broker answers."""
-        self.says(Info(1, ""))
-        return self.hears(Users).ref == 1
-
-
-@pytest.fixture
-def context():
-    with zmq.Context() as context:
-        yield context
-
-
-@pytest.fixture
-def servers(monkeypatch):
-    """Makes servers on free ports; those that run are stopped after the test."""
-    monkeypatch.setattr(server_module, "READ_GOODBYE", 0.02)  # These peers read what they have.
-    made = []
-
-    def make(**config):
-        server = Server(Config(**({"port": 0} | config)), lambda config, port: MemoryJournal())
-        server.thread = None
-        made.append(server)
-        return server
-
-    yield make
-    for server in made:
-        if server.thread is not None:
-            if server.thread.is_alive():
-                server.stop()
-            server.thread.join(WITHIN)
-        else:
-            server.close()
-
-
-@pytest.fixture
-def running(servers):
-    """Starts a server in a thread."""
-
-    def start(**config):
-        server = servers(**config)
-        server.thread = threading.Thread(target=server.run, daemon=True)
-        server.thread.start()
-        return server
-
-    return start
-
-
-@pytest.fixture
-def peers(context):
-    made = []
-
-    def connect(server, *args, **options):
-        made.append(Peer(context, server, *args, **options))
-        return made[-1]
-
-    yield connect
-    for peer in made:
-        peer.socket.close()
-
 
 # --- the sockets --------------------------------------------------------------------------
 
@@ -246,7 +130,7 @@ def test_routing_ids_differ_from_one_start_to_the_next(running, context):
             seen.append(identity),
             receive(identity, frame, origin),
         )
-        peer = Peer(context, server)
+        peer = SocketPeer(context, server)
         peer.joins("alice")
         peer.socket.close()
         seen.add(identities[0])
@@ -760,224 +644,3 @@ def test_a_clock_that_steps_back_is_told_and_so_is_its_catching_up(servers, capl
     server._tidy()
     assert "messages get the system's time again" in caplog.text
     assert server._core._clock.time == wall[0]
-
-
-# --- stopping -----------------------------------------------------------------------------
-
-
-def test_another_thread_may_stop_it_and_everyone_is_told(running, peers):
-    server = running()
-    alice = peers(server)
-    alice.joins("alice")
-    server.stop()
-    farewell = alice.hears(Farewell)
-    assert farewell.code == "shutting_down"
-    server.thread.join(WITHIN)
-    assert not server.thread.is_alive()
-
-
-def test_what_was_sent_before_the_end_is_acknowledged(running, peers):
-    server = running()
-    alice = peers(server)
-    alice.joins("alice")
-    for cseq in range(1, 101):
-        alice.says(Echo(cseq, ("hi",)))
-    acknowledged = alice.hears(Ack).upto
-    server.stop()
-    while acknowledged < 100:
-        message = alice.hears(Ack)
-        assert message.after == acknowledged
-        acknowledged = message.upto
-
-
-def test_stopping_before_the_start_and_again_is_stopping(servers):
-    server = servers()
-    for _ in range(3):
-        server.stop()
-    server.run()
-
-
-def test_stopping_what_has_stopped_is_harmless(servers):
-    """A second signal may come at any moment, also after the last socket was closed."""
-    server = servers()
-    server.stop()
-    server.run()
-    server.stop()
-
-
-def test_stopping_many_times_waits_for_nobody(servers):
-    server = servers()
-    for _ in range(100_000):
-        server.stop()  # More than the pipe that wakes it can hold.
-    server.run()
-
-
-def test_the_ports_are_free_afterwards(running, servers):
-    server = running()
-    server.stop()
-    server.thread.join(WITHIN)
-    pub_port = int(server.pub_address.rpartition(":")[2])
-    again = servers(port=server.port, pub_port=pub_port)
-    assert again.address == server.address
-
-
-def test_nothing_is_left_open_afterwards(servers):
-    servers().close()
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(3):
-        server = servers()
-        server.stop()
-        server.run()
-    assert len(os.listdir("/proc/self/fd")) == before
-
-
-# --- signals ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def patient(monkeypatch):
-    """The watchdog would end this process; it shall have no reason to, nor the time."""
-    monkeypatch.setattr(signals_module, "STOP_WITHIN", 3600.0)
-    yield
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.cancel()
-
-
-@pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_wakes_it_and_stops_it(servers, caplog, number):
-    caplog.set_level(logging.INFO, "chatbroker")
-    server = servers()
-    before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
-    with signals(server):
-        kill = threading.Timer(0.05, os.kill, (os.getpid(), number))
-        kill.start()
-        server.run()
-        kill.join()
-    assert f"stopping reason={signal.Signals(number).name}" in caplog.text
-    assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
-
-
-@pytest.mark.usefixtures("patient")
-def test_the_watchdog_does_not_outlive_what_it_watches(servers):
-    """A program that goes on after its broker would be ended in the middle of its work."""
-    server = servers()
-    with signals(server):
-        signal.raise_signal(signal.SIGTERM)
-        server.run()
-    left = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
-    assert [timer for timer in left if not timer.finished.is_set()] == []
-
-
-@pytest.mark.usefixtures("patient")
-def test_a_signal_of_somebody_else_does_not_make_it_spin(servers):
-    """It wakes the loop through the same pipe, once, and not for ever."""
-    server = servers()
-    turns = []
-    begin = server._begin
-
-    def counted():
-        turns.append(True)
-        if len(turns) == 1:
-            signal.raise_signal(signal.SIGUSR1)
-        if len(turns) == 200:
-            server.stop()
-        begin()
-
-    server._begin = counted
-    before = signal.signal(signal.SIGUSR1, lambda *_: None)
-    stop = threading.Timer(0.5, server.stop)
-    stop.start()
-    try:
-        with signals(server):
-            server.run()
-    finally:
-        signal.signal(signal.SIGUSR1, before)
-        stop.cancel()
-    assert len(turns) < 50  # Two a second without a client.
-
-
-# --- waiting --------------------------------------------------------------------------------
-
-
-class Slow:
-    """Stands in for the poller: nothing comes before it has been asked so often."""
-
-    def __init__(self, times):
-        self.left = times
-        self.asked = []
-
-    def poll(self, timeout):
-        self.asked.append(timeout)
-        self.left -= 1
-        return [] if self.left > 0 else [(None, zmq.POLLIN)]
-
-
-def waits(server, monkeypatch, times, dialogue, waited):
-    """What the poller is asked until something comes."""
-    slow = Slow(times)
-    monkeypatch.setattr(server, "_poller", slow)
-    server._intake.dialogue, server._waited = dialogue, waited
-    assert server._wait(0.5)
-    return slow.asked
-
-
-def test_it_does_not_sleep_after_a_message_that_came_alone_and_soon(servers, monkeypatch):
-    server = servers()
-    monkeypatch.setattr(server_module, "AWAKE", 3600.0)
-    assert waits(server, monkeypatch, 5, dialogue=True, waited=0.0) == [0] * 5
-
-
-def test_it_sleeps_when_nothing_came_for_a_moment(servers, monkeypatch):
-    server = servers()
-    now = [1000.0]
-    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
-    asked = []
-
-    class Ticking:
-        def poll(self, timeout):
-            asked.append(timeout)
-            now[0] += max(timeout / 1000, AWAKE / 4)
-            return []
-
-    monkeypatch.setattr(server, "_poller", Ticking())
-    server._intake.dialogue, server._waited = True, 0.0
-    assert server._wait(0.01) == []
-    assert asked[:4] == [0] * 4
-    assert all(asked[4:])
-    assert server._waited > AWAKE
-
-
-@pytest.mark.parametrize(("dialogue", "waited"), [(False, 0.0), (True, 1.0)])
-def test_else_it_sleeps_at_once(servers, monkeypatch, dialogue, waited):
-    assert all(waits(servers(), monkeypatch, 3, dialogue, waited))
-
-
-def test_what_wakes_it_is_taken_and_is_no_operator(servers, monkeypatch):
-    server = servers()
-    heard = []
-    monkeypatch.setattr(server._office, "hear", lambda held: heard.append(held))
-    server._wake()
-    server._turn([server._woken])
-    assert heard == []
-    with pytest.raises(BlockingIOError):
-        server._wake_reader.recv(1)
-    server._turn([server._woken + 1])
-    assert heard == [False]
-
-
-def test_what_nobody_waits_for_is_done_now_and_then(servers, monkeypatch):
-    server = servers()
-    tidied = []
-    monkeypatch.setattr(server._core, "tidy", lambda: tidied.append(server._turned))
-    now = [1000.0]
-    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
-    for _ in range(100):
-        server._turn([])
-        now[0] += TIDY_EVERY / 10
-    assert len(tidied) == pytest.approx(10, abs=1)
-    server._core.untidy = True
-    server._turn([])
-    server._turn([])
-    assert tidied[-2:] == [now[0]] * 2
