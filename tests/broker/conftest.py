@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 import zmq
 from hypothesis import settings
-from serving import WITHIN, SocketPeer
 
 from chatbroker.broker import server as server_module
 from chatbroker.broker.config import Config
@@ -46,6 +45,7 @@ from chatbroker.wire.messages import (
     Start,
     Welcome,
 )
+from serving import WITHIN, SocketPeer
 
 settings.register_profile("unit", max_examples=50, deadline=None, print_blob=True)
 settings.load_profile("unit")

@@ -11,7 +11,6 @@ import time
 
 import pytest
 import zmq
-from serving import WITHIN, SocketPeer
 
 from chatbroker.broker import core as core_module
 from chatbroker.broker import intake as intake_module
@@ -44,6 +43,7 @@ from chatbroker.wire.messages import (
     Users,
     Welcome,
 )
+from serving import WITHIN, SocketPeer
 
 # --- the sockets --------------------------------------------------------------------------
 

@@ -8,15 +8,11 @@ import signal
 import threading
 
 import pytest
-from serving import WITHIN
 
 from chatbroker.broker import signals as signals_module
 from chatbroker.broker.signals import signals
-from chatbroker.wire.messages import (
-    Ack,
-    Echo,
-    Farewell,
-)
+from chatbroker.wire.messages import Ack, Echo, Farewell
+from serving import WITHIN
 
 # --- stopping -----------------------------------------------------------------------------
 
