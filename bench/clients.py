@@ -6,11 +6,12 @@ import re
 import resource
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-from chatbroker.broker.watch import SHORT
+from chatbroker.broker.descriptors import REFUSE_AT
 from chatbroker.wire.messages import Ack, Echo, Ping, Pong
 
 from . import on_broker, zmtp
@@ -31,8 +32,11 @@ SPARE = 100
 SAMPLE = 400
 """Clients of the forwarder's, which are all alike."""
 
-IDLE = 5.0
-"""Seconds for which an idle broker is watched at the least: a heartbeat, where clients are few."""
+IDLE = 10.0
+"""Seconds for which an idle broker is watched."""
+
+SETTLE = 5.0
+"""Seconds until it is idle: it looks at all who came, where descriptors are short."""
 
 AT_ONCE = ((1, 1), (100, 100), (WINDOW, 1))
 """Messages that are said before all of them were heard, and how many to a frame."""
@@ -46,53 +50,55 @@ def clients(plan: Plan, both: Both) -> Found:
         running_broker("--memory") as small,
         crowd(large, many) as crowded,
         crowd(small, FEW) as few,
+        ExitStack() as speaking,
     ):
-        found = _joined(many, large, crowded)
+        found, to_many = _joined(many, large, crowded, speaking)
         few.ask("join")
         few.ask("subscribe")
-        with (
-            on_broker.sessions(large, [SPEAKER]) as (to_many,),
-            on_broker.sessions(small, [SPEAKER]) as (to_few,),
-        ):
-            speakers = [
-                _Speaker(large, crowded, many, to_many),
-                _Speaker(small, few, FEW, to_few),
-            ]
-            _broadcasts(plan, speakers, found)
+        (to_few,) = speaking.enter_context(on_broker.sessions(small, [SPEAKER]))
+        speakers = [_Speaker(large, crowded, many, to_many), _Speaker(small, few, FEW, to_few)]
+        _broadcasts(plan, speakers, found)
     return found
 
 
 def most_clients(wanted: int) -> int:
     """*wanted*, or as many as there are descriptors for; then it says so.
 
-    A broker has two for each client.  While they run short it cuts off whom it has not heard, and
-    that is another thing to measure."""
+    A broker has two for each client.  While it has used four fifths of all it takes no new
+    sessions: so all join before they subscribe.
+    """
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limit == resource.RLIM_INFINITY:
         return wanted
-    most = min(wanted, (int(limit * SHORT) - SPARE) // 2)
+    most = min(wanted, (limit - SPARE) // 2, int(limit * REFUSE_AT) - SPARE)
     if most < wanted:
         print(
             f"\n{most} clients and not {wanted}: the system grants {limit} descriptors"
-            f" (RLIMIT_NOFILE), and a broker is short of them at {SHORT * 100:.0f} %",
+            " (RLIMIT_NOFILE)",
             flush=True,
         )
     return most
 
 
-def _joined(many: int, server: Server, crowded: Crowd) -> Found:
+def _joined(
+    many: int, server: Server, crowded: Crowd, speaking: ExitStack
+) -> tuple[Found, Session]:
+    """What so many take, and the session of who is to speak to them; *speaking* ends it."""
     before = _resident(server)
     start = time.perf_counter()
     cpu = server.cpu()
     crowded.ask("join")
     joined, join_cpu = time.perf_counter() - start, server.cpu().since(cpu)
     sessions = _resident(server)
+    # Later there may be no descriptors left for a session.
+    (speaker,) = speaking.enter_context(on_broker.sessions(server, [SPEAKER]))
     start = time.perf_counter()
     crowded.ask("subscribe")
     subscribed = time.perf_counter() - start
     whole = _resident(server)
     # Those who came first were told the heartbeat of a few.
     crowded.ask("ping")
+    time.sleep(SETTLE)
     cpu, start = server.cpu(), time.perf_counter()
     time.sleep(IDLE)
     idle = server.cpu().since(cpu)
@@ -109,7 +115,7 @@ def _joined(many: int, server: Server, crowded: Crowd) -> Found:
         ("  of which its main thread", _share(idle.main / watched)),
     ]
     print(table(f"{many} clients that PING, two connections each", ("", ""), rows), flush=True)
-    return Found(
+    found = Found(
         [
             Aim(f"{many} clients in 55 KB each", _kilo(client), client <= 55_000),
             Aim(f"{many} clients have joined in 8 s", f"{joined:.2f} s", joined <= 8),
@@ -121,6 +127,7 @@ def _joined(many: int, server: Server, crowded: Crowd) -> Found:
         ],
         [Ratio("clients / forwarder: memory of each", Spread.of([client / bare]), Better.LESS)],
     )
+    return found, speaker
 
 
 def _bare() -> float:

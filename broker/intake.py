@@ -22,15 +22,16 @@ from .publisher import Publisher
 from .sockets import port_of
 from .watch import SECURE_OVERHEAD, Watch
 
-MOST_TAKEN = 1280 * 1024
-"""Bytes drained in one turn, each frame counted as A_FRAME more: enough to share one commit, few
-enough to stay responsive, and who is acknowledged early sends on while the rest is handled."""
+MOST_TAKEN, LEAST_TAKEN = 640 * 1024, 32 * 1024
+"""Bytes drained in one turn, with A_FRAME more for each frame: 2000 messages that come one by one,
+which is enough to share one commit; and 4000 tiny questions, which take a tenth of a second."""
 
-LEAST_TAKEN = 32 * 1024
-"""The same after a turn that had nothing, or took long to hand on: 4000 tiny questions."""
-
-A_FRAME = 512
+A_FRAME = 256
 """What a frame costs beside its bytes, in bytes."""
+
+MOST_GROWTH = 4
+"""How much more is taken than in the turn before, at most.  A burst on a slow disk is spread over
+as many commits as it takes turns."""
 
 MOST_SECONDS = 0.05
 """Seconds after which no further frame is handed on in a turn: a frame may hold hundreds of tiny
@@ -58,8 +59,8 @@ GONE = Connection(NO_FD, Origin(), "")
 SUBSCRIBED = b"\1"
 """How what an XPUB hands on of a subscription begins."""
 
-LONG_SECONDS = 0.01
-"""Seconds that are long to hand on what was taken: others wait meanwhile."""
+HAND_ON_SECONDS = 0.01
+"""Seconds that handing on what was taken is to take: others wait meanwhile."""
 
 SURE_FOR = 0.02
 """Seconds for which it need not be looked whether a message that comes alone is alone."""
@@ -119,6 +120,7 @@ class Intake:
             0 if gate is None else SECURE_OVERHEAD,
             note,
             stored,
+            lambda: descriptors.used,
         )
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
@@ -131,9 +133,8 @@ class Intake:
         """What was taken and is not handed on yet, by connection: what one sent is cheaper to
         take in together."""
         self._most = LEAST_TAKEN
-        """What is taken next at most, as MOST_TAKEN counts.  Others wait until all of it is handed
-        on: so it is half of what was taken when that took long, and twice as much when it did not.
-        By what was taken: who has been quiet for long is no reason to take much at once."""
+        """What is taken next at most, as MOST_TAKEN counts: others wait until all of it is handed
+        on.  It goes by the turn before, and so begins low after each quiet moment."""
         self._lone = b""
         """By which connection the last message came, if it came alone; else empty."""
         self.dialogue = False
@@ -191,7 +192,7 @@ class Intake:
 
         *ready*: whether any may wait in the socket.  *slept*: whether none had, a moment ago."""
         if not ready and not self._waiting:
-            self._drained = True
+            self._drained, self._most = True, LEAST_TAKEN
             return True
         core, now = self._core, time.monotonic()
         until = now + MOST_SECONDS
@@ -211,8 +212,10 @@ class Intake:
                 break
             self._hand_on(identity, until)
         # Not by the whole turn: on a slow disk as many as can be are to share a commit.
-        long = self._waiting or time.monotonic() - now > LONG_SECONDS
-        self._most = min(max(size // 2 if long else size * 2, LEAST_TAKEN), MOST_TAKEN)
+        spent = time.monotonic() - now
+        growth = 0.5 if self._waiting else HAND_ON_SECONDS / max(spent, 1e-6)
+        growth = min(max(growth, 0.5), MOST_GROWTH)
+        self._most = min(max(int(size * growth), LEAST_TAKEN), MOST_TAKEN)
         self._drained = drained and not self._waiting
         if self._drained:
             self._watch.drained = now

@@ -66,6 +66,9 @@ def pack_turn(
     return packed
 
 
+MAX_NUMBER = 1 << 62
+"""SQLite's are below 2^63, and some of these are counted on from."""
+
 # Of the fields of each record; a boolean is an int here, as the tables give it back.
 _USER = (str, bytes, bytes, str, int, int, int, int)
 _SESSION = (bytes, str, int, int, bytes, int, int, int)
@@ -76,6 +79,8 @@ _BODY = (int, int, bytes)
 def _checked(value: Any, type: type) -> Any:
     if not isinstance(value, type):
         raise ValueError(f"{type.__name__} is wanted")  # noqa: TRY004 - a damaged file
+    if isinstance(value, int) and not 0 <= value <= MAX_NUMBER:
+        raise ValueError(f"a number from 0 to {MAX_NUMBER} is wanted")
     return value
 
 

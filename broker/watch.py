@@ -94,7 +94,8 @@ off until the other is reached.  The first is less than where sessions are refus
 USED_UP = 0.95
 
 SHORT_EVERY = 3.0
-"""Seconds between two looks at all while they run short and nobody is to be cut off."""
+"""Seconds between two looks at all while they run short and nobody is to be cut off.  If all have
+said something, there is none until more are in use: to look at 18,000 takes a tenth of a second."""
 
 TELL_EVERY, MOST_TOLD = 1.0, 8
 """Seconds between lines about those that were cut off, and how many addresses at a time."""
@@ -150,6 +151,7 @@ class Watch:
     *overhead*: bytes by which each frame is longer on the way than in the open.
     *note*: is told of those that were cut off.
     *stored*: tells how many bytes the broker itself keeps in memory.
+    *in_use*: tells how many descriptors are, or 0; it may be a second late.
     """
 
     def __init__(
@@ -162,7 +164,14 @@ class Watch:
         overhead: int = 0,
         note: Callable[..., None] = say,
         stored: Callable[[], int] = lambda: 0,
+        in_use: Callable[[], int] = lambda: 0,
     ) -> None:
+        self._in_use = in_use
+        self._all_spoke_at = 0
+        """How many descriptors were in use when all connections had said something, or fewer if
+        there were since."""
+        self._unheard = 0
+        """How many had said nothing, of those that are known."""
         self._connections = connections
         self._ports = {port: False, pub_port: True}
         self._limit = limit
@@ -223,12 +232,16 @@ class Watch:
             started = time.thread_time()
             self._look_at_newcomers(now)
             self._newcomers_at = now + (time.thread_time() - started) / share
-        if (alert or self._short) and now >= self._all_at:
+        used = self._in_use() or self._used
+        self._all_spoke_at = min(self._all_spoke_at, used)
+        wanting = self._short and used > self._all_spoke_at
+        if (alert or wanting) and now >= self._all_at:
             started = time.thread_time()
             self._look_at_all(now)
             self._all_at = now + (time.thread_time() - started) / share
             if not self._cut_silent(now) and not alert:
                 self._all_at = now + SHORT_EVERY  # They are short for good reason.
+            self._all_spoke_at = 0 if self._unheard else used
         elif now >= self._slice_at:
             self._slice_at = now + SLICE_EVERY
             if self._look_at_these(self._pass, now, SLICE):
@@ -249,7 +262,7 @@ class Watch:
 
     @property
     def _short(self) -> bool:
-        return self._used > SHORT * self._limit
+        return max(self._used, self._in_use()) > SHORT * self._limit
 
     def _list(self, now: float) -> None:
         """Lists the descriptors anew."""
@@ -375,12 +388,16 @@ class Watch:
         settled, heard = SETTLED_SHORT if self._short else SETTLED, self._heard
         if self._used >= USED_UP * self._limit:
             settled, heard = 0.0, now  # Nobody waits for what libzmq has not handed on.
-        silent = [
+        unheard = [
             (fd, seen)
             for fd, seen in self._known.items()
-            if seen.address
-            and (heard if seen.sub else now) - seen.since >= settled
-            and self._connections.at(fd, seen.inode) is None
+            if seen.address and self._connections.at(fd, seen.inode) is None
+        ]
+        self._unheard = len(unheard)
+        silent = [
+            (fd, seen)
+            for fd, seen in unheard
+            if (heard if seen.sub else now) - seen.since >= settled
         ]
         excess = len(silent) - MOST_SILENT
         if self._short:

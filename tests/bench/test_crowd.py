@@ -80,7 +80,7 @@ def test_a_client_of_a_crowd_goes_by_the_heartbeat_that_a_pong_tells():
             assert told[-1] == 30
 
 
-@pytest.mark.parametrize(("limit", "most"), [(resource.RLIM_INFINITY, 9000), (10_000, 3700)])
+@pytest.mark.parametrize(("limit", "most"), [(resource.RLIM_INFINITY, 9000), (10_000, 4950)])
 def test_a_crowd_is_as_large_as_descriptors_allow_and_says_so(limit, most, monkeypatch, capsys):
     monkeypatch.setattr(clients.resource, "getrlimit", lambda which: (limit, limit))
     assert most_clients(9000) == most

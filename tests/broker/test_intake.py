@@ -13,7 +13,7 @@ import zmq
 from chatbroker.broker import intake as intake_module
 from chatbroker.broker.config import Config
 from chatbroker.broker.gate import MARK, KeyPair
-from chatbroker.broker.intake import A_FRAME, LEAST_TAKEN, MOST_TAKEN
+from chatbroker.broker.intake import A_FRAME, LEAST_TAKEN, MOST_GROWTH, MOST_TAKEN
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.server import Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -341,6 +341,7 @@ LITTLE, MUCH = (-(-bound // (A_FRAME + 1)) for bound in (LEAST_TAKEN, MOST_TAKEN
 
 def taken_by_turns(server, monkeypatch, reused, frames):
     """Has alice say so many frames of a byte; how many are taken in each turn."""
+    monkeypatch.setattr(intake_module, "MOST_SECONDS", 1000.0)  # However slow this machine is.
     waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * frames)
     intake, queue = server._intake, server._intake._router
     turns = []
@@ -351,15 +352,18 @@ def taken_by_turns(server, monkeypatch, reused, frames):
     return turns
 
 
-def test_twice_as_much_is_taken_after_what_was_quick(server, monkeypatch, reused):
+def test_more_is_taken_after_what_was_quick(server, monkeypatch, reused):
     Heard(server, monkeypatch)
-    monkeypatch.setattr(intake_module, "LONG_SECONDS", 1000.0)
+    monkeypatch.setattr(intake_module, "HAND_ON_SECONDS", 1000.0)
     turns = taken_by_turns(server, monkeypatch, reused, 4 * MUCH)
     growing = turns[: turns.index(MUCH)]
-    assert growing == [LITTLE * 2**n for n in range(len(growing))]
-    assert turns[len(growing) : -1] == [MUCH] * 2
+    assert growing == [LITTLE * MOST_GROWTH**n for n in range(len(growing))]
+    assert {*turns[len(growing) : -1]} == {MUCH}
     # That nobody said much for a while is no reason to take much at once.
     assert taken_by_turns(server, monkeypatch, reused, 1) == [1]
+    assert taken_by_turns(server, monkeypatch, reused, 2 * LITTLE) == [LITTLE, LITTLE]
+    server._intake._most = MOST_TAKEN
+    server._intake.drain(ready=False)
     assert taken_by_turns(server, monkeypatch, reused, 2 * LITTLE) == [LITTLE, LITTLE]
 
 
@@ -367,7 +371,7 @@ def test_less_is_taken_at_a_time_when_it_takes_long_to_hand_on(server, monkeypat
     """Else who comes meanwhile waits until all of it is handed on, and not for a turn."""
     Heard(server, monkeypatch)
     server._intake._most = MOST_TAKEN
-    monkeypatch.setattr(intake_module, "LONG_SECONDS", -1.0)
+    monkeypatch.setattr(intake_module, "HAND_ON_SECONDS", -1.0)
     turns = taken_by_turns(server, monkeypatch, reused, 3 * MUCH)
     shrinking = turns[: turns.index(LITTLE)]
     assert shrinking[0] == MUCH
@@ -377,7 +381,8 @@ def test_less_is_taken_at_a_time_when_it_takes_long_to_hand_on(server, monkeypat
 
 def test_little_is_taken_after_what_was_too_much_for_a_turn(server, monkeypatch, reused):
     heard = Heard(server, monkeypatch, together=False)
-    monkeypatch.setattr(intake_module, "LONG_SECONDS", 1000.0)
+    monkeypatch.setattr(intake_module, "HAND_ON_SECONDS", 1000.0)
+    monkeypatch.setattr(intake_module, "MOST_SECONDS", 1000.0)
     heard.enough = 8
     server._intake._most = MOST_TAKEN
     waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 2 * MUCH)

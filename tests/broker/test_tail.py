@@ -6,7 +6,7 @@ import msgpack
 import pytest
 
 from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
-from chatbroker.broker.tail import Tail, pack_turn, unpack_turn
+from chatbroker.broker.tail import MAX_NUMBER, Tail, pack_turn, unpack_turn
 
 
 def session(id: bytes, name: str) -> SessionRecord:
@@ -68,3 +68,15 @@ def test_a_damaged_record_is_a_value_error(part, wrong):
         record = [*WHOLE[:part], damaged, *WHOLE[part + 1 :]]
         with pytest.raises(ValueError, match="not the record of a turn"):
             unpack_turn(msgpack.packb(record))
+
+
+@pytest.mark.parametrize("number", [-1, MAX_NUMBER + 1, 2**63])
+@pytest.mark.parametrize("part", [3, 4, 5, 6])
+def test_a_number_that_the_tables_have_no_room_for_is_a_value_error(part, number):
+    for at, field in enumerate(WHOLE[part][0]):
+        if type(field) is int:
+            damaged = [*WHOLE[part][0]]
+            damaged[at] = number
+            record = [*WHOLE[:part], [damaged], *WHOLE[part + 1 :]]
+            with pytest.raises(ValueError, match="not the record of a turn: a number from 0"):
+                unpack_turn(msgpack.packb(record))

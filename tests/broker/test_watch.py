@@ -353,6 +353,41 @@ def crowded(make, share):
     return scene, silent
 
 
+def test_while_descriptors_are_short_and_all_have_said_something_there_is_nobody_to_look_for(
+    make, monkeypatch
+):
+    """To look at 18,000 takes a tenth of a second."""
+    used = [200]
+    scene = make(limit=250, in_use=lambda: used[0])
+    monkeypatch.setattr(scene.watch._memory, "grew", lambda now: False)
+    ours, _ = scene.connects()
+    looks = []
+    at_all = scene.watch._look_at_all
+    monkeypatch.setattr(scene.watch, "_look_at_all", lambda now: (looks.append(now), at_all(now)))
+
+    def looked():
+        looks.clear()
+        for _ in range(10):
+            scene.now += watching.SHORT_EVERY / 5
+            scene.watch.look(scene.now, False, scene.now - 100.0)
+        return len(looks)
+
+    assert looked() == 2  # It has said nothing, and may yet.
+    scene.says(ours)
+    assert looked() == 1
+    assert looked() == 0
+    used[0] = 198
+    assert looked() == 0
+    used[0] = 199
+    assert looked() == 1
+    newcomer, _ = scene.connects()
+    used[0] = 200
+    assert looked() == 2
+    scene.says(newcomer)
+    looked()
+    assert looked() == 0
+
+
 def test_when_descriptors_run_short_who_was_not_heard_yet_stays(make):
     """libzmq may have taken a subscription that its thread has not handed on: it is busy."""
     scene, silent = crowded(make, 0.85)

@@ -292,6 +292,7 @@ def test_colours_names_and_links(join, broker):
     assert {address for address, _ in linked} == {url}
     # Whether it was drawn again depends on when the next line came, which moved it up.
     assert "".join(cell for _, cell in linked).startswith(url)
+    assert {cell for _, cell in linked} == {*url}
 
 
 @pytest.mark.parametrize(
