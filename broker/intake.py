@@ -18,25 +18,21 @@ from .core import Broker
 from .descriptors import Descriptors
 from .gate import MARK, Gate
 from .origin import Origin
+from .portion import A_FRAME, MOST, Portion
 from .publisher import Publisher
 from .sockets import port_of
 from .watch import SECURE_OVERHEAD, Watch
-
-MOST_TAKEN, LEAST_TAKEN = 640 * 1024, 32 * 1024
-"""Bytes drained in one turn, with A_FRAME more for each frame: 2000 messages that come one by one,
-which is enough to share one commit; and 4000 tiny questions, which take a tenth of a second."""
-
-A_FRAME = 256
-"""What a frame costs beside its bytes, in bytes."""
-
-MOST_GROWTH = 4
-"""How much more is taken than in the turn before, at most.  A burst on a slow disk is spread over
-as many commits as it takes turns."""
 
 MOST_SECONDS = 0.05
 """Seconds after which no further frame is handed on in a turn: a frame may hold hundreds of tiny
 questions, and others wait for their answers.  Nor is anything taken after a message of several
 parts: it may have thousands."""
+
+SLICE = 0.005
+"""Seconds after which others are heard before one who has said much."""
+
+MOST_LEFT = 2 * MOST
+"""Bytes that may wait to be handed on when more is taken."""
 
 MOST_PARTS = 16
 """Parts of a message that are taken out before its sender is cut off: there may be millions."""
@@ -59,9 +55,6 @@ GONE = Connection(NO_FD, Origin(), "")
 SUBSCRIBED = b"\1"
 """How what an XPUB hands on of a subscription begins."""
 
-HAND_ON_SECONDS = 0.01
-"""Seconds that handing on what was taken is to take: others wait meanwhile."""
-
 SURE_FOR = 0.02
 """Seconds for which it need not be looked whether a message that comes alone is alone."""
 
@@ -76,10 +69,22 @@ class _Several(bytes):
 class _Said(list[bytes]):
     """Frames that one connection sent and that wait to be handed on."""
 
-    __slots__ = ("caller", "several")
+    __slots__ = ("caller", "counted", "several")
     caller: Connection
     several: bool
     """Whether one of them is of a message of several parts."""
+    counted: int
+    """How many of them the caller is known to have said."""
+
+    def tell_caller(self) -> None:
+        """Has the caller have said them."""
+        self.caller.took(self[self.counted :])
+        self.counted = len(self)
+
+    def drop(self, number: int) -> None:
+        """That many were handed on."""
+        del self[:number]
+        self.counted -= number
 
 
 class Intake:
@@ -132,9 +137,7 @@ class Intake:
         self._waiting: dict[bytes, _Said] = {}
         """What was taken and is not handed on yet, by connection: what one sent is cheaper to
         take in together."""
-        self._most = LEAST_TAKEN
-        """What is taken next at most, as MOST_TAKEN counts: others wait until all of it is handed
-        on.  It goes by the turn before, and so begins low after each quiet moment."""
+        self._portion = Portion()
         self._lone = b""
         """By which connection the last message came, if it came alone; else empty."""
         self.dialogue = False
@@ -144,6 +147,9 @@ class Intake:
         """Whether it was seen that nothing was left by the last turn."""
         self._heard = 0
         """Messages taken since every connection that had something to say was last heard."""
+        self._round: set[bytes] | None = None
+        """When they were as many as there can be connections: those whose words waited then, and
+        wait yet; None before."""
 
     def allow_subscriptions(self, most: int) -> None:
         """Has each connection subscribe to *most* topics from now on."""
@@ -179,12 +185,16 @@ class Intake:
         """Whether each connection has been heard since this was last so.
 
         ZeroMQ takes a frame from each that has one in turn.  So they all have been when there
-        were as many frames as there can be connections, even if they never end, and what was
-        taken of them is handed on.
+        were as many frames as there can be connections, even if they never end, and when of each
+        of which some waited to be handed on then, some was.
         """
-        all_heard = self._drained or (not self._waiting and self._heard > self._descriptors.used)
+        if self._round is None and self._heard > self._descriptors.used:
+            self._round = set(self._waiting)
+        all_heard = self._drained or (
+            self._round is not None and self._round.isdisjoint(self._waiting)
+        )
         if all_heard:
-            self._heard = 0
+            self._heard, self._round = 0, None
         return all_heard
 
     def drain(self, ready: bool = True, slept: bool = False) -> bool:
@@ -192,30 +202,31 @@ class Intake:
 
         *ready*: whether any may wait in the socket.  *slept*: whether none had, a moment ago."""
         if not ready and not self._waiting:
-            self._drained, self._most = True, LEAST_TAKEN
+            self._drained = True
             return True
         core, now = self._core, time.monotonic()
         until = now + MOST_SECONDS
-        drained = quick = False
+        left = bool(self._waiting)
+        drained = quick = lone = False
         size = 0
-        if not self._waiting:  # What the last turn left over comes first.
+        if not left or sum([len(f) for said in self._waiting.values() for f in said]) < MOST_LEFT:
             # To see that there is no other costs a tenth of a lone message.  If there is, the
             # next poll tells; but silence can be told from a full queue by looking only.
-            quick = slept and bool(self._lone) and now - self._watch.drained < SURE_FOR
+            sure = now - self._watch.drained < SURE_FOR
+            quick = slept and not left and bool(self._lone) and sure
             heard = self._heard
-            drained, size = self._take(until, 1 if quick else self._most)
-            self._note_who(self._heard == heard + 1)
+            drained, size = self._take(until, 1 if quick else self._portion.at(now))
+            lone = not left and self._heard == heard + 1
             for said in self._waiting.values():
-                said.caller.took(said)
+                said.tell_caller()
+        self._note_who(lone)
         for identity in list(self._waiting):
-            if core.full or time.monotonic() > until:
+            at = time.monotonic()
+            if core.full or at > until:
                 break
-            self._hand_on(identity, until)
+            self._hand_on(identity, min(until, at + SLICE))
         # Not by the whole turn: on a slow disk as many as can be are to share a commit.
-        spent = time.monotonic() - now
-        growth = 0.5 if self._waiting else HAND_ON_SECONDS / max(spent, 1e-6)
-        growth = min(max(growth, 0.5), MOST_GROWTH)
-        self._most = min(max(int(size * growth), LEAST_TAKEN), MOST_TAKEN)
+        self._portion.took(size, time.monotonic() - now, not self._waiting)
         self._drained = drained and not self._waiting
         if self._drained:
             self._watch.drained = now
@@ -227,9 +238,9 @@ class Intake:
         self.dialogue = bool(who) and who == self._lone
         self._lone = who
 
-    def _take(self, until: float, most: int) -> tuple[bool, int]:
+    def _take(self, until: float, most: float) -> tuple[bool, int]:
         """Takes what waits, until it has *most*; whether nothing is left, and how much it was, both
-        as MOST_TAKEN counts.  *until*: when the time for that is over."""
+        as a portion is counted.  *until*: when the time for that is over."""
         receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
         secure = self._gate is not None
         discarding = self._discarding
@@ -275,7 +286,7 @@ class Intake:
             said = self._waiting.get(identity)
             if said is None:
                 said = self._waiting[identity] = _Said()
-                said.caller, said.several = caller, False
+                said.caller, said.several, said.counted = caller, False, 0
             if not part.more:
                 return said
             # It is answered when what was said before it is.
@@ -294,8 +305,7 @@ class Intake:
             return known
         if identity in self._waiting:
             # That came by another connection than this one.
-            said = self._waiting[identity]
-            said.caller.took(said)
+            self._waiting[identity].tell_caller()
             while identity in self._waiting:
                 self._hand_on(identity, math.inf)
         return self._meet_caller(identity, part)
@@ -304,6 +314,8 @@ class Intake:
         """Hands to the core what waits of one connection: the first frame, and as much more as
         can be before *until*."""
         core, said = self._core, self._waiting.pop(identity)
+        if self._round is not None:
+            self._round.discard(identity)
         origin = said.caller.origin
         if len(said) > 1 and not said.several and core.receive_commands(identity, said, origin):
             return
@@ -313,7 +325,7 @@ class Intake:
             else:
                 core.receive(identity, frame, origin)
             if heard < len(said) and (core.full or time.monotonic() > until):
-                del said[:heard]
+                said.drop(heard)
                 self._waiting[identity] = said
                 break
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from itertools import pairwise
 
 import pytest
 import zmq
@@ -13,8 +12,9 @@ import zmq
 from chatbroker.broker import intake as intake_module
 from chatbroker.broker.config import Config
 from chatbroker.broker.gate import MARK, KeyPair
-from chatbroker.broker.intake import A_FRAME, LEAST_TAKEN, MOST_GROWTH, MOST_TAKEN
+from chatbroker.broker.intake import SLICE
 from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.portion import A_FRAME, LEAST
 from chatbroker.broker.server import Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.errors import Code
@@ -164,6 +164,9 @@ class Queue:
 
     def __len__(self):
         return len(self._frames)
+
+    def add(self, *frames):
+        self._frames += frames
 
     def recv(self, flags=0, copy=True):
         if not self._frames:
@@ -319,10 +322,8 @@ def test_what_is_more_than_a_turns_worth_waits_for_the_next(server, monkeypatch,
     heard.enough = 1
     for number in range(3):
         heard.full = False
-        assert not server._intake.drain()
+        assert server._intake.drain() is (number == 2)
         assert heard.alone == [("alice", b"%d" % n) for n in range(number + 1)]
-    heard.full = False
-    assert server._intake.drain()
 
 
 def test_nothing_is_handed_on_while_the_core_has_enough_to_do(server, monkeypatch, reused):
@@ -331,78 +332,115 @@ def test_nothing_is_handed_on_while_the_core_has_enough_to_do(server, monkeypatc
     assert not server._intake.drain()
     assert heard.alone == []
     heard.full = False
-    assert not server._intake.drain()  # More may have come meanwhile.
+    assert server._intake.drain()
     assert heard.alone == [("alice", b"1"), ("bob", b"2")]
 
 
-LITTLE, MUCH = (-(-bound // (A_FRAME + 1)) for bound in (LEAST_TAKEN, MOST_TAKEN))
-"""How many frames of a byte that is."""
+LITTLE = -(-LEAST // (A_FRAME + 1))
+"""How many frames of a byte are the least that is taken at once."""
 
 
-def taken_by_turns(server, monkeypatch, reused, frames):
-    """Has alice say so many frames of a byte; how many are taken in each turn."""
-    monkeypatch.setattr(intake_module, "MOST_SECONDS", 1000.0)  # However slow this machine is.
-    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * frames)
-    intake, queue = server._intake, server._intake._router
-    turns = []
-    while queue:
-        before = len(queue)
-        intake.drain()
-        turns.append((before - len(queue)) // 2)
-    return turns
+def test_no_more_is_taken_at_once_than_a_portion(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch)
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * (2 * LITTLE + 1))
+    monkeypatch.setattr(server._intake._portion, "at", lambda now: LEAST)
+    assert not server._intake.drain()
+    assert not server._intake.drain()
+    assert server._intake.drain()
+    assert [len(frames) for _, frames in heard.together] == [LITTLE, LITTLE]
+    assert len(heard.alone) == 1
 
 
-def test_more_is_taken_after_what_was_quick(server, monkeypatch, reused):
-    Heard(server, monkeypatch)
-    monkeypatch.setattr(intake_module, "HAND_ON_SECONDS", 1000.0)
-    turns = taken_by_turns(server, monkeypatch, reused, 4 * MUCH)
-    growing = turns[: turns.index(MUCH)]
-    assert growing == [LITTLE * MOST_GROWTH**n for n in range(len(growing))]
-    assert {*turns[len(growing) : -1]} == {MUCH}
-    # That nobody said much for a while is no reason to take much at once.
-    assert taken_by_turns(server, monkeypatch, reused, 1) == [1]
-    assert taken_by_turns(server, monkeypatch, reused, 2 * LITTLE) == [LITTLE, LITTLE]
-    server._intake._most = MOST_TAKEN
-    server._intake.drain(ready=False)
-    assert taken_by_turns(server, monkeypatch, reused, 2 * LITTLE) == [LITTLE, LITTLE]
+@pytest.fixture
+def at_a_time(monkeypatch):
+    """A clock for the intake that only goes on when a frame is heard: by *seconds* for each."""
+
+    def begin(heard, seconds):
+        now = [time.monotonic()]
+        receive = heard._receive
+
+        def slow(identity, frame, origin):
+            now[0] += seconds
+            receive(identity, frame, origin)
+
+        heard.clock = now
+        monkeypatch.setattr(intake_module.time, "monotonic", lambda: now[0])
+        return slow
+
+    return begin
 
 
-def test_less_is_taken_at_a_time_when_it_takes_long_to_hand_on(server, monkeypatch, reused):
-    """Else who comes meanwhile waits until all of it is handed on, and not for a turn."""
-    Heard(server, monkeypatch)
-    server._intake._most = MOST_TAKEN
-    monkeypatch.setattr(intake_module, "HAND_ON_SECONDS", -1.0)
-    turns = taken_by_turns(server, monkeypatch, reused, 3 * MUCH)
-    shrinking = turns[: turns.index(LITTLE)]
-    assert shrinking[0] == MUCH
-    assert all(now - 1 <= before / 2 <= now for before, now in pairwise(shrinking))
-    assert {*turns[len(shrinking) : -1]} == {LITTLE}
-
-
-def test_little_is_taken_after_what_was_too_much_for_a_turn(server, monkeypatch, reused):
+def test_who_has_said_much_does_not_keep_others_from_being_heard(
+    server, monkeypatch, reused, at_a_time
+):
+    """What was left over of the turn before waits, and so do those who come meanwhile: each is
+    heard for a moment in its turn."""
     heard = Heard(server, monkeypatch, together=False)
-    monkeypatch.setattr(intake_module, "HAND_ON_SECONDS", 1000.0)
-    monkeypatch.setattr(intake_module, "MOST_SECONDS", 1000.0)
-    heard.enough = 8
-    server._intake._most = MOST_TAKEN
-    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 2 * MUCH)
-    intake, queue = server._intake, server._intake._router
+    monkeypatch.setattr(server._core, "receive", at_a_time(heard, SLICE))
+    waiting(server, monkeypatch, reused, *[("alice", A, b"%d" % n) for n in range(40)])
+    assert not server._intake.drain()
+    first = len(heard.alone)
+    assert 0 < first < 40
+    server._intake._router.add(B, Said(BOB, reused, b"hi"))
+    while ("bob", b"hi") not in heard.alone:
+        assert not server._intake.drain()
+    assert len(heard.alone) <= first + 4
+    while server._intake._waiting:
+        server._intake.drain()
+    assert [frame for name, frame in heard.alone if name == "alice"] == [
+        b"%d" % n for n in range(40)
+    ]
+
+
+def test_no_more_is_taken_when_much_is_left_over(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, together=False, full=True)
+    monkeypatch.setattr(intake_module, "MOST_LEFT", 1000)
+    waiting(server, monkeypatch, reused, ("alice", A, b"x" * 1000))
+    server._intake.drain()
+    server._intake._router.add(B, Said(BOB, reused, b"hi"))
+    server._intake.drain()
+    assert len(server._intake._router)
+    heard.full = False
+    server._intake.drain()
+    server._intake.drain()
+    assert [name for name, _ in heard.alone] == ["alice", "bob"]
+
+
+def test_what_is_left_over_is_counted_as_said_once(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 2
+    waiting(server, monkeypatch, reused, *[("alice", A, b"xx")] * 5)
+    intake = server._intake
+    for number in range(3):
+        heard.full = False
+        intake.drain()
+        caller = intake._connections.callers[A]
+        assert (caller.frames, caller.taken) == (5 + number, (5 + number) * 4)
+        intake._router.add(A, Said(ALICE, reused, b"xx"))
+
+
+def test_all_were_heard_when_of_each_that_waited_some_was(server, monkeypatch, reused):
+    """What comes meanwhile may be left over again and again, and is of no matter."""
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 2
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 2, *[("bob", B, b"y")] * 9)
+    intake = server._intake
+    server._descriptors.used = 10
+    intake.drain()
+    assert not intake.all_heard()  # Nothing of bob's was handed on yet,
+    intake._router.add(A, Said(ALICE, reused, b"x"))
+    heard.full = False
     intake.drain()
     assert intake._waiting
-    heard.full, heard.enough = False, 10 * MUCH
-    intake.drain()
-    assert not intake._waiting
-    left = len(queue)
-    intake.drain()
-    assert (left - len(queue)) // 2 == LITTLE
+    assert intake.all_heard()  # and here some of it.
+    assert not intake.all_heard()
 
 
 def test_each_message_that_is_taken_is_counted_once(server, monkeypatch, reused):
     Heard(server, monkeypatch)
-    monkeypatch.setattr(intake_module, "MOST_TAKEN", 2 * A_FRAME)
     waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 5)
     intake, counted = server._intake, []
-    intake._most = 2 * A_FRAME
+    monkeypatch.setattr(intake._portion, "at", lambda now: 2 * A_FRAME)
     while not intake.drain():
         counted.append(intake._heard)
     assert [*counted, intake._heard] == [2, 4, 5]

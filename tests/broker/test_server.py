@@ -22,6 +22,7 @@ from chatbroker.broker.config import StartError
 from chatbroker.broker.journal import CannotStore, Commit
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory import JUMP
+from chatbroker.broker.portion import A_FRAME, Portion
 from chatbroker.broker.session import State
 from chatbroker.broker.sockets import FRAMES_WAITING
 from chatbroker.broker.watch import LOOK_EVERY
@@ -278,7 +279,7 @@ def test_while_subscribers_keep_the_publisher_others_are_served(running, peers):
 
 
 def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers, monkeypatch):
-    monkeypatch.setattr(intake_module, "MOST_TAKEN", WINDOW // 4 * intake_module.A_FRAME)
+    monkeypatch.setattr(Portion, "at", lambda self, now: WINDOW // 4 * A_FRAME)
     alice = peers(running())
     alice.joins("alice")
     for cseq in range(1, WINDOW + 1):
@@ -482,7 +483,7 @@ def test_growth_that_the_journal_explains_raises_no_alarm(servers, monkeypatch):
 
 def test_a_flood_does_not_keep_the_dead_alive(running, peers, monkeypatch):
     """There is always another frame waiting; and yet each connection has its turn."""
-    monkeypatch.setattr(intake_module, "MOST_TAKEN", 2 * intake_module.A_FRAME)
+    monkeypatch.setattr(Portion, "at", lambda self, now: 2 * A_FRAME)
     server = running(lease=0.3, heartbeat=0.1)
     alice, mallory = peers(server), peers(server)
     alice.joins("alice")
