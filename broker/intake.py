@@ -238,25 +238,27 @@ class Intake:
         self.dialogue = bool(who) and who == self._lone
         self._lone = who
 
-    def _take(self, until: float, most: float) -> tuple[bool, int]:
+    def _take(self, until: float, most: int) -> tuple[bool, int]:
         """Takes what waits, until it has *most*; whether nothing is left, and how much it was, both
         as a portion is counted.  *until*: when the time for that is over."""
         receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
         secure = self._gate is not None
         discarding = self._discarding
         size = number = 0
+        empty = False
         # What each frame costs counts: half of what a lone message costs is spent here.
-        while size < most:
+        for number in range(1, max(most // A_FRAME, 1) + 1):
             if discarding is not None:
                 if not self._discard(discarding) or time.monotonic() > until:
+                    number -= 1
                     break
                 discarding = None
             try:
                 identity = receive(nowait)
             except zmq.Again:
-                self._heard += number
-                return True, size
-            number += 1
+                number -= 1
+                empty = True
+                break
             # A Frame knows whether more follows; asking the socket costs twice as much.
             part = receive(0, False)
             frame = part.bytes
@@ -265,9 +267,11 @@ class Intake:
                 said = self._place_for(identity, part)
                 discarding = self._discarding
             said.append(frame)
-            size += len(frame) + A_FRAME
+            size += len(frame)
+            if size > most:
+                break
         self._heard += number
-        return False, size
+        return empty, max(size, number * A_FRAME)
 
     def _place_for(self, identity: bytes, part: zmq.Frame) -> list[bytes]:
         """Where *part* waits, the first one of its message; nowhere, if it is not to be heard."""

@@ -7,12 +7,11 @@ they are shows when they are handed on only: so it goes by the turns before, as 
 
 from __future__ import annotations
 
-MOST, LEAST = 1280 * 1024, 32 * 1024
-"""Bytes, with A_FRAME more for each frame: 2000 messages that come one by one, which is enough to
-share one commit; and 4000 tiny questions, which take a tenth of a second."""
+MOST, LEAST = 1024 * 1024, 32 * 1024
+"""Bytes: enough to share one commit; and 4000 tiny questions, which take a tenth of a second."""
 
 A_FRAME = 512
-"""What a frame costs beside its bytes, in bytes."""
+"""Bytes that a frame counts as at the least: it costs more than what is in it."""
 
 LONG = 0.01
 """Seconds that are long to hand it on."""
@@ -20,7 +19,7 @@ LONG = 0.01
 GROWTH = 4
 """How much more is taken than in the turn before, at most."""
 
-HALVED_AFTER = 0.01
+HALVED_AFTER = 0.1
 """Seconds after which half as much is taken, if less than that was there."""
 
 
@@ -32,11 +31,11 @@ class Portion:
         self._since = 0.0
         """When it was so much."""
 
-    def at(self, now: float) -> float:
+    def at(self, now: float) -> int:
         """What may be taken at *now*, in monotonic seconds."""
         unused = 0.5 ** ((now - self._since) / HALVED_AFTER)
         self._most, self._since = max(self._most * unused, LEAST), now
-        return self._most
+        return int(self._most)
 
     def took(self, size: int, seconds: float, finished: bool) -> None:
         """*size* was taken, and it took so many seconds to hand it on; *finished*: all of it."""
