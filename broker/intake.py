@@ -69,10 +69,10 @@ class _Several(bytes):
 class _Said(list[bytes]):
     """Frames that one connection sent and that wait to be handed on."""
 
-    __slots__ = ("caller", "counted", "several")
+    __slots__ = ("apart", "caller", "counted")
     caller: Connection
-    several: bool
-    """Whether one of them is of a message of several parts."""
+    apart: bool
+    """Whether they are handed on one by one: not all of them are commands."""
     counted: int
     """How many of them the caller is known to have said."""
 
@@ -290,11 +290,11 @@ class Intake:
             said = self._waiting.get(identity)
             if said is None:
                 said = self._waiting[identity] = _Said()
-                said.caller, said.several, said.counted = caller, False, 0
+                said.caller, said.apart, said.counted = caller, False, 0
             if not part.more:
                 return said
             # It is answered when what was said before it is.
-            said.several = True
+            said.apart = True
             said.append(_Several(part.bytes))
             return []
         caller.took([part.bytes])
@@ -321,8 +321,10 @@ class Intake:
         if self._round is not None:
             self._round.discard(identity)
         origin = said.caller.origin
-        if len(said) > 1 and not said.several and core.receive_commands(identity, said, origin):
-            return
+        if len(said) > 1 and not said.apart:
+            if core.receive_commands(identity, said, origin):
+                return
+            said.apart = True  # To look again each time that it is its turn would cost a third.
         for heard, frame in enumerate(said, 1):
             if type(frame) is _Several:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")

@@ -406,6 +406,19 @@ def test_no_more_is_taken_when_much_is_left_over(server, monkeypatch, reused):
     assert [name for name, _ in heard.alone] == ["alice", "bob"]
 
 
+def test_what_was_seen_to_be_no_commands_is_not_looked_at_again(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch, together=False)
+    looks = []
+    monkeypatch.setattr(server._core, "receive_commands", lambda *said: looks.append(said))
+    heard.enough = 2
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 7)
+    for _ in range(4):
+        heard.full = False
+        server._intake.drain()
+    assert len(heard.alone) == 7
+    assert len(looks) == 1
+
+
 def test_what_is_left_over_is_counted_as_said_once(server, monkeypatch, reused):
     heard = Heard(server, monkeypatch, together=False)
     heard.enough = 2
