@@ -24,8 +24,8 @@ MOST_BYTES = 16 * 1024 * 1024
 says something.  Beyond any of these it is time to fold."""
 
 SMALL = 2000
-"""Bytes of bodies that a record holds itself.  They are written a second time when it is folded:
-for more of them that costs more than a page does."""
+"""Bytes of bodies that a record holds itself.  They are written a second time when it is folded, so
+larger ones go to their table at once."""
 
 Body = tuple[int, int, bytes]
 """Its id, how many rows have it, and the packed events."""
