@@ -1,16 +1,17 @@
 """Counts delivered messages by the headers of batches, without taking events apart.
 
-Every event of a run is of one size: texts are equal, and names are equally long.  So a
-batch ends where its header says how many events it has, and that it does is checked.
+Texts are equal, and names are equally long: so every event of a run that is whole is of one size,
+and so is every one that is its text alone.  That a batch of as many events as its header says ends
+where its frame goes on is checked.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_texts, way_of
 from chatbroker.wire.limits import EPOCH_LENGTH
-from chatbroker.wire.messages import Event, Kind
+from chatbroker.wire.messages import Kind
 
 from .prepared import TEXT
 
@@ -18,9 +19,20 @@ _HEAD = bytes((0x96, Kind.BATCH))
 _BYTES = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}
 
 
-def event_size(sender: str, to: str) -> int:
-    """Bytes of a packed event of a run.  Any time of this century takes as many."""
-    return len(pack_event(Event(1 << 40, sender, to, TEXT)))
+class Sizes(NamedTuple):
+    """Of the events of a run."""
+
+    whole: int
+    text: int
+    """Of one that is its text alone."""
+    begin: bytes
+    """The byte with which those begin that are whole; none of a text is that."""
+
+
+def sizes_of(sender: str, to: str) -> Sizes:
+    """The sizes of what *sender* says to *to*.  Any time of this century takes as many bytes."""
+    one, two = [pack_texts(way_of(1 << 40, sender, to), [TEXT] * count) for count in (1, 2)]
+    return Sizes(len(one), len(two) - len(one), one[:1])
 
 
 class Span(NamedTuple):
@@ -36,8 +48,8 @@ def is_batch(buffer: bytes | bytearray, at: int) -> bool:
     return buffer.startswith(_HEAD, at)
 
 
-def span(buffer: bytes | bytearray, at: int, size: int) -> Span:
-    """The batch at *at*, whose events are of *size* bytes each."""
+def span(buffer: bytes | bytearray, at: int, sizes: Sizes) -> Span:
+    """The batch at *at*, whose events are of *sizes*."""
     at += 2
     # The log's name, a string of less than 32 bytes; then the epoch with its two-byte head.
     at += 1 + (buffer[at] & 0x1F)
@@ -50,7 +62,19 @@ def span(buffer: bytes | bytearray, at: int, size: int) -> Span:
     else:
         events = buffer[at] & 0x0F
         at += 1
-    return Span(prev, first, events, at + events * size)
+    whole, text, begin = sizes
+    left = events
+    while left:
+        at += whole
+        left -= 1
+        end = at + left * text
+        found = buffer.find(begin, at, end)
+        if found >= 0:
+            left -= (found - at) // text
+            at = found
+        else:
+            at, left = end, 0
+    return Span(prev, first, events, at)
 
 
 def _integer(buffer: bytes | bytearray, at: int) -> tuple[int, int]:

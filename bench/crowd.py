@@ -39,12 +39,12 @@ from chatbroker.wire.messages import (
 
 from . import zmtp
 from .aside import Aside, beside
-from .counting import Tally, event_size, is_batch, span
+from .counting import Tally, is_batch, sizes_of, span
 from .processes import Server
 from .sessions import Unexpected, hello
 
 SPEAKER = "speaker0"
-"""Who says all that a crowd hears: all events are of one size."""
+"""Who says all that a crowd hears: all whole events are of one size."""
 
 PROCESSES = 2
 """That a crowd is spread over: each may have so many descriptors only."""
@@ -207,7 +207,7 @@ class _Subscriber(_Connection):
         for frame in self.frames():
             at = 0
             while is_batch(frame, at):
-                batch = span(frame, at, self._clients.size)
+                batch = span(frame, at, self._clients.sizes)
                 if self.tally is None:
                     self.tally = Tally(batch.prev)
                 if not self.tally.add(batch):
@@ -227,7 +227,7 @@ class _Clients:
         self.broker, self.pub = broker, pub
         self.encode = Encoder().encode
         self.decode = Decoder(FROM_BROKER).decode
-        self.size = event_size(SPEAKER, "")
+        self.sizes = sizes_of(SPEAKER, "")
         self._prefix = prefix
         self._count = count
         self._epoll = select.epoll()

@@ -14,7 +14,7 @@ from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.limits import EPOCH_LENGTH, MAX_FETCH
 from chatbroker.wire.messages import Event
 
@@ -85,7 +85,7 @@ class _History:
         self._heads = [0] * USERS
         self._next = 0
         self._dice = random.Random(1)
-        event = pack_event(Event(1 << 40, "sender00", "reader00", TEXT))
+        event = pack_events([Event(1 << 40, "sender00", "reader00", TEXT)])
         self._bodies = {1: event, FRAME: event * FRAME}
         self.open()
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from chatbroker.wire.messages import DIRECT_LOG, ECHO_LOG, Echo, topic_of
 
 from . import zmtp
-from .counting import event_size
+from .counting import sizes_of
 from .load import (
     PATIENCE,
     READERS,
@@ -28,7 +28,7 @@ from .readers import MailboxReader, Observer, Subscriber
 from .sessions import Acknowledged, Session
 
 PROBER = "prober0"
-"""As long as the senders' names: all events of a run are of one size."""
+"""As long as the senders' names: all whole events of a run are of one size."""
 
 
 @contextmanager
@@ -51,12 +51,12 @@ def direct_run(
 ) -> Run:
     """*messages* from each sender to its reader."""
     loads = [for_broker(name, messages // a_frame, a_frame) for name in readers_names]
-    size = event_size(senders_names[0], readers_names[0])
+    sizes = sizes_of(senders_names[0], readers_names[0])
     with (
         sessions(server, readers_names, DIRECT_LOG) as reading,
         sessions(server, senders_names) as sending,
     ):
-        readers = [MailboxReader(session, size) for session in reading]
+        readers = [MailboxReader(session, sizes) for session in reading]
         senders = [Acknowledged(*pair) for pair in zip(sending, loads, strict=True)]
         return direct(server, senders, readers)
 
@@ -70,7 +70,7 @@ def broadcast_run(server: Server, messages: int, a_frame: int, fan: int) -> Run:
         sessions(server, SENDERS) as sending,
         connections(server.pub, b"SUB", [b""] * fan) as inboxes,
     ):
-        observer = Observer(observing[0], event_size(SENDERS[0], ""))
+        observer = Observer(observing[0], sizes_of(SENDERS[0], ""))
         readers = [Subscriber(inbox, observer) for inbox in inboxes]
         _probe(probing[0], readers, observer)
         senders = [Acknowledged(session, load) for session in sending]
@@ -103,11 +103,11 @@ def _probe(prober: Session, readers: Sequence[Subscriber], observer: Observer) -
 def latency_run(server: Server, messages: int) -> Latency:
     """One message at a time: seconds until it is delivered, and until it is acknowledged."""
     load = for_broker(READERS[0], messages, 1)
-    size = event_size(SENDERS[0], READERS[0])
+    sizes = sizes_of(SENDERS[0], READERS[0])
     with (
         sessions(server, READERS[:1], DIRECT_LOG) as reading,
         sessions(server, SENDERS[:1]) as sending,
     ):
-        reader = MailboxReader(reading[0], size)
+        reader = MailboxReader(reading[0], sizes)
         sender = Acknowledged(sending[0], load)
         return one_by_one(sender, reader)

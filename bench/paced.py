@@ -17,7 +17,7 @@ from chatbroker.wire.messages import DIRECT_LOG, Ack, Send
 
 from . import on_broker
 from .aside import Aside, beside
-from .counting import event_size
+from .counting import sizes_of
 from .prepared import TEXT
 from .processes import Server
 from .readers import MailboxReader
@@ -104,8 +104,8 @@ def talk(endpoint: str, rate: float) -> None:
             stack.callback(opened.close)
             return opened
 
-        size = event_size(SENDERS[0], READERS[0])
-        readers = [MailboxReader(session(name, DIRECT_LOG), size) for name in READERS]
+        sizes = sizes_of(SENDERS[0], READERS[0])
+        readers = [MailboxReader(session(name, DIRECT_LOG), sizes) for name in READERS]
         pairs = zip(SENDERS, READERS, strict=True)
         talkers = [_Talker(session(name), to) for name, to in pairs]
         receive: dict[int, Callable[[], None]] = {}

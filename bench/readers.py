@@ -18,7 +18,7 @@ from chatbroker.wire.limits import MAX_FETCH
 from chatbroker.wire.messages import DIRECT_LOG, ECHO_LOG, Cursor, Fetch, Fetched, Ping, Pong
 
 from . import zmtp
-from .counting import Span, Tally, is_batch, span
+from .counting import Sizes, Span, Tally, is_batch, span
 from .sessions import Session, Unexpected
 
 SIGN_OF_LIFE = 256 * 1024
@@ -46,10 +46,10 @@ class Reader(Protocol):
 class _Follower(ABC):
     """A session that follows one log, and asks for the part of it that a tally lacks."""
 
-    def __init__(self, session: Session, log: str, size: int) -> None:
+    def __init__(self, session: Session, log: str, sizes: Sizes) -> None:
         self.session = session
         self.sock = session.sock
-        self.size = size
+        self.sizes = sizes
         (reading,) = session.welcome.readings
         self.start = reading.start
         self._log = log
@@ -65,7 +65,7 @@ class _Follower(ABC):
         for _, at, stop in inbox.frames():
             while at < stop:
                 if is_batch(buffer, at):
-                    batch = span(buffer, at, self.size)
+                    batch = span(buffer, at, self.sizes)
                     self._batch(batch)
                     at = batch.stop
                 else:
@@ -117,8 +117,8 @@ class _Follower(ABC):
 class MailboxReader(_Follower):
     """Counts the direct messages that one session gets, pushed or fetched."""
 
-    def __init__(self, session: Session, size: int) -> None:
-        super().__init__(session, DIRECT_LOG, size)
+    def __init__(self, session: Session, sizes: Sizes) -> None:
+        super().__init__(session, DIRECT_LOG, sizes)
         self._tally = Tally(self.start)
         self._fetching = False
 
@@ -155,8 +155,8 @@ class MailboxReader(_Follower):
 class Observer(_Follower):
     """Fetches for subscribers that miss something, one after the other."""
 
-    def __init__(self, session: Session, size: int) -> None:
-        super().__init__(session, ECHO_LOG, size)
+    def __init__(self, session: Session, sizes: Sizes) -> None:
+        super().__init__(session, ECHO_LOG, sizes)
         self._waiting: deque[Tally] = deque()
 
     @property
@@ -212,14 +212,14 @@ class Subscriber:
         self._tally.counted = 0
 
     def read(self) -> None:
-        inbox, tally, size = self._inbox, self._tally, self._observer.size
+        inbox, tally, sizes = self._inbox, self._tally, self._observer.sizes
         inbox.fill()
         buffer = inbox.buffer
         for _, at, stop in inbox.frames():
             # [topic, frame]; PUB's greeting is a topic alone.
             body = is_batch(buffer, at)
             while at < stop and body:
-                batch = span(buffer, at, size)
+                batch = span(buffer, at, sizes)
                 if not tally.add(batch):
                     self._observer.want(tally)
                 at = batch.stop

@@ -13,7 +13,7 @@ from heapq import merge
 from pathlib import Path
 from typing import NamedTuple
 
-from ..wire.batch import count_events
+from ..wire.batch import unpack_events
 from ..wire.errors import BadFrame
 from .cutting import ROW_COST
 from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
@@ -180,7 +180,7 @@ class _Checking:
                     report.fault(f"log {use[1]}: body {use[0]} of a row is missing")
                     use = next(uses, None)
                 try:
-                    events = count_events(data)
+                    events = len(unpack_events(data))
                 except BadFrame as error:
                     report.fault(f"body {id}: {error}")
                     events = -1

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ..wire.batch import pack_text
 from ..wire.errors import Code, VersionMismatch, WireError
 from ..wire.keys import key_text
 from ..wire.limits import EPOCH_LENGTH, PUSH_WINDOW
@@ -382,11 +381,10 @@ class Broker:
         known: Sequence[Any] = texts
         if None in texts:
             known = [text for text in texts if text is not None]
-        packed = [*map(pack_text, known)]
-        for run in runs_of(route.head, packed) if packed else ():
+        for run in runs_of(route.way, known) if known else ():
             for pending in route.pending:
                 pending.append(run)
-        if len(packed) < len(texts):
+        if len(known) < len(texts):
             self._note_outcomes(session, first, texts, route.away)
         elif route.away:
             session.note_away(first, session.cseq)

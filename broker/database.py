@@ -78,7 +78,15 @@ WHERE substr(data, 1, 1) = x'96'
 """The record of a turn ends with the bodies that it holds: an array of six becomes one of seven,
 the last of which is empty (msgpack: 0x90 and the number of its elements)."""
 
-MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (_FIRST, _BODIES_IN_TURNS)
+_TEXTS_ALONE = ""
+"""Bodies may hold events that are their texts alone (``wire.batch``).  What there is stays as it
+is; but an older chatbroker would hand on what its clients cannot read."""
+
+MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
+    _FIRST,
+    _BODIES_IN_TURNS,
+    _TEXTS_ALONE,
+)
 """Each takes the tables from one version to the next; never changed once released."""
 
 VERSION = len(MIGRATIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..wire.batch import Way, pack_texts
 from ..wire.limits import FRAME_TARGET
 from ..wire.shape import make
 
@@ -12,18 +13,21 @@ Run = tuple[bytes, int]
 """Packed events, and how many they are.  The same bytes go into each log that they belong in."""
 
 
-def runs_of(head: bytes, texts: Sequence[bytes]) -> list[Run]:
-    """Events of packed *texts*, behind *head* each: runs within FRAME_TARGET, or of a single
-    event."""
+def runs_of(way: Way, texts: Sequence[str]) -> list[Run]:
+    """Events of *texts* that go one *way*: runs within FRAME_TARGET, or of a single event."""
     count = len(texts)
-    together = head + head.join(texts)
-    if len(together) <= FRAME_TARGET or count == 1:
-        return [(together, count)]
+    # At the least, for what is packed in vain costs as much as what is not.
+    size = len("".join(texts)) + count if count > 1 else 0
+    if size <= FRAME_TARGET:
+        body = pack_texts(way, texts)
+        size = len(body)
+        if size <= FRAME_TARGET or count == 1:
+            return [(body, count)]
     runs: list[Run] = []
-    each = max(count * FRAME_TARGET // len(together), 1)
+    each = -(-count // -(-size // FRAME_TARGET))
     for first in range(0, count, each):
         # Where their lengths differ, a part may be too long yet.
-        runs += runs_of(head, texts[first : first + each])
+        runs += runs_of(way, texts[first : first + each])
     return runs
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire.batch import event_head
+from ..wire.batch import Way, way_of
 from ..wire.shape import make
 from .log import Log, Row, Run
 from .user import User
@@ -17,8 +17,8 @@ from .user import User
 class Route(NamedTuple):
     """From one sender to one recipient, or to everyone."""
 
-    head: bytes
-    """All of the packed event but its text."""
+    way: Way
+    """All of the event but its text."""
     pending: tuple[list[Run], ...]
     """Of each log that the event belongs in: what waits for the end of the turn."""
     away: bool
@@ -61,9 +61,9 @@ class Turn:
             logs = {recipient.mailbox: recipient, sender.mailbox: sender}
             self._news.add(recipient.mailbox)
         self._dirty.update(logs)
-        head = event_head(time, sender.name, recipient.name if recipient else "")
+        way = way_of(time, sender.name, recipient.name if recipient else "")
         away = recipient is not None and not recipient.on
-        route = make(Route, (head, tuple([log.pending for log in logs]), away))
+        route = make(Route, (way, tuple([log.pending for log in logs]), away))
         self.routes[sender, to] = route
         return route
 

@@ -19,7 +19,7 @@ from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit, Kept, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.messages import Event
 
 EPOCH = b"epoch-01"
@@ -68,7 +68,7 @@ def turns() -> Iterator[Commit]:
     def row(log: str, time: int, *texts: str) -> Row:
         prev = heads.get(log, 0)
         heads[log] = prev + len(texts)
-        body = b"".join([pack_event(Event(time, "bob", "", text)) for text in texts])
+        body = b"".join([pack_events([Event(time, "bob", "", text)]) for text in texts])
         return Row(log, prev, prev + 1, len(texts), time, body)
 
     time = 0

@@ -108,16 +108,16 @@ def cells(line: str) -> list[str]:
 
 # --- one table for each message, and the types in it --------------------------------------
 
-E8, ID = b"epoch678", b"sixteen bytes id"
+V, E8, ID = limits.VERSION, b"epoch678", b"sixteen bytes id"
 SAMPLES: list[Any] = [
-    Hello(1, "alice", ID, b"", 1, True, False, b"", (Follow(ECHO_LOG, b"", Start.NOW, 0),)),
+    Hello(V, "alice", ID, b"", 1, True, False, b"", (Follow(ECHO_LOG, b"", Start.NOW, 0),)),
     Send(1, "bob", ("hi",)),
     Echo(1, ("hi",)),
     Info(1, ""),
     Fetch(1, ECHO_LOG, E8, 0, 1000),
     Ping(1, 0, 0, (Cursor(ECHO_LOG, E8, 0),), 9000),
     Bye(),
-    Enrol(1, bytes(32)),
+    Enrol(V, bytes(32)),
     Welcome(
         1, "alice", E8, 1, 1, 0, ID, 5556, 5000, 15000, Limits(1, 2, 3, 4, 5, 6, 7, 8),
         (Reading(ECHO_LOG, E8, 0, 0),),
@@ -184,7 +184,7 @@ def home(record: str) -> tuple[str, int, Any]:
     wanted = "EVENT" if record in EVENTS else record
     for name, sample in MESSAGES.items():
         for index, row in enumerate(fields(name)):
-            if row.type.split()[-1] == wanted:
+            if re.search(rf"\b{wanted}\b", row.type):
                 inside = raw(sample)[index]
                 if wanted == "EVENT":
                     return name, index, inside[int(record[-1]) - 1]
@@ -231,8 +231,10 @@ def values(wanted: str, sample: Any) -> tuple[list[Any], list[Any]]:
         return [[value] for value in good] + [many], [[], [*many, "x"], None] + [
             ["x", value] for value in bad
         ]
-    if re.fullmatch(r"array of EVENT", wanted):
-        return [[], sample], [[None], [[]], None]
+    if found := re.fullmatch(r"array of EVENT or (str <= \d+)", wanted):
+        good, bad = values(found[1], "")
+        within = [[], sample, [*sample, *good, *sample]]
+        return within, [[None], [[]], None, ["first"], *[[*sample, value] for value in bad]]
     assert wanted in RECORDS, f"docs/protocol.md: what is the type {wanted!r}?"
     return [sample], [sample[:-1], [], None]
 

@@ -28,7 +28,7 @@ from chatbroker.client.events import Event as Told
 from chatbroker.client.outbox import Ticket
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
-from chatbroker.wire.batch import parse_event
+from chatbroker.wire.batch import unpack_events
 from chatbroker.wire.limits import ID_LENGTH
 from chatbroker.wire.messages import DIRECT_LOG, ECHO_LOG, Event, Kind, Reading
 
@@ -211,9 +211,7 @@ class WitnessedJournal(MemoryJournal):
         for row in rows:
             self.heads[row.log] = row.last
             self.time = max(self.time, row.time)
-            unpacker = msgpack.Unpacker(use_list=False)
-            unpacker.feed(row.body)
-            events = [parse_event(item) for item in unpacker]
+            events = unpack_events(row.body)
             lives = self._life.logs.setdefault(row.log, [])
             if row.prev == 0:
                 lives.append([])

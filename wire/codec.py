@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 import msgpack
 
 from . import limits
-from .batch import encode_batch, pack_event, parse_events
+from .batch import encode_batch, pack_events, parse_events
 from .commands import parse_echo, parse_joined, parse_send
 from .errors import BadFrame, UnknownKind, VersionMismatch, WireError
 from .messages import (
@@ -250,7 +250,7 @@ class Decoder:
         if not 0 < size <= _MAX_FRAME:
             raise BadFrame(f"a frame is at most {_MAX_FRAME} bytes" if size else "an empty frame")
         kinds, messages = self._kinds, []
-        for item in self._unpack(frame, (size,)):
+        for item in self._unpack((frame,)):
             # 3.0 and True would find 3 and 1 in the table, and the first of some bytes too.
             if type(item) is not tuple or not item or type(item[0]) is not int:
                 raise BadFrame("a message is an array that begins with its kind")
@@ -274,19 +274,19 @@ class Decoder:
         if sum(sizes) > _MAX_FRAME or not all(sizes):
             return []
         try:
-            return parse_joined(self._unpack(b"".join(frames), sizes))
+            return parse_joined(self._unpack(frames))
         except WireError:
             return []
 
-    def _unpack(self, data: bytes, sizes: Iterable[int]) -> list[Any]:
-        """What frames of these *sizes* hold, which are *data* together: each whole messages."""
+    def _unpack(self, frames: Iterable[bytes]) -> list[Any]:
+        """What *frames* hold, each whole messages."""
         unpacker, end = self._unpacker, self._end
-        unpack, tell = unpacker.unpack, unpacker.tell
+        feed, unpack, tell = unpacker.feed, unpacker.unpack, unpacker.tell
         items: list[Any] = []
         try:
-            unpacker.feed(data)
-            for size in sizes:
-                end += size
+            for frame in frames:
+                feed(frame)
+                end += len(frame)
                 items.append(unpack())
                 if tell() != end:
                     items += self._rest(end)
@@ -332,7 +332,7 @@ class Encoder:
         if isinstance(message, Batch):
             if None in message.events:
                 raise ValueError("an event of a type unknown here cannot be packed")
-            body = b"".join([pack_event(event) for event in message.events if event])
+            body = pack_events(filter(None, message.events))
             return encode_batch(*message[:4], len(message.events), body)
         kind = type(message)
         fields: tuple[object, ...] = message

@@ -5,7 +5,7 @@ All sizes are bytes unless a name says otherwise.
 
 from __future__ import annotations
 
-VERSION = 1
+VERSION = 2
 """The protocol version that HELLO carries."""
 
 MAX_FRAME = 64 * 1024

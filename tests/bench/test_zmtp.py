@@ -7,11 +7,10 @@ import socket
 import pytest
 
 from bench import on_broker, on_forwarder, zmtp
-from bench.counting import Span, Tally, event_size, span
+from bench.counting import Span, Tally, sizes_of, span
 from bench.prepared import TEXT, for_broker
 from bench.processes import running_broker, running_forwarder
-from chatbroker.wire.batch import encode_batch, pack_event
-from chatbroker.wire.messages import Event
+from chatbroker.wire.batch import encode_batch, pack_texts, way_of
 
 
 @pytest.fixture
@@ -52,11 +51,13 @@ def test_a_peer_that_speaks_something_else_is_refused(wire):
         zmtp.shake_hands(inbox, b"DEALER")
 
 
-def test_a_batch_is_counted_by_its_header():
-    size = event_size("sender0", "reader0")
-    event = pack_event(Event(1_800_000_000_000, "sender0", "reader0", TEXT))
-    packed = encode_batch("direct", b"e" * 8, 300, 301, 20, event * 20)
-    assert span(bytearray(packed), 0, size) == Span(300, 301, 20, len(packed))
+@pytest.mark.parametrize("runs", [(20,), (1,), (1, 1, 1), (7, 1, 1, 11), (300, 2)])
+def test_a_batch_is_counted_by_its_header(runs):
+    sizes = sizes_of("sender0", "reader0")
+    way = way_of(1_800_000_000_000, "sender0", "reader0")
+    body = b"".join([pack_texts(way, [TEXT] * run) for run in runs])
+    packed = encode_batch("direct", b"e" * 8, 300, 301, sum(runs), body)
+    assert span(bytearray(packed + packed), 0, sizes) == Span(300, 301, sum(runs), len(packed))
 
 
 def test_an_event_counts_once_and_a_hole_is_seen():

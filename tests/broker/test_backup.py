@@ -12,7 +12,7 @@ from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.messages import Event
 
 EPOCH = b"epoch-01"
@@ -34,7 +34,7 @@ def journal(path):
 
 
 def say(journal: SqliteJournal, position: int) -> None:
-    body = pack_event(Event(1, "bob", "", "hi"))
+    body = pack_events([Event(1, "bob", "", "hi")])
     journal.commit(Commit(rows=[Row("echo", position - 1, position, 1, 1, body)]))
 
 

@@ -11,14 +11,14 @@ from chatbroker.broker.database import FILE, VERSION
 from chatbroker.broker.journal import Commit, JournalError, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.messages import Event
 
 PLENTY = 1 << 40
 
 
 def body(*texts: str, time: int = 1) -> bytes:
-    return b"".join([pack_event(Event(time, "bob", "", text)) for text in texts])
+    return b"".join([pack_events([Event(time, "bob", "", text)]) for text in texts])
 
 
 def user(name: str, **fields: object) -> UserRecord:

@@ -11,7 +11,7 @@ from chatbroker.broker.folder import DataFolder
 from chatbroker.broker.journal import Commit, JournalError, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.messages import Event
 
 EPOCH = b"epoch-01"
@@ -27,7 +27,7 @@ def session(id: int, name: str, holding: bool) -> SessionRecord:
 
 
 def mail(name: str, count: int) -> list[Row]:
-    body = pack_event(Event(1, "bob", name, "hi"))
+    body = pack_events([Event(1, "bob", name, "hi")])
     return [Row(f"@{name}:1", n, n + 1, 1, n * 100_000, body) for n in range(count)]
 
 

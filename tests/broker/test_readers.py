@@ -10,7 +10,7 @@ from chatbroker.broker.readers import Readers, pack_batches
 from chatbroker.broker.registry import Registry
 from chatbroker.broker.session import Session
 from chatbroker.broker.user import Settings, User, proof_of
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, MAX_INT
 from chatbroker.wire.messages import Cursor, Event, Fetch, Follow, Start
@@ -33,7 +33,7 @@ class Library:
 
     def write(self, log: Log, count: int, time: int = 1000, text: str = "hello") -> list[Row]:
         """*count* events, in one turn."""
-        log.pending.extend([(pack_event(Event(time, "bob", "", text)), 1)] * count)
+        log.pending.extend([(pack_events([Event(time, "bob", "", text)]), 1)] * count)
         rows = log.take(time)
         self.journal.commit(Commit(rows=rows))
         return rows

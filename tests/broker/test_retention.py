@@ -15,7 +15,7 @@ from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.retention import KeptLog, Retention, Wanted
 from chatbroker.broker.sqlite_journal import SqliteJournal
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.messages import Event
 
 PLENTY = 1 << 40
@@ -48,7 +48,7 @@ def opened(path):
 
 def text(size: int, time: int = 1) -> bytes:
     """One packed event of about *size* bytes."""
-    return pack_event(Event(time, "bob", "", "x" * size))
+    return pack_events([Event(time, "bob", "", "x" * size)])
 
 
 class Filler:

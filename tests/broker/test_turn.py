@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import msgpack
 import pytest
 
 from chatbroker.broker.log import Log
 from chatbroker.broker.turn import Route, Turn
 from chatbroker.broker.user import User, proof_of
-from chatbroker.wire.batch import parse_event
+from chatbroker.wire.batch import pack_texts, unpack_events
 from chatbroker.wire.messages import Event
 
 NOW = 1_700_000_000_000
@@ -28,13 +27,11 @@ def person(name: str) -> User:
 
 def say(route: Route, text: str) -> None:
     for pending in route.pending:
-        pending.append((route.head + msgpack.packb(text), 1))
+        pending.append((pack_texts(route.way, [text]), 1))
 
 
 def read(body: bytes) -> list[Event | None]:
-    unpacker = msgpack.Unpacker(use_list=False)
-    unpacker.feed(body)
-    return [parse_event(event) for event in unpacker]
+    return list(unpack_events(body))
 
 
 def test_a_turn_in_which_nothing_is_said_has_nothing_to_store(turn):

@@ -59,7 +59,7 @@ def test_connections_that_are_cut_lose_and_double_nothing(
 ):
     # Long enough that nobody is gone for good while a busy machine makes them wait.
     broker = chatbrokers.start("--lease", "60", "--grace", "30")
-    proxy = proxies(broker, cut_at=(40_000, 150_000, 300_000))
+    proxy = proxies(broker, cut_at=(30_000, 90_000, 150_000))
     hears = listener(proxy.address, "--as", "bob", "--count", str(LINES), "--format", "{text}")
     sent = shell.run(*command, "--lines", "--as", "counter", input=NUMBERS, at=proxy.address)
     hears.shows(f"^{LINES}$")

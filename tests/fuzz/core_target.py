@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import msgpack
-
 from chatbroker.broker.core import Broker
 from chatbroker.broker.door import MOST_WAITING
 from chatbroker.broker.effects import Deliver, Effect, Note, Publish
@@ -12,7 +10,7 @@ from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.outgoing import MOST_REPLIES
 from chatbroker.broker.session import Session, State
 from chatbroker.broker.user import Settings
-from chatbroker.wire.batch import parse_event
+from chatbroker.wire.batch import unpack_events
 from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.limits import MAX_FRAME, MAX_TEXT, PUSH_WINDOW, VERSION, WINDOW
 from chatbroker.wire.messages import (
@@ -102,9 +100,7 @@ class Witness(MemoryJournal):
             assert row.first == row.prev + 1
             assert row.time >= self.time, "time falls"
             self.heads[row.log], self.time = row.last, row.time
-            unpacker = msgpack.Unpacker(use_list=False)
-            unpacker.feed(row.body)
-            events = [parse_event(item) for item in unpacker]
+            events = unpack_events(row.body)
             assert len(events) == row.events > 0
             for event in events:
                 assert event is not None

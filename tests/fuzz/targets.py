@@ -8,7 +8,7 @@ from random import Random
 
 from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
 from chatbroker.broker.tail import pack_turn
-from chatbroker.wire.batch import pack_event
+from chatbroker.wire.batch import pack_events, pack_texts
 from chatbroker.wire.limits import VERSION
 from chatbroker.wire.messages import (
     Bye,
@@ -68,8 +68,8 @@ def _wire() -> Iterator[bytes]:
     frames = [*map(encode, _FROM_CLIENT), *map(encode, _from_broker())]
     yield from frames
     yield b"".join(map(encode, _FROM_CLIENT))
-    event = pack_event(Event(1, "alice", "bob", "hi"))
-    yield event + pack_event(Event(1, "alice", "", "hi"))
+    event = pack_events([Event(1, "alice", "bob", "hi")])
+    yield event + pack_texts((1, 1, "alice"), ["hi", "there"])
     for extra in (b"\xc1", b"\x81\x01\x02", b"\xd4\x01x", b"\x91" * 10, b"\xdd\xff\xff\xff\xff"):
         yield frames[0] + extra
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chatbroker.wire import limits
-from chatbroker.wire.batch import count_events
+from chatbroker.wire.batch import unpack_events
 from chatbroker.wire.codec import FROM_BROKER, FROM_CLIENT, Decoder, Direction, Encoder
 from chatbroker.wire.errors import BadFrame, WireError
 from chatbroker.wire.messages import KINDS, Batch
@@ -61,10 +61,10 @@ from_broker = target_of(Decoder, FROM_BROKER)
 def events(data: bytes) -> None:
     """The events of a batch as they are stored."""
     try:
-        count = count_events(data)
+        found = unpack_events(data)
     except BadFrame:
         return
-    assert count <= len(data)
+    assert len(found) <= len(data)
 
 
 def wire(data: bytes) -> None:

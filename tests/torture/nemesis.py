@@ -18,12 +18,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-import msgpack
-
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.database import FILE
 from chatbroker.broker.sqlite_journal import SqliteJournal
-from chatbroker.wire.batch import parse_event
+from chatbroker.wire.batch import unpack_events
 
 from .record import Record, read_record
 from .report import longest_recovery, trace
@@ -556,10 +554,7 @@ def _read_log(journal: SqliteJournal, key: str) -> Iterator[Stored]:
     after = 0
     while rows := journal.fetch(key, after, 1 << 20).rows:
         for row in rows:
-            unpacker = msgpack.Unpacker(use_list=False)
-            unpacker.feed(row.body)
-            for seq, packed in enumerate(unpacker, row.first):
-                event = parse_event(packed)
+            for seq, event in enumerate(unpack_events(row.body), row.first):
                 assert event is not None
                 yield Stored(seq, event.sender, event.to, event.text)
             after = row.last

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from io import BytesIO
+
 import msgpack
 import pytest
 from hypothesis import given
@@ -7,15 +9,17 @@ from hypothesis import strategies as st
 
 from chatbroker.wire import limits
 from chatbroker.wire.batch import (
-    count_events,
     encode_batch,
-    event_head,
     last_position,
     news,
-    pack_event,
+    pack_events,
+    pack_texts,
     parse_event,
     parse_events,
+    unpack_events,
+    way_of,
 )
+from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.errors import BadFrame
 from chatbroker.wire.messages import Batch, Event
 
@@ -37,19 +41,102 @@ def batch_of(count: int, first: int = 11, prev: int = 10) -> Batch:
 
 
 def test_a_broadcast_has_no_recipient_on_the_wire():
-    assert unpacked(pack_event(HELLO_ALL)) == (1, 1_700_000_000_000, "alice", "hello, all")
+    assert unpacked(pack_events([HELLO_ALL])) == (1, 1_700_000_000_000, "alice", "hello, all")
 
 
 def test_a_direct_message_names_both_ends():
-    assert unpacked(pack_event(HELLO_BOB)) == (2, 1_700_000_000_000, "alice", "bob", "hello, bob")
+    assert unpacked(pack_events([HELLO_BOB])) == (
+        2,
+        1_700_000_000_000,
+        "alice",
+        "bob",
+        "hello, bob",
+    )
 
 
 @pytest.mark.parametrize("event", [HELLO_ALL, HELLO_BOB])
-def test_the_head_of_an_event_serves_for_every_text(event):
-    head = event_head(event.time, event.sender, event.to)
-    for text in ("", "short", "x" * 300, "🙂" * 4096):
-        packed = head + msgpack.packb(text)
-        assert parse_event(unpacked(packed)) == event._replace(text=text)
+def test_of_events_that_go_the_same_way_the_first_is_whole_and_the_others_are_texts(event):
+    texts = ["", "short", "x" * 300, "🙂" * 4096]
+    packed = pack_texts(way_of(*event[:3]), texts)
+    first, *others = msgpack.Unpacker(BytesIO(packed), use_list=False)
+    assert parse_event(first) == event._replace(text="")
+    assert others == texts[1:]
+    assert unpack_events(packed) == tuple([event._replace(text=text) for text in texts])
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, limits.MAX_INT),
+            st.sampled_from(["alice", "bob"]),
+            st.sampled_from(["", "bob", "carol"]),
+            st.lists(st.text(max_size=40), min_size=1, max_size=20),
+        ),
+        max_size=5,
+    )
+)
+def test_what_was_said_in_runs_is_read_event_by_event(runs):
+    said = [Event(*way, text) for *way, texts in runs for text in texts]
+    body = b"".join([pack_texts(way_of(*way), texts) for *way, texts in runs])
+    assert unpack_events(body) == tuple(said)
+    packed = encode_batch("echo", EPOCH, 0, 1, len(said), body)
+    assert Decoder(FROM_BROKER).decode(packed) == [Batch("echo", EPOCH, 0, 1, tuple(said))]
+
+
+@pytest.mark.parametrize("text", ["", "1", "12", "é", "123"])
+@pytest.mark.parametrize("count", [2, 10, 100, limits.MAX_EVENTS, 2 * limits.MAX_EVENTS])
+def test_no_frame_has_room_for_more_events_than_one_may_have(text, count):
+    body = pack_texts(way_of(1, "a", ""), [text] * count)
+    assert unpack_events(body) == (Event(1, "a", "", text),) * count
+    assert len(body) * limits.MAX_EVENTS >= count * limits.FRAME_TARGET
+
+
+def test_a_text_alone_goes_on_from_the_event_before_it():
+    values = ((1, 5, "alice", "one"), "two", (2, 6, "bob", "carol", "three"), "four", "five")
+    assert parse_events(values) == (
+        Event(5, "alice", "", "one"),
+        Event(5, "alice", "", "two"),
+        Event(6, "bob", "carol", "three"),
+        Event(6, "bob", "carol", "four"),
+        Event(6, "bob", "carol", "five"),
+    )
+
+
+def test_a_text_alone_after_an_event_of_a_later_version_is_of_that_version():
+    values = (
+        (1, 5, "alice", "one"),
+        (3, "whatever"),
+        "two",
+        "three",
+        (1, 6, "bob", "four"),
+        "five",
+    )
+    assert parse_events(values) == (
+        Event(5, "alice", "", "one"),
+        None,
+        None,
+        None,
+        Event(6, "bob", "", "four"),
+        Event(6, "bob", "", "five"),
+    )
+
+
+@pytest.mark.parametrize("values", [("one",), ("one", (1, 5, "alice", "two"))])
+def test_a_text_alone_that_goes_on_from_nothing_is_refused(values):
+    with pytest.raises(BadFrame, match="whole"):
+        parse_events(values)
+
+
+@pytest.mark.parametrize("text", ["t" * (limits.MAX_TEXT + 1), "é" * (limits.MAX_TEXT // 2) + "x"])
+def test_a_text_alone_is_bounded(text):
+    whole = (1, 5, "alice", "hi")
+    assert parse_events((whole, text[1:], text[:-1]))[1:] == (
+        Event(5, "alice", "", text[1:]),
+        Event(5, "alice", "", text[:-1]),
+    )
+    for values in ((whole, text), (whole, "hi", text, whole)):
+        with pytest.raises(BadFrame):
+            parse_events(values)
 
 
 @given(
@@ -62,7 +149,7 @@ def test_the_head_of_an_event_serves_for_every_text(event):
     )
 )
 def test_an_event_survives_the_wire(event):
-    assert parse_event(unpacked(pack_event(event))) == event
+    assert parse_event(unpacked(pack_events([event]))) == event
 
 
 @pytest.mark.parametrize(
@@ -90,7 +177,6 @@ MALFORMED = pytest.mark.parametrize(
     [
         (),
         None,
-        "event",
         b"\x01abc",
         1,
         ("1", 5, "alice", "hi"),
@@ -115,6 +201,11 @@ MALFORMED = pytest.mark.parametrize(
         (1, 5, "alice", "é" * (limits.MAX_TEXT // 2) + "x"),
     ],
 )
+
+
+def test_a_text_alone_is_no_event():
+    with pytest.raises(BadFrame):
+        parse_event("event")
 
 
 @MALFORMED
@@ -170,7 +261,7 @@ def test_what_trails_an_event_is_bounded_in_depth(known):
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 3000])
 def test_a_batch_is_a_header_and_the_bytes_of_its_events(from_broker, count):
     batch = batch_of(count)
-    body = b"".join(map(pack_event, batch.events))
+    body = pack_events(batch.events)
     packed = encode_batch("echo", EPOCH, 10, 11, count, body)
     assert packed.endswith(body)
     assert from_broker.decode(packed) == [batch]
@@ -221,22 +312,23 @@ def test_the_last_position_of_an_empty_batch_is_what_precedes_it():
     assert last_position(batch_of(0)) == 10
 
 
-# --- counting -----------------------------------------------------------------------------
+# --- unpacking ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [0, 1, 300])
-def test_events_are_counted(count):
-    assert count_events(pack_event(Event(5, "alice", "bob", "hi")) * count) == count
+def test_events_are_unpacked(count):
+    event = Event(5, "alice", "bob", "hi")
+    assert unpack_events(pack_events([event]) * count) == (event,) * count
 
 
-def test_an_event_of_a_later_version_counts():
-    assert count_events(msgpack.packb((7, "whatever"))) == 1
+def test_an_event_of_a_later_version_is_unpacked_too():
+    assert unpack_events(msgpack.packb((7, "whatever"))) == (None,)
 
 
 @pytest.mark.parametrize("bad", [b"\xc1", b"\x94", b"\x01", b"\xff" * 9, b"\xdd\xff\xff\xff\xff"])
-def test_what_is_no_event_is_not_counted(bad):
-    good = pack_event(Event(5, "alice", "", "hi"))
+def test_what_is_no_event_is_not_unpacked(bad):
+    good = pack_events([Event(5, "alice", "", "hi")])
     with pytest.raises(BadFrame):
-        count_events(good + bad)
+        unpack_events(good + bad)
     with pytest.raises(BadFrame):
-        count_events(bad)
+        unpack_events(bad)
