@@ -38,7 +38,7 @@ OPTIONS: dict[int, int] = {
     zmq.MAXMSGSIZE: MAX_FRAME,
 }
 DEALER_OPTIONS: dict[int, int] = {
-    zmq.HEARTBEAT_IVL: 30_000,
+    zmq.HEARTBEAT_IVL: 60_000,
     # Without a connection nothing is queued: what waited in a queue would reach the
     # connection's successor before its HELLO.  The outbox keeps what is to be sent.
     zmq.IMMEDIATE: 1,

@@ -67,7 +67,7 @@ def test_the_dealer_is_set_as_reliability_needs(links, puppets):
     assert dealer.getsockopt(zmq.ROUTING_ID) == b""
     assert dealer.getsockopt(zmq.MAXMSGSIZE) == MAX_FRAME
     assert (dealer.getsockopt(zmq.HEARTBEAT_IVL), dealer.getsockopt(zmq.HEARTBEAT_TIMEOUT)) == (
-        30_000,
+        60_000,
         15_000,
     )
 
