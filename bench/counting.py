@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from chatbroker.wire.batch import pack_texts, way_of
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.limits import EPOCH_LENGTH
-from chatbroker.wire.messages import Kind
+from chatbroker.wire.messages import Event, Kind
 
 from .prepared import TEXT
 
@@ -31,7 +31,7 @@ class Sizes(NamedTuple):
 
 def sizes_of(sender: str, to: str) -> Sizes:
     """The sizes of what *sender* says to *to*.  Any time of this century takes as many bytes."""
-    one, two = [pack_texts(way_of(1 << 40, sender, to), [TEXT] * count) for count in (1, 2)]
+    one, two = [pack_events([Event(1 << 40, sender, to, TEXT)] * count) for count in (1, 2)]
     return Sizes(len(one), len(two) - len(one), one[:1])
 
 

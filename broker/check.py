@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..wire.batch import unpack_events
 from ..wire.errors import BadFrame
+from ..wire.limits import MAX_EVENTS
 from .cutting import ROW_COST
 from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
 from .journal import JournalError
@@ -184,6 +185,8 @@ class _Checking:
                 except BadFrame as error:
                     report.fault(f"body {id}: {error}")
                     events = -1
+                if events > MAX_EVENTS:
+                    report.fault(f"body {id}: {events} events, and readers take {MAX_EVENTS}")
                 self._messages += max(events, 0)
                 found = 0
                 while use is not None and use[0] == id:

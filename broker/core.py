@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from ..wire.batch import pack_runs
 from ..wire.errors import Code, VersionMismatch, WireError
 from ..wire.keys import key_text
 from ..wire.limits import EPOCH_LENGTH, PUSH_WINDOW
@@ -44,7 +45,7 @@ from .effects import Deliver, Effect
 from .hand import Hand
 from .hold import RETRY, Hold
 from .journal import CannotStore, Commit, Journal
-from .log import Log, Row, runs_of
+from .log import Log, Row
 from .members import Members, NotAdmitted, nobody_in_particular
 from .origin import Origin
 from .outgoing import Outgoing
@@ -381,7 +382,7 @@ class Broker:
         known: Sequence[Any] = texts
         if None in texts:
             known = [text for text in texts if text is not None]
-        for run in runs_of(route.way, known) if known else ():
+        for run in pack_runs(route.head, known):
             for pending in route.pending:
                 pending.append(run)
         if len(known) < len(texts):

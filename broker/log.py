@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
-from ..wire.batch import Way, pack_texts
+from ..wire.batch import Packed
 from ..wire.limits import FRAME_TARGET
 from ..wire.shape import make
-
-Run = tuple[bytes, int]
-"""Packed events, and how many they are.  The same bytes go into each log that they belong in."""
-
-
-def runs_of(way: Way, texts: Sequence[str]) -> list[Run]:
-    """Events of *texts* that go one *way*: runs within FRAME_TARGET, or of a single event."""
-    count = len(texts)
-    # At the least, for what is packed in vain costs as much as what is not.
-    size = len("".join(texts)) + count if count > 1 else 0
-    if size <= FRAME_TARGET:
-        body = pack_texts(way, texts)
-        size = len(body)
-        if size <= FRAME_TARGET or count == 1:
-            return [(body, count)]
-    runs: list[Run] = []
-    each = -(-count // -(-size // FRAME_TARGET))
-    for first in range(0, count, each):
-        # Where their lengths differ, a part may be too long yet.
-        runs += runs_of(way, texts[first : first + each])
-    return runs
 
 
 class Row(NamedTuple):
@@ -50,6 +29,24 @@ class Row(NamedTuple):
         return self.first + self.events - 1
 
 
+def joined(pending: list[Packed]) -> list[Packed]:
+    """What was appended in one turn, as the bodies of rows: each within FRAME_TARGET, or of a
+    single event, so that it can travel as one batch."""
+    found: list[Packed] = []
+    bodies: list[bytes] = []
+    size = events = 0
+    for body, count in pending:
+        if bodies and size + len(body) > FRAME_TARGET:
+            found.append((b"".join(bodies), events))
+            bodies, size, events = [], 0, 0
+        bodies.append(body)
+        size += len(body)
+        events += count
+    if bodies:
+        found.append((b"".join(bodies), events))
+    return found
+
+
 class Log:
     """Numbers events, and holds those of the current turn."""
 
@@ -61,34 +58,17 @@ class Log:
         self.epoch = epoch
         self.head = head
         """The position of the newest committed event."""
-        self.pending: list[Run] = []
+        self.pending: list[Packed] = []
         """The events of this turn, to be appended to."""
 
-    def take(self, time: int) -> list[Row]:
+    def take(self, time: int, join: Callable[[list[Packed]], list[Packed]] = joined) -> list[Row]:
         """The events of this turn as rows for the journal, numbered; none is pending then.
 
-        A row stays within FRAME_TARGET, or holds a single event, so that each can travel as
-        one batch.
-        """
+        *join*: `joined`, or what does the same."""
         pending, self.pending = self.pending, []
-        if len(pending) == 1:
-            ((body, count),) = pending
-            return [self._row(body, count, time)]
         rows: list[Row] = []
-        bodies: list[bytes] = []
-        size = events = 0
-        for body, count in pending:
-            if bodies and size + len(body) > FRAME_TARGET:
-                rows.append(self._row(b"".join(bodies), events, time))
-                bodies, size, events = [], 0, 0
-            bodies.append(body)
-            size += len(body)
-            events += count
-        if bodies:
-            rows.append(self._row(b"".join(bodies), events, time))
+        for body, events in join(pending):
+            head = self.head
+            self.head += events
+            rows.append(make(Row, (self.key, head, head + 1, events, time, body)))
         return rows
-
-    def _row(self, body: bytes, events: int, time: int) -> Row:
-        head = self.head
-        self.head += events
-        return make(Row, (self.key, head, head + 1, events, time, body))

@@ -175,15 +175,17 @@ class SqliteJournal:
         db = self._db
         logs, new = self._logs_of(commit)
         bodies: list[Body] = []
+        places: dict[int, int] = {}
         rows: list[tuple[int, int, int, int, int, int]] = []
         for row, log in zip(commit.rows, logs, strict=True):
-            if bodies and bodies[-1][2] == row.body:
-                # A conversation lies in the mailboxes of both, and is stored once.
-                id, refs, data = bodies[-1]
-                bodies[-1] = (id, refs + 1, data)
+            # A conversation lies in the mailboxes of both, and is stored once.
+            place = places.setdefault(id(row.body), len(bodies))
+            if place == len(bodies):
+                bodies.append((self._next_body + place, 1, row.body))
             else:
-                bodies.append((self._next_body + len(bodies), 1, row.body))
-            rows.append((log.id, row.prev, row.first, row.events, row.time, bodies[-1][0]))
+                body, refs, data = bodies[place]
+                bodies[place] = (body, refs + 1, data)
+            rows.append((log.id, row.prev, row.first, row.events, row.time, bodies[place][0]))
         small = sum([len(data) for _, _, data in bodies]) <= SMALL
         turn = pack_turn(commit, rows, bodies if small else ())
         try:
@@ -205,28 +207,26 @@ class SqliteJournal:
         self._tail.add(commit, len(turn))
         if small:
             self._tail.bodies += bodies
-        self._stored(commit, new, logs, bodies, rows)
+        self._next_body += len(bodies)
+        self._stored(commit, new, logs, rows)
 
     def _stored(
         self,
         commit: Commit,
         new: list[KeptLog],
         logs: list[KeptLog],
-        bodies: list[Body],
         rows: list[tuple[int, int, int, int, int, int]],
     ) -> None:
         """Brings what is in memory up to date with what is on disk now."""
         self.commits += 1
         self._next_turn += 1
-        self._next_body += len(bodies)
         for key in commit.dropped:
             self._forget(key)
         for log in new:
             self._logs[log.key] = log
-        at = -1
-        for log, (_, prev, first, events, time, body) in zip(logs, rows, strict=True):
-            at += at < 0 or bodies[at][0] != body
-            self._take(log, TailRow(prev, first, events, time, body, bodies[at][2]))
+        for log, row, line in zip(logs, commit.rows, rows, strict=True):
+            _, prev, first, events, time, data = row
+            self._take(log, TailRow(prev, first, events, time, line[-1], data))
             self.events += events
 
     def _logs_of(self, commit: Commit) -> tuple[list[KeptLog], list[KeptLog]]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire.batch import Way, way_of
+from ..wire.batch import Packed, event_head
 from ..wire.shape import make
-from .log import Log, Row, Run
+from .log import Log, Row, joined
 from .user import User
 
 
 class Route(NamedTuple):
     """From one sender to one recipient, or to everyone."""
 
-    way: Way
-    """All of the event but its text."""
-    pending: tuple[list[Run], ...]
+    head: bytes
+    """All of the packed event but its text."""
+    pending: tuple[list[Packed], ...]
     """Of each log that the event belongs in: what waits for the end of the turn."""
     away: bool
     """Whether the recipient is not on, and will get it later."""
@@ -61,9 +61,9 @@ class Turn:
             logs = {recipient.mailbox: recipient, sender.mailbox: sender}
             self._news.add(recipient.mailbox)
         self._dirty.update(logs)
-        way = way_of(time, sender.name, recipient.name if recipient else "")
+        head = event_head(time, sender.name, recipient.name if recipient else "")
         away = recipient is not None and not recipient.on
-        route = make(Route, (way, tuple([log.pending for log in logs]), away))
+        route = make(Route, (head, tuple([log.pending for log in logs]), away))
         self.routes[sender, to] = route
         return route
 
@@ -74,8 +74,20 @@ class Turn:
     def take(self, time: int) -> list[tuple[Log, User | None, list[Row]]]:
         """What was said, as rows per log with the log's owner (None: the public log)."""
         self.own.clear()
+        known: dict[tuple[int, ...], list[Packed]] = {}
+
+        def join(pending: list[Packed]) -> list[Packed]:
+            # A conversation is the same in the mailboxes of both, and is joined and stored once.
+            # By what each object is: all of them are there until all are taken.
+            if len(pending) == 1:
+                return pending
+            which = tuple(map(id, pending))
+            if which not in known:
+                known[which] = joined(pending)
+            return known[which]
+
         taken = [
-            (log, owner, log.take(time))
+            (log, owner, log.take(time, join))
             for log, owner in self._dirty.items()
             # The mailbox of one who has left for good would outlive its owner.
             if owner is None or not owner.gone

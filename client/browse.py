@@ -19,8 +19,8 @@ from .events import Broadcast, Direct
 from .reader import Positioned
 
 MOST_EVENTS = 20_000
-"""Events of one page.  A page is what one FETCH gives; only pushes that chain to it could
-make it longer."""
+"""Events of one page.  A page is what one FETCH gives, or the beginning of it where texts are of a
+few bytes; the rest is asked for again."""
 
 
 class Browse:

@@ -27,8 +27,8 @@ def anything(event: Event) -> bool:
 class History:
     """The logs of *client*, as far as they are kept.
 
-    Its iterators stream: a page of about 256 KiB is held at a time.  All raise NewHistory if
-    the broker lost what was being read, and Unreachable.
+    Its iterators stream: a page of about 256 KiB or 20,000 events is held at a time.  All raise
+    NewHistory if the broker lost what was being read, and Unreachable.
     """
 
     def __init__(self, client: Client) -> None:

@@ -15,8 +15,8 @@ from ..wire.limits import MAX_FETCH
 from ..wire.messages import Batch, Cursor, Event, Fetch, Fetched, Follow, Missed, Reading, Start
 from .starts import Since
 
-MOST_AHEAD = 256
-"""Batches kept while a hole before them is fetched; more are fetched too."""
+MOST_AHEAD = 20_000
+"""Events kept while a hole before them is fetched, give or take a batch; more are fetched too."""
 
 Positioned = tuple[int, Event | None]
 
@@ -39,6 +39,8 @@ class Reader:
         self.head = 0
         """The newest position known of."""
         self._ahead: deque[Batch] = deque()
+        self._kept_ahead = 0
+        """Events in them; an empty batch counts as one."""
         self._fetch_again = 0.0
         """While a FETCH is under way: when to take it, or its answer, for lost."""
         self._fetching = False
@@ -76,6 +78,7 @@ class Reader:
         self.head = reading.head
         self._fetching = False
         self._ahead.clear()
+        self._kept_ahead = 0
         return another
 
     def learn_head(self, head: Cursor) -> None:
@@ -96,12 +99,15 @@ class Reader:
         if not room():
             return
         if batch.prev > self.position:
-            if len(self._ahead) < MOST_AHEAD:
+            if self._kept_ahead < MOST_AHEAD:
                 self._ahead.append(batch)
+                self._kept_ahead += len(batch.events) or 1
             return
         yield from self._take(batch)
         while self._ahead and self._ahead[0].prev <= self.position and room():
-            yield from self._take(self._ahead.popleft())
+            batch = self._ahead.popleft()
+            self._kept_ahead -= len(batch.events) or 1
+            yield from self._take(batch)
 
     def _take(self, batch: Batch) -> Iterator[Positioned]:
         first, events = news(batch, self.position)

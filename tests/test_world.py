@@ -860,8 +860,8 @@ def _take_for_read_what_was_said(patch: pytest.MonkeyPatch) -> None:
 def _number_from_the_beginning(patch: pytest.MonkeyPatch) -> None:
     take = Log.take
 
-    def spoilt(self: Log, time: int) -> list[Row]:
-        rows = take(self, time)
+    def spoilt(self: Log, *args: Any) -> list[Row]:
+        rows = take(self, *args)
         self.head = max(self.head - 1, 0)
         return rows
 

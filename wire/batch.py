@@ -19,6 +19,7 @@ import msgpack
 
 from . import limits
 from .errors import BadFrame
+from .limits import FRAME_TARGET
 from .messages import Batch, Event, Kind
 from .names import SURELY_FITS, fits
 from .shape import check_depth, make
@@ -27,39 +28,61 @@ BROADCAST = 1
 DIRECT = 2
 
 LEAST = 4
-"""Bytes that an event takes at the least, in the mean of those that are packed together: so what
-fits a frame of FRAME_TARGET has no more than MAX_EVENTS."""
+"""Bytes that an event of a run takes at the least, in the mean: so what fits a frame of
+FRAME_TARGET has no more than MAX_EVENTS."""
 
 # packb would make a Packer for each call: 200 ns.
 _pack: Callable[[object], bytes] = msgpack.Packer(autoreset=True).pack
 
 _KIND = int(Kind.BATCH)
 
-Way = tuple[int, int, str] | tuple[int, int, str, str]
-"""All fields of an event but its text."""
+Packed = tuple[bytes, int]
+"""Packed events, and how many they are.  The same bytes go into each log that they belong in."""
 
 
-def way_of(time: int, sender: str, to: str) -> Way:
-    """What events have in common that *sender* says to *to*, empty for everyone, at *time*."""
-    return (DIRECT, time, sender, to) if to else (BROADCAST, time, sender)
+def event_head(time: int, sender: str, to: str) -> bytes:
+    """All of a packed event but its text, which follows: of what *sender* says to *to*, empty for
+    everyone, at *time*.
+
+    Equal for a run of messages, so worth keeping.
+    """
+    # Packed at once, as an array without its last element, which is to follow.
+    if to:
+        return b"\x95" + _pack((DIRECT, time, sender, to))[1:]
+    return b"\x94" + _pack((BROADCAST, time, sender))[1:]
 
 
-def pack_texts(way: Way, texts: Sequence[str]) -> bytes:
-    """The bytes of events of *texts*, at least one."""
+def pack_runs(head: bytes, texts: Sequence[str]) -> list[Packed]:
+    """Events of *texts* behind the same *head*: runs within FRAME_TARGET, or of a single event."""
     count = len(texts)
-    if count > 1:
-        packed = _pack(((*way, texts[0]), *texts[1:]))
-        body = packed[len(_head_of_array(count)) :]
-        if len(body) >= LEAST * count:
-            return body
-    # At once would cost more than one by one, for so few and short ones as this is left to.
-    return b"".join([_pack((*way, text)) for text in texts])
+    if count < 2:
+        return [(head + _pack(text), 1) for text in texts]
+    # What they take at the least: what is packed in vain costs as much as what is not.
+    alone = len("".join(texts)) + count
+    whole = len(head) + alone < LEAST * count
+    size = len(head) * (count if whole else 1) + alone
+    if size <= FRAME_TARGET:
+        if whole:
+            body = head + head.join(map(_pack, texts))
+        else:
+            body = b"".join((head, memoryview(_pack(texts))[len(_head_of_array(count)) :]))
+        size = len(body)
+        if size <= FRAME_TARGET:
+            return [(body, count)]
+    runs: list[Packed] = []
+    each = -(-count // -(-size // FRAME_TARGET))
+    for first in range(0, count, each):
+        # Where their lengths differ, a part may be too long yet.
+        runs += pack_runs(head, texts[first : first + each])
+    return runs
 
 
 def pack_events(events: Iterable[Event]) -> bytes:
     """The bytes of *events*, as the broker packs them."""
-    runs = groupby(events, itemgetter(slice(3)))
-    return b"".join([pack_texts(way_of(*way), [said.text for said in run]) for way, run in runs])
+    runs: list[Packed] = []
+    for way, said in groupby(events, itemgetter(slice(3))):
+        runs += pack_runs(event_head(*way), [event.text for event in said])
+    return b"".join([body for body, _ in runs])
 
 
 def parse_event(value: object) -> Event | None:
@@ -121,11 +144,11 @@ def _with_texts(values: tuple[Any, ...], whole: Iterable[Event | None]) -> list[
             if event is not None:
                 time, sender, to, _ = event
             events.append(event)
+        elif len(value) > SURELY_FITS and not fits(value):
+            raise BadFrame("an event has a field of the wrong type or size")
         elif event is None:
             events.append(None)
         else:
-            if len(value) > SURELY_FITS and not fits(value):
-                raise BadFrame("an event has a field of the wrong type or size")
             events.append(make(Event, (time, sender, to, value)))
     return events
 

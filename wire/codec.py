@@ -306,9 +306,7 @@ class Decoder:
         """What follows the first message of the frame that ends at *end*."""
         unpack, tell = self._unpacker.unpack, self._unpacker.tell
         items = []
-        while (at := tell()) != end:
-            if at > end:
-                raise BadFrame("the last message is cut short")
+        while tell() != end:
             items.append(unpack())
             if len(items) == self._most_messages:
                 raise BadFrame(f"at most {self._most_messages} messages to a frame")

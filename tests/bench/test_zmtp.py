@@ -10,7 +10,7 @@ from bench import on_broker, on_forwarder, zmtp
 from bench.counting import Span, Tally, sizes_of, span
 from bench.prepared import TEXT, for_broker
 from bench.processes import running_broker, running_forwarder
-from chatbroker.wire.batch import encode_batch, pack_texts, way_of
+from chatbroker.wire.batch import encode_batch, event_head, pack_runs
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ def test_a_peer_that_speaks_something_else_is_refused(wire):
         zmtp.shake_hands(inbox, b"DEALER")
 
 
-@pytest.mark.parametrize("runs", [(20,), (1,), (1, 1, 1), (7, 1, 1, 11), (300, 2)])
+@pytest.mark.parametrize("runs", [(20,), (1,), (1, 1, 1), (7, 1, 1, 11), (200, 2)])
 def test_a_batch_is_counted_by_its_header(runs):
     sizes = sizes_of("sender0", "reader0")
-    way = way_of(1_800_000_000_000, "sender0", "reader0")
-    body = b"".join([pack_texts(way, [TEXT] * run) for run in runs])
+    head = event_head(1_800_000_000_000, "sender0", "reader0")
+    body = b"".join([packed for run in runs for packed, _ in pack_runs(head, [TEXT] * run)])
     packed = encode_batch("direct", b"e" * 8, 300, 301, sum(runs), body)
     assert span(bytearray(packed + packed), 0, sizes) == Span(300, 301, sum(runs), len(packed))
 

@@ -116,6 +116,12 @@ def test_what_retention_took_is_no_fault(path):
 
 # --- faults -------------------------------------------------------------------------------
 
+
+def test_a_body_of_more_events_than_a_reader_takes_is_a_fault(journal, path):
+    journal.commit(Commit(rows=[Row("echo", 0, 1, 4097, 9, body(*["long enough"] * 4097))]))
+    assert faults(path) == ["body 1: 4097 events, and readers take 4096"]
+
+
 SPOILED = [
     ("DELETE FROM rows WHERE id & 0xff = 1 AND id >> 40 = 1", "log echo: head 2, and the rows"),
     ("UPDATE rows SET prev=1 WHERE id >> 40 = 1", "log echo: a row of 2 events from 1 on says"),

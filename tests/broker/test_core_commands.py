@@ -215,6 +215,17 @@ def test_a_text_that_is_too_long_is_refused_when_it_comes_alone(alice):
     assert ack.refused[0].code == "too_long"
 
 
+def test_of_a_command_all_of_which_is_too_long_nothing_is_stored(world, alice, bob):
+    long = "x" * (MAX_TEXT + 1)
+    for said in (Echo(1, (long, long)), Send(3, "bob", (long,))):
+        (ack,) = alice.says(said).of(Ack)
+        assert {refusal.code for refusal in ack.refused} == {"too_long"}
+    assert world.journal.messages == 0
+    assert not world.journal._logs
+    assert not world.hears(b"echo\0").texts
+    assert not bob.hears().texts
+
+
 def test_more_refusals_than_an_ack_holds_are_told_in_several(alice):
     count = 2 * MAX_RUNS + 1
     # Refused and accepted in turns, so that no two refusals share a run.

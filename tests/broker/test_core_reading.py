@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.wire.batch import pack_texts, way_of
+from chatbroker.wire.batch import event_head
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, PUSH_WINDOW
 from chatbroker.wire.messages import (
     Ack,
@@ -198,8 +198,8 @@ def fetched_frames(world, peer) -> list[bytes]:
 
 def test_both_logs_may_be_fetched_in_one_turn(world, alice):
     # Events that fill a frame each, and so a fetch to the last byte.
-    public = "x" * (FRAME_TARGET - len(pack_texts(way_of(world.wall, "alice", ""), [""])) - 2)
-    private = "x" * (FRAME_TARGET - len(pack_texts(way_of(world.wall, "alice", "alice"), [""])) - 2)
+    public = "x" * (FRAME_TARGET - len(event_head(world.wall, "alice", "")) - 3)
+    private = "x" * (FRAME_TARGET - len(event_head(world.wall, "alice", "alice")) - 3)
     for _ in range(MAX_FETCH // FRAME_TARGET):
         alice.says(alice.echo(public), alice.send("alice", private))
     heard = alice.says(

@@ -4,12 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker.log import Log, Row, runs_of
-from chatbroker.wire.batch import pack_texts, unpack_events, way_of
+from chatbroker.broker.log import Log, Row
 from chatbroker.wire.limits import FRAME_TARGET, MAX_TEXT
 
 EPOCH = b"epoch-01"
-WAY = way_of(1_700_000_000_000, "alice", "bob")
 
 
 @pytest.fixture
@@ -92,18 +90,3 @@ def test_rows_hold_every_event_once_in_order_and_travel_in_one_batch(turns):
         assert row.events >= 1
         assert len(row.body) <= FRAME_TARGET or row.events == 1
         position = row.last
-
-
-def test_the_events_of_one_command_are_one_run():
-    assert runs_of(WAY, ["one"]) == [(pack_texts(WAY, ["one"]), 1)]
-    assert runs_of(WAY, ["one", "two", "three"]) == [(pack_texts(WAY, ["one", "two", "three"]), 3)]
-
-
-@given(st.lists(st.integers(0, FRAME_TARGET // 3) | st.just(FRAME_TARGET), min_size=1, max_size=9))
-def test_a_command_with_much_text_is_several_runs_that_fit_a_row(sizes):
-    texts = [letter * size for letter, size in zip("abcdefghi", sizes, strict=False)]
-    runs = runs_of(WAY, texts)
-    found = [unpack_events(body) for body, _ in runs]
-    assert [event.text for events in found for event in events] == texts
-    assert [events for _, events in runs] == [*map(len, found)]
-    assert all(len(body) <= FRAME_TARGET or events == 1 for body, events in runs)

@@ -149,6 +149,18 @@ def test_a_body_that_lies_in_two_mailboxes_is_stored_once(journal):
     assert kept(journal, "@alice")[0].body == kept(journal, "@bob")[0].body == body
 
 
+def test_a_conversation_of_several_rows_is_stored_once(journal):
+    first, second = os.urandom(5000), os.urandom(4000)
+    sides = [
+        (row(log, 1, body=first), row(log, 2, body=second), row(log, 3, body=last))
+        for log, last in (("@alice", b"one"), ("@bob", b"two"))
+    ]
+    store(journal, *sides[0], *sides[1])
+    journal._fold()
+    assert table_of_bodies(journal) == [(1, 2), (2, 2), (3, 1), (4, 1)]
+    assert [kept(journal, log) for log in ("@alice", "@bob")] == [*map(list, sides)]
+
+
 def table_of_bodies(journal: SqliteJournal) -> list[tuple[int, int]]:
     """Id and number of rows of each body that the table has."""
     found: list[tuple[int, int]] = journal._db.execute("SELECT id, refs FROM bodies").fetchall()
@@ -416,6 +428,10 @@ LOGS = ("echo", "@alice", "@bob", "@carol")
 SIZES = st.integers(0, 40) | st.integers(tail_module.SMALL // 2, tail_module.SMALL)
 
 
+SAME = {events: b"same" * events for events in range(1, 5)}
+"""One object each, as a conversation is in two mailboxes."""
+
+
 class JournalMachine(RuleBasedStateMachine):
     """Commits, failures, folds, restarts and crashes: what is read is what was stored."""
 
@@ -455,7 +471,7 @@ class JournalMachine(RuleBasedStateMachine):
         for log, events, size in said:
             mine = self.rows.setdefault(self.key(log), [])
             head = mine[-1].last if mine else 0
-            body = b"same" * events if shared else os.urandom(size)
+            body = SAME[events] if shared else os.urandom(size)
             mine.append(Row(self.key(log), head, head + 1, events, self.time, body))
             stored.append(mine[-1])
         users = [user(LOGS[1 + n % 3], read=self.time) for n in people]

@@ -5,7 +5,7 @@ import pytest
 from chatbroker.broker.log import Log
 from chatbroker.broker.turn import Route, Turn
 from chatbroker.broker.user import User, proof_of
-from chatbroker.wire.batch import pack_texts, unpack_events
+from chatbroker.wire.batch import pack_runs, unpack_events
 from chatbroker.wire.messages import Event
 
 NOW = 1_700_000_000_000
@@ -26,8 +26,9 @@ def person(name: str) -> User:
 
 
 def say(route: Route, text: str) -> None:
-    for pending in route.pending:
-        pending.append((pack_texts(route.way, [text]), 1))
+    for run in pack_runs(route.head, [text]):
+        for pending in route.pending:
+            pending.append(run)
 
 
 def read(body: bytes) -> list[Event | None]:
@@ -56,6 +57,36 @@ def test_a_direct_message_goes_into_both_mailboxes(turn):
     }
     for _, _, (row,) in taken:
         assert read(row.body) == [Event(NOW, "alice", "bob", "hello")]
+
+
+def test_a_conversation_of_one_turn_is_joined_once_for_both_mailboxes(turn):
+    alice, bob, carol = person("alice"), person("bob"), person("carol")
+    there, back = turn.route(alice, "bob", bob, NOW), turn.route(bob, "alice", alice, NOW)
+    for number in range(9):
+        say(there if number % 2 else back, "x" * 4000)
+    say(turn.route(carol, "carol", carol, NOW), "a")
+    say(turn.route(carol, "carol", carol, NOW), "b")
+    taken = {log.key: rows for log, _, rows in turn.take(NOW)}
+    assert len(taken["@alice"]) == len(taken["@bob"]) == 3
+    for one, other in zip(taken["@alice"], taken["@bob"], strict=True):
+        assert one.body is other.body
+    assert [event.text for event in read(taken["@carol"][0].body)] == ["a", "b"]
+
+
+def test_mailboxes_in_which_not_all_is_the_same_have_each_what_is_theirs(turn):
+    alice, bob, carol = person("alice"), person("bob"), person("carol")
+    say(turn.route(alice, "bob", bob, NOW), "one")
+    say(turn.route(bob, "carol", carol, NOW), "two")
+    say(turn.route(alice, "bob", bob, NOW), "three")
+    found = {
+        log.key: [event.text for row in rows for event in read(row.body)]
+        for log, _, rows in turn.take(NOW)
+    }
+    assert found == {
+        "@alice": ["one", "three"],
+        "@bob": ["one", "two", "three"],
+        "@carol": ["two"],
+    }
 
 
 def test_a_message_to_oneself_goes_into_the_mailbox_once(turn):

@@ -117,14 +117,25 @@ def test_a_head_that_is_told_shows_a_lost_tail():
     assert not reader.caught_up
 
 
-def test_no_more_batches_are_kept_ahead_than_bounded():
+@pytest.mark.parametrize("each", [1, 100])
+def test_no_more_is_kept_ahead_than_bounded(each):
     reader = welcomed()
-    for number in range(3 * MOST_AHEAD):
-        positions(reader.offer(batch(10 + number, 10 + number)))
-    assert len(reader._ahead) <= MOST_AHEAD
-    handed_on = positions(reader.offer(batch(1, 9)))
-    assert handed_on == list(range(1, 10 + MOST_AHEAD))
-    assert fetch(reader).after == 9 + MOST_AHEAD
+    for _ in range(2):
+        begin = reader.position + 10
+        for first in range(begin, begin + 3 * MOST_AHEAD, each):
+            assert positions(reader.offer(batch(first, first + each - 1))) == []
+        kept = begin + MOST_AHEAD
+        handed_on = positions(reader.offer(batch(reader.position + 1, begin - 1)))
+        assert handed_on == list(range(begin - 9, kept))
+        assert fetch(reader).after == kept - 1
+        reader.fetched(Fetched(1, "echo", EPOCH, kept - 1))
+
+
+def test_no_more_empty_batches_are_kept_ahead_than_bounded():
+    reader = welcomed()
+    for prev in range(2, 2 * MOST_AHEAD):
+        positions(reader.offer(Batch("echo", EPOCH, prev, prev + 1, ())))
+    assert len(reader._ahead) == MOST_AHEAD
 
 
 def test_what_there_is_no_room_for_is_fetched_later():

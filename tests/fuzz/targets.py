@@ -8,7 +8,7 @@ from random import Random
 
 from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
 from chatbroker.broker.tail import pack_turn
-from chatbroker.wire.batch import pack_events, pack_texts
+from chatbroker.wire.batch import pack_events
 from chatbroker.wire.limits import VERSION
 from chatbroker.wire.messages import (
     Bye,
@@ -69,7 +69,7 @@ def _wire() -> Iterator[bytes]:
     yield from frames
     yield b"".join(map(encode, _FROM_CLIENT))
     event = pack_events([Event(1, "alice", "bob", "hi")])
-    yield event + pack_texts((1, 1, "alice"), ["hi", "there"])
+    yield event + pack_events([Event(1, "alice", "", "hi"), Event(1, "alice", "", "there")])
     for extra in (b"\xc1", b"\x81\x01\x02", b"\xd4\x01x", b"\x91" * 10, b"\xdd\xff\xff\xff\xff"):
         yield frames[0] + extra
 

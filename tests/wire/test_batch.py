@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from chatbroker.wire import limits
 from chatbroker.wire.batch import (
     encode_batch,
+    event_head,
     last_position,
     news,
     pack_events,
-    pack_texts,
+    pack_runs,
     parse_event,
     parse_events,
     unpack_events,
-    way_of,
 )
 from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.errors import BadFrame
@@ -54,14 +54,56 @@ def test_a_direct_message_names_both_ends():
     )
 
 
+def packed_at_once(head: bytes, texts: list[str]) -> bytes:
+    ((body, count),) = pack_runs(head, texts)
+    assert count == len(texts)
+    return body
+
+
+@pytest.mark.parametrize("event", [HELLO_ALL, HELLO_BOB])
+def test_the_head_of_an_event_serves_for_every_text(event):
+    head = event_head(*event[:3])
+    for text in ("", "short", "x" * 300, "🙂" * 4096):
+        packed = packed_at_once(head, [text])
+        assert packed == head + msgpack.packb(text)
+        assert parse_event(unpacked(packed)) == event._replace(text=text)
+
+
 @pytest.mark.parametrize("event", [HELLO_ALL, HELLO_BOB])
 def test_of_events_that_go_the_same_way_the_first_is_whole_and_the_others_are_texts(event):
-    texts = ["", "short", "x" * 300, "🙂" * 4096]
-    packed = pack_texts(way_of(*event[:3]), texts)
+    texts = ["", "short", "x" * 300, "🙂" * 2048]
+    packed = packed_at_once(event_head(*event[:3]), texts)
     first, *others = msgpack.Unpacker(BytesIO(packed), use_list=False)
     assert parse_event(first) == event._replace(text="")
     assert others == texts[1:]
     assert unpack_events(packed) == tuple([event._replace(text=text) for text in texts])
+
+
+def test_of_nothing_no_run_is_made():
+    assert pack_runs(event_head(1, "alice", ""), []) == []
+
+
+# What a text may be beside what anybody types: what bounds go by, and what looks like msgpack.
+TEXTS = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(["", "1", "ok", "é", "\0", "\x7f" * 9, "x" * 31, "x" * 32, "ü" * 300]),
+    st.integers(0, limits.MAX_TEXT).map(lambda size: "x" * size),
+)
+COMMANDS = st.lists(st.tuples(TEXTS, st.integers(1, 300)), max_size=8).map(
+    lambda parts: [text for text, count in parts for _ in range(count)]
+)
+
+
+@given(COMMANDS, st.sampled_from([("a", ""), ("n" * limits.MAX_NAME, "m" * limits.MAX_NAME)]))
+def test_whatever_is_said_at_once_is_in_runs_that_fit_a_frame(texts, way):
+    runs = pack_runs(event_head(1, *way), texts)
+    found = [unpack_events(body) for body, _ in runs]
+    assert [event for events in found for event in events] == [Event(1, *way, t) for t in texts]
+    assert [count for _, count in runs] == [*map(len, found)]
+    for body, count in runs:
+        assert len(body) <= limits.FRAME_TARGET or count == 1
+        # So what is put together out of runs holds no more events than a batch may have.
+        assert len(body) * limits.MAX_EVENTS >= count * limits.FRAME_TARGET
 
 
 @given(
@@ -77,18 +119,10 @@ def test_of_events_that_go_the_same_way_the_first_is_whole_and_the_others_are_te
 )
 def test_what_was_said_in_runs_is_read_event_by_event(runs):
     said = [Event(*way, text) for *way, texts in runs for text in texts]
-    body = b"".join([pack_texts(way_of(*way), texts) for *way, texts in runs])
+    body = pack_events(said)
     assert unpack_events(body) == tuple(said)
     packed = encode_batch("echo", EPOCH, 0, 1, len(said), body)
     assert Decoder(FROM_BROKER).decode(packed) == [Batch("echo", EPOCH, 0, 1, tuple(said))]
-
-
-@pytest.mark.parametrize("text", ["", "1", "12", "é", "123"])
-@pytest.mark.parametrize("count", [2, 10, 100, limits.MAX_EVENTS, 2 * limits.MAX_EVENTS])
-def test_no_frame_has_room_for_more_events_than_one_may_have(text, count):
-    body = pack_texts(way_of(1, "a", ""), [text] * count)
-    assert unpack_events(body) == (Event(1, "a", "", text),) * count
-    assert len(body) * limits.MAX_EVENTS >= count * limits.FRAME_TARGET
 
 
 def test_a_text_alone_goes_on_from_the_event_before_it():
@@ -134,7 +168,7 @@ def test_a_text_alone_is_bounded(text):
         Event(5, "alice", "", text[1:]),
         Event(5, "alice", "", text[:-1]),
     )
-    for values in ((whole, text), (whole, "hi", text, whole)):
+    for values in ((whole, text), (whole, "hi", text, whole), ((3, "later"), text)):
         with pytest.raises(BadFrame):
             parse_events(values)
 
