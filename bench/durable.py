@@ -85,8 +85,8 @@ class _History:
         self._heads = [0] * USERS
         self._next = 0
         self._dice = random.Random(1)
-        event = pack_events([Event(1 << 40, "sender00", "reader00", TEXT)])
-        self._bodies = {1: event, FRAME: event * FRAME}
+        event = Event(1 << 40, "sender00", "reader00", TEXT)
+        self._bodies = {count: pack_events([event] * count) for count in (1, FRAME)}
         self.open()
 
     def open(self) -> None:
@@ -101,7 +101,7 @@ class _History:
         rows = []
         for _ in range(pairs):
             self._next = (self._next + 1) % (USERS // 2)
-            # Texts differ in life: what is equal here would be stored once more often.
+            # Texts differ in life; and what is the same object is stored once.
             body = self._bodies[events][:-8] + self._dice.randbytes(4).hex().encode()
             for user in (self._next, self._next + USERS // 2):
                 head = self._heads[user]
