@@ -7,7 +7,7 @@ logs, users and sessions are no more than a broker holds in memory.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from heapq import merge
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from ..wire.batch import unpack_events
 from ..wire.errors import BadFrame
 from ..wire.limits import MAX_EVENTS
+from ..wire.messages import Event
 from .cutting import ROW_COST
 from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
 from .journal import JournalError
@@ -30,7 +31,8 @@ class Summary(NamedTuple):
     """What a file holds."""
 
     messages: int
-    """Each once, in however many mailboxes it lies."""
+    """Each once: a direct one in the mailbox of its recipient, or of its sender if the recipient
+    has none."""
     logs: int
     users: int
     sessions: int
@@ -172,6 +174,7 @@ class _Checking:
         """Every body is what its rows say, and is there for them."""
         report = self._report
         sizes = dict.fromkeys(self._kept.logs, 0)
+        owners = self._owners()
         uses = self._uses()
         use = next(uses, None)
         own = sorted([body for turn in self._kept.turns.values() for body in turn.bodies])
@@ -180,14 +183,15 @@ class _Checking:
                 while use is not None and use[0] < id:
                     report.fault(f"log {use[1]}: body {use[0]} of a row is missing")
                     use = next(uses, None)
+                said: Sequence[Event | None] = ()
                 try:
-                    events = len(unpack_events(data))
+                    said = unpack_events(data)
+                    events = len(said)
                 except BadFrame as error:
                     report.fault(f"body {id}: {error}")
                     events = -1
                 if events > MAX_EVENTS:
                     report.fault(f"body {id}: {events} events, and readers take {MAX_EVENTS}")
-                self._messages += max(events, 0)
                 found = 0
                 while use is not None and use[0] == id:
                     found += 1
@@ -195,6 +199,8 @@ class _Checking:
                         report.fault(f"body {id}: {events} events, and {use[2]} for log {use[1]}")
                     if use[3] and use[1] in sizes:
                         sizes[use[1]] += ROW_COST + len(data)
+                    if use[1] in owners:
+                        self._messages += self._count(said, owners[use[1]])
                     use = next(uses, None)
                 if not found:
                     report.fault(f"body {id}: no row has it")
@@ -206,6 +212,25 @@ class _Checking:
         for number, log in self._kept.logs.items():
             if log.size != sizes[number]:
                 report.fault(f"log {log.key}: size {log.size}, and its rows take {sizes[number]}")
+
+    def _owners(self) -> dict[int, str]:
+        """By the number of each log that is not to go, whose mailbox it is; empty for nobody's."""
+        users = {user.log: user.name for user in self._kept.users.values()}
+        dropped = self._dropped()
+        logs = self._kept.logs.items()
+        return {n: users.get(log.key, "") for n, log in logs if log.key not in dropped}
+
+    def _count(self, said: Sequence[Event | None], owner: str) -> int:
+        """How many of *said* count where they lie in the mailbox of *owner*, empty for none."""
+        if not owner:
+            return len(said)
+        users = self._kept.users
+        copies = [
+            True
+            for event in said
+            if event and event.sender == owner and event.to != owner and event.to in users
+        ]
+        return len(said) - len(copies)
 
     # --- people ---------------------------------------------------------------------------
 

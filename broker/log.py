@@ -29,22 +29,9 @@ class Row(NamedTuple):
         return self.first + self.events - 1
 
 
-def joined(pending: list[Packed]) -> list[Packed]:
-    """What was appended in one turn, as the bodies of rows: each within FRAME_TARGET, or of a
-    single event, so that it can travel as one batch."""
-    found: list[Packed] = []
-    bodies: list[bytes] = []
-    size = events = 0
-    for body, count in pending:
-        if bodies and size + len(body) > FRAME_TARGET:
-            found.append((b"".join(bodies), events))
-            bodies, size, events = [], 0, 0
-        bodies.append(body)
-        size += len(body)
-        events += count
-    if bodies:
-        found.append((b"".join(bodies), events))
-    return found
+def joined(runs: list[Packed]) -> Packed:
+    """*runs* as one."""
+    return b"".join([body for body, _ in runs]), sum([events for _, events in runs])
 
 
 class Log:
@@ -61,14 +48,26 @@ class Log:
         self.pending: list[Packed] = []
         """The events of this turn, to be appended to."""
 
-    def take(self, time: int, join: Callable[[list[Packed]], list[Packed]] = joined) -> list[Row]:
+    def take(self, time: int, join: Callable[[list[Packed]], Packed] = joined) -> list[Row]:
         """The events of this turn as rows for the journal, numbered; none is pending then.
 
-        *join*: `joined`, or what does the same."""
+        A row stays within FRAME_TARGET, or holds a single event, so that each can travel as one
+        batch.  *join*: `joined`, or what does the same."""
         pending, self.pending = self.pending, []
         rows: list[Row] = []
-        for body, events in join(pending):
-            head = self.head
-            self.head += events
-            rows.append(make(Row, (self.key, head, head + 1, events, time, body)))
+        runs: list[Packed] = []
+        size = 0
+        for run in pending:
+            if runs and size + len(run[0]) > FRAME_TARGET:
+                rows.append(self._row(*join(runs), time))
+                runs, size = [], 0
+            runs.append(run)
+            size += len(run[0])
+        if runs:
+            rows.append(self._row(*join(runs), time))
         return rows
+
+    def _row(self, body: bytes, events: int, time: int) -> Row:
+        head = self.head
+        self.head += events
+        return make(Row, (self.key, head, head + 1, events, time, body))

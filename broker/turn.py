@@ -74,16 +74,16 @@ class Turn:
     def take(self, time: int) -> list[tuple[Log, User | None, list[Row]]]:
         """What was said, as rows per log with the log's owner (None: the public log)."""
         self.own.clear()
-        known: dict[tuple[int, ...], list[Packed]] = {}
+        known: dict[tuple[int, ...], Packed] = {}
 
-        def join(pending: list[Packed]) -> list[Packed]:
-            # A conversation is the same in the mailboxes of both, and is joined and stored once.
-            # By what each object is: all of them are there until all are taken.
-            if len(pending) == 1:
-                return pending
-            which = tuple(map(id, pending))
+        def join(runs: list[Packed]) -> Packed:
+            # A row that is the same in the mailboxes of both is joined once, and stored once.
+            if len(runs) == 1:
+                return runs[0]
+            # By which objects they are: all of them were there before any was taken.
+            which = tuple(map(id, runs))
             if which not in known:
-                known[which] = joined(pending)
+                known[which] = joined(runs)
             return known[which]
 
         taken = [

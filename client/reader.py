@@ -15,8 +15,9 @@ from ..wire.limits import MAX_FETCH
 from ..wire.messages import Batch, Cursor, Event, Fetch, Fetched, Follow, Missed, Reading, Start
 from .starts import Since
 
-MOST_AHEAD = 20_000
-"""Events kept while a hole before them is fetched, give or take a batch; more are fetched too."""
+MOST_AHEAD, MOST_EVENTS_AHEAD = 256, 20_000
+"""Batches kept while a hole before them is fetched, and events in them, give or take a batch; more
+are fetched too.  Batches are bounded in bytes, but 256 may hold a million events."""
 
 Positioned = tuple[int, Event | None]
 
@@ -39,8 +40,8 @@ class Reader:
         self.head = 0
         """The newest position known of."""
         self._ahead: deque[Batch] = deque()
-        self._kept_ahead = 0
-        """Events in them; an empty batch counts as one."""
+        self._events_ahead = 0
+        """How many are in them."""
         self._fetch_again = 0.0
         """While a FETCH is under way: when to take it, or its answer, for lost."""
         self._fetching = False
@@ -78,7 +79,7 @@ class Reader:
         self.head = reading.head
         self._fetching = False
         self._ahead.clear()
-        self._kept_ahead = 0
+        self._events_ahead = 0
         return another
 
     def learn_head(self, head: Cursor) -> None:
@@ -99,14 +100,14 @@ class Reader:
         if not room():
             return
         if batch.prev > self.position:
-            if self._kept_ahead < MOST_AHEAD:
+            if len(self._ahead) < MOST_AHEAD and self._events_ahead < MOST_EVENTS_AHEAD:
                 self._ahead.append(batch)
-                self._kept_ahead += len(batch.events) or 1
+                self._events_ahead += len(batch.events)
             return
         yield from self._take(batch)
         while self._ahead and self._ahead[0].prev <= self.position and room():
             batch = self._ahead.popleft()
-            self._kept_ahead -= len(batch.events) or 1
+            self._events_ahead -= len(batch.events)
             yield from self._take(batch)
 
     def _take(self, batch: Batch) -> Iterator[Positioned]:

@@ -57,8 +57,9 @@ def pack_runs(head: bytes, texts: Sequence[str]) -> list[Packed]:
     count = len(texts)
     if count < 2:
         return [(head + _pack(text), 1) for text in texts]
+    together = "".join(texts)
     # What they take at the least: what is packed in vain costs as much as what is not.
-    alone = len("".join(texts)) + count
+    alone = count + len(together if together.isascii() else together.encode())
     whole = len(head) + alone < LEAST * count
     size = len(head) * (count if whole else 1) + alone
     if size <= FRAME_TARGET:

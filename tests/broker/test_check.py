@@ -45,7 +45,7 @@ def journal(path):
 
 def fill(journal: SqliteJournal) -> None:
     """Two users, a conversation and a public log: three messages, one of them in two places."""
-    shared = body("hi", time=7)
+    shared = pack_events([Event(7, "bob", "alice", "hi")])
     journal.commit(
         Commit(
             users=[user("alice", read=1), user("bob")],
@@ -74,6 +74,35 @@ def test_a_whole_journal_is_summed_up(journal, path, fold):
     summary = report.summary
     assert summary.bytes > 0
     assert summary._replace(bytes=0) == (3, 3, 2, 2, 0, 5, 7)
+
+
+@folded
+def test_a_message_counts_once_however_it_is_stored(journal, path, fold):
+    """Mailboxes in which not all of a turn is the same have it twice."""
+    there, back = Event(1, "alice", "bob", "hi"), Event(1, "bob", "alice", "hi")
+    own, gone = Event(1, "alice", "alice", "note"), Event(1, "alice", "carol", "are you there?")
+    both = pack_events([there, back])
+    alices = pack_events([there, back, own, gone])
+    journal.commit(
+        Commit(
+            users=[user("alice"), user("bob")],
+            rows=[
+                Row("echo", 0, 1, 2, 1, body("one", "two")),
+                Row("@alice:1", 0, 1, 4, 1, alices),
+                Row("@bob:1", 0, 1, 2, 1, both),
+                Row("@alice:1", 4, 5, 2, 1, both),
+                Row("@bob:1", 2, 3, 2, 1, both),
+            ],
+        )
+    )
+    if fold:
+        journal._fold()
+    report = check_journal(path)
+    assert report.faults == []
+    assert report.summary.messages == 2 + 2 + 2 + 2
+    journal.commit(Commit(gone=["bob"], dropped=["@bob:1"]))
+    # What is left of the conversation: all of it, in her mailbox.
+    assert check_journal(path).summary.messages == 2 + 6
 
 
 def test_an_empty_journal_is_whole(journal, path):

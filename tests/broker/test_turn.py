@@ -73,6 +73,18 @@ def test_a_conversation_of_one_turn_is_joined_once_for_both_mailboxes(turn):
     assert [event.text for event in read(taken["@carol"][0].body)] == ["a", "b"]
 
 
+def test_what_two_mailboxes_have_alike_is_one_object_as_far_as_it_goes(turn):
+    alice, bob, carol = person("alice"), person("bob"), person("carol")
+    route = turn.route(alice, "bob", bob, NOW)
+    for _ in range(8):
+        say(route, "x" * 5000)
+    say(turn.route(bob, "carol", carol, NOW), "y")
+    taken = {log.key: rows for log, _, rows in turn.take(NOW)}
+    assert [row.events for row in taken["@bob"]] == [3, 3, 3]
+    pairs = list(zip(taken["@alice"], taken["@bob"], strict=True))
+    assert [one.body is other.body for one, other in pairs] == [True, True, False]
+
+
 def test_mailboxes_in_which_not_all_is_the_same_have_each_what_is_theirs(turn):
     alice, bob, carol = person("alice"), person("bob"), person("carol")
     say(turn.route(alice, "bob", bob, NOW), "one")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.client.reader import MOST_AHEAD, Reader
+from chatbroker.client.reader import MOST_AHEAD, MOST_EVENTS_AHEAD, Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.limits import MAX_FETCH
 from chatbroker.wire.messages import Batch, Cursor, Event, Fetch, Fetched, Missed, Reading, Start
@@ -117,14 +117,14 @@ def test_a_head_that_is_told_shows_a_lost_tail():
     assert not reader.caught_up
 
 
-@pytest.mark.parametrize("each", [1, 100])
-def test_no_more_is_kept_ahead_than_bounded(each):
+@pytest.mark.parametrize(("each", "most"), [(1, MOST_AHEAD), (4000, MOST_EVENTS_AHEAD)])
+def test_no_more_is_kept_ahead_than_bounded(each, most):
     reader = welcomed()
     for _ in range(2):
         begin = reader.position + 10
-        for first in range(begin, begin + 3 * MOST_AHEAD, each):
+        for first in range(begin, begin + 3 * most, each):
             assert positions(reader.offer(batch(first, first + each - 1))) == []
-        kept = begin + MOST_AHEAD
+        kept = begin + most
         handed_on = positions(reader.offer(batch(reader.position + 1, begin - 1)))
         assert handed_on == list(range(begin - 9, kept))
         assert fetch(reader).after == kept - 1

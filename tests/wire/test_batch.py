@@ -79,6 +79,12 @@ def test_of_events_that_go_the_same_way_the_first_is_whole_and_the_others_are_te
     assert unpack_events(packed) == tuple([event._replace(text=text) for text in texts])
 
 
+@pytest.mark.parametrize("text", ["да", "好", "🙂", "no."])
+def test_short_texts_of_whatever_letters_go_alone(text):
+    body = packed_at_once(event_head(1_700_000_000_000, "alice", "bob"), [text] * 100)
+    assert len(body) < 30 + 100 * len(msgpack.packb(text))
+
+
 def test_of_nothing_no_run_is_made():
     assert pack_runs(event_head(1, "alice", ""), []) == []
 
@@ -86,7 +92,9 @@ def test_of_nothing_no_run_is_made():
 # What a text may be beside what anybody types: what bounds go by, and what looks like msgpack.
 TEXTS = st.one_of(
     st.text(max_size=40),
-    st.sampled_from(["", "1", "ok", "é", "\0", "\x7f" * 9, "x" * 31, "x" * 32, "ü" * 300]),
+    st.sampled_from(
+        ["", "1", "ok", "é", "\0", "\x7f" * 9, "x" * 31, "x" * 32, "ü" * 300, "🙂" * 3300]
+    ),
     st.integers(0, limits.MAX_TEXT).map(lambda size: "x" * size),
 )
 COMMANDS = st.lists(st.tuples(TEXTS, st.integers(1, 300)), max_size=8).map(
