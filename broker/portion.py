@@ -10,7 +10,7 @@ from __future__ import annotations
 MOST, LEAST = 1024 * 1024, 32 * 1024
 """Bytes: enough to share one commit; and 4000 tiny questions, which take a tenth of a second."""
 
-A_FRAME = 512
+A_FRAME = 256
 """Bytes that a frame counts as at the least: it costs more than what is in it."""
 
 LONG = 0.01
