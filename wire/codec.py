@@ -270,8 +270,7 @@ class Decoder:
         Empty, if there is anything else in them, or anything bad, or more than one frame may
         hold: then they are to be decoded one by one.
         """
-        sizes = list(map(len, frames))
-        if sum(sizes) > _MAX_FRAME or not all(sizes):
+        if sum(map(len, frames)) > _MAX_FRAME or not all(frames):
             return []
         try:
             return parse_joined(self._unpack(frames))
