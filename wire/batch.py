@@ -160,8 +160,8 @@ _make_event = partial(make, Event)
 def _parse_alike(values: Sequence[Any]) -> Sequence[Event | None] | None:
     """The events in *values*, if all are of one known type and surely well formed; else None.
 
-    Looked at field by field it costs 0.36 us an event, where event by event costs 0.61 us (600
-    to a batch)."""
+    Looked at field by field an event costs six tenths of what it costs by itself (600 to a
+    batch)."""
     if {*map(type, values)} != {tuple}:
         return None
     lengths = {*map(len, values)}
