@@ -64,6 +64,14 @@ alone and as soon, and the one before from the same: whoever says one thing when
 acknowledged is about to say the next, and to wake takes a fifth of the time until that is delivered
 (docs/decisions.md)."""
 
+TAKEN = 0.001
+"""Seconds from which on such a look means that others want the processor, which is theirs in
+between.  ZeroMQ's own thread, to pass on what was sent, needs 0.02 ms of it."""
+
+CROWDED = 0.1
+"""Seconds after such a look for which the broker sleeps at once: who gave the processor up gets it
+back when the others had their turn, who slept when woken."""
+
 ASLEEP = 0.00003
 """Seconds from which on it is taken to have slept until something came: nothing had waited."""
 
@@ -132,6 +140,8 @@ class Server:
         self._tidy_at = 0.0
         self._waited = 0.0
         """Seconds that it took until something came in."""
+        self._crowded_until = 0.0
+        """Until when it sleeps at once, as others wanted the processor."""
         self._asked = False
         """Whether an operator asked for something that is not stored yet, perhaps."""
         self._clock_is_behind = False
@@ -230,18 +240,33 @@ class Server:
     def _wait(self, seconds: float) -> list[tuple[Any, int]]:
         """Waits until something comes in, for *seconds* at most, and watches meanwhile."""
         begun = now = time.monotonic()
-        until, awake = begun + seconds, begun
-        if self._intake.dialogue and self._waited < AWAKE:
-            awake += AWAKE
-        while True:
-            left = 0.0 if now < awake else min(until - now, self._intake.pause)
+        until = begun + seconds
+        ready: list[tuple[Any, int]] = []
+        if self._intake.dialogue and self._waited < AWAKE and begun > self._crowded_until:
+            ready, now = self._stay_awake(begun)
+        while not ready:
+            left = min(until - now, self._intake.pause)
             ready = self._poller.poll(max(0, math.ceil(left * 1000)))
             now = time.monotonic()
-            if ready or now >= until:
-                self._waited = now - begun
-                return ready
-            if now >= awake:
+            if now >= until:
+                break
+            if not ready:
                 self._intake.watch(now, not self._core.held)
+        self._waited = now - begun
+        return ready
+
+    def _stay_awake(self, now: float) -> tuple[list[tuple[Any, int]], float]:
+        """Looks again and again for AWAKE seconds.  Gives what came in, and the time."""
+        ready: list[tuple[Any, int]] = []
+        until = now + AWAKE
+        while not ready and now < until:
+            # ZeroMQ's thread may be waiting for this processor, to send what is waited for.
+            os.sched_yield()
+            ready = self._poller.poll(0)
+            before, now = now, time.monotonic()
+            if now - before > TAKEN:
+                self._crowded_until = now + CROWDED
+        return ready, now
 
     def _look(self) -> list[tuple[Any, int]]:
         """What waits now."""

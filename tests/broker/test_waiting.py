@@ -6,7 +6,7 @@ import pytest
 import zmq
 
 from chatbroker.broker import server as server_module
-from chatbroker.broker.server import AWAKE, TIDY_EVERY
+from chatbroker.broker.server import AWAKE, CROWDED, TAKEN, TIDY_EVERY
 
 
 class Slow:
@@ -37,24 +37,60 @@ def test_it_does_not_sleep_after_a_message_that_came_alone_and_soon(servers, mon
     assert waits(server, monkeypatch, 5, dialogue=True, waited=0.0) == [0] * 5
 
 
+class Ticking:
+    """Stands in for the poller, to which nothing comes, and for the clock: a look takes *look*
+    seconds of it."""
+
+    def __init__(self, server, monkeypatch, look):
+        self.look = look
+        self.now = 1000.0
+        self.asked = []
+        monkeypatch.setattr(server, "_poller", self)
+        monkeypatch.setattr(server_module.time, "monotonic", lambda: self.now)
+
+    def poll(self, timeout):
+        self.asked.append(timeout)
+        self.now += max(timeout / 1000, self.look)
+        return []
+
+
 def test_it_sleeps_when_nothing_came_for_a_moment(servers, monkeypatch):
     server = servers()
-    now = [1000.0]
-    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
-    asked = []
-
-    class Ticking:
-        def poll(self, timeout):
-            asked.append(timeout)
-            now[0] += max(timeout / 1000, AWAKE / 4)
-            return []
-
-    monkeypatch.setattr(server, "_poller", Ticking())
+    ticking = Ticking(server, monkeypatch, AWAKE / 4)
     server._intake.dialogue, server._waited = True, 0.0
     assert server._wait(0.01) == []
-    assert asked[:4] == [0] * 4
-    assert all(asked[4:])
+    assert ticking.asked[:4] == [0] * 4
+    assert all(ticking.asked[4:])
     assert server._waited > AWAKE
+
+
+def test_while_it_does_not_sleep_others_have_the_processor(servers, monkeypatch):
+    server = servers()
+    monkeypatch.setattr(server_module, "AWAKE", 3600.0)
+    yielded = []
+    monkeypatch.setattr(server_module.os, "sched_yield", lambda: yielded.append(1))
+    assert waits(server, monkeypatch, 5, dialogue=True, waited=0.0) == [0] * 5
+    assert len(yielded) == 5
+    assert all(waits(server, monkeypatch, 5, dialogue=False, waited=0.0))
+    assert len(yielded) == 5
+
+
+def test_it_sleeps_at_once_while_others_want_the_processor(servers, monkeypatch):
+    server = servers()
+    ticking = Ticking(server, monkeypatch, 1.1 * TAKEN)
+
+    def asked():
+        server._intake.dialogue, server._waited = True, 0.0
+        before = len(ticking.asked)
+        server._wait(0.01)
+        return ticking.asked[before:]
+
+    assert asked()[0] == 0
+    assert all(asked())
+    ticking.now += 0.9 * CROWDED - 0.02
+    assert all(asked())
+    ticking.now += 0.2 * CROWDED
+    assert asked()[0] == 0
 
 
 @pytest.mark.parametrize(("dialogue", "waited"), [(False, 0.0), (True, 1.0)])
