@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter
 
@@ -17,23 +20,41 @@ written from its beginning again."""
 def appended(folder: str, flushes: int) -> list[float]:
     """Seconds of each of so many pages that are appended to a file and flushed: its new length is
     written too."""
-    with Path(folder, "appended").open("wb", buffering=0) as file:
-        return _flushed(file.fileno(), range(flushes))
+    with _file(folder, 0) as file:
+        return _timed(partial(_flush, file, number) for number in range(flushes))
 
 
 def in_place(folder: str, flushes: int) -> list[float]:
     """The same in a file that is long enough, as SQLite's write-ahead log is after a while."""
-    with Path(folder, "in-place").open("wb", buffering=0) as file:
-        file.write(PAGE * PAGES)
+    with pages_in_place(folder) as flush:
+        return _timed([flush] * flushes)
+
+
+@contextmanager
+def pages_in_place(folder: str) -> Iterator[Callable[[], None]]:
+    """What flushes the next page of such a file."""
+    with _file(folder, PAGES) as file:
+        numbers = cycle(range(PAGES))
+        yield lambda: _flush(file, next(numbers))
+
+
+@contextmanager
+def _file(folder: str, pages: int) -> Iterator[int]:
+    with Path(folder, "pages").open("wb", buffering=0) as file:
+        file.write(PAGE * pages)
         os.fsync(file.fileno())
-        return _flushed(file.fileno(), [number % PAGES for number in range(flushes)])
+        yield file.fileno()
 
 
-def _flushed(file: int, pages: Iterable[int]) -> list[float]:
+def _flush(file: int, page: int) -> None:
+    os.pwrite(file, PAGE, page * len(PAGE))
+    os.fdatasync(file)
+
+
+def _timed(flushes: Iterable[Callable[[], None]]) -> list[float]:
     took = []
-    for page in pages:
+    for flush in flushes:
         start = perf_counter()
-        os.pwrite(file, PAGE, page * len(PAGE))
-        os.fdatasync(file)
+        flush()
         took.append(perf_counter() - start)
     return took

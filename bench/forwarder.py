@@ -11,16 +11,25 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import zmq
+
+from . import disk
+from .processes import folder_on_disk
 
 TOPIC = b"echo\0"
 
 
-def forward(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
-    """Drains, forwards, waits; for ever."""
-    receive, send, publish = router.recv, router.send, pub.send
+def forward(
+    router: zmq.Socket[bytes],
+    pub: zmq.Socket[bytes],
+    before: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda send: send,
+) -> None:
+    """Drains, forwards, waits; for ever.  *before* makes of the send what does more."""
+    receive, send, publish = router.recv, before(router.send), pub.send
     nowait, more = int(zmq.NOBLOCK), int(zmq.SNDMORE)
     poller = zmq.Poller()
     poller.register(router, zmq.POLLIN)
@@ -57,7 +66,22 @@ def forward_whole(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
             pass
 
 
-FORMS = {"fast": forward, "whole": forward_whole}
+def forward_flushed(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
+    """The fast form with one fsync, in place, before a message goes to a connection."""
+    with folder_on_disk() as folder, disk.pages_in_place(folder) as flush:
+
+        def flushing(send: Callable[..., Any]) -> Callable[..., Any]:
+            def flush_and_send(part: bytes, flags: int = 0) -> None:
+                if flags:
+                    flush()  # Once: the last part has no flag.
+                send(part, flags)
+
+            return flush_and_send
+
+        forward(router, pub, flushing)
+
+
+FORMS = {"fast": forward, "whole": forward_whole, "flushed": forward_flushed}
 
 
 def endpoint(bound: zmq.Socket[bytes]) -> str:

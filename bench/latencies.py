@@ -11,13 +11,21 @@ from typing import NamedTuple
 from . import disk, flood, on_broker, on_forwarder, paced
 from .load import Latency
 from .plan import Both, Found, Plan
-from .processes import Server, durable_broker, folder_on_disk, running_broker
+from .processes import (
+    Server,
+    durable_broker,
+    folder_on_disk,
+    running_broker,
+    running_forwarder,
+)
 from .report import Aim, Better, Ratio, alternate, micro, percentiles, rate, ratios, table, times
 from .throughput import FORWARDER, OF_IT
 
 OF_ALONE = "of that alone"
 
 MEMORY, DISK = "in memory", "on disk, --sync full"
+
+FLUSHED = "forwarder that flushes a page first"
 
 
 def _p50_and_p99(
@@ -38,9 +46,14 @@ def _p50_and_p99(
 def latency(plan: Plan, both: Both) -> Found:
     """One message at a time on an idle broker, and what flushing a page takes meanwhile."""
     broker, forwarder = both
-    with durable_broker() as durable, folder_on_disk() as folder:
+    with (
+        durable_broker() as durable,
+        folder_on_disk() as folder,
+        running_forwarder("flushed") as flushing,
+    ):
         variants: dict[str, Callable[[], Latency]] = {
             FORWARDER: lambda: on_forwarder.latency_run(forwarder, plan.singles),
+            FLUSHED: lambda: on_forwarder.latency_run(flushing, plan.singles),
             MEMORY: lambda: on_broker.latency_run(broker, plan.singles),
             DISK: lambda: on_broker.latency_run(durable, plan.singles),
             "fsync": lambda: Latency(disk.in_place(folder, plan.singles // 4), []),
@@ -52,6 +65,7 @@ def latency(plan: Plan, both: Both) -> Found:
     forwarded = delivered[FORWARDER]
     rows = [
         ("forwarder, delivered", *_p50_and_p99(forwarded, None)),
+        (f"{FLUSHED}, delivered", *_p50_and_p99(delivered[FLUSHED], forwarded)),
     ]
     for name in (MEMORY, DISK):
         acknowledged = [percentiles(run.acknowledged) for run in runs[name]]
@@ -89,6 +103,9 @@ def _latency_aims(delivered: Mapping[str, Sequence[tuple[float, float]]]) -> Fou
                 Ratio(f"latency {name}: p99 / p50", spread, Better.LESS),
             ]
         )
+    # Whatever it does, it cannot be faster than what passes on alone and flushes as much.
+    ratio = ratios(p50[DISK], p50[FLUSHED])
+    found.ratios.append(Ratio(f"latency {DISK} / a {FLUSHED}: p50", ratio, Better.LESS))
     return found
 
 

@@ -168,8 +168,7 @@ def running_forwarder(form: str = "fast") -> Iterator[Server]:
     """The forwarder that it is compared with; *form*: one of `forwarder.FORMS`."""
     with tempfile.TemporaryDirectory() as folder:
         ready_file = Path(folder, "ready")
-        forwarder = Path(__file__).with_name("forwarder.py")
-        command = [sys.executable, str(forwarder), str(ready_file), form]
+        command = [sys.executable, "-m", "bench.forwarder", str(ready_file), form]
         with _serving(command, ready_file) as server:
             yield server
 

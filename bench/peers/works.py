@@ -79,6 +79,7 @@ SERVERS: Mapping[str, Callable[[], AbstractContextManager[Any]]] = {
     "chatbroker, durable": durable_broker,
     "forwarder": running_forwarder,
     "forwarder, whole": partial(running_forwarder, "whole"),
+    "forwarder, flushed": partial(running_forwarder, "flushed"),
     "nats": servers.nats,
     "jetstream": servers.jetstream,
     "redis": servers.redis,
@@ -97,6 +98,7 @@ DURABLE_ONE, DURABLE_HUNDRED = "chatbroker durable, 1 a frame", "chatbroker dura
 MEMORY, DURABLE = "chatbroker", "chatbroker durable"
 FSYNCS = {"one fsync in place": disk.in_place, "one fsync, appended": disk.appended}
 FORWARDER, WHOLE = "pyzmq forwarder", "pyzmq forwarder, recv_multipart"
+FLUSHED = "pyzmq forwarder, fsync in place"
 NATS, JETSTREAM = "nats-server", "nats-server JetStream"
 REDIS, STREAMS = "redis-server pub/sub", "redis-server Streams"
 MOSQUITTO, MOSQUITTO_1 = "mosquitto QoS 0", "mosquitto QoS 1"
@@ -109,6 +111,7 @@ NO_MESSAGES = "no messages: 4 KB written, then fdatasync"
 UNACKNOWLEDGED = {
     FORWARDER: "no acknowledgement; queues without bound",
     WHOLE: "no acknowledgement; queues without bound",
+    FLUSHED: "no acknowledgement, nothing stored; 4 KB written, then fdatasync, for each message",
     NATS: "no acknowledgement; a slow reader is cut off and loses messages",
     REDIS: "no acknowledgement; queues without bound, lost when a reader is away",
     MOSQUITTO: "no acknowledgement; queues without bound, lost when a reader is away",
@@ -185,12 +188,14 @@ def _ours(name: str, guarantee: str, server: str, run: Any, a_frame: int = 1) ->
 
 def _forwarders(run: Any) -> tuple[Row, Row]:
     """In its fast form, and as one writes it at first."""
-    servers = {FORWARDER: "forwarder", WHOLE: "forwarder, whole"}
-    fast, whole = [
-        Row(name, "forwarder", GUARANTEES[name], server, _anew(run))
-        for name, server in servers.items()
-    ]
-    return fast, whole
+    return (
+        _forwarder(FORWARDER, "forwarder", run),
+        _forwarder(WHOLE, "forwarder, whole", run),
+    )
+
+
+def _forwarder(name: str, server: str, run: Any) -> Row:
+    return Row(name, "forwarder", GUARANTEES[name], server, _anew(run))
 
 
 # --- works -----------------------------------------------------------------------------------
@@ -281,6 +286,7 @@ _latency = Work(
             for name, flush in FSYNCS.items()
         ],
         *_forwarders(on_forwarder.latency_run),
+        _forwarder(FLUSHED, "forwarder, flushed", on_forwarder.latency_run),
         *[_prompt(_spoken(name, _alone)) for name in SPEECHES],
     ),
     goals=(
