@@ -15,6 +15,7 @@ from ipaddress import ip_address
 
 import zmq
 
+from ..command.spare import MORE, spare_descriptors
 from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .config import StartError
@@ -22,6 +23,10 @@ from .config import StartError
 ZERO_COPY_RECV = 10
 """A context's option, of which pyzmq does not know the name: whether messages stay in the buffer
 that they were received into."""
+
+DESCRIPTORS = 24
+"""Of a broker without clients, beside those that it was started with: 18, a few more when secure or
+with metrics."""
 
 FRAMES_WAITING = 64
 """Frames of one connection that wait to be heard."""
@@ -74,7 +79,9 @@ def seed_routing_ids() -> None:
 
 def fresh_context() -> zmq.Context[zmq.Socket[bytes]]:
     """A context whose connections take less memory (docs/decisions.md, "Messages are copied out
-    of what was received")."""
+    of what was received").  Raises StartError if there are no descriptors for its sockets."""
+    if not spare_descriptors(DESCRIPTORS):
+        raise StartError(f"too many open files: a broker itself needs some {DESCRIPTORS}; {MORE}")
     context = zmq.Context()
     # A libzmq without it does as it always does.
     with suppress(zmq.ZMQError):

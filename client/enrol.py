@@ -13,7 +13,7 @@ from ..wire.limits import MAX_FRAME, VERSION
 from ..wire.messages import Enrol, Enrolled, Error, Refused
 from .access import Access
 from .errors import NotAuthorised, ProtocolError, Unreachable, session_error
-from .link import HANDSHAKES, present_keys, public_key, why_refused
+from .link import HANDSHAKES, present_keys, public_key, require_descriptors, why_refused
 
 ASK_AGAIN = 1.0
 """Seconds after which it is said again."""
@@ -23,11 +23,12 @@ def enrol(access: Access, secret: bytes, broker: str, timeout: float) -> str:
     """Has the broker admit the key that belongs to *secret*; whose it is then.
 
     *access*: by the invitation's key.  *broker*: its address, for words.  Raises NotAuthorised,
-    Unreachable after *timeout* seconds, ProtocolError.
+    Unreachable after *timeout* seconds, ProtocolError; ClientError if no descriptors are left.
     """
     until = time.monotonic() + timeout
     request = Encoder().encode(Enrol(VERSION, public_key(secret)))
     host = f"[{access.host}]" if ":" in access.host else access.host
+    require_descriptors()
     with zmq.Context() as context, context.socket(zmq.DEALER) as sock:
         for option, value in ((zmq.LINGER, 0), (zmq.IMMEDIATE, 1), (zmq.MAXMSGSIZE, MAX_FRAME)):
             sock.setsockopt(option, value)

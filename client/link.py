@@ -15,11 +15,15 @@ from contextlib import AbstractContextManager
 import zmq
 from zmq.utils import z85
 
+from ..command.spare import MORE, spare_descriptors
 from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .access import Access
 from .core import ClientCore, Phase
-from .errors import Unreachable
+from .errors import ClientError, Unreachable
+
+DESCRIPTORS = 16
+"""Of a client on its own context: both sockets, their connections, ZeroMQ's threads, a signal."""
 
 MOST_FRAMES = 256
 """Frames taken from one socket before the other has its turn."""
@@ -71,8 +75,14 @@ MOST_FAILURES = 3
 may have been cut by a broker that stopped."""
 
 
+def require_descriptors() -> None:
+    """Raises ClientError if there are none left for a client's sockets."""
+    if not spare_descriptors(DESCRIPTORS):
+        raise ClientError(f"too many open files: a client needs some {DESCRIPTORS}; {MORE}")
+
+
 class Link:
-    """The sockets of one client core."""
+    """The sockets of one client core.  Raises ClientError or Unreachable."""
 
     def __init__(
         self,
@@ -88,6 +98,7 @@ class Link:
         """Handshakes in a row that the broker broke off."""
         self._lock = lock
         """Held while the core is used, and never while waiting or sending."""
+        require_descriptors()
         self._own_context = context is None
         self._context = context or zmq.Context()
         self._wake_reader, self._wake_writer = socket.socketpair()

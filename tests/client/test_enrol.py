@@ -9,9 +9,10 @@ import pytest
 import zmq
 
 from chatbroker.client import enrol as enrol_module
+from chatbroker.client import link as link_module
 from chatbroker.client.access import Access
 from chatbroker.client.enrol import enrol
-from chatbroker.client.errors import NotAuthorised, ProtocolError, Unreachable
+from chatbroker.client.errors import ClientError, NotAuthorised, ProtocolError, Unreachable
 from chatbroker.client.link import fresh_secret, public_key
 from chatbroker.wire.codec import FROM_CLIENT, Decoder, Encoder
 from chatbroker.wire.limits import VERSION
@@ -112,3 +113,10 @@ def test_another_brokers_key_is_told(brokers):
     wrong = access(brokers().port)._replace(server_key=public_key(fresh_secret()))
     with pytest.raises(NotAuthorised, match="is not proved by the broker"):
         enrol(wrong, fresh_secret(), BROKER, WITHIN)
+
+
+def test_without_descriptors_it_says_so_and_asks_nobody(monkeypatch):
+    monkeypatch.setattr(link_module, "spare_descriptors", lambda count: False)
+    access = Access("127.0.0.1", 1)
+    with pytest.raises(ClientError, match="too many open files: a client needs some"):
+        enrol(access, fresh_secret(), BROKER, WITHIN)

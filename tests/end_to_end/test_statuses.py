@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import threading
@@ -84,6 +85,17 @@ COMMANDS = [
     ["listen"],
     ["join", "alice"],
 ]
+
+
+@pytest.mark.parametrize(
+    "command", ["chat echo hello", "chat join alice", "chatbroker run --port 0 --memory"]
+)
+def test_no_descriptors_left_is_1_in_one_line(shell, chatbroker, command):
+    # ZeroMQ would end the whole process, with a word on one of its source files.
+    found = shell.script(f"ulimit -n 12; exec {command}", at=chatbroker)
+    who = command.split()[0]
+    assert (found.status, found.out) == (1, "")
+    assert re.fullmatch(rf"{who}: too many open files: a .+ needs some \d+; allow.+\n", found.err)
 
 
 def test_no_broker_is_3_for_every_command(shell, nobody):
