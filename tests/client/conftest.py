@@ -25,6 +25,7 @@ from hypothesis import settings
 from chatbroker.client import client as client_module
 from chatbroker.client import link
 from chatbroker.client.core import ClientCore
+from chatbroker.client.outbox import Ticket
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.codec import FROM_CLIENT, Decoder, Encoder
@@ -74,6 +75,9 @@ class Heard(list):
 class Talk:
     """A client core, and what its broker hears and says."""
 
+    HEARTBEAT = 5.0
+    """Seconds, as WELCOME tells."""
+
     def __init__(self, name: str = "alice", logs: Iterable[str] | None = None, **options) -> None:
         logs = (("echo", "direct") if name else ("echo",)) if logs is None else logs
         readers = [Reader(log, Since.now()) for log in logs]
@@ -85,6 +89,13 @@ class Talk:
         """What the client sends now."""
         frames = self.core.outgoing(self.now)
         return Heard(message for frame in frames for message in self._decode(frame))
+
+    def submits(self, *texts: str) -> list[Ticket]:
+        """The program says *texts* to everyone."""
+        tickets = [Ticket(None, text) for text in texts]
+        for ticket in tickets:
+            self.core.submit(ticket)
+        return tickets
 
     def connects(self) -> Heard:
         self.core.connected(self.now)
@@ -116,7 +127,7 @@ class Talk:
             cseq=0,
             credential=b"c" * 16 if self.core.name else b"",
             pub_port=5556,
-            heartbeat=5000,
+            heartbeat=round(self.HEARTBEAT * 1000),
             lease=15000,
             limits=Limits(65536, 16384, 1024, 1 << 20),
             readings=readings,
