@@ -22,12 +22,13 @@ import pytest
 import zmq
 from hypothesis import settings
 
+from chatbroker.client import Client, link
 from chatbroker.client import client as client_module
-from chatbroker.client import link
 from chatbroker.client.core import ClientCore
 from chatbroker.client.outbox import Ticket
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
+from chatbroker.testing.brokers import BrokerProcess
 from chatbroker.wire.codec import FROM_CLIENT, Decoder, Encoder
 from chatbroker.wire.limits import VERSION
 from chatbroker.wire.messages import (
@@ -223,6 +224,27 @@ class Puppet:
         self._router.close()
         self.pub.close()
         self._context.term()
+
+
+@pytest.fixture(scope="module")
+def house():
+    """A broker that the tests of a module share; each cleans up its clients."""
+    with BrokerProcess("--grace", "0.2") as broker:
+        yield broker
+
+
+@pytest.fixture
+def connect(house):
+    """Clients of the house, closed after the test."""
+    made = []
+
+    def client(name=None, **options):
+        made.append(Client(name, house.address, **options))
+        return made[-1]
+
+    yield client
+    for client_ in made:
+        client_.close()
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,6 @@ from chatbroker.client.receiving import (
 )
 from chatbroker.client.starts import Since
 from chatbroker.command.status import Status
-from chatbroker.testing.brokers import BrokerProcess
 
 WITHIN = 15.0
 ALICE = Joining("alice", False, WITHIN)
@@ -78,12 +77,6 @@ def test_who_comes_and_goes_does_not_end_silence():
 
 
 # --- listening ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def house():
-    with BrokerProcess() as broker:
-        yield broker
 
 
 @pytest.fixture

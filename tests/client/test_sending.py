@@ -20,16 +20,9 @@ from chatbroker.client.outbox import Outcome
 from chatbroker.client.output import Output
 from chatbroker.client.pipeline import Receipt
 from chatbroker.command.status import Status
-from chatbroker.testing.brokers import BrokerProcess
 from chatbroker.wire.messages import Hello
 from chatbroker.wire.messages import Refused as RefusedHello
 from chatbroker.wire.names import canonical_name
-
-
-@pytest.fixture(scope="module")
-def house():
-    with BrokerProcess() as broker:
-        yield broker
 
 
 @pytest.fixture

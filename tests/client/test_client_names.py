@@ -1,0 +1,170 @@
+"""The public class, against real brokers: names, credentials, identities."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatbroker.client import (
+    Client,
+    Direct,
+    Identity,
+    NameRefused,
+    Unreachable,
+    UsageError,
+)
+from chatbroker.wire.messages import Hello
+from chatbroker.wire.messages import Refused as HelloRefused
+from hearing import WITHIN, texts
+
+# --- names and credentials ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", "two words", "-dash", "x" * 33, "ünï"])
+def test_what_is_no_name_is_refused_before_connecting(name):
+    with pytest.raises(NameRefused, match="not a valid name") as caught:
+        Client(name, "tcp://127.0.0.1:1")
+    assert caught.value.code == "bad_name"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:5555", "tcp://host:0", "ipc:///tmp/x"])
+def test_what_is_no_address_is_misuse(address):
+    with pytest.raises(UsageError):
+        Client("alice", address)
+
+
+def test_a_second_alice_is_refused_and_the_first_is_not_disturbed(connect):
+    alice = connect("alice")
+    with pytest.raises(NameRefused, match="name 'alice' is taken on tcp://") as caught:
+        connect("alice")
+    assert caught.value.code == "name_taken"
+    alice.send("alice", "still here")
+    assert texts(alice, 1) == ["still here"]
+
+
+def test_a_name_is_free_as_soon_as_its_client_is_closed(connect):
+    for _ in range(3):
+        connect("alice").close()
+
+
+def read(client):
+    """The position in the mailbox up to which the broker is told that the user has read."""
+    return [cursor.position for cursor in client._core.inbox.cursors() if cursor.log == "direct"]
+
+
+@pytest.mark.parametrize(
+    "come_back",
+    [
+        lambda bob: bob.receive(0),
+        lambda bob: bob.wait_until(lambda: True),
+        lambda bob: bob.close(),
+    ],
+    ids=["receive", "wait_until", "close"],
+)
+def test_mail_is_read_when_the_program_comes_back_after_it_took_it(connect, come_back):
+    """Who is killed in between has not shown it."""
+    bob = connect("bob", presence=False)
+    connect("alice").send("bob", "hi")
+    while not isinstance(bob.receive(WITHIN), Direct):
+        pass
+    assert read(bob) == []
+    come_back(bob)
+    assert read(bob) == [1]
+
+
+def test_one_credential_is_one_user_in_several_clients(connect):
+    first = connect("alice", exclusive=False)
+    second = connect("alice", exclusive=False, credential=first.credential)
+    bob = connect("bob")
+    bob.send("alice", "to both")
+    assert [texts(client, 1) for client in (first, second)] == [["to both"]] * 2
+    assert [user.name for user in bob.users()] == ["alice", "bob"]
+    first.close()
+    bob.send("alice", "to one")
+    assert texts(second, 1) == ["to one"]
+
+
+def test_an_exclusive_client_is_the_only_one_of_its_user(connect):
+    first = connect("alice")
+    with pytest.raises(NameRefused, match="already joined") as caught:
+        connect("alice", credential=first.credential)
+    assert caught.value.code == "already_joined"
+
+
+def test_a_sender_attaches_to_a_user_who_is_on(connect):
+    alice = connect("alice")
+    sender = connect("alice", hear=False, credential=alice.credential)
+    sender.echo("by the way")
+    sender.send("alice", "hi")
+    assert "hi" in texts(alice, 2)
+    assert sender.waiting_events == 1  # Online; a sender hears nothing.
+
+
+# --- identities ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alice_at():
+    """Alice's identity at a broker; the lock is given back after the test."""
+    made = []
+
+    def make(broker):
+        made.append(Identity.of(broker.address, "alice"))
+        return made[-1]
+
+    yield make
+    for identity in made:
+        identity.unlock()
+
+
+def test_an_identity_is_one_user_however_many_clients(chatbroker, alice_at):
+    identity = alice_at(chatbroker)
+    with (
+        chatbroker.client("alice", identity=identity, exclusive=False) as one,
+        chatbroker.client("Alice", identity=alice_at(chatbroker), exclusive=False) as other,
+    ):
+        assert one.credential == other.credential == identity.credential
+        with pytest.raises(NameRefused):
+            chatbroker.client("alice")
+
+
+def test_an_identity_is_of_one_name_at_one_broker(chatbroker, alice_at):
+    identity = alice_at(chatbroker)
+    for name, options in (("bob", {}), (None, {}), ("alice", {"credential": b"c" * 16})):
+        with pytest.raises(UsageError):
+            chatbroker.client(name, identity=identity, **options)
+    with pytest.raises(UsageError):
+        Client("alice", "tcp://127.0.0.1:1", identity=identity, timeout=0)
+
+
+def test_a_locked_identity_remembers_who_joined(chatbroker, alice_at):
+    first, attached = alice_at(chatbroker), alice_at(chatbroker)
+    assert first.lock()
+    with chatbroker.client("alice", identity=first) as client:
+        session = client._core._session
+        assert (client._core._claim, client._core._replaces) == (True, b"")
+        chatbroker.client("alice", identity=attached, exclusive=False)
+        assert alice_at(chatbroker).previous == session
+    first.unlock()
+    assert attached.lock()
+    with chatbroker.client("alice", identity=attached) as client:
+        assert client._core._replaces == session
+
+
+def test_who_never_joined_is_not_remembered(puppets, alice_at):
+    def refuses(puppet, identity, message):
+        if isinstance(message, Hello):
+            puppet.tells(identity, HelloRefused("already_joined", "'alice' is already joined"))
+
+    puppet = puppets(refuses)
+    before = alice_at(puppet)
+    assert before.lock()
+    before.remember(b"session-of-alice")
+    before.unlock()
+    identity = alice_at(puppet)
+    assert identity.lock()
+    with pytest.raises(NameRefused):
+        Client("alice", puppet.address, identity=identity)
+    puppet.close()
+    with pytest.raises(Unreachable):
+        Client("alice", puppet.address, identity=identity, timeout=0.05)
+    assert alice_at(puppet).previous == b"session-of-alice"
