@@ -9,12 +9,13 @@ import platform
 import signal
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 
 import msgpack
 import zmq
+
+from chatbroker.command import VERSION
 
 from . import released
 from .plan import Both, Found, Plan
@@ -79,7 +80,7 @@ def main() -> None:
     for line in released.compare(last, found.ratios, options.quick, whole=not options.names):
         print(f"  {line}")
     if options.save is not None:
-        released.save(options.save, version("chatbroker"), options.quick, found.ratios)
+        released.save(options.save, VERSION, options.quick, found.ratios)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

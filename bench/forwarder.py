@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,8 @@ def main(ready_file: Path, form: str) -> None:
         unfinished = ready_file.with_suffix(".part")
         unfinished.write_text(json.dumps(ready))
         unfinished.rename(ready_file)
+        # As with Ctrl-C: what is in a file for a while is to go.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with router, pub, contextlib.suppress(KeyboardInterrupt):
             FORMS[form](router, pub)
 

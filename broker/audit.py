@@ -117,9 +117,14 @@ class Audit:
             self._tell(error.strerror or str(error))
 
     def reopen(self) -> None:
-        """Goes on in a new file, if the one before was moved away."""
-        self._shut()
+        """Goes on in a new file, if the one before was moved away.  If it cannot be opened, in the
+        one before."""
+        before = self._file
         self._open()
+        if self._file != before:
+            self._torn = False
+            if before >= 0:
+                os.close(before)
 
     def _shut(self) -> None:
         if self._file >= 0:

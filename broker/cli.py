@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from ..command import VERSION
 from ..command.config import config_defaults, config_path
 from ..command.local import Local, clear_local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
@@ -50,7 +51,7 @@ FILES = {
     statuses=(Status.DONE, Status.FAILURE, Status.USAGE, Status.REFUSED, Status.INTERRUPTED),
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(package_name="chatbroker")
+@click.version_option(VERSION)
 def chatbroker() -> None:
     """A self-hosted chat broker, for people and shell scripts.
 
@@ -201,6 +202,13 @@ def run(
     """
     if memory and data_dir is not None:
         raise click.UsageError("give --data-dir or --memory, not both")
+    given = click.get_current_context().get_parameter_source
+    for name in ("sync", "keep", "keep_bytes") if memory else ():
+        # What the config file or a variable has may be meant for other brokers.
+        if given(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')} is about the disk: not with --memory"
+            )
     if secure and insecure:
         raise click.UsageError("give --secure or --insecure, not both")
     set_up(verbose, log_format)

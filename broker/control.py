@@ -6,6 +6,7 @@ that only the folder's owner can open.  ``server`` has the broker's end of it, `
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -57,6 +58,8 @@ class Desk:
         self._forget = forget
         self._heard: dict[socket.socket, bytes] = {}
         """Who is here, and what they said so far."""
+        self._away = False
+        """Whether new ones are not waited for."""
         self._answers: list[tuple[socket.socket, dict[str, Any]]] = []
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.setblocking(False)
@@ -86,8 +89,12 @@ class Desk:
         for _ in range(MOST_VISITORS):
             try:
                 visitor, _address = self._listener.accept()
-            except OSError:
-                break  # None is there, or it has gone again.
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    # Whoever waits would wake the loop again and again.
+                    self._forget(self._listener)
+                    self._away = True
+                break  # Else none is there, or it has gone again.
             visitor.setblocking(False)
             if len(self._heard) == MOST_VISITORS:
                 # Who came first has had the time to ask.  To let the new one wait would wake
@@ -97,6 +104,12 @@ class Desk:
             self._watch(visitor)
         for visitor in list(self._heard):
             self._hear_one(visitor, carry_out, at_once)
+
+    def tidy(self) -> None:
+        """Goes on listening, if there was no descriptor for a visitor."""
+        if self._away:
+            self._away = False
+            self._watch(self._listener)
 
     def _dismiss(self, visitor: socket.socket) -> None:
         del self._heard[visitor]
@@ -151,7 +164,8 @@ class Desk:
             visitor.close()
         self._answers.clear()
         if self._listener.fileno() >= 0:
-            self._forget(self._listener)
+            if not self._away:
+                self._forget(self._listener)
             self._listener.close()
             self._path.unlink(missing_ok=True)
 

@@ -122,6 +122,10 @@ class Journal(Protocol):
     def messages(self) -> int:
         """How many are kept; one that lies in two mailboxes counts in both."""
 
+    @property
+    def most_bytes(self) -> int | None:
+        """What `size` may be for long; None for any amount.  May be read from any thread."""
+
     def retain(self, keep: float | None, keep_bytes: int | None) -> None:
         """From now on messages older than *keep* seconds may go, and what takes more than
         *keep_bytes*; None for no bound."""

@@ -149,6 +149,10 @@ class MemoryJournal:
     def messages(self) -> int:
         return self.events
 
+    @property
+    def most_bytes(self) -> int:
+        return self._most_size
+
     def retain(self, keep: float | None, keep_bytes: int | None) -> None:
         """Nothing: what memory holds has bounds of its own."""
 

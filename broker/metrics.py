@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import version
 from itertools import accumulate
 from pathlib import Path
 from socketserver import TCPServer
@@ -43,6 +42,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from ..command import VERSION
 from ..wire.errors import Code
 from . import opening
 from .config import Config, StartError
@@ -95,6 +95,10 @@ class MeteredJournal:
     def messages(self) -> int:
         return self._journal.messages
 
+    @property
+    def most_bytes(self) -> int | None:
+        return self._journal.most_bytes
+
     def retain(self, keep: float | None, keep_bytes: int | None) -> None:
         self._journal.retain(keep, keep_bytes)
 
@@ -129,8 +133,7 @@ class MeteredJournal:
 class BrokerCollector(Collector):
     """Reads the numbers when they are asked for.
 
-    *folder*: where the data are, None for nowhere; *limit*: bytes that messages may take, None
-    for any amount; *clock*: monotonic, in seconds.
+    *folder*: where the data are, None for nowhere; *clock*: monotonic, in seconds.
     """
 
     def __init__(
@@ -139,20 +142,16 @@ class BrokerCollector(Collector):
         vitals: Callable[[], Vitals],
         journal: MeteredJournal,
         folder: Path | None,
-        limit: int | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._counts = counts
         self._vitals = vitals
         self._journal = journal
         self._folder = folder
-        self._limit = limit
         self._clock = clock
 
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily(
-            "chatbroker", "The version that runs.", {"version": version("chatbroker")}
-        )
+        yield InfoMetricFamily("chatbroker", "The version that runs.", {"version": VERSION})
         yield from self._work()
         yield from self._storage()
         yield from self._state(self._vitals())
@@ -196,8 +195,9 @@ class BrokerCollector(Collector):
         words = "Messages that were asked for and are no longer kept."
         yield _count("messages_missed", words, journal.missed)
         yield _gauge("journal_bytes", "What messages take, as --keep-bytes counts.", journal.size)
-        if self._limit is not None:
-            yield _gauge("journal_limit_bytes", "What they may take.", self._limit)
+        most = journal.most_bytes
+        if most is not None:
+            yield _gauge("journal_limit_bytes", "What they may take.", most)
         if self._folder is not None:
             yield _gauge("disk_free_bytes", "What is free where the data are.", _free(self._folder))
 
@@ -283,10 +283,7 @@ class Metrics:
         assert self._journal is not None  # The server opened it.
         registry = CollectorRegistry()
         folder = opening.folder_for(config, server.port)
-        limit = None if config.memory else config.keep_bytes
-        registry.register(
-            BrokerCollector(server.counts, server.vitals, self._journal, folder, limit)
-        )
+        registry.register(BrokerCollector(server.counts, server.vitals, self._journal, folder))
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=registry)
         host = f"[{self._host}]" if ":" in self._host else self._host

@@ -106,6 +106,8 @@ class Office:
         """Does what has time until nobody waits."""
         now = self._now
         self._rates.sample(now, self._totals)
+        if self._desk is not None:
+            self._desk.tidy()
         if self._secure is not None and self._secure.behind and now >= self._catch_up_at:
             self._catch_up_at = now + CATCH_UP
             self._secure.catch_up()
@@ -138,7 +140,7 @@ class Office:
             self._config,
             self._edge.facts(),
             self._core.hand.survey(),
-            (self._journal.messages, self._journal.size),
+            self._journal,
             self._core.held_because,
             self._now - self._started,
             list(zip(totals, self._rates.per_second(self._now, *totals), strict=True)),

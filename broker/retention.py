@@ -81,7 +81,8 @@ class Retention:
 
     def __init__(self, keep: int | None, keep_bytes: int | None) -> None:
         self._keep = keep
-        self._keep_bytes = keep_bytes
+        self.most_bytes = keep_bytes
+        """None for any amount."""
         self._logs: dict[int, KeptLog] = {}
         self.changed: dict[KeptLog, None] = {}
         """The logs that changed since their lines were written."""
@@ -97,7 +98,7 @@ class Retention:
 
     def bound(self, keep: int | None, keep_bytes: int | None) -> None:
         """Other bounds hold from the next look on."""
-        self._keep, self._keep_bytes = keep, keep_bytes
+        self._keep, self.most_bytes = keep, keep_bytes
         self._next_look = 0
 
     def add(self, log: KeptLog, size: int) -> None:
@@ -125,8 +126,8 @@ class Retention:
         """Looks for something to do at *time* (milliseconds since 1970); cheap, mostly."""
         if self._tasks:
             return
-        if self._keep_bytes is not None and self.size > self._keep_bytes:
-            self._plan(self._keep_bytes - self._keep_bytes // self.SLACK)
+        if self.most_bytes is not None and self.size > self.most_bytes:
+            self._plan(self.most_bytes - self.most_bytes // self.SLACK)
         elif self._keep is not None and time >= self._next_look:
             self._next_look = time + self.LOOK_EVERY
             too_old = time - self._keep

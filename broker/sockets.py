@@ -24,9 +24,9 @@ ZERO_COPY_RECV = 10
 """A context's option, of which pyzmq does not know the name: whether messages stay in the buffer
 that they were received into."""
 
-DESCRIPTORS = 24
-"""Of a broker without clients, beside those that it was started with: 18, a few more when secure or
-with metrics."""
+DESCRIPTORS = 40
+"""Of a broker, beside those that it was started with: 18 to 26, and some of clients.  A fifth of
+all is not for sessions (``descriptors``)."""
 
 FRAMES_WAITING = 64
 """Frames of one connection that wait to be heard."""
@@ -81,7 +81,7 @@ def fresh_context() -> zmq.Context[zmq.Socket[bytes]]:
     """A context whose connections take less memory (docs/decisions.md, "Messages are copied out
     of what was received").  Raises StartError if there are no descriptors for its sockets."""
     if not spare_descriptors(DESCRIPTORS):
-        raise StartError(f"too many open files: a broker itself needs some {DESCRIPTORS}; {MORE}")
+        raise StartError(f"too many open files: a broker needs some {DESCRIPTORS}; {MORE}")
     context = zmq.Context()
     # A libzmq without it does as it always does.
     with suppress(zmq.ZMQError):

@@ -78,6 +78,10 @@ class SqliteJournal:
     def messages(self) -> int:
         return sum([log.head - log.lost for log in self._logs.values()])
 
+    @property
+    def most_bytes(self) -> int | None:
+        return self._retention.most_bytes
+
     def retain(self, keep: float | None, keep_bytes: int | None) -> None:
         self._retention.bound(None if keep is None else round(keep * 1000), keep_bytes)
 

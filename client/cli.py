@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from ..command import VERSION
 from ..command.completion import offered
 from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
@@ -48,12 +49,19 @@ FILES = {
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @shared_options("broker", "port", "user", "timeout", "json")
-@click.version_option(package_name="chatbroker")
+@click.version_option(VERSION)
 def chat(**_: Any) -> None:
     """Talk through a chatbroker, from a terminal or a script.
 
     Example: chat join alice
     """
+    context = click.get_current_context()
+    name = context.invoked_subcommand or ""
+    command = chat.get_command(context, name)
+    # What else a command has no use for says nothing that it could contradict.
+    named = context.get_parameter_source("user") is ParameterSource.COMMANDLINE
+    if named and command is not None and all(each.name != "user" for each in command.params):
+        raise click.UsageError(f"--as: 'chat {name}' has no use for it")
 
 
 def _bounds(function: Any) -> Any:

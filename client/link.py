@@ -22,8 +22,9 @@ from .access import Access
 from .core import ClientCore, Phase
 from .errors import ClientError, Unreachable
 
-DESCRIPTORS = 16
-"""Of a client on its own context: both sockets, their connections, ZeroMQ's threads, a signal."""
+DESCRIPTORS = 24
+"""Of a client on its own context: both sockets, their connections and ZeroMQ's threads take 13, and
+what is opened beside it some more, such as a terminal or the pipes of a command."""
 
 MOST_FRAMES = 256
 """Frames taken from one socket before the other has its turn."""

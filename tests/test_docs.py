@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import tomllib
+from importlib.metadata import version
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,6 +12,7 @@ import pytest
 
 from chatbroker.broker.cli import chatbroker
 from chatbroker.client.cli import chat
+from chatbroker.command import VERSION
 from chatbroker.command.status import Status
 
 ROOT = Path(__file__).parents[1]
@@ -142,6 +143,7 @@ def test_recipes_use_options_that_exist():
 
 
 def test_the_version_is_one():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert "## Unreleased" in (ROOT / "CHANGELOG.md").read_text()
-    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
+    # Of whatever is installed here, which is what `pip` and `chat --version` tell.
+    assert version("chatbroker") == VERSION
+    assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()

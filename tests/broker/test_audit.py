@@ -152,6 +152,17 @@ def test_a_file_that_cannot_be_opened_stops_nobody(tmp_path, caplog):
     audit.close()
 
 
+def test_where_no_new_file_can_be_opened_it_goes_on_in_the_one_before(audit, path, monkeypatch):
+    def fail(*asked):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "open", fail)
+        audit.reopen()
+    audit.note("kick", user="alice")
+    assert [line["user"] for line in lines(path)] == ["alice"]
+
+
 def test_a_full_disk_is_said_once_and_tears_no_other_line(audit, path, monkeypatch, caplog):
     write = os.write
 

@@ -142,6 +142,9 @@ def test_version(run):
         ["run", "--port", "65536"],
         ["run", "--pub-port", "65536"],
         ["run", "--data-dir", "data", "--memory"],
+        ["run", "--memory", "--keep", "5d"],
+        ["run", "--memory", "--keep-bytes", "1GB"],
+        ["run", "--memory", "--sync", "full"],
         ["run", "--lease", "0"],
         ["run", "--heartbeat", "0"],
         ["run", "--ready-file", "/"],
@@ -152,6 +155,14 @@ def test_a_wrong_command_line_is_refused(run, args):
     result = run(*args)
     assert result.exit_code == 2
     assert result.stderr
+
+
+def test_what_is_about_the_disk_is_refused_of_memory_if_it_was_asked_for_there(run, monkeypatch):
+    assert "--keep-bytes is about the disk" in run("run", "--memory", "--keep-bytes", "1GB").stderr
+    # Elsewhere it may be meant for other brokers: what is told is the next thing that is wrong.
+    monkeypatch.setenv("CHATBROKER_SYNC", "full")
+    file = '[chatbroker.run]\nkeep = "5d"'
+    assert "--ready-file" in run("run", "--memory", "--ready-file", "/", file=file).stderr
 
 
 def test_options_may_stand_in_the_config_file(run):

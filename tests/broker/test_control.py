@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -345,6 +346,28 @@ def test_an_answer_that_is_none_is_told_in_words(tmp_path, monkeypatch):
         listener.listen()
         with pytest.raises(StartError, match="does not answer: timed out"):
             ask(tmp_path, do="release", name="bob")
+
+
+def test_who_finds_no_descriptor_wakes_the_loop_no_more_for_a_moment(folder, visit, monkeypatch):
+    folder.mkdir()
+    watched = []
+    desk = Desk(folder, watched.append, watched.remove)
+    (listener,) = watched
+    waiting = visit()
+
+    def refused(sock):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "accept", refused)
+        desk.hear(lambda request, by: {})
+        assert watched == []
+        desk.tidy()
+        assert watched == [listener]
+    waiting.sendall(b'{"do":"status"}\n')
+    desk.hear(lambda request, by: {"ok": True}, at_once=True)
+    assert json.loads(waiting.recv(4096)) == {"ok": True}
+    desk.close()
 
 
 def test_all_sockets_are_closed_with_the_desk(folder, visit):

@@ -9,6 +9,7 @@ import math
 import socket
 import threading
 import time
+from contextlib import closing
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,7 @@ from chatbroker.broker.metrics import (
     Metrics,
     health,
 )
+from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.errors import Code
 
 WITHIN = 15.0
@@ -51,9 +53,9 @@ def journal():
 def read(journal):
     """Collects; returns the numbers by their names and labels as they are written."""
 
-    def collect(counts=None, vitals=WELL, journal=journal, folder=None, limit=None, now=100.0):
+    def collect(counts=None, vitals=WELL, journal=journal, folder=None, now=100.0):
         collector = BrokerCollector(
-            counts or Counts(), lambda: vitals, journal, folder, limit, lambda: now
+            counts or Counts(), lambda: vitals, journal, folder, lambda: now
         )
         return {
             sample.name + "".join(f"{{{k}={v}}}" for k, v in sample.labels.items()): sample.value
@@ -155,10 +157,17 @@ def test_state_is_told(read):
 
 
 def test_bounds_and_the_disk_are_told_where_there_are_any(read, tmp_path):
-    assert not {"chatbroker_journal_limit_bytes", "chatbroker_disk_free_bytes"} & {*read()}
-    numbers = read(folder=tmp_path, limit=1000)
-    assert numbers["chatbroker_journal_limit_bytes"] == 1000
-    assert numbers["chatbroker_disk_free_bytes"] > 0
+    assert "chatbroker_disk_free_bytes" not in read()
+    assert read()["chatbroker_journal_limit_bytes"] == MemoryJournal().most_bytes
+    with closing(SqliteJournal(tmp_path / "journal.db", keep_bytes=1000)) as on_disk:
+        numbers = read(journal=MeteredJournal(on_disk), folder=tmp_path)
+        assert numbers["chatbroker_journal_limit_bytes"] == 1000
+        assert numbers["chatbroker_disk_free_bytes"] > 0
+        # Another may hold at any time.
+        on_disk.retain(None, 2000)
+        assert read(journal=MeteredJournal(on_disk))["chatbroker_journal_limit_bytes"] == 2000
+        on_disk.retain(None, None)
+        assert "chatbroker_journal_limit_bytes" not in read(journal=MeteredJournal(on_disk))
     # A folder that is gone costs none of the other numbers.
     assert math.isnan(read(folder=tmp_path / "gone")["chatbroker_disk_free_bytes"])
 

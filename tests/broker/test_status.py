@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 
 import pytest
 
@@ -18,7 +19,8 @@ SURVEY = Survey(5, 2, 4, 3, 1, 6, 2, 700, [("carol", 700)], 9, [("alice", 7), ("
 
 def status(config=Config(), held="", uptime=90_061.5, facts=FACTS, survey=SURVEY):  # noqa: B008
     counted = [(100, 12.5), (40, 3.0)]
-    return status_of(config, facts, survey, (50, 4096), held, uptime, counted)
+    journal = Namespace(messages=50, size=4096, most_bytes=config.keep_bytes)
+    return status_of(config, facts, survey, journal, held, uptime, counted)
 
 
 def shown(**how):
@@ -85,6 +87,12 @@ def test_secure_and_in_memory_are_said():
     lines = shown(config=Config(memory=True), facts=FACTS._replace(secure=True))
     assert "(secure)" in lines["broker"]
     assert lines["journal"].endswith("in memory")
+
+
+def test_what_holds_on_disk_only_is_not_said_of_memory():
+    # That of the journal holds, whatever was asked for.
+    limits = status(Config(memory=True, keep=5.0, keep_bytes=1000, sync="off"))["limits"]
+    assert (limits["keep"], limits["keep_bytes"], limits["sync"]) == (None, 1000, None)
 
 
 @pytest.mark.parametrize("held", ["a\nb", "\x1b[31mred", "x\u202ey"])

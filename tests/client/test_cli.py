@@ -129,6 +129,8 @@ def test_version(run):
         ["echo", "--lines", "--file", __file__],
         ["echo", "-", "--lines"],
         ["info", "--as", "bob"],
+        ["--as", "bob", "info"],
+        ["--as", "bob", "join", "alice"],
         ["info", "extra"],
         ["listen", "extra"],
         ["listen", "--only", "nonsense"],

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 
 import pytest
 
+from chatbroker.command import VERSION
 from chatbroker.testing.brokers import BrokerProcess
 
 
@@ -282,6 +284,48 @@ def test_a_reason_or_a_text_that_cannot_be_told_is_refused(serve, operate):
         refused = operate(*command)
         assert (refused.status, refused.err.count("\n")) == (6, 1)
     assert operate("bans").out == ""
+    ends(broker)
+
+
+# --- no descriptors left ------------------------------------------------------------------
+
+
+@pytest.fixture
+def grants(serve):
+    """A broker, and what has it open so many files more and no others; None: as many as before."""
+    broker = serve("--metrics-port", "0")
+    before = resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)
+
+    def grant(more):
+        used = {int(name) for name in os.listdir(f"/proc/{broker.pid}/fd")}
+        soft = before[0] if more is None else max(used) + 1 + more
+        resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (soft, before[1]))
+
+    return broker, grant
+
+
+def test_a_broker_without_descriptors_tells_how_it_is_and_lives(grants, operate, eventually):
+    broker, grant = grants
+    grant(1)  # For the operator's own word.
+    found = operate("status", "--json")
+    assert (found.status, json.loads(found.out)["version"]) == (0, VERSION)
+    grant(None)
+    assert operate("status").status == 0
+    assert ends(broker).err.count("\n") == 1  # Where metrics are.
+
+
+def test_the_audit_goes_on_where_no_new_file_can_be_opened(grants, operate, folder, eventually):
+    broker, grant = grants
+    assert operate("ban", "mallory").status == 0
+    grant(0)
+    broker.signal(signal.SIGHUP)
+    broker.says("Too many open files")
+    grant(None)
+    assert operate("ban", "trudy").status == 0
+    assert [line["user"] for line in audited(folder) if line["event"] == "ban"] == [
+        "mallory",
+        "trudy",
+    ]
     ends(broker)
 
 
