@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 from time import perf_counter
 
 PAGE = bytes(4096)
@@ -40,7 +40,8 @@ def pages_in_place(folder: str) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _file(folder: str, pages: int) -> Iterator[int]:
-    with Path(folder, "pages").open("wb", buffering=0) as file:
+    # Without a name: nothing is left of it, however this process ends.
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         file.write(PAGE * pages)
         os.fsync(file.fileno())
         yield file.fileno()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import zmq
 
 from . import disk
-from .processes import folder_on_disk
+from .processes import on_disk
 
 TOPIC = b"echo\0"
 
@@ -69,7 +68,7 @@ def forward_whole(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
 
 def forward_flushed(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
     """The fast form with one fsync, in place, before a message goes to a connection."""
-    with folder_on_disk() as folder, disk.pages_in_place(folder) as flush:
+    with disk.pages_in_place(on_disk()) as flush:
 
         def flushing(send: Callable[..., Any]) -> Callable[..., Any]:
             def flush_and_send(part: bytes, flags: int = 0) -> None:
@@ -110,8 +109,6 @@ def main(ready_file: Path, form: str) -> None:
         unfinished = ready_file.with_suffix(".part")
         unfinished.write_text(json.dumps(ready))
         unfinished.rename(ready_file)
-        # As with Ctrl-C: what is in a file for a while is to go.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with router, pub, contextlib.suppress(KeyboardInterrupt):
             FORMS[form](router, pub)
 

@@ -118,12 +118,17 @@ def running_broker(*options: str) -> Iterator[Server]:
             yield server
 
 
-@contextmanager
-def folder_on_disk() -> Iterator[str]:
-    """A folder for a while, not where temporary files go: that may be memory."""
+def on_disk() -> str:
+    """The folder for what is to be on disk.  Where temporary files go may be memory."""
     build = Path(__file__).parents[1] / "build"
     build.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=build) as folder:
+    return str(build)
+
+
+@contextmanager
+def folder_on_disk() -> Iterator[str]:
+    """A folder there, for a while."""
+    with tempfile.TemporaryDirectory(dir=on_disk()) as folder:
         yield folder
 
 

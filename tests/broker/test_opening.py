@@ -54,7 +54,7 @@ def test_settings_arrive_in_their_units(tmp_path):
     while journal.tidy(200_000):
         continue
     assert len(journal.fetch("echo", 0, 99).rows) == 0
-    assert journal._retention._keep_bytes == 1000
+    assert journal._retention.most_bytes == 1000
     journal.close()
 
 
