@@ -149,7 +149,7 @@ def _own_address() -> str:
 def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
     """Admit KEY, which 'chat keygen' printed, as that of NAME.
 
-    Example: chatbroker admit alice X0TQ…
+    Example: chatbroker admit alice mfzwk2lt…
     """
     name = _named(name)
     try:

@@ -62,7 +62,7 @@ class Counts:
         self.published = 0
         """Frames that were given to ZeroMQ for all who subscribed."""
         self.skipped = 0
-        """Frames for one connection that were dropped, because its pipe was full."""
+        """Frames that were dropped because a pipe was full: a connection's, or the publisher's."""
 
         self.cut_off = Counter(dict.fromkeys(CUT_OFF.values(), 0))
         """Connections, by the reason."""

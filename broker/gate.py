@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import zmq
+from zmq.utils import z85
 
 from ..wire.keys import key_text
 from ..wire.limits import KEY_LENGTH
@@ -186,12 +187,8 @@ def _property(name: str, value: str) -> bytes:
 
 
 def _encoded(key: bytes) -> bytes:
-    from zmq.utils import z85
-
     return z85.encode(key)
 
 
 def _decoded(key: bytes) -> bytes:
-    from zmq.utils import z85
-
     return z85.decode(key)

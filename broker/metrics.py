@@ -167,7 +167,7 @@ class BrokerCollector(Collector):
         sent.add_metric(["one"], counts.delivered)
         sent.add_metric(["all"], counts.published)
         yield sent
-        words = "Frames for one connection that were dropped, because its pipe was full."
+        words = "Frames that were dropped because a pipe was full."
         yield _count("frames_skipped", words, counts.skipped)
         refused = CounterMetricFamily(
             "chatbroker_refusals", "HELLOs, commands and frames refused.", labels=["code"]

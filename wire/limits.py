@@ -14,7 +14,7 @@ sender that exceeds it: so nobody sends a larger one."""
 
 FRAME_TARGET = 16 * 1024
 """What the broker packs into one frame at most, plus one event or reply: it bounds what a
-slow reader's full pipe (broker/server.py) can hold."""
+slow reader's full pipe (SNDHWM, broker/sockets.py) can hold."""
 
 MAX_TEXT = 16 * 1024
 """The longest text, in UTF-8 bytes."""
