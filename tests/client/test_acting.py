@@ -223,7 +223,7 @@ def test_no_more_are_begun_than_are_counted(act, tmp_path):
     assert not one.ready
 
 
-@pytest.mark.parametrize("how", ["kill -INT $$", "exit 130"])
+@pytest.mark.parametrize("how", ["kill -INT $$", "exit 128", "exit 130"])
 def test_what_a_signal_ended_too_is_not_read(act, capsys, how):
     """Ctrl-C reaches the commands as well."""
     line = f'test "$CHAT_MESSAGE_TEXT" = a || {{ {how}; }}'

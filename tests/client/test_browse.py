@@ -127,6 +127,26 @@ def test_what_is_no_longer_kept_is_told_once():
     assert walk.browse.over
 
 
+def test_what_came_meanwhile_is_not_missed_too():
+    walk = Walk()
+    walk.asks()
+    walk.browse.batch(batch(1, 2))
+    walk.browse.missed(Lost("echo", EPOCH, 0, 5, 5))
+    walk.answered(head=5)
+    assert shown(walk.browse.take()) == [1, 2, -3]
+
+
+def test_a_flood_of_batches_is_bounded(monkeypatch):
+    monkeypatch.setattr(browse, "MOST_EVENTS", 3)
+    walk = Walk()
+    walk.asks()
+    for first in range(1, 11, 2):
+        walk.browse.batch(batch(first, 2))
+    walk.answered(head=10)
+    assert shown(walk.browse.take()) == [1, 2, 3, 4]
+    assert walk.asks().after == 4
+
+
 def test_a_flood_of_what_is_no_longer_kept_is_bounded(monkeypatch):
     monkeypatch.setattr(browse, "MOST_EVENTS", 3)
     walk = Walk()
@@ -148,6 +168,16 @@ def test_another_life_of_the_log_is_not_mixed_in():
     assert walk.browse.refused(walk.ref)
     assert walk.browse.failed
     assert walk.browse.ready
+
+
+def test_a_walk_beyond_the_newest_ends_there():
+    walk = Walk(upto=9)
+    walk.asks()
+    walk.browse.batch(batch(1, 3))
+    walk.answered(head=3)
+    assert walk.browse.over
+    assert shown(walk.browse.take()) == [1, 2, 3]
+    assert walk.asks() is None
 
 
 def test_an_empty_log_is_over_at_once():

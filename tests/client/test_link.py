@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 
 import pytest
@@ -11,7 +13,16 @@ from chatbroker.client import link as link_module
 from chatbroker.client.access import Access
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Joined, Offline, Online
-from chatbroker.client.link import DEALER_OPTIONS, OPTIONS, SUB_OPTIONS, Link
+from chatbroker.client.link import (
+    DEALER_OPTIONS,
+    MOST_FAILURES,
+    OPTIONS,
+    SUB_OPTIONS,
+    Link,
+    fresh_secret,
+    public_key,
+    why_refused,
+)
 from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
@@ -219,6 +230,27 @@ def test_a_broker_that_does_not_read_holds_up_nothing_but_itself(links, puppets)
     assert heard() == list(range(1000))
 
 
+def test_what_waited_for_a_connection_is_not_sent_over_the_next(links, puppets):
+    """It would come before HELLO."""
+
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            puppet._over.wait(15)  # Reads no more.
+
+    puppet = puppets(script)
+    link = links(puppet.port)
+    joins(link)
+    for number in range(1000):
+        link.core.submit(Ticket(None, f"{number:016000}"))
+    steps(link, lambda: link._unsent)
+    puppet.close()
+    steps(link, lambda: link.core.phase is Phase.OFFLINE)
+    again = puppets(port=puppet.port)
+    steps(link, lambda: again.heard.of(Echo))
+    assert type(again.heard[0]) is Hello
+
+
 def test_a_full_connection_makes_nobody_busy(links, puppets, monkeypatch):
     """A PING is overdue and cannot be sent: whoever asks again and again when it is due spins."""
     reads = threading.Event()
@@ -256,6 +288,31 @@ def test_many_frames_at_once_are_all_taken(links, puppets):
     steps(link, lambda: sum(isinstance(event, Joined) for event in link.core.inbox.events) == 900)
 
 
+def test_all_that_a_connection_brought_is_taken_before_its_end(links, puppets, until, monkeypatch):
+    """Else it would be taken for what the next one brings."""
+    # Where it is set, libzmq itself drops what was not taken yet, mostly before a step can see it.
+    monkeypatch.setitem(DEALER_OPTIONS, zmq.IMMEDIATE, 0)
+
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            puppet._router.setsockopt(zmq.LINGER, 15_000)
+            for number in range(900):
+                puppet.tells(identity, Presence(True, f"user{number}", number))
+
+    puppet = puppets(script)
+    link = links(puppet.port, _presence=True)
+    joins(link)
+    link.core.submit(Ticket(None, "go"))
+    link.step(0.0)
+    until(lambda: puppet.heard.of(Echo))
+    puppet.close()
+    until(lambda: link._monitor.poll(0))
+    link.step(0.0)
+    assert link.core.phase is Phase.OFFLINE
+    assert sum(isinstance(event, Joined) for event in link.core.inbox.events) == 900
+
+
 def test_garbage_ends_the_session_and_not_the_thread(links, puppets):
     link = links(puppets(lambda p, identity, message: p.tells(identity, b"\xc1")).port)
     steps(link, lambda: link.core.phase is Phase.OVER)
@@ -268,6 +325,46 @@ def test_several_parts_end_the_session_and_not_the_thread(links, puppets):
     link = links(puppets(script).port)
     steps(link, lambda: link.core.phase is Phase.OVER)
     assert "not the protocol" in link.core.refusal.words
+
+
+def test_one_handshake_that_breaks_off_is_not_yet_another_brokers():
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.setsockopt(zmq.CURVE_SERVER, 1)
+        router.setsockopt(zmq.CURVE_SECRETKEY, fresh_secret())
+        port = router.bind_to_random_port("tcp://127.0.0.1")
+        access = Access("127.0.0.1", port, public_key(fresh_secret()), fresh_secret())
+        broken_off = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+        words = [why_refused(broken_off, 0, n, access) for n in range(1, MOST_FAILURES + 1)]
+    assert words == [""] * (MOST_FAILURES - 1) + [access.wrong_key]
+
+
+def test_handshakes_that_break_off_are_counted_anew_after_one_that_did_not(
+    links, puppets, monkeypatch
+):
+    counted = []
+
+    def why(event, value, failures, access):
+        counted.append(failures)
+        return ""
+
+    monkeypatch.setattr(link_module, "why_refused", why)
+    port, link = 0, None
+    for _ in range(2):
+        puppet = puppets(port=port)
+        port = puppet.port
+        link = link or links(port)
+        joins(link)
+        puppet.close()
+        counted.clear()
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            listener.setblocking(False)
+
+            def cut(listener=listener):
+                with contextlib.suppress(BlockingIOError):
+                    listener.accept()[0].close()
+
+            steps(link, lambda: counted, again=cut)
+        assert counted[0] == 1
 
 
 # --- waking -------------------------------------------------------------------------------
@@ -318,6 +415,28 @@ def test_a_goodbye_leaves_although_nobody_waits_for_the_answer(links, puppets, u
     link.step(0.0)
     link.close()
     until(lambda: puppet.heard.of(Bye))
+
+
+def test_who_has_not_said_goodbye_waits_for_nothing(links, puppets, in_thread, monkeypatch):
+    """Not even for a broker that does not read, however much it was to be told."""
+    monkeypatch.setitem(DEALER_OPTIONS, zmq.LINGER, -1)
+    reads = threading.Event()
+
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            reads.wait(30)
+
+    link = links(puppets(script).port)
+    joins(link)
+    for number in range(1000):
+        link.core.submit(Ticket(None, f"{number:016000}"))
+    steps(link, lambda: link._unsent)
+    closing = in_thread(link.close)
+    try:
+        closing.result()
+    finally:
+        reads.set()
 
 
 def test_a_context_of_somebody_else_is_left_alone(puppets):

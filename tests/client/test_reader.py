@@ -52,6 +52,14 @@ def test_it_asks_for_what_it_was_told_to_until_it_knows_the_log():
     assert reader.cursor() == Cursor("echo", EPOCH, 6)
 
 
+def test_what_was_read_of_a_former_life_is_told_although_the_next_begins_there():
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    reader.shown = 7
+    reader.welcome(Reading("echo", OTHER, 7, 7))
+    assert reader.cursor() == Cursor("echo", EPOCH, 7)
+
+
 def test_a_batch_at_the_cursor_is_handed_on():
     reader = welcomed(position=3)
     assert positions(reader.offer(batch(4, 6))) == [4, 5, 6]
@@ -131,6 +139,14 @@ def test_no_more_is_kept_ahead_than_bounded(each, most):
         reader.fetched(Fetched(1, "echo", EPOCH, kept - 1))
 
 
+def test_a_welcome_makes_room_for_what_is_kept_ahead():
+    reader = welcomed()
+    positions(reader.offer(batch(10, 9 + MOST_EVENTS_AHEAD)))
+    reader.welcome(Reading("echo", EPOCH, 0, 4))
+    assert positions(reader.offer(batch(3, 4))) == []
+    assert positions(reader.offer(batch(1, 2))) == [1, 2, 3, 4]
+
+
 def test_no_more_empty_batches_are_kept_ahead_than_bounded():
     reader = welcomed()
     for prev in range(2, 2 * MOST_AHEAD):
@@ -190,6 +206,13 @@ def test_what_is_no_longer_kept_is_counted_once(position, lost, told, after):
         positions(reader.offer(batch(1, position)))
     assert reader.missed(Missed("echo", EPOCH, 0, 7, lost)) == told
     assert reader.position == after
+
+
+def test_what_is_missed_beyond_a_hole_is_asked_for_again():
+    reader = welcomed(position=3, head=9)
+    assert reader.missed(Missed("echo", EPOCH, 5, 7, 2)) == 0
+    assert reader.position == 3
+    assert fetch(reader).after == 3
 
 
 def test_after_what_is_missed_the_rest_is_handed_on():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from datetime import date
 from unittest.mock import patch
 
 from chatbroker.client import browse, inbox
@@ -26,13 +25,13 @@ from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.reader import MOST_AHEAD, Reader
 from chatbroker.client.render import (
     compile_format,
-    dated_line,
     event_json,
-    text_line,
+    text_lines,
     users_json,
     users_line,
 )
 from chatbroker.client.starts import Since
+from chatbroker.client.terminal.rows import event_row
 from chatbroker.wire.codec import FROM_CLIENT, Decoder
 from chatbroker.wire.limits import (
     MAX_EVENTS,
@@ -58,7 +57,6 @@ FORMATS = [
     compile_format(source)
     for source in ("{time}{date}{iso}{epoch}{type}{seq}", "{from}{to}{text}", "{{}}")
 ]
-TODAY = date(2023, 11, 14)
 
 BIDI = {*"\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
 
@@ -72,12 +70,16 @@ def check_line(line: str) -> None:
 
 
 def show(event: Event) -> None:
-    """Prints *event* in every format."""
+    """Prints *event* in every format, and as a person at a terminal sees it."""
+    row = event_row(event, "alice")
+    if row is not None:
+        check_line(row.text)
     match event:
         case Broadcast() | Direct() | Joined() | Left() | Missed():
-            for render in (text_line, event_json, *FORMATS):
+            for line in text_lines([event]):
+                check_line(line)
+            for render in (event_json, *FORMATS):
                 check_line(render(event))
-            check_line(dated_line(event, TODAY))
             if isinstance(event, Broadcast | Direct):
                 assert event.when.year <= 9999
         case Notice(_, words) | Offline(words):

@@ -85,6 +85,26 @@ def test_short_texts_of_whatever_letters_go_alone(text):
     assert len(body) < 30 + 100 * len(msgpack.packb(text))
 
 
+def test_short_texts_go_alone_only_if_an_event_takes_its_least_in_the_mean():
+    head = event_head(1_700_000_000_000, "alice", "bob")
+    # Of three bytes each, so that the head makes up for as many texts as it has bytes.
+    text, most = "ok", len(head)
+    packed = msgpack.packb(text)
+    assert packed_at_once(head, [text] * most) == head + packed * most
+    assert packed_at_once(head, [text] * (most + 1)) == (head + packed) * (most + 1)
+
+
+def test_a_run_that_only_seems_to_fit_a_frame_is_divided():
+    """The first texts whose length takes two bytes, where one is reckoned with."""
+    head, text = event_head(1, "alice", ""), "x" * 32
+    count = (limits.FRAME_TARGET - len(head)) // (1 + len(text))
+    assert len(head) + count * len(msgpack.packb(text)) > limits.FRAME_TARGET
+    runs = pack_runs(head, [text] * count)
+    assert all(len(body) <= limits.FRAME_TARGET for body, _ in runs)
+    events = [event for body, _ in runs for event in unpack_events(body)]
+    assert events == [Event(1, "alice", "", text)] * count
+
+
 def test_of_nothing_no_run_is_made():
     assert pack_runs(event_head(1, "alice", ""), []) == []
 

@@ -114,8 +114,10 @@ def test_a_frame_of_the_largest_size_is_taken_and_one_byte_more_is_not(from_clie
     half = raw(Kind.BYE, bytes(size - len(raw(Kind.BYE, bytes(1000))) + 1000))
     assert len(half) == size
     assert from_client.decode(half + half) == [Bye(), Bye()]
-    with pytest.raises(BadFrame, match=f"at most {limits.MAX_FRAME} bytes"):
-        from_client.decode(half + half + raw(Kind.BYE))
+    longer = raw(Kind.BYE, bytes(size - len(raw(Kind.BYE, bytes(1000))) + 1001))
+    for frame in (half + longer, half + half + raw(Kind.BYE)):
+        with pytest.raises(BadFrame, match=f"at most {limits.MAX_FRAME} bytes"):
+            from_client.decode(frame)
 
 
 FEW = {
@@ -463,6 +465,10 @@ PLACES = {
     "a user": (3, lambda extra: (Kind.USERS, 1, (("alice", 0, extra),), False)),
     "BATCH": (1, lambda extra: (Kind.BATCH, "echo", EPOCH, 0, 1, (), extra)),
     "an event": (3, lambda extra: (Kind.BATCH, "echo", EPOCH, 0, 1, ((1, 0, "a", "x", extra),))),
+    "a direct message": (
+        3,
+        lambda extra: (Kind.BATCH, "echo", EPOCH, 0, 1, ((2, 0, "a", "b", "x", extra),)),
+    ),
     "a later event": (3, lambda extra: (Kind.BATCH, "echo", EPOCH, 0, 1, ((9, extra),))),
 }
 

@@ -94,6 +94,16 @@ def test_beside_anything_else_each_frame_is_looked_at_alone(decoder, other, plac
     assert decoder.decode(echo(1, "a")) == [Echo(1, ("a",))]
 
 
+def test_no_more_bytes_are_taken_together_than_one_frame_may_have(decoder):
+    most = limits.MAX_FRAME
+    texts = ["x" * limits.MAX_TEXT] * 3
+    frames = [echo(number, text) for number, text in enumerate(texts, 1)]
+    last = "x" * (most - sum(map(len, frames)) - len(echo(4, "x" * 1000)) + 1000)
+    assert sum(map(len, [*frames, echo(4, last)])) == most
+    assert decoder.decode_commands([*frames, echo(4, last)]) == [Echo(1, (*texts, last))]
+    assert decoder.decode_commands([*frames, echo(4, last + "x")]) == []
+
+
 def test_a_message_does_not_reach_from_one_frame_into_the_next(decoder):
     whole = send(1, "bob", "a") + send(2, "bob", "b")
     for cut in range(1, len(whole)):
