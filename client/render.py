@@ -48,14 +48,14 @@ def missed_words(event: Missed) -> str:
     return f"{event.log}: {event.lost} {messages} no longer kept"
 
 
-def text_line(event: Event, bold: Callable[[str], str] = str) -> str:
+def text_line(event: Event) -> str:
     """The text format of docs/cli.md."""
     match event:
         case Broadcast():
-            who = bold(escape(event.sender))
+            who = escape(event.sender)
             return f"{_stamp(event.time // 1000)} {who}: {escape(event.text)}"
         case Direct():
-            who = f"{bold(escape(event.sender))} -> {bold(escape(event.to))}"
+            who = f"{escape(event.sender)} -> {escape(event.to)}"
             return f"{_stamp(event.time // 1000)} {who}: {escape(event.text)}"
         case Joined():
             return f"{_stamp(event.time // 1000)} * {escape(event.user)} joined"

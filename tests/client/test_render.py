@@ -84,10 +84,6 @@ def test_many_lines_are_what_each_is(odd):
     assert text_lines(events) == [text_line(event) for event in events]
 
 
-def test_names_may_be_made_bold_and_nothing_else():
-    assert text_line(DIRECT, lambda name: f"<{name}>") == f"[{CLOCK}] <bob> -> <alice>: hi"
-
-
 @pytest.mark.parametrize("render", [text_line, event_json, lambda event: text_lines([event])])
 def test_what_has_no_line_is_a_mistake_of_the_program(render):
     with pytest.raises(TypeError, match="Offline"):
