@@ -108,6 +108,14 @@ def test_it_is_told_once_a_turn_and_of_the_number_that_is_expected(slow):
     assert not alice.hears()
 
 
+def test_who_is_held_back_hears_of_no_gap_beside(slow):
+    """Its client would send at once what is to wait."""
+    alice = slow.joins("alice")
+    owes(slow, alice, 15)
+    heard = alice.says(Ping(1, 17, 15, ()), Echo(16, ("too soon",)), Echo(17, ("as well",)))
+    assert [(error.code, error.ref) for error in heard.of(Error)] == [("slow_down", 16)]
+
+
 def test_what_comes_in_one_turn_is_not_held_back_in_it(slow):
     alice = slow.joins("alice")
     for cseq in range(1, 9):

@@ -303,6 +303,21 @@ def test_what_cannot_be_tidied_waits(watched):
     assert untidy.times == [watched.wall - 10] * 3
 
 
+def test_nothing_is_tidied_while_nothing_can_be_stored(watched):
+    tidied = []
+    watched.journal.tidy = tidied.append
+    alice = watched.joins("alice")
+    full(watched)
+    alice.posts(alice.echo("later"))
+    watched.turn()
+    watched.broker.tidy()
+    assert tidied == []
+    watched.journal.broken = None
+    watched.turn()
+    watched.broker.tidy()
+    assert tidied == [watched.wall]
+
+
 def test_a_broker_that_stops_while_nothing_can_be_stored_acknowledges_nothing(watched):
     alice = watched.joins("alice")
     full(watched)

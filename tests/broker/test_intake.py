@@ -12,7 +12,7 @@ import zmq
 from chatbroker.broker import intake as intake_module
 from chatbroker.broker.config import Config
 from chatbroker.broker.gate import MARK, KeyPair
-from chatbroker.broker.intake import SLICE
+from chatbroker.broker.intake import MOST_SECONDS, SLICE
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.portion import A_FRAME, LEAST
 from chatbroker.broker.server import Server
@@ -390,6 +390,18 @@ def test_who_has_said_much_does_not_keep_others_from_being_heard(
     assert [frame for name, frame in heard.alone if name == "alice"] == [
         b"%d" % n for n in range(40)
     ]
+
+
+def test_who_was_not_heard_when_a_turns_time_was_over_is_heard_in_the_next(
+    server, monkeypatch, reused, at_a_time
+):
+    heard = Heard(server, monkeypatch, together=False)
+    monkeypatch.setattr(server._core, "receive", at_a_time(heard, 2 * MOST_SECONDS))
+    waiting(server, monkeypatch, reused, ("alice", A, b"1"), ("bob", B, b"2"))
+    assert not server._intake.drain()
+    assert heard.alone == [("alice", b"1")]
+    assert server._intake.drain()
+    assert heard.alone == [("alice", b"1"), ("bob", b"2")]
 
 
 def test_no_more_is_taken_when_much_is_left_over(server, monkeypatch, reused):

@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 import time
+from contextlib import closing
 
 import pytest
 import zmq
@@ -217,6 +218,24 @@ def test_a_key_is_taken_back_while_the_disk_is_full_and_that_is_kept_later(
     full.clear()
     eventually(lambda: "bob" not in (folder / MEMBERS).read_text())
     ends(server)
+
+
+def test_what_could_not_be_kept_is_tried_again_after_a_while_only(folder, monkeypatch):
+    server = Server(Config(port=0, data_dir=folder, secure=True))
+    office, begun, tried = server._office, time.monotonic(), []
+    server._secure.admit("bob", b"k" * 32)
+
+    def fails(*kept):
+        tried.append(after)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(secure_module, "store_members", fails)
+    server._secure.revoke("bob", None)
+    with closing(server):
+        for after in (0.0, 0.1, 0.5, 0.9, 1.1, 1.5, 2.0, 2.2):
+            office.begin(begun + after * module.CATCH_UP, 0)
+            office.tidy()
+        assert tried == [0.0, 1.1, 2.2]
 
 
 # --- who is met ---------------------------------------------------------------------------

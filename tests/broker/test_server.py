@@ -38,6 +38,7 @@ from chatbroker.wire.messages import (
     Fetched,
     Hello,
     Info,
+    Notice,
     Ping,
     Pong,
     Refused,
@@ -366,6 +367,39 @@ def until(condition):
         time.sleep(0.002)
 
 
+def test_a_broker_that_cannot_store_sleeps_though_something_waits(running, peers, monkeypatch):
+    monkeypatch.setattr(core_module, "RETRY", 0.01)
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    commit, turn, look = server._journal.commit, server._turn, server._look
+    waits, looks = [], []
+
+    def fails(what):
+        raise CannotStore("disk full")
+
+    def turns(ready):
+        if server._core.held and server._router.poll(0):
+            waits.append(server._router in ready)
+        return turn(ready)
+
+    def looks_at_once():
+        looks.append(server._core.held)
+        return look()
+
+    server._turn, server._look = turns, looks_at_once
+    monkeypatch.setattr(server._journal, "commit", fails)
+    alice.says(Echo(1, ("stored later",)))
+    assert alice.hears(Notice).code == "cannot_store"
+    alice.says(Echo(2, ("waits",)))
+    until(lambda: len(waits) >= 3)
+    monkeypatch.setattr(server._journal, "commit", commit)
+    while alice.hears(Ack).upto < 2:
+        pass
+    assert not any(waits)
+    assert not any(looks)
+
+
 def test_what_a_connection_left_behind_is_not_looked_at(servers, peers, monkeypatch):
     """It comes frame by frame when its sender has gone; nobody would hear an answer."""
     server = servers()
@@ -460,6 +494,26 @@ def test_all_were_heard_when_there_were_as_many_frames_as_connections(servers):
     assert not server._intake.all_heard()  # Another round begins.
     server._intake.drain(ready=False)
     assert server._intake.all_heard()
+
+
+def test_silence_counts_only_when_all_were_heard(servers, peers, monkeypatch):
+    """What would end it may be waiting."""
+    server = servers(lease=0.5, heartbeat=0.1)
+    alice = peers(server)
+    alice.says(Hello(VERSION, "alice", b"session of alice", b"", 1, False, False, b"", ()))
+    bound, now = server._core._door.bound, [time.monotonic()]
+    until(lambda: server._turn([server._router]) and bound)
+    monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
+
+    def is_on_after_turns(all_heard):
+        monkeypatch.setattr(server._intake, "all_heard", lambda: all_heard)
+        for _ in range(10):
+            now[0] += 0.5
+            server._turn([])
+        return bool(bound)
+
+    assert is_on_after_turns(all_heard=False)
+    assert not is_on_after_turns(all_heard=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the watch is Linux's")

@@ -422,6 +422,24 @@ def test_an_epoch_ends_when_commits_may_have_been_undone(path, sync, crash, boot
     assert kept.heads == {"echo": 3}
 
 
+def test_new_epochs_of_mailboxes_are_those_of_later_starts(path):
+    """Else positions that were undone would seem to hold again."""
+    journal = SqliteJournal(path, "off")
+    journal.load(EPOCH)
+    journal.commit(Commit(users=[user("alice"), user("bob")]))
+    journal._note(boot=b"another")
+    journal._db.close()
+    loaded = []
+    for fresh in (b"epoch-02", b"epoch-03"):
+        journal = SqliteJournal(path)
+        loaded.append(journal.load(fresh))
+        journal.close()
+    renewed, again = loaded
+    assert renewed.epoch == again.epoch == b"epoch-02"
+    assert b"mail-001" not in [one.epoch for one in renewed.users]
+    assert again.users == renewed.users
+
+
 # --- against a model ----------------------------------------------------------------------
 
 LOGS = ("echo", "@alice", "@bob", "@carol")
@@ -640,6 +658,21 @@ def test_numbers_of_logs_that_were_not_stored_are_given_once(journal):
     store(journal, row("@f", 1))
     store(journal, row("@g", 1), row("@h", 1))
     assert len({log.id for log in journal._logs.values()}) == 5
+
+
+def test_the_number_of_a_log_that_is_gone_is_given_though_a_commit_failed_with_it(journal):
+    for name in "abc":
+        store(journal, row(f"@{name}", 1))
+    journal.commit(Commit(dropped=["@b"]))
+    while journal.tidy(1):
+        continue
+    for _ in range(2):
+        journal._db.set_authorizer(refuse_to_commit)
+        with pytest.raises(JournalError):
+            store(journal, row("@d", 1))
+        journal._db.set_authorizer(None)
+    store(journal, row("@d", 1))
+    assert journal._logs["@d"].id == 2
 
 
 @pytest.mark.parametrize("table", ["logs", "bodies"])

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from chatbroker.broker import server as server_module
 from chatbroker.broker import signals as signals_module
 from chatbroker.broker.signals import signals
 from chatbroker.wire.messages import Ack, Echo, Farewell
@@ -40,6 +41,27 @@ def test_what_was_sent_before_the_end_is_acknowledged(running, peers):
         message = alice.hears(Ack)
         assert message.after == acknowledged
         acknowledged = message.upto
+
+
+def test_clients_get_the_time_to_read_the_goodbye_before_their_connections_end(
+    running, peers, monkeypatch
+):
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    done, perform, close = [], server._perform, server.close
+
+    def performs(effects):
+        if effects:
+            done.append("tells")
+        perform(effects)
+
+    monkeypatch.setattr(server_module.time, "sleep", done.append)
+    server._perform, server.close = performs, lambda: (done.append("closes"), close())
+    server.stop()
+    server.thread.join(WITHIN)
+    assert alice.hears(Farewell).code == "shutting_down"
+    assert done[-3:] == ["tells", server_module.READ_GOODBYE, "closes"]
 
 
 def test_stopping_before_the_start_and_again_is_stopping(servers):

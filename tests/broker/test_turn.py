@@ -156,3 +156,31 @@ def test_the_mailbox_of_one_who_left_for_good_is_not_stored(turn):
     say(turn.route(alice, "bob", bob, NOW), "goodbye")
     alice.gone = True
     assert [owner.name for _, owner, _ in turn.take(NOW)] == ["bob"]
+
+
+def test_who_got_mail_in_one_turn_may_get_nothing_but_own_copies_in_the_next(turn):
+    alice, bob = person("alice"), person("bob")
+    say(turn.route(bob, "alice", alice, NOW), "hello")
+    turn.take(NOW)
+    assert turn.own == [(bob, 0, 1)]
+    say(turn.route(alice, "bob", bob, NOW), "hello yourself")
+    turn.take(NOW)
+    assert turn.own == [(alice, 1, 2)]
+
+
+def test_own_copies_reach_to_the_last_row_of_them(turn):
+    alice, bob = person("alice"), person("bob")
+    route = turn.route(alice, "bob", bob, NOW)
+    for _ in range(8):
+        say(route, "x" * 5000)
+    taken = {log.key: rows for log, _, rows in turn.take(NOW)}
+    assert len(taken["@alice"]) > 1
+    assert turn.own == [(alice, 0, 8)]
+
+
+def test_what_was_too_long_is_counted_in_its_turn_and_in_no_other(turn):
+    turn.events, turn.too_long = 3, 2
+    assert turn.messages == 1
+    turn.take(NOW)
+    turn.events = 1
+    assert turn.messages == 1

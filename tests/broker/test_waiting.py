@@ -93,6 +93,19 @@ def test_it_sleeps_at_once_while_others_want_the_processor(servers, monkeypatch)
     assert asked()[0] == 0
 
 
+def test_it_slept_if_it_waited_until_something_came_and_not_if_it_only_looked(servers, monkeypatch):
+    server = servers()
+    slept = []
+    monkeypatch.setattr(server._intake, "drain", lambda ready, how: slept.append(how) or True)
+    ticking = Ticking(server, monkeypatch, 0.0)
+    assert server._wait(0.01) == []
+    server._turn([server._router])
+    assert server._look() == []
+    server._turn([server._router])
+    assert slept == [True, False]
+    assert ticking.asked[-1] == 0
+
+
 @pytest.mark.parametrize(("dialogue", "waited"), [(False, 0.0), (True, 1.0)])
 def test_else_it_sleeps_at_once(servers, monkeypatch, dialogue, waited):
     assert all(waits(servers(), monkeypatch, 3, dialogue, waited))

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from math import inf
 
 import pytest
 
@@ -340,15 +341,15 @@ def test_when_descriptors_run_short_the_silent_make_room(make):
     assert not is_cut(speaker[1])
 
 
-def crowded(make, share):
+def crowded(make, share, heard=inf):
     """A scene where *share* of the descriptors is in use, and silent subscribers of it, who were
-    there for longer than is given to them then."""
+    there for longer than is given to them then.  *heard*: when subscribers were, by then."""
     subscribers = 40
     used = len(os.listdir("/proc/self/fd")) + 2 + 2 * subscribers  # Two that listen, both ends.
     scene = make(limit=int(used / share))
     silent = [scene.connects(sub=True)[1] for _ in range(subscribers)]
-    scene.watch.look(scene.now, True)  # It knows the descriptors,
-    scene.watch.look(scene.now + LOOK_EVERY, True)  # and here all of them.
+    scene.watch.look(scene.now, True, heard)  # It knows the descriptors,
+    scene.watch.look(scene.now + LOOK_EVERY, True, heard)  # and here all of them.
     scene.now += watching.SETTLED_SHORT + 2 * LOOK_EVERY
     return scene, silent
 
@@ -401,11 +402,11 @@ def test_when_descriptors_run_short_who_was_not_heard_yet_stays(make):
 
 
 def test_when_they_are_all_but_used_up_nobody_waits_for_what_was_not_heard(make):
-    scene, silent = crowded(make, 0.97)
-    heard = scene.now - watching.SETTLED_SHORT - LOOK_EVERY
+    never = 0.0
+    scene, silent = crowded(make, 0.97, heard=never)
     for _ in range(2):
         scene.now += LOOK_EVERY
-        scene.watch.look(scene.now, True, heard)
+        scene.watch.look(scene.now, True, never)
     assert any(is_cut(theirs) for theirs in silent)
 
 
@@ -580,6 +581,16 @@ def test_it_looks_more_often_while_somebody_goes_too_far(make, monkeypatch):
     assert scene.watch.pause < LOOK_EVERY
     scene.looks(after=2 * watching.ALERT)
     assert scene.watch.pause == LOOK_EVERY
+
+
+def test_it_looks_at_all_again_and_again_while_somebody_goes_too_far(make, monkeypatch):
+    """Also if nobody was silent at the first of these looks."""
+    scene, pairs = alert(make, monkeypatch, quick=True)
+    scene.looks(after=LOOK_EVERY)
+    ours, theirs = pairs[7]
+    scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
+    scene.looks(2, after=5 * LOOK_EVERY)
+    assert is_cut(theirs)
 
 
 def test_one_that_says_much_is_not_cut_off_while_another_goes_too_far(make, monkeypatch):

@@ -32,6 +32,12 @@ def test_it_tells_whether_there_are_as_many_and_keeps_none(monkeypatch, granted,
     assert [one.fileno() for one in made] == [-1] * granted
 
 
+def test_it_tells_too_when_the_whole_system_has_no_more(monkeypatch):
+    made = grants(monkeypatch, 4, errno.ENFILE)
+    assert not spare_descriptors(5)
+    assert [one.fileno() for one in made] == [-1] * 4
+
+
 def test_another_failure_is_not_taken_for_that(monkeypatch):
     made = grants(monkeypatch, 2, errno.EPERM)
     with pytest.raises(PermissionError):
