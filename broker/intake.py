@@ -357,6 +357,7 @@ class Intake:
                 self._discarding = None
                 return True
             if self._parts == MOST_PARTS:
+                self._parts += 1  # Once is enough.
                 self._watch.cut(caller, "a message had many parts")
         return False
 

@@ -546,6 +546,19 @@ def test_no_further_message_of_several_parts_is_taken_out_when_a_turns_time_is_o
     assert len(server._intake._router) == 3 * 3  # The id, and two parts.
 
 
+@pytest.mark.parametrize(("parts", "times"), [(16, 0), (17, 1), (2000, 1)])
+def test_the_sender_of_more_than_16_parts_is_cut_off_once(
+    server, monkeypatch, reused, parts, times
+):
+    Heard(server, monkeypatch)
+    cuts = []
+    monkeypatch.setattr(server._intake._watch, "cut", lambda caller, why: cuts.append(why))
+    waiting(server, monkeypatch, reused, ("alice", A, *[b"x"] * parts))
+    while not server._intake.drain():
+        pass
+    assert cuts == ["a message had many parts"] * times
+
+
 def test_a_message_of_several_parts_is_refused_in_its_place(server, monkeypatch, reused):
     heard = Heard(server, monkeypatch)
     waiting(
