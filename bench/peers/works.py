@@ -296,6 +296,15 @@ _latency = Work(
             Goal(f"p50, of 1.6 times the forwarder's and {name}", DURABLE, parts, "p50", 1, True)
             for name, parts in [(name, {FORWARDER: 1.6, name: 1}) for name in FSYNCS]
         ],
+        # What a sum of medians does not tell: what an fsync costs a message on its way.
+        Goal(
+            "p50, of the forwarder's with an fsync in place",
+            DURABLE,
+            {FLUSHED: 1},
+            "p50",
+            1.6,
+            True,
+        ),
         Goal("p99, of its p50", MEMORY, {MEMORY: 1}, "p99", 3, at_most=True, of="p50"),
         Goal("p99, of its p50", DURABLE, {DURABLE: 1}, "p99", 3, at_most=True, of="p50"),
     ),
