@@ -121,10 +121,10 @@ class Audit:
         one before."""
         before = self._file
         self._open()
-        if self._file != before:
-            self._torn = False
-            if before >= 0:
-                os.close(before)
+        if before >= 0 and self._file != before:
+            # It may be the same one: then what is torn still is.
+            self._torn = self._torn and os.path.sameopenfile(before, self._file)
+            os.close(before)
 
     def _shut(self) -> None:
         if self._file >= 0:

@@ -90,8 +90,9 @@ class Desk:
             try:
                 visitor, _address = self._listener.accept()
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    # Whoever waits would wake the loop again and again.
+                if error.errno in (errno.EMFILE, errno.ENFILE) and not self._away:
+                    # Whoever waits would wake the loop again and again.  It is said too when
+                    # nobody waits, and by a turn for those who are here.
                     self._forget(self._listener)
                     self._away = True
                 break  # Else none is there, or it has gone again.

@@ -152,6 +152,18 @@ def test_a_file_that_cannot_be_opened_stops_nobody(tmp_path, caplog):
     audit.close()
 
 
+def test_a_torn_line_stays_apart_when_the_same_file_is_opened_again(audit, path, monkeypatch):
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "write", lambda file, data: write(file, data[:9]))
+        audit.note("kick", user="alice")
+    audit.reopen()
+    audit.note("kick", user="bob")
+    torn, whole = path.read_text().splitlines()
+    assert len(torn) == 9
+    assert json.loads(whole)["user"] == "bob"
+
+
 def test_where_no_new_file_can_be_opened_it_goes_on_in_the_one_before(audit, path, monkeypatch):
     def fail(*asked):
         raise OSError(errno.EMFILE, "Too many open files")

@@ -362,6 +362,9 @@ def test_who_finds_no_descriptor_wakes_the_loop_no_more_for_a_moment(folder, vis
         patch.setattr(socket.socket, "accept", refused)
         desk.hear(lambda request, by: {})
         assert watched == []
+        # A turn for somebody who is here already looks again.
+        desk.hear(lambda request, by: {})
+        assert watched == []
         desk.tidy()
         assert watched == [listener]
     waiting.sendall(b'{"do":"status"}\n')
