@@ -26,10 +26,10 @@ TOPIC = b"echo\0"
 def forward(
     router: zmq.Socket[bytes],
     pub: zmq.Socket[bytes],
-    before: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda send: send,
+    send: Callable[..., Any] | None = None,
 ) -> None:
-    """Drains, forwards, waits; for ever.  *before* makes of the send what does more."""
-    receive, send, publish = router.recv, before(router.send), pub.send
+    """Drains, forwards, waits; for ever.  *send*: in place of the router's."""
+    receive, send, publish = router.recv, send or router.send, pub.send
     nowait, more = int(zmq.NOBLOCK), int(zmq.SNDMORE)
     poller = zmq.Poller()
     poller.register(router, zmq.POLLIN)
@@ -70,15 +70,12 @@ def forward_flushed(router: zmq.Socket[bytes], pub: zmq.Socket[bytes]) -> None:
     """The fast form with one fsync, in place, before a message goes to a connection."""
     with disk.pages_in_place(on_disk()) as flush:
 
-        def flushing(send: Callable[..., Any]) -> Callable[..., Any]:
-            def flush_and_send(part: bytes, flags: int = 0) -> None:
-                if flags:
-                    flush()  # Once: the last part has no flag.
-                send(part, flags)
+        def flush_and_send(part: bytes, flags: int = 0) -> None:
+            if flags:
+                flush()  # Once: the last part has no flag.
+            router.send(part, flags)
 
-            return flush_and_send
-
-        forward(router, pub, flushing)
+        forward(router, pub, flush_and_send)
 
 
 FORMS = {"fast": forward, "whole": forward_whole, "flushed": forward_flushed}

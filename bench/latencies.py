@@ -103,7 +103,7 @@ def _latency_aims(delivered: Mapping[str, Sequence[tuple[float, float]]]) -> Fou
                 Ratio(f"latency {name}: p99 / p50", spread, Better.LESS),
             ]
         )
-    # Whatever it does, it cannot be faster than what passes on alone and flushes as much.
+    # An fsync costs a message on its way more than one by itself.
     ratio = ratios(p50[DISK], p50[FLUSHED])
     found.ratios.append(Ratio(f"latency {DISK} / a {FLUSHED}: p50", ratio, Better.LESS))
     return found

@@ -298,7 +298,7 @@ _latency = Work(
         ],
         # What a sum of medians does not tell: what an fsync costs a message on its way.
         Goal(
-            "p50, of the forwarder's with an fsync in place",
+            "p50, of the forwarder's with an fsync in place (an aim of our own)",
             DURABLE,
             {FLUSHED: 1},
             "p50",

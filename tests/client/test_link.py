@@ -67,6 +67,25 @@ def joins(link):
     steps(link, lambda: link.core.phase is Phase.READY)
 
 
+def full(links, puppets):
+    """A broker that reads no more until it is let, and a link that is to say more to it than the
+    connection takes: the puppet, the link, and what lets it read."""
+    reads = threading.Event()
+
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Echo):
+            reads.wait(30)
+
+    puppet = puppets(script)
+    link = links(puppet.port)
+    joins(link)
+    for number in range(1000):
+        link.core.submit(Ticket(None, f"{number:016000}"))
+    steps(link, lambda: link._unsent)
+    return puppet, link, reads
+
+
 # --- settings -----------------------------------------------------------------------------
 
 
@@ -204,19 +223,7 @@ def test_where_broadcasts_come_from_may_change(links, puppets):
 
 def test_a_broker_that_does_not_read_holds_up_nothing_but_itself(links, puppets):
     """Then its connection is full; what waits is sent when there is room, once, in order."""
-    reads = threading.Event()
-
-    def script(puppet, identity, message):
-        puppet.welcomes(identity, message)
-        if isinstance(message, Echo):
-            reads.wait(15)
-
-    puppet = puppets(script)
-    link = links(puppet.port)
-    joins(link)
-    for number in range(1000):
-        link.core.submit(Ticket(None, f"{number:016000}"))
-    steps(link, lambda: link._unsent)
+    puppet, link, reads = full(links, puppets)
     waiting = len(link._unsent)
     for _ in range(5):
         link.step(0.001)  # Returns although nothing can be sent.
@@ -253,18 +260,7 @@ def test_what_waited_for_a_connection_is_not_sent_over_the_next(links, puppets):
 
 def test_a_full_connection_makes_nobody_busy(links, puppets, monkeypatch):
     """A PING is overdue and cannot be sent: whoever asks again and again when it is due spins."""
-    reads = threading.Event()
-
-    def script(puppet, identity, message):
-        puppet.welcomes(identity, message)
-        if isinstance(message, Echo):
-            reads.wait(15)
-
-    link = links(puppets(script).port)
-    joins(link)
-    for number in range(1000):
-        link.core.submit(Ticket(None, f"{number:016000}"))
-    steps(link, lambda: link._unsent)
+    _, link, reads = full(links, puppets)
     link.core._next_ping = 0.0
     waits = []
     poll = link._poller.poll
@@ -420,18 +416,7 @@ def test_a_goodbye_leaves_although_nobody_waits_for_the_answer(links, puppets, u
 def test_who_has_not_said_goodbye_waits_for_nothing(links, puppets, in_thread, monkeypatch):
     """Not even for a broker that does not read, however much it was to be told."""
     monkeypatch.setitem(DEALER_OPTIONS, zmq.LINGER, -1)
-    reads = threading.Event()
-
-    def script(puppet, identity, message):
-        puppet.welcomes(identity, message)
-        if isinstance(message, Echo):
-            reads.wait(30)
-
-    link = links(puppets(script).port)
-    joins(link)
-    for number in range(1000):
-        link.core.submit(Ticket(None, f"{number:016000}"))
-    steps(link, lambda: link._unsent)
+    _, link, reads = full(links, puppets)
     closing = in_thread(link.close)
     try:
         closing.result()
