@@ -24,8 +24,9 @@ from .load import (
 )
 from .prepared import TEXT, for_broker
 from .processes import Server
-from .readers import MailboxReader, Observer, Subscriber
+from .readers import MailboxReader, Observer
 from .sessions import Acknowledged, Session
+from .subscribers import Stream, Subscriber
 
 PROBER = "prober0"
 """As long as the senders' names: all whole events of a run are of one size."""
@@ -61,13 +62,15 @@ def direct_run(
         return direct(server, senders, readers)
 
 
-def broadcast_run(server: Server, messages: int, a_frame: int, fan: int) -> Run:
-    """*messages* from each sender to *fan* subscribers."""
+def broadcast_run(
+    server: Server, messages: int, a_frame: int, fan: int, speakers: int = len(SENDERS)
+) -> Run:
+    """*messages* from each of *speakers* senders to *fan* subscribers."""
     load = for_broker("", messages // a_frame, a_frame)
     with (
         sessions(server, [""], ECHO_LOG) as observing,
         sessions(server, [PROBER]) as probing,
-        sessions(server, SENDERS) as sending,
+        sessions(server, SENDERS[:speakers]) as sending,
         connections(server.pub, b"SUB", [b""] * fan) as inboxes,
     ):
         observer = Observer(observing[0], sizes_of(SENDERS[0], ""))
@@ -96,8 +99,10 @@ def _probe(prober: Session, readers: Sequence[Subscriber], observer: Observer) -
                 reader.read()
         if observer.busy:
             observer.read()
+    # From here on they hear the same.
+    stream = Stream(readers[0].cursor, observer.sizes)
     for reader in readers:
-        reader.restart()
+        reader.join(stream)
 
 
 def latency_run(server: Server, messages: int) -> Latency:

@@ -70,11 +70,11 @@ def direct_run(server: Server, messages: int, pairs: int = len(READERS)) -> Run:
         return direct(server, senders, readers)
 
 
-def broadcast_run(server: Server, messages: int, fan: int) -> Run:
-    """*messages* from each sender to *fan* subscribers."""
+def broadcast_run(server: Server, messages: int, fan: int, speakers: int = len(SENDERS)) -> Run:
+    """*messages* from each of *speakers* senders to *fan* subscribers."""
     load = for_forwarder("", messages)
     with (
-        connections(server.broker, b"DEALER", [b""] * len(SENDERS)) as sending,
+        connections(server.broker, b"DEALER", [b""] * speakers) as sending,
         connections(server.pub, b"SUB", [b""] * fan) as inboxes,
     ):
         readers = [_Reader(inbox.sock, forwarded(TOPIC, _PROBE)) for inbox in inboxes]

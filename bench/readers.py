@@ -17,7 +17,6 @@ import msgpack
 from chatbroker.wire.limits import MAX_FETCH
 from chatbroker.wire.messages import DIRECT_LOG, ECHO_LOG, Cursor, Fetch, Fetched, Ping, Pong
 
-from . import zmtp
 from .counting import Sizes, Span, Tally, is_batch, span
 from .sessions import Session, Unexpected
 
@@ -188,47 +187,3 @@ class Observer(_Follower):
 
     def _heads(self, heads: tuple[Cursor, ...]) -> None:
         """Says nothing of subscribers: there is no order between two connections."""
-
-
-class Subscriber:
-    """Counts what the broker publishes to one SUB."""
-
-    def __init__(self, inbox: zmtp.Inbox, observer: Observer) -> None:
-        self._inbox = inbox
-        self.sock = inbox.sock
-        self._observer = observer
-        self._tally = Tally(observer.start)
-        self.fetches = 0
-        """The observer's count tells."""
-        self.heard = False
-        """Its subscription has taken effect."""
-
-    @property
-    def counted(self) -> int:
-        return self._tally.counted
-
-    def restart(self) -> None:
-        """Counts from 0 again."""
-        self._tally.counted = 0
-
-    def read(self) -> None:
-        inbox, tally, sizes = self._inbox, self._tally, self._observer.sizes
-        inbox.fill()
-        buffer = inbox.buffer
-        for _, at, stop in inbox.frames():
-            # [topic, frame]; PUB's greeting is a topic alone.
-            body = is_batch(buffer, at)
-            while at < stop and body:
-                batch = span(buffer, at, sizes)
-                if not tally.add(batch):
-                    self._observer.want(tally)
-                at = batch.stop
-            if body and at != stop:
-                raise Unexpected("a batch is not of the expected size")
-            self.heard |= body
-
-    def ping(self) -> None:
-        """The observer is alive for it."""
-
-    def miss(self) -> None:
-        self._observer.want(self._tally)

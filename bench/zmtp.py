@@ -59,33 +59,33 @@ def heartbeat() -> bytes:
     return frame(b"\x04PING\0\0", COMMAND)
 
 
-class Inbox:
-    """Cuts what a socket receives into frames.  ``buffer`` is good until the next `fill`."""
+class Cutter:
+    """Cuts what is put into it into frames.  ``buffer`` is good until more is put."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
+    def __init__(self) -> None:
         self.buffer = bytearray(BUFFER)
         self._view = memoryview(self.buffer)
         self._start = self._stop = 0
 
-    def fill(self) -> int:
-        """Receives once; how many bytes.  0 if none came in the time that the socket has.
+    @property
+    def waiting(self) -> int:
+        """Bytes that are in no frame that was given yet."""
+        return self._stop - self._start
 
-        Raises ConnectionError at the end of the stream.
-        """
+    def put(self, said: bytes | bytearray | memoryview) -> None:
+        """Takes some more bytes.  With those that wait they are BUFFER at most."""
+        stop = self._clear()
+        self._view[stop : stop + len(said)] = said
+        self._stop = stop + len(said)
+
+    def _clear(self) -> int:
+        """Makes room; where that begins."""
         start, stop = self._start, self._stop
         if start:
             self.buffer[: stop - start] = self.buffer[start:stop]
             self._start, stop = 0, stop - start
             self._stop = stop
-        try:
-            size = self.sock.recv_into(self._view[stop:])
-        except (BlockingIOError, TimeoutError):
-            return 0
-        if not size:
-            raise ConnectionError("the peer closed the connection")
-        self._stop = stop + size
-        return size
+        return stop
 
     def frames(self) -> Iterator[Frame]:
         """The whole frames that are waiting; commands, of which none matter, left out."""
@@ -108,6 +108,29 @@ class Inbox:
             at = self._start = end
             if not flags & COMMAND:
                 yield Frame(flags, begin, end)
+
+
+class Inbox(Cutter):
+    """Cuts what a socket receives into frames.  ``buffer`` is good until the next `fill`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__()
+        self.sock = sock
+
+    def fill(self) -> int:
+        """Receives once; how many bytes.  0 if none came in the time that the socket has.
+
+        Raises ConnectionError at the end of the stream.
+        """
+        stop = self._clear()
+        try:
+            size = self.sock.recv_into(self._view[stop:])
+        except (BlockingIOError, TimeoutError):
+            return 0
+        if not size:
+            raise ConnectionError("the peer closed the connection")
+        self._stop = stop + size
+        return size
 
     def take(self, size: int) -> bytes:
         """Exactly *size* bytes, waited for; for the handshake."""

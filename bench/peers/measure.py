@@ -23,8 +23,8 @@ from .child import Child, Failed, child
 from .results import Measured, Result
 from .works import SERVERS, Row, Work
 
-LEAST, MOST = 10, 250_000
-"""Messages of each sender in a run.  Their bytes are made beforehand and take memory."""
+LEAST, MOST = 10, 3_000_000
+"""Messages of each sender in a run, and of all.  Their bytes are made beforehand and take memory."""
 
 CALM, CALM_SECONDS = 0.05, 5.0
 """A server is calm when it uses less than this part of a core; so long it may take to be."""
@@ -88,7 +88,7 @@ def _sized(
     if work.latency:
         run(work.first)
         return partial(run, plan.singles)
-    first = run(_whole(work.first, row))
+    first = run(_whole(work.first, work, row))
     # The second is warm; the first one pays for the start.
     again = run(_share(first, plan.seconds / 4, work, row))
     return partial(run, _share(again, plan.seconds, work, row))
@@ -96,12 +96,12 @@ def _sized(
 
 def _share(run: dict[str, Any], seconds: float, work: Work, row: Row) -> int:
     """Messages of each sender that would last for *seconds*."""
-    return _whole(run["messages"] / run["seconds"] * seconds / work.senders, row)
+    return _whole(run["messages"] / run["seconds"] * seconds / work.senders, work, row)
 
 
-def _whole(messages: float, row: Row) -> int:
+def _whole(messages: float, work: Work, row: Row) -> int:
     """In whole frames."""
-    frames = round(min(max(messages, LEAST), MOST) / row.a_frame)
+    frames = round(min(max(messages, LEAST), MOST / work.senders) / row.a_frame)
     return max(frames, 1) * row.a_frame
 
 

@@ -17,8 +17,6 @@ from ..streams import BUFFER, Counter
 
 PAYLOAD = TEXT.encode()
 
-BROADCASTERS = 8
-
 EVERYONE = "all"
 """What a broadcast is said to: a subject, a topic, a channel."""
 
@@ -108,10 +106,10 @@ def pairs(speech: Speech, server: Listening, count: int) -> Iterator[Crowd]:
 
 
 @contextmanager
-def audience(speech: Speech, server: Listening, fan: int) -> Iterator[Crowd]:
-    """Eight speakers, and *fan* readers that hear all of them."""
+def audience(speech: Speech, server: Listening, speakers: int, fan: int) -> Iterator[Crowd]:
+    """So many speakers, and *fan* readers that hear all of them."""
     readers = {f"r{number:03}": EVERYONE for number in range(fan)}
-    with _crowd(speech, server, readers, [EVERYONE] * BROADCASTERS) as crowd:
+    with _crowd(speech, server, readers, [EVERYONE] * speakers) as crowd:
         yield crowd
 
 

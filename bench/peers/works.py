@@ -154,9 +154,9 @@ def _pairs(speech: Callable[[], Speech], server: Any) -> Iterator[Callable[[int]
 
 @contextmanager
 def _audience(
-    speech: Callable[[], Speech], fan: int, server: Any
+    speech: Callable[[], Speech], speakers: int, fan: int, server: Any
 ) -> Iterator[Callable[[int], Run]]:
-    with audience(speech(), server, fan) as crowd:
+    with audience(speech(), server, speakers, fan) as crowd:
         yield crowd.broadcast
 
 
@@ -201,31 +201,30 @@ def _forwarder(name: str, server: str, run: Any) -> Row:
 # --- works -----------------------------------------------------------------------------------
 
 
-def _broadcast(fan: int, first: int) -> Work:
+def _broadcast(name: str, speakers: int, fan: int, first: int) -> Work:
     def ours(server: Server, messages: int, a_frame: int) -> Run:
-        return on_broker.broadcast_run(server, messages, a_frame, fan)
+        return on_broker.broadcast_run(server, messages, a_frame, fan, speakers)
 
     def forwarded(server: Server, messages: int) -> Run:
-        return on_forwarder.broadcast_run(server, messages, fan)
+        return on_forwarder.broadcast_run(server, messages, fan, speakers)
 
+    who = "one sender" if speakers == 1 else f"{speakers} senders"
     named = (NATS, REDIS, MOSQUITTO, NGIRCD, CLASSIC)
     return Work(
-        name=f"broadcast{fan}",
-        title=f"Broadcast: 8 senders, {fan} readers that all hear all",
+        name=name,
+        title=f"Broadcast: {who}, {fan} readers that all hear all",
         rows=(
             _ours(ONE, IN_MEMORY, "chatbroker, in memory", partial(ours, a_frame=1)),
             _ours(HUNDRED, IN_MEMORY, "chatbroker, in memory", partial(ours, a_frame=100), 100),
-            *_forwarders(
-                lambda server, messages: on_forwarder.broadcast_run(server, messages, fan)
-            ),
-            *[_spoken(name, _audience, fan) for name in named],
+            *_forwarders(forwarded),
+            *[_spoken(name, _audience, speakers, fan) for name in named],
         ),
         goals=(
             Goal("deliveries a second, of nats-server's", ONE, {NATS: 1}, "rate", 1.5),
             Goal("CPU a delivery, of nats-server's", ONE, {NATS: 1}, "cost", 0.7, at_most=True),
             Goal("deliveries a second, of mosquitto's", ONE, {MOSQUITTO: 1}, "rate", 20),
         ),
-        senders=8,
+        senders=speakers,
         first=first,
         ours=ONE,
     )
@@ -316,7 +315,14 @@ _latency = Work(
 
 WORKS = {
     work.name: work
-    for work in (_broadcast(100, 500), _broadcast(1000, 100), _durable, _memory, _latency)
+    for work in (
+        _broadcast("broadcast100", 1, 100, 4000),
+        _broadcast("broadcast1000", 1, 1000, 800),
+        _broadcast("broadcasts100", 8, 100, 500),
+        _durable,
+        _memory,
+        _latency,
+    )
 }
 
 PEERS = ("chatbroker", "forwarder", "nats", "redis", "mosquitto", "ngircd", "classic")

@@ -240,7 +240,7 @@ def test_the_classic_server_delivers_everything():
         with pairs(Classic(), server, 5) as crowd:
             assert crowd.direct(300).deliveries == 5 * 300
             assert crowd.direct(300).deliveries == 5 * 300
-        with audience(Classic(), server, 7) as crowd:
+        with audience(Classic(), server, 8, 7) as crowd:
             assert crowd.broadcast(200).deliveries == 8 * 200 * 7
         with pairs(Classic(), server, 1) as crowd:
             assert len(crowd.latency(10).delivered) == 10
