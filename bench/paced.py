@@ -1,8 +1,9 @@
 """Others who talk at an even rate, in a process of their own, beside a client that is measured.
 
-As a program, ``python -m bench.paced ENDPOINT RATE``, it is the load: twenty senders that say
-RATE messages a second together, to a reader each.  To each line it answers how many messages a
-second were read since the last one; the first is answered when it has begun.
+As a program, ``python -m bench.paced ENDPOINT RATE A_FRAME``, it is the load: twenty senders that
+say RATE messages a second together, A_FRAME in each frame, to a reader each.  To each line it
+answers how many messages a second were read since the last one; the first is answered when it has
+begun.
 """
 
 from __future__ import annotations
@@ -10,24 +11,22 @@ from __future__ import annotations
 import select
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from chatbroker.wire.messages import DIRECT_LOG, Ack, Send
+from chatbroker.wire.messages import DIRECT_LOG, Ack
 
 from . import on_broker
 from .aside import Aside, beside
 from .counting import sizes_of
-from .prepared import TEXT
+from .prepared import Numbered
 from .processes import Server
 from .readers import MailboxReader
 from .sessions import WINDOW, Session, Unexpected
 
 WANTED = 100_000
 """Messages a second."""
-
-A_FRAME = 10
-"""Messages in a frame: what a busy client has collected while it waited."""
 
 SENDERS = [f"talker{number:02}" for number in range(20)]
 READERS = [f"hearer{number:02}" for number in range(20)]
@@ -36,15 +35,16 @@ SETTLED = 0.3
 """Seconds after which a load that has begun is even."""
 
 TICK = 0.001
-"""Seconds: what epoll can wait for at the least."""
+"""Seconds between two times at which what is due is said, and what came is read: to do it for each
+frame apart would take more of the machine than the broker does."""
 
 
-def capacity(server: Server, seconds: float) -> float:
+def capacity(server: Server, seconds: float, a_frame: int) -> float:
     """Messages a second that these can say to each other, if they say what they can."""
 
     def run(each: float) -> float:
         whole = max(int(each) // WINDOW, 1) * WINDOW
-        return on_broker.direct_run(server, whole, A_FRAME, SENDERS, READERS).rate
+        return on_broker.direct_run(server, whole, a_frame, SENDERS, READERS).rate
 
     return run(run(WINDOW) * seconds / len(SENDERS))
 
@@ -61,9 +61,9 @@ class Load:
 
 
 @contextmanager
-def running(server: Server, rate: float) -> Iterator[Load]:
+def running(server: Server, rate: float, a_frame: int) -> Iterator[Load]:
     """*rate* messages a second are said to *server*."""
-    with beside("paced", server.broker, str(rate)) as aside:
+    with beside("paced", server.broker, str(rate), str(a_frame)) as aside:
         load = Load(aside)
         load.rate()
         time.sleep(SETTLED)
@@ -72,21 +72,22 @@ def running(server: Server, rate: float) -> Iterator[Load]:
 
 
 class _Talker:
-    """Sends frames as they fall due."""
+    """Sends what falls due."""
 
-    def __init__(self, session: Session, to: str) -> None:
+    def __init__(self, session: Session, to: str, a_frame: int) -> None:
         self._session = session
         self.sock = session.sock
-        self._to = to
+        self._words = Numbered(to, a_frame)
         self._sent = self._acked = 0
 
-    def say(self) -> bool:
-        """Sends a frame; False if its window is full."""
-        if self._sent + A_FRAME - self._acked > WINDOW:
-            return False
-        self._session.say(Send(self._sent + 1, self._to, (TEXT,) * A_FRAME))
-        self._sent += A_FRAME
-        return True
+    def say(self, frames: int) -> int:
+        """Sends so many frames, or as many as its window takes; how many it was."""
+        a_frame = self._words.a_frame
+        frames = min(frames, (WINDOW + self._acked - self._sent) // a_frame)
+        if frames:
+            self.sock.sendall(self._words.frames(self._sent, frames))
+            self._sent += frames * a_frame
+        return frames
 
     def read(self) -> None:
         for message in self._session.messages():
@@ -95,7 +96,7 @@ class _Talker:
             self._acked = message.upto
 
 
-def talk(endpoint: str, rate: float) -> None:
+def talk(endpoint: str, rate: float, a_frame: int) -> None:
     """Goes on until its input ends."""
     with ExitStack() as stack, select.epoll() as epoll:
 
@@ -107,20 +108,24 @@ def talk(endpoint: str, rate: float) -> None:
         sizes = sizes_of(SENDERS[0], READERS[0])
         readers = [MailboxReader(session(name, DIRECT_LOG), sizes) for name in READERS]
         pairs = zip(SENDERS, READERS, strict=True)
-        talkers = [_Talker(session(name), to) for name, to in pairs]
+        talkers = deque([_Talker(session(name), to, a_frame) for name, to in pairs])
         receive: dict[int, Callable[[], None]] = {}
         everyone: list[MailboxReader | _Talker] = [*readers, *talkers]
         for one in everyone:
             receive[one.sock.fileno()] = one.read
             epoll.register(one.sock, select.EPOLLIN)
         epoll.register(sys.stdin, select.EPOLLIN)
-        start = asked = time.perf_counter()
+        start = asked = tick = time.perf_counter()
         said = told = 0
         while True:
-            due = (time.perf_counter() - start) * rate / A_FRAME
-            while said < due and talkers[said % len(talkers)].say():
-                said += 1
-            for number, _ in epoll.poll(TICK):
+            now = time.perf_counter()
+            tick = max(tick + TICK, now)
+            time.sleep(tick - now)
+            share, rest = divmod(int((tick - start) * rate / a_frame) - said, len(talkers))
+            # The frames that are over are not always the same ones'.
+            talkers.rotate()
+            said += sum([one.say(share + (number < rest)) for number, one in enumerate(talkers)])
+            for number, _ in epoll.poll(0):
                 if number in receive:
                     receive[number]()
                 elif not sys.stdin.buffer.readline():
@@ -132,4 +137,4 @@ def talk(endpoint: str, rate: float) -> None:
 
 
 if __name__ == "__main__":
-    talk(sys.argv[1], float(sys.argv[2]))
+    talk(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))

@@ -6,6 +6,8 @@ from array import array
 from functools import lru_cache
 from typing import NamedTuple
 
+import msgpack
+
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.messages import Echo, Send
 
@@ -90,6 +92,23 @@ def repeated(message: bytes, messages: int = 0) -> Repeated:
 def forwarded(to: bytes, text: bytes) -> bytes:
     """What the forwarder takes, and what its subscribers get: two parts."""
     return zmtp.frame(to, zmtp.MORE) + zmtp.frame(text)
+
+
+class Numbered:
+    """A frame of *a_frame* texts to *to* that is made again and again, each time with the next
+    number: any number of them, at a fifth of what it costs to encode each."""
+
+    def __init__(self, to: str, a_frame: int) -> None:
+        self.a_frame = a_frame
+        (one,) = commands(to, 1, a_frame)
+        # [kind, number, …]: each of these is a byte, as long as the number is small.
+        self._before, self._after = one[:2], one[3:]
+
+    def frames(self, said: int, frames: int) -> bytes:
+        """So many frames, after *said* messages."""
+        before, after, pack = self._before, self._after, msgpack.packb
+        firsts = range(said + 1, said + 1 + frames * self.a_frame, self.a_frame)
+        return b"".join([zmtp.frame(before + pack(first) + after) for first in firsts])
 
 
 def _prepared(frames: list[bytes], a_frame: int) -> Prepared:

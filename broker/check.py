@@ -109,10 +109,7 @@ class _Checking:
         self._report = report
         self._kept = Snapshot(db)
         self._heads = self._kept.heads()
-        self._tail: list[tuple[int, int, int, int, int, int]] = [
-            row for turn in self._kept.turns.values() for row in turn.rows
-        ]
-        """Log, prev, first, events, time, body of the rows that are not folded."""
+        self._tail = list(self._kept.rows())
         self._messages = 0
         self._oldest = self._newest = 0
 
@@ -178,8 +175,13 @@ class _Checking:
         uses = self._uses()
         use = next(uses, None)
         own = sorted([body for turn in self._kept.turns.values() for body in turn.bodies])
+        before: tuple[int, int, bytes] | None = None
         with closing(self._db.execute("SELECT id, refs, data FROM bodies ORDER BY id")) as bodies:
-            for id, refs, data in merge(bodies, own):
+            for body in merge(bodies, own):
+                if body == before:
+                    continue  # A record holds it, and a row of it is folded.
+                before = body
+                id, refs, data = body
                 while use is not None and use[0] < id:
                     report.fault(f"log {use[1]}: body {use[0]} of a row is missing")
                     use = next(uses, None)

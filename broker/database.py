@@ -82,10 +82,15 @@ _TEXTS_ALONE = ""
 """Bodies may hold events that are their texts alone (``wire.batch``).  What there is stays as it
 is; but an older chatbroker would hand on what its clients cannot read."""
 
+_FOLDED_IN_PARTS = ""
+"""Rows may be in the tables and in the records of turns as well (``folding``), which an older
+chatbroker would take for damage."""
+
 MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     _FIRST,
     _BODIES_IN_TURNS,
     _TEXTS_ALONE,
+    _FOLDED_IN_PARTS,
 )
 """Each takes the tables from one version to the next; never changed once released."""
 

@@ -28,7 +28,7 @@ class Snapshot:
         self.logs = {line[0]: KeptLog(*line) for line in lines}
         """By number, as the tables have them: without what is not folded."""
         self.turns: dict[int, Turn] = {}
-        """What is not folded, in order."""
+        """Those of which something may not be folded, in order."""
         for number, data in read("SELECT id, data FROM turns ORDER BY id"):
             self.turns[number] = unpack_turn(data)
         tail = Tail()
@@ -41,11 +41,18 @@ class Snapshot:
     def heads(self) -> dict[str, int]:
         """The position of the newest event of each log, by its key."""
         heads = {log.key: log.head for log in self.logs.values()}
-        for turn in self.turns.values():
-            for id, _, first, events, _, _ in turn.rows:
-                if id in self.logs:
-                    heads[self.logs[id].key] = first + events - 1
+        for id, _, first, events, _, _ in self.rows():
+            if id in self.logs:
+                heads[self.logs[id].key] = first + events - 1
         return heads
+
+    def rows(self) -> Iterator[tuple[int, int, int, int, int, int]]:
+        """Log, prev, first, events, time, body of the rows that are not folded."""
+        for turn in self.turns.values():
+            for row in turn.rows:
+                log = self.logs.get(row[0])
+                if log is None or row[2] > log.head:
+                    yield row
 
 
 @contextmanager

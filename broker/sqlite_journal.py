@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from .cutting import ROW_COST, UPDATE_LOG, Cut, cut_oldest, give_back
+from .cutting import ROW_COST, Cut, cut_oldest, give_back
 from .database import HINT, POSITIONS, SYNC, boot_id, explain, open_journal_file, rollback
+from .folding import A_PART, Fold
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention
@@ -58,6 +59,8 @@ class SqliteJournal:
         self._free_ids: list[int] = []
         self._next_body = self._next_turn = 1
         self._tail = Tail()
+        self._folding: Fold | None = None
+        """A fold of which some parts are written."""
         self._retention = Retention(keep, keep_bytes)
         self._shrink = False
         """Whether retention may have left pages that nothing uses."""
@@ -121,8 +124,9 @@ class SqliteJournal:
         self._tail.overlay(users, sessions)
         if any(session.user not in users for session in sessions.values()):
             raise ValueError("it is damaged")
-        self._write_tail()
-        self._folded()
+        fold = Fold(self._tail, self._retention, self._next_turn, 1)
+        fold.write(self._db)
+        fold.stored()
         self._next_body = 1 + (read("SELECT max(id) FROM bodies").fetchone()[0] or 0)
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
         epoch = self._epoch_of(meta, fresh)
@@ -146,6 +150,8 @@ class SqliteJournal:
                 self._forget(key)
             own = {id: (body,) for id, _, body in turn.bodies}
             for id, prev, first, events, time, body in turn.rows:
+                if id in by_id and first <= by_id[id].head:
+                    continue  # It is in the tables.
                 found = own.get(body)
                 if found is None:
                     found = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
@@ -153,7 +159,7 @@ class SqliteJournal:
                     raise ValueError("it is damaged")
                 self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
             self._tail.add(turn, len(data))
-            self._tail.bodies += turn.bodies
+            self._tail.bodies.update((body[0], body) for body in turn.bodies)
 
     def _epoch_of(self, meta: dict[str, bytes], fresh: bytes) -> bytes:
         """The epoch of these data: a new one, if they may have gone back in time.
@@ -174,7 +180,7 @@ class SqliteJournal:
     def commit(self, commit: Commit) -> None:
         if not any(commit):
             return
-        if self._tail.full:
+        if self._tail.overdue:
             self._fold()
         db = self._db
         logs, new = self._logs_of(commit)
@@ -210,7 +216,7 @@ class SqliteJournal:
             raise explain(error, self._path) from None
         self._tail.add(commit, len(turn))
         if small:
-            self._tail.bodies += bodies
+            self._tail.bodies.update((body[0], body) for body in bodies)
         self._next_body += len(bodies)
         self._stored(commit, new, logs, rows)
 
@@ -250,7 +256,7 @@ class SqliteJournal:
 
     def _take(self, log: KeptLog, row: TailRow) -> None:
         """Notes a row that was stored."""
-        self._tail.add_row(log.id, row)
+        self._tail.add_row(log, row)
         log.head = row.first + row.events - 1
         log.newest = row.time
         if not log.size:
@@ -266,42 +272,31 @@ class SqliteJournal:
     # --- folding --------------------------------------------------------------------------
 
     def _fold(self) -> None:
-        """Has the tables take in the tail.  Raises CannotStore, JournalError."""
-        if not self._tail.turns:
-            return
+        """Has the tables take in the tail, all of it.  Raises CannotStore, JournalError."""
+        if self._tail.turns:
+            self._fold_part(Fold(self._tail, self._retention, self._next_turn, 1))
+
+    def _fold_some(self) -> bool:
+        """Has them take in a part of it, if it is time; whether there are more."""
+        if self._folding is None:
+            if not self._tail.full:
+                return False
+            parts = self._tail.count // A_PART
+            self._folding = Fold(self._tail, self._retention, self._next_turn, max(parts, 1))
+        return self._fold_part(self._folding)
+
+    def _fold_part(self, fold: Fold) -> bool:
+        """Takes the next step of *fold*; whether there are more."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._write_tail()
+            fold.write(self._db)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             rollback(self._db)
             raise explain(error, self._path) from None
-        self._folded()
-
-    def _folded(self) -> None:
         # Not before it is stored: what fails comes again, and finds all as it was.
-        self._tail = Tail()
-        self._retention.changed.clear()
-
-    def _write_tail(self) -> None:
-        many, tail = self._db.executemany, self._tail
-        gone = [(name,) for name in tail.gone]
-        over = [(id,) for id, session in tail.sessions.items() if session is None]
-        many("DELETE FROM sessions WHERE user=?", gone)
-        many("DELETE FROM sessions WHERE id=?", over)
-        many("DELETE FROM users WHERE name=?", gone)
-        many("INSERT OR REPLACE INTO users VALUES(?,?,?,?,?,?,?,?)", tail.users.values())
-        sessions = [session for session in tail.sessions.values() if session is not None]
-        many("INSERT OR REPLACE INTO sessions VALUES(?,?,?,?,?,?,?,?)", sessions)
-        rows = [
-            (id << POSITIONS | row.first, row.prev, row.events, row.time, row.body)
-            for id, rows in sorted(tail.rows.items())
-            for row in rows
-        ]
-        many(_INSERT_BODY, tail.bodies)
-        many("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", rows)
-        many(UPDATE_LOG, [log.values() for log in self._retention.changed])
-        self._db.execute("DELETE FROM turns")
+        self._folding = None if fold.stored() else fold
+        return self._folding is not None
 
     # --- reading --------------------------------------------------------------------------
 
@@ -325,7 +320,7 @@ class SqliteJournal:
 
     def _rows_after(self, log: KeptLog, after: int) -> Iterator[tuple[int, int, int, int, bytes]]:
         """The rows with events after *after*, in order: those of the tables, then the tail."""
-        tail = self._tail.rows.get(log.id, ())
+        tail = self._tail.rows.get(log, ())
         base = log.id << POSITIONS
         if not tail or tail[0].prev > after:
             # Also the row that begins at or before the first wanted event.
@@ -355,7 +350,7 @@ class SqliteJournal:
             raise explain(error, self._path) from None
 
     def _position_at(self, log: KeptLog, time: int) -> int:
-        tail = self._tail.rows.get(log.id, ())
+        tail = self._tail.rows.get(log, ())
         end = tail[0].prev if tail else log.head
         base = log.id << POSITIONS
         # Times never fall within a log, so positions can be halved by them: the event at *low*
@@ -380,7 +375,7 @@ class SqliteJournal:
         self._retention.look(time)
         room, tasks = self._retention.step()
         if not tasks:
-            return self._shrink_file()
+            return self._fold_some() or self._shrink_file()
         self._fold()
         cuts: list[Cut] = []
         try:

@@ -10,18 +10,22 @@ where a table more would be two.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
 
 from .journal import Commit, SessionRecord, UserRecord
+from .retention import KeptLog
 
 MOST_ROWS = 2000
 MOST_TURNS = 250
 MOST_BYTES = 16 * 1024 * 1024
 """Of bodies and of records: that of a session with many outcomes takes 17 KB each time that it
 says something.  Beyond any of these it is time to fold."""
+
+OVERDUE = 2
+"""Times as much is not let come together, whatever is under way."""
 
 SMALL = 2000
 """Bytes of bodies that a record holds itself.  They are written a second time when it is folded, so
@@ -115,14 +119,13 @@ class Tail:
         self.turns = 0
         self.count = 0
         """Rows."""
-        self.bytes = 0
-        """Of bodies and of records."""
+        self.records = 0
+        """Bytes of records."""
         self.data = 0
-        """Of bodies alone."""
-        self.rows: dict[int, list[TailRow]] = {}
-        """By log."""
-        self.bodies: list[Body] = []
-        """Those that the records hold."""
+        """Bytes of bodies."""
+        self.rows: dict[KeptLog, list[TailRow]] = {}
+        self.bodies: dict[int, Body] = {}
+        """Those that the records hold and no table yet, by their ids."""
         self.gone: dict[str, None] = {}
         """Users of whom nothing is to stay that was there before these turns."""
         self.users: dict[str, UserRecord] = {}
@@ -133,18 +136,47 @@ class Tail:
 
     @property
     def full(self) -> bool:
-        return self.count > MOST_ROWS or self.turns > MOST_TURNS or self.bytes > MOST_BYTES
+        """Whether it is time to fold."""
+        return self._beyond(1)
 
-    def add_row(self, log: int, row: TailRow) -> None:
+    @property
+    def overdue(self) -> bool:
+        """Whether all of it is to be folded now."""
+        return self._beyond(OVERDUE)
+
+    def _beyond(self, times: int) -> bool:
+        return (
+            self.count > times * MOST_ROWS
+            or self.turns > times * MOST_TURNS
+            or self.data + self.records > times * MOST_BYTES
+        )
+
+    def add_row(self, log: KeptLog, row: TailRow) -> None:
         self.rows.setdefault(log, []).append(row)
         self.count += 1
-        self.bytes += len(row.data)
         self.data += len(row.data)
+
+    def drop_rows(self, logs: Iterable[KeptLog]) -> None:
+        """The tables have those of *logs*, with their bodies."""
+        for log in logs:
+            rows = self.rows.pop(log, ())
+            self.count -= len(rows)
+            for row in rows:
+                self.data -= len(row.data)
+                self.bodies.pop(row.body, None)
+
+    def drop_changes(self, turns: int, records: int) -> None:
+        """The tables have what changed of users and sessions, and the first *turns* are to be
+        forgotten, whose records had *records* bytes."""
+        self.turns -= turns
+        self.records -= records
+        for changes in (self.gone, self.users, self.sessions, self._of):
+            changes.clear()
 
     def add(self, turn: Commit | Turn, size: int = 0) -> None:
         """Takes in what *turn*, whose record has *size* bytes, changed of users and sessions."""
         self.turns += 1
-        self.bytes += size
+        self.records += size
         for id in turn.ended:
             self.sessions[id] = None
         for name in turn.gone:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from chatbroker.broker import sqlite_journal, tail
 from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit, Kept, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
@@ -152,6 +153,20 @@ def fold(path: Path, steps: Steps, note: Note) -> None:
     journal._fold()
 
 
+def parts(path: Path, steps: Steps, note: Note) -> None:
+    """A fold that is taken in parts, with commits between them."""
+    journal, commits = filled(path, note)
+    tail.MOST_ROWS, sqlite_journal.A_PART = 1, 2
+    steps.armed = True
+    for number in range(BEFORE, BEFORE + 3):
+        journal._fold_some()
+        journal._fold_some()
+        journal.commit(next(commits))
+        note(number + 1)
+    while journal._fold_some():
+        continue
+
+
 def tidy(path: Path, steps: Steps, note: Note) -> None:
     # Dropped logs, then what is too old.
     journal, _ = filled(path, note, keep=BEFORE // 2)
@@ -183,6 +198,7 @@ SCENARIOS: dict[str, Scenario] = {
     "first": first,
     "commit": commit,
     "fold": fold,
+    "parts": parts,
     "tidy": tidy,
     "checkpoint": checkpoint,
     "close": close,

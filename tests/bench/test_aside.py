@@ -18,7 +18,7 @@ def test_a_load_that_dies_is_told():
 
 
 def test_the_others_talk_until_they_are_ended():
-    with running_broker() as broker, paced.running(broker, 1000) as load:
+    with running_broker() as broker, paced.running(broker, 1000, 10) as load:
         # Each time it tells what was read since it was last asked.
         until = time.monotonic() + 10
         while not load.rate():

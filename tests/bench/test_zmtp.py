@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+from itertools import pairwise
 
 import pytest
 
 from bench import on_broker, on_forwarder, zmtp
 from bench.counting import Span, Tally, sizes_of, span
-from bench.prepared import TEXT, for_broker
+from bench.prepared import TEXT, Numbered, for_broker
 from bench.processes import running_broker, running_forwarder
 from chatbroker.wire.batch import encode_batch, event_head, pack_runs
 
@@ -74,6 +75,15 @@ def test_frames_are_prepared_back_to_back():
     prepared = for_broker("reader0", 3, 10)
     assert prepared.messages == 30
     assert prepared.ends[-1] == len(prepared.stream)
+
+
+@pytest.mark.parametrize("a_frame", [1, 10])
+def test_numbered_frames_are_those_that_are_encoded(a_frame):
+    each = Numbered("reader0", a_frame)
+    many = 70_000 // a_frame  # Numbers of one byte, of two, three and five.
+    cuts = [0, 1, 13, many]
+    made = b"".join([each.frames(a * a_frame, b - a) for a, b in pairwise(cuts)])
+    assert made == for_broker("reader0", many, a_frame).stream
 
 
 def test_the_forwarder_delivers_everything():
