@@ -33,6 +33,10 @@ PATIENCE = 5.0
 """Seconds that setting up a run may take."""
 
 
+CROWD, PAUSE = 100, 0.0005
+"""So many readers are read from so many seconds after they were last: to read each piece as it
+comes takes as much of the machine as the server that sent it."""
+
 AFTERWARDS = 0.02
 """Seconds for which readers listen on when they have everything: nothing may come twice."""
 
@@ -107,6 +111,8 @@ def _pump(
             for number, event in events:
                 if event != select.EPOLLOUT:
                     receive[number]()
+            if len(readers) >= CROWD:
+                time.sleep(PAUSE)
             now = time.perf_counter()
             if not events:
                 for reader in readers:
