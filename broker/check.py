@@ -179,7 +179,7 @@ class _Checking:
         with closing(self._db.execute("SELECT id, refs, data FROM bodies ORDER BY id")) as bodies:
             for body in merge(bodies, own):
                 if body == before:
-                    continue  # A record holds it, and a row of it is folded.
+                    continue  # In a record and, as a row of it is folded, in the table.
                 before = body
                 id, refs, data = body
                 while use is not None and use[0] < id:

@@ -269,7 +269,7 @@ class Broker:
         return self._hold.because
 
     def tidy(self) -> None:
-        """Does one small step of what retention asks for.  Raises JournalError."""
+        """Has the journal do one small step of what nobody waits for.  Raises JournalError."""
         if self.held:
             return
         try:

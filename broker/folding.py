@@ -16,12 +16,14 @@ from .retention import KeptLog, Retention
 from .tail import Tail
 
 A_PART = 500
-"""Rows in a part, or more, if they come meanwhile or are of few logs.  It takes three milliseconds,
-as a busy turn does, where 2000 take twelve; and a part is a commit, with its fsync."""
+"""Rows in a part, in the mean when the fold begins: each is as many logs.  Of so many it takes
+three milliseconds, as a busy turn does, where 2000 take twelve; and it is a commit, with its
+fsync."""
 
 
 class Fold:
-    """Has the tables take in what *tail* holds of the turns before *turn*, in so many *parts*."""
+    """Has the tables take in *tail*, in so many *parts*: what it holds when each is written, and
+    at least all of the turns before *turn*, whose records go with the last."""
 
     def __init__(self, tail: Tail, retention: Retention, turn: int, parts: int) -> None:
         self._tail = tail
@@ -30,7 +32,7 @@ class Fold:
         self._turns, self._records = tail.turns, tail.records
         # In the order of their numbers, which is that of the table of rows; the last comes first.
         self._left = sorted(tail.rows, key=lambda log: log.id, reverse=True)
-        self._a_part = -(-len(self._left) // parts)
+        self._a_part = max(-(-len(self._left) // parts), 1)
         self._part: list[KeptLog] = []
 
     def write(self, db: sqlite3.Connection) -> None:
@@ -43,10 +45,9 @@ class Fold:
     def stored(self) -> bool:
         """The part is stored, and need not be kept in memory; whether it was the last."""
         is_last = self._is_last
-        changed = self._retention.changed
+        for log in [*self._part, *(self._going() if is_last else ())]:
+            self._retention.changed.pop(log, None)
         self._tail.drop_rows(self._part)
-        for log in [*self._part, *(self._changed() if is_last else ())]:
-            changed.pop(log, None)
         del self._left[-self._a_part :]
         if is_last:
             self._tail.drop_changes(self._turns, self._records)
@@ -56,7 +57,7 @@ class Fold:
     def _is_last(self) -> bool:
         return len(self._part) == len(self._left)
 
-    def _changed(self) -> list[KeptLog]:
+    def _going(self) -> list[KeptLog]:
         """Logs that changed and of which no rows came: those that are to go."""
         return [log for log in self._retention.changed if log not in self._tail.rows]
 
@@ -69,7 +70,7 @@ class Fold:
         ]
         # A body may be one log's of this part and another's of a later one.
         bodies = {row[-1]: tail.bodies[row[-1]] for row in rows if row[-1] in tail.bodies}
-        db.executemany("INSERT OR IGNORE INTO bodies VALUES(?, ?, ?)", bodies.values())
+        db.executemany("INSERT INTO bodies VALUES(?, ?, ?)", bodies.values())
         db.executemany("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", rows)
         db.executemany(UPDATE_LOG, [log.values() for log in self._part])
 
@@ -83,5 +84,5 @@ class Fold:
         many("INSERT OR REPLACE INTO users VALUES(?,?,?,?,?,?,?,?)", tail.users.values())
         sessions = [session for session in tail.sessions.values() if session is not None]
         many("INSERT OR REPLACE INTO sessions VALUES(?,?,?,?,?,?,?,?)", sessions)
-        many(UPDATE_LOG, [log.values() for log in self._changed()])
+        many(UPDATE_LOG, [log.values() for log in self._going()])
         db.execute("DELETE FROM turns WHERE id<?", (self._turn,))

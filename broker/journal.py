@@ -146,7 +146,7 @@ class Journal(Protocol):
         (milliseconds since 1970).  Raises JournalError."""
 
     def tidy(self, time: int) -> bool:
-        """Does one small step of what retention asks for at *time* (milliseconds since 1970);
+        """Does one small step of what nobody waits for, at *time* (milliseconds since 1970);
         whether there is more to do.  Raises JournalError; CannotStore, if it can wait."""
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """A journal on disk, in one SQLite file.
 
 A commit appends: the bodies of its rows, and one record of all else that it changed.  The
-tables in which rows, heads, users and sessions are looked up take in many such records at once
-(``tail``).  Nothing that grows with the history is read when it is opened.
+tables in which rows, heads, users and sessions are looked up take in many such records together
+(``tail``, ``folding``).  Nothing that grows with the history is read when it is opened.
 """
 
 from __future__ import annotations
@@ -61,6 +61,9 @@ class SqliteJournal:
         self._tail = Tail()
         self._folding: Fold | None = None
         """A fold of which some parts are written."""
+        self._behind = False
+        """Whether a part could not be written: it is not tried again and again, but nothing is
+        committed before all is folded."""
         self._retention = Retention(keep, keep_bytes)
         self._shrink = False
         """Whether retention may have left pages that nothing uses."""
@@ -150,16 +153,25 @@ class SqliteJournal:
                 self._forget(key)
             own = {id: (body,) for id, _, body in turn.bodies}
             for id, prev, first, events, time, body in turn.rows:
-                if id in by_id and first <= by_id[id].head:
-                    continue  # It is in the tables.
                 found = own.get(body)
                 if found is None:
                     found = read("SELECT data FROM bodies WHERE id=?", (body,)).fetchone()
                 if found is None or id not in by_id:
                     raise ValueError("it is damaged")
+                if first <= by_id[id].head:
+                    # It is in the table, as part of a fold; and if it is not, nowhere.
+                    row = (id << POSITIONS | first, prev, events, time, body)
+                    if read("SELECT * FROM rows WHERE id=?", row[:1]).fetchone() != row:
+                        raise ValueError("it is damaged")
+                    continue
                 self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
             self._tail.add(turn, len(data))
-            self._tail.bodies.update((body[0], body) for body in turn.bodies)
+            for line in turn.bodies:
+                found = read("SELECT * FROM bodies WHERE id=?", line[:1]).fetchone()
+                if found is None:
+                    self._tail.bodies[line[0]] = line
+                elif found != line:
+                    raise ValueError("it is damaged")
 
     def _epoch_of(self, meta: dict[str, bytes], fresh: bytes) -> bytes:
         """The epoch of these data: a new one, if they may have gone back in time.
@@ -180,7 +192,7 @@ class SqliteJournal:
     def commit(self, commit: Commit) -> None:
         if not any(commit):
             return
-        if self._tail.overdue:
+        if self._tail.overdue or self._behind:
             self._fold()
         db = self._db
         logs, new = self._logs_of(commit)
@@ -278,12 +290,18 @@ class SqliteJournal:
 
     def _fold_some(self) -> bool:
         """Has them take in a part of it, if it is time; whether there are more."""
+        if self._behind:
+            return False
         if self._folding is None:
             if not self._tail.full:
                 return False
-            parts = self._tail.count // A_PART
-            self._folding = Fold(self._tail, self._retention, self._next_turn, max(parts, 1))
-        return self._fold_part(self._folding)
+            parts = max(self._tail.count // A_PART, 1)
+            self._folding = Fold(self._tail, self._retention, self._next_turn, parts)
+        try:
+            return self._fold_part(self._folding)
+        except JournalError:
+            self._behind = True
+            raise
 
     def _fold_part(self, fold: Fold) -> bool:
         """Takes the next step of *fold*; whether there are more."""
@@ -296,6 +314,7 @@ class SqliteJournal:
             raise explain(error, self._path) from None
         # Not before it is stored: what fails comes again, and finds all as it was.
         self._folding = None if fold.stored() else fold
+        self._behind = False
         return self._folding is not None
 
     # --- reading --------------------------------------------------------------------------

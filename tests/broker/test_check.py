@@ -6,6 +6,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
+from chatbroker.broker import sqlite_journal, tail
 from chatbroker.broker.check import MOST_FAULTS, check_journal, journal_at
 from chatbroker.broker.database import FILE, VERSION
 from chatbroker.broker.journal import Commit, JournalError, SessionRecord, UserRecord
@@ -117,6 +118,29 @@ def test_what_is_not_folded_goes_on_after_what_is(journal, path):
     journal.commit(Commit(rows=[Row("echo", 2, 3, 1, 9, body("three"))]))
     report = check_journal(path)
     assert (report.faults, report.summary.messages, report.summary.newest) == ([], 4, 9)
+
+
+def test_a_fold_is_whole_after_each_of_its_parts(journal, path, monkeypatch):
+    monkeypatch.setattr(tail, "MOST_ROWS", 1)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 1)
+    fill(journal)
+    summary = check_journal(path).summary
+    more = True
+    while more:
+        more = journal._fold_some()
+        report = check_journal(path)
+        assert (report.faults, report.summary._replace(bytes=0)) == ([], summary._replace(bytes=0))
+
+
+@pytest.mark.parametrize(
+    ("refs", "data"), [(1, "data"), (3, "data"), (2, "x'00'"), (2, "CAST(data || 'x' AS BLOB)")]
+)
+def test_a_body_that_is_another_in_its_record_is_a_fault(journal, path, refs, data):
+    fill(journal)
+    (record,) = [one for one in journal._tail.bodies.values() if one[1] == 2]
+    insert = f"INSERT INTO bodies SELECT ?, {refs}, {data} FROM (SELECT ? AS data)"
+    journal._db.execute(insert, (record[0], record[2]))
+    assert any(f"body {record[0]}: " in fault for fault in faults(path))
 
 
 @folded

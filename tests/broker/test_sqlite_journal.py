@@ -4,6 +4,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -537,8 +538,13 @@ class JournalMachine(RuleBasedStateMachine):
     def fold(self) -> None:
         self.journal._fold()
 
-    @rule()
-    def fold_some(self) -> None:
+    @rule(fails=st.booleans())
+    def fold_some(self, fails) -> None:
+        if fails:
+            self.journal._db.set_authorizer(refuse_to_commit)
+            with suppress(JournalError):
+                self.journal._fold_some()
+            self.journal._db.set_authorizer(None)
         self.journal._fold_some()
 
     @rule()
@@ -568,8 +574,15 @@ class JournalMachine(RuleBasedStateMachine):
     @invariant()
     def the_account_is_right(self) -> None:
         if hasattr(self, "journal"):
-            retention = self.journal._retention
+            retention, tail = self.journal._retention, self.journal._tail
             assert retention.size == sum(log.size for log in retention._logs.values())
+            count = "SELECT count(*), coalesce(sum(length(data)), 0) FROM turns"
+            assert (tail.turns, tail.records) == self.journal._db.execute(count).fetchone()
+            unfolded = [row for rows in tail.rows.values() for row in rows]
+            assert tail.count == len(unfolded)
+            assert tail.data == sum([len(row.data) for row in unfolded])
+            assert set(tail.bodies) <= {row.body for row in unfolded}
+            assert tail.turns or not retention.changed
 
     def teardown(self) -> None:
         if hasattr(self, "journal"):
@@ -628,13 +641,17 @@ def sixteen(journal: SqliteJournal) -> dict[str, list[Row]]:
     return stored
 
 
-def test_a_fold_is_taken_in_parts(opened, monkeypatch):
+@pytest.mark.parametrize(
+    ("a_part", "counts"),
+    [(4, [4, 8, 12, 16, 20, 24, 28, 32]), (6, [8, 16, 24, 32]), (17, [32]), (100, [32])],
+)
+def test_a_fold_is_taken_in_parts(opened, monkeypatch, a_part, counts):
     monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
-    monkeypatch.setattr(sqlite_journal, "A_PART", 4)
+    monkeypatch.setattr(sqlite_journal, "A_PART", a_part)
     journal = opened()
     assert list(in_parts(journal)) == [0]
     stored = sixteen(journal)
-    assert list(in_parts(journal)) == [4, 8, 12, 16, 20, 24, 28, 32]
+    assert list(in_parts(journal)) == counts
     assert [kept(journal, log) for log in stored] == list(stored.values())
     assert journal._db.execute("SELECT count(*) FROM turns").fetchone() == (0,)
     assert list(in_parts(journal)) == [32]
@@ -657,6 +674,7 @@ def test_what_comes_during_a_fold_goes_on_after_it(opened, monkeypatch):
     # What the last of them said is in its table up to the last part.
     assert count == 32 + 7
     assert journal._tail.count == 7 + 2
+    assert journal._tail.turns == 8
     journal = opened(crash=True)
     assert list(journal.kept.users) == [user("alice", read=10)]
     assert [kept(journal, log) for log in stored] == list(stored.values())
@@ -682,22 +700,65 @@ def test_what_was_folded_in_part_is_taken_up_once(opened, monkeypatch, parts):
     assert table_of_bodies(journal) == [(n, 2) for n in range(1, 9)]
 
 
-def test_a_part_that_fails_comes_again(opened, monkeypatch):
+def test_a_part_that_fails_is_folded_with_all_before_the_next_commit(opened, monkeypatch):
+    """It is not tried again and again; and who cannot commit either is told of it."""
     monkeypatch.setattr(tail_module, "MOST_ROWS", 1)
     monkeypatch.setattr(sqlite_journal, "A_PART", 2)
     journal = opened()
     stored = [row(f"@{n}", 1) for n in range(16)]
     store(journal, *stored)
     assert journal._fold_some()
-    for _ in range(7):
-        journal._db.set_authorizer(refuse_to_commit)
-        with pytest.raises(JournalError):
-            journal._fold_some()
-        assert [kept(journal, one.log) for one in stored] == [[one] for one in stored]
-        journal._db.set_authorizer(None)
-        journal._fold_some()
-    assert list(in_parts(journal)) == [16]
+    journal._db.set_authorizer(refuse_to_commit)
+    with pytest.raises(JournalError):
+        journal.tidy(1)
+    assert not journal.tidy(2)
+    with pytest.raises(JournalError):
+        store(journal, row("echo", 1))
     assert [kept(journal, one.log) for one in stored] == [[one] for one in stored]
+    journal._db.set_authorizer(None)
+    store(journal, row("echo", 1))
+    assert journal._db.execute("SELECT count(*) FROM rows").fetchone() == (16,)
+    assert [kept(journal, one.log) for one in stored] == [[one] for one in stored]
+    store(journal, row("echo", 2))
+    journal.tidy(3)
+    assert journal._db.execute("SELECT count(*) FROM rows").fetchone() == (18,)
+
+
+def test_a_part_is_one_log_at_the_least(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 1)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 1)
+    journal = opened()
+    store(journal, *rows("@0", 2), *rows("@1", 2), *rows("@2", 2))
+    assert list(in_parts(journal)) == [2, 4, 6]
+
+
+def test_a_commit_does_not_fold_what_is_folded_in_parts(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 10)
+    journal = opened()
+    for number in range(20):
+        store(journal, row("echo", number + 1))
+    assert journal._db.execute("SELECT count(*) FROM rows").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE logs SET head=1",
+        "UPDATE logs SET head=2",
+        "INSERT INTO bodies VALUES(1, 1, x'00')",
+        "INSERT INTO bodies VALUES(1, 2, CAST('one' AS BLOB))",
+        "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 9, 1); UPDATE logs SET head=1",
+    ],
+)
+def test_what_a_record_says_otherwise_than_the_tables_is_damage(path, damage):
+    """What is nowhere else would go with the record."""
+    journal = SqliteJournal(path)
+    journal.load(EPOCH)
+    store(journal, row("echo", 1, body=b"one"))
+    journal._db.executescript(damage)
+    journal._db.close()
+    with pytest.raises(JournalError, match="it is damaged"):
+        SqliteJournal(path).load(EPOCH)
 
 
 # --- a fold that fails --------------------------------------------------------------------
