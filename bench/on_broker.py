@@ -99,6 +99,10 @@ def _probe(prober: Session, readers: Sequence[Subscriber], observer: Observer) -
                 reader.read()
         if observer.busy:
             observer.read()
+    # Of one that counts what was fetched for it, what it missed may have come since.
+    for reader in readers:
+        reader.sock.setblocking(False)
+        reader.read()
     # From here on they hear the same.
     stream = Stream(readers[0].cursor, observer.sizes)
     for reader in readers:

@@ -120,7 +120,7 @@ class Subscriber:
             return
         try:
             size = self.sock.recv_into(_received)
-        except BlockingIOError:
+        except (BlockingIOError, TimeoutError):
             return
         if not size:
             raise ConnectionError("the peer closed the connection")

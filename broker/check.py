@@ -175,6 +175,8 @@ class _Checking:
         uses = self._uses()
         use = next(uses, None)
         own = sorted([body for turn in self._kept.turns.values() for body in turn.bodies])
+        find = "SELECT 1 FROM bodies WHERE id=?"
+        alone = {one[0] for one in own if self._db.execute(find, one[:1]).fetchone() is None}
         before: tuple[int, int, bytes] | None = None
         with closing(self._db.execute("SELECT id, refs, data FROM bodies ORDER BY id")) as bodies:
             for body in merge(bodies, own):
@@ -197,6 +199,8 @@ class _Checking:
                 found = 0
                 while use is not None and use[0] == id:
                     found += 1
+                    if use[3] and id in alone:
+                        report.fault(f"log {use[1]}: body {id} of a row is in a record only")
                     if events not in (-1, use[2]):
                         report.fault(f"body {id}: {events} events, and {use[2]} for log {use[1]}")
                     if use[3] and use[1] in sizes:

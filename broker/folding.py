@@ -2,7 +2,7 @@
 
 A part is the rows of some logs, all that there are by then, and the lines of these logs, which
 tell up to where their rows are in the tables: whoever takes up the records of turns leaves out
-those rows.  The last part is what else changed, and the records go with it.  Records of turns that
+those rows.  With the last part comes what else changed, and the records go.  Those of turns that
 came meanwhile stay, and say nothing of users and sessions that is not so.
 """
 

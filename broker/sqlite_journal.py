@@ -159,9 +159,9 @@ class SqliteJournal:
                 if found is None or id not in by_id:
                     raise ValueError("it is damaged")
                 if first <= by_id[id].head:
-                    # It is in the table, as part of a fold; and if it is not, nowhere.
+                    # It is in the tables, as part of a fold; and if it is not, nowhere.
                     row = (id << POSITIONS | first, prev, events, time, body)
-                    if read("SELECT * FROM rows WHERE id=?", row[:1]).fetchone() != row:
+                    if read(_FOLDED_ROW, row[:1]).fetchone() != row:
                         raise ValueError("it is damaged")
                     continue
                 self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
@@ -442,6 +442,7 @@ class SqliteJournal:
         self._release()
 
 
+_FOLDED_ROW = "SELECT rows.* FROM rows JOIN bodies ON bodies.id = rows.body WHERE rows.id=?"
 _INSERT_BODY = "INSERT INTO bodies VALUES(?, ?, ?)"
 _INSERT_TURN = "INSERT INTO turns VALUES(?, ?)"
 _INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"

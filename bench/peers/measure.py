@@ -24,7 +24,8 @@ from .results import Measured, Result
 from .works import SERVERS, Row, Work
 
 LEAST, MOST = 10, 3_000_000
-"""Messages of each sender in a run, and of all.  Their bytes are made before, and take memory."""
+"""Messages of each sender in a run, and of all together.  Their bytes are made before, and take
+memory."""
 
 CALM, CALM_SECONDS = 0.05, 5.0
 """A server is calm when it uses less than this part of a core; so long it may take to be."""

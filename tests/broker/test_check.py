@@ -8,6 +8,7 @@ import pytest
 
 from chatbroker.broker import sqlite_journal, tail
 from chatbroker.broker.check import MOST_FAULTS, check_journal, journal_at
+from chatbroker.broker.cutting import ROW_COST
 from chatbroker.broker.database import FILE, VERSION
 from chatbroker.broker.journal import Commit, JournalError, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
@@ -141,6 +142,14 @@ def test_a_body_that_is_another_in_its_record_is_a_fault(journal, path, refs, da
     insert = f"INSERT INTO bodies SELECT ?, {refs}, {data} FROM (SELECT ? AS data)"
     journal._db.execute(insert, (record[0], record[2]))
     assert any(f"body {record[0]}: " in fault for fault in faults(path))
+
+
+def test_a_folded_row_whose_body_is_in_a_record_only_is_a_fault(journal, path):
+    journal.commit(Commit(rows=[Row("echo", 0, 1, 1, 5, body("one"))]))
+    insert = "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 5, 1)"
+    update = f"UPDATE logs SET head=1, size={ROW_COST + len(body('one'))}, oldest=5, newest=5"
+    journal._db.executescript(f"{insert}; {update}")
+    assert faults(path) == ["log 1: body 1 of a row is in a record only"]
 
 
 @folded

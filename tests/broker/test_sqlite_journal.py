@@ -748,6 +748,7 @@ def test_a_commit_does_not_fold_what_is_folded_in_parts(opened, monkeypatch):
         "INSERT INTO bodies VALUES(1, 1, x'00')",
         "INSERT INTO bodies VALUES(1, 2, CAST('one' AS BLOB))",
         "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 9, 1); UPDATE logs SET head=1",
+        "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 0, 1); UPDATE logs SET head=1",
     ],
 )
 def test_what_a_record_says_otherwise_than_the_tables_is_damage(path, damage):
