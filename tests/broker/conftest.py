@@ -14,20 +14,24 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 from hypothesis import settings
+from journals import EPOCH
 
 from chatbroker.broker import server as server_module
 from chatbroker.broker.config import Config
 from chatbroker.broker.core import Broker
+from chatbroker.broker.database import FILE
 from chatbroker.broker.effects import Deliver, Effect, Note, Publish
 from chatbroker.broker.members import Members
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.server import Server
+from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.limits import MAX_FETCH, MAX_FRAME, MAX_MESSAGES, VERSION
@@ -400,3 +404,31 @@ def peers(context):
     yield connect
     for peer in made:
         peer.socket.close()
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / FILE
+
+
+@pytest.fixture
+def opened(path):
+    """Opens the journal, again if it is open."""
+    journals: list[SqliteJournal] = []
+
+    def open_it(*, crash: bool = False, **options: object) -> SqliteJournal:
+        if journals:
+            # As after kill -9: nothing is folded, nothing is noted.
+            journals[-1]._db.close() if crash else journals[-1].close()
+        journals.append(SqliteJournal(path, **options))
+        journals[-1].kept = journals[-1].load(EPOCH)
+        return journals[-1]
+
+    yield open_it
+    for journal in journals:
+        journal.close()
+
+
+@pytest.fixture
+def journal(opened) -> SqliteJournal:
+    return opened()

@@ -1,0 +1,174 @@
+"""How the tables take in the tail: in parts, whatever comes or fails between them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from journals import EPOCH, kept, refuse_to_commit, row, rows, store, table_of_bodies, user
+
+from chatbroker.broker import sqlite_journal
+from chatbroker.broker import tail as tail_module
+from chatbroker.broker.journal import Commit, JournalError
+from chatbroker.broker.log import Row
+from chatbroker.broker.sqlite_journal import SqliteJournal
+
+
+def in_parts(journal: SqliteJournal) -> Iterator[int]:
+    """Folds in parts; how many rows the table has after each."""
+    more = True
+    while more:
+        more = journal._fold_some()
+        yield journal._db.execute("SELECT count(*) FROM rows").fetchone()[0]
+
+
+def sixteen(journal: SqliteJournal) -> dict[str, list[Row]]:
+    """What is stored of sixteen logs, in a tail that it is time to fold."""
+    stored: dict[str, list[Row]] = {f"@log{n:02}": [] for n in range(16)}
+    for first in (1, 2):
+        body = os.urandom(20)
+        turn = [row(log, first, time=first, body=body) for log in stored]
+        journal.commit(Commit(users=[user("alice", read=first)], rows=turn))
+        for log, one in zip(stored, turn, strict=True):
+            stored[log].append(one)
+    return stored
+
+
+@pytest.mark.parametrize(
+    ("a_part", "counts"),
+    [(4, [4, 8, 12, 16, 20, 24, 28, 32]), (6, [8, 16, 24, 32]), (17, [32]), (100, [32])],
+)
+def test_a_fold_is_taken_in_parts(opened, monkeypatch, a_part, counts):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
+    monkeypatch.setattr(sqlite_journal, "A_PART", a_part)
+    journal = opened()
+    assert list(in_parts(journal)) == [0]
+    stored = sixteen(journal)
+    assert list(in_parts(journal)) == counts
+    assert [kept(journal, log) for log in stored] == list(stored.values())
+    assert journal._db.execute("SELECT count(*) FROM turns").fetchone() == (0,)
+    assert list(in_parts(journal)) == [32]
+
+
+def test_what_comes_during_a_fold_goes_on_after_it(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 4)
+    journal = opened()
+    stored = sixteen(journal)
+    before = 0
+    for first, count in enumerate(in_parts(journal), 3):
+        assert count > before
+        before = count
+        both = [row(log, first, time=first, body=b"new") for log in ("@log00", "@log15")]
+        journal.commit(Commit(users=[user("alice", read=first)], rows=both))
+        for one in both:
+            stored[one.log].append(one)
+        assert [kept(journal, log) for log in stored] == list(stored.values())
+    # What the last of them said is in its table up to the last part.
+    assert count == 32 + 7
+    assert journal._tail.count == 7 + 2
+    assert journal._tail.turns == 8
+    journal = opened(crash=True)
+    assert list(journal.kept.users) == [user("alice", read=10)]
+    assert [kept(journal, log) for log in stored] == list(stored.values())
+
+
+@pytest.mark.parametrize("parts", range(1, 9))
+def test_what_was_folded_in_part_is_taken_up_once(opened, monkeypatch, parts):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 1)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 2)
+    journal = opened()
+    stored = {}
+    for n in range(8):
+        both = [f"@{n}", f"@{15 - n}"]
+        body = os.urandom(20)
+        stored.update((log, [row(log, 1, body=body)]) for log in both)
+        store(journal, *[stored[log][0] for log in both])
+    for _ in range(parts):
+        journal._fold_some()
+    size = journal.size
+    journal = opened(crash=True)
+    assert journal.size == size
+    assert {log: kept(journal, log) for log in stored} == stored
+    assert table_of_bodies(journal) == [(n, 2) for n in range(1, 9)]
+
+
+def test_a_part_that_fails_is_folded_with_all_before_the_next_commit(opened, monkeypatch):
+    """It is not tried again and again; and who cannot commit either is told of it."""
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 1)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 2)
+    journal = opened()
+    stored = [row(f"@{n}", 1) for n in range(16)]
+    store(journal, *stored)
+    assert journal._fold_some()
+    journal._db.set_authorizer(refuse_to_commit)
+    with pytest.raises(JournalError):
+        journal.tidy(1)
+    assert not journal.tidy(2)
+    with pytest.raises(JournalError):
+        store(journal, row("echo", 1))
+    assert [kept(journal, one.log) for one in stored] == [[one] for one in stored]
+    journal._db.set_authorizer(None)
+    store(journal, row("echo", 1))
+    assert journal._db.execute("SELECT count(*) FROM rows").fetchone() == (16,)
+    assert [kept(journal, one.log) for one in stored] == [[one] for one in stored]
+    store(journal, row("echo", 2))
+    journal.tidy(3)
+    assert journal._db.execute("SELECT count(*) FROM rows").fetchone() == (18,)
+
+
+def test_a_part_is_one_log_at_the_least(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 1)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 1)
+    journal = opened()
+    store(journal, *rows("@0", 2), *rows("@1", 2), *rows("@2", 2))
+    assert list(in_parts(journal)) == [2, 4, 6]
+
+
+def test_a_commit_does_not_fold_what_is_folded_in_parts(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 10)
+    journal = opened()
+    for number in range(20):
+        store(journal, row("echo", number + 1))
+    assert journal._db.execute("SELECT count(*) FROM rows").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE logs SET head=1",
+        "UPDATE logs SET head=2",
+        "INSERT INTO bodies VALUES(1, 1, x'00')",
+        "INSERT INTO bodies VALUES(1, 2, CAST('one' AS BLOB))",
+        "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 9, 1); UPDATE logs SET head=1",
+        "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 0, 1); UPDATE logs SET head=1",
+    ],
+)
+def test_what_a_record_says_otherwise_than_the_tables_is_damage(path, damage):
+    """What is nowhere else would go with the record."""
+    journal = SqliteJournal(path)
+    journal.load(EPOCH)
+    store(journal, row("echo", 1, body=b"one"))
+    journal._db.executescript(damage)
+    journal._db.close()
+    with pytest.raises(JournalError, match="it is damaged"):
+        SqliteJournal(path).load(EPOCH)
+
+
+# --- a fold that fails --------------------------------------------------------------------
+
+
+def test_a_fold_that_fails_at_its_end_forgets_no_head(opened):
+    journal = opened()
+    store(journal, row("echo", 1, 3), row("@alice:1", 1))
+    journal._db.set_authorizer(refuse_to_commit)
+    with pytest.raises(JournalError):
+        journal._fold()
+    journal._db.set_authorizer(None)
+    journal._fold()
+    journal = opened(crash=True)
+    assert journal.kept.heads == {"echo": 3, "@alice:1": 1}
+    store(journal, row("echo", 4))
+    journal._fold()
+    assert [r.first for r in kept(journal, "echo")] == [1, 4]

@@ -1,0 +1,51 @@
+"""What the tests of the journal on disk put into it, and how they look at it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
+from chatbroker.broker.log import Row
+from chatbroker.broker.sqlite_journal import SqliteJournal
+
+PLENTY = 1 << 40
+EPOCH = b"epoch-01"
+
+
+def row(log: str, first: int, events: int = 1, time: int = 0, body: bytes = b"event") -> Row:
+    return Row(log, first - 1, first, events, time, body)
+
+
+def rows(log: str, count: int, events: int = 1, body: bytes = b"event") -> list[Row]:
+    """*count* rows from position 1 on; the n-th is of time n."""
+    return [row(log, 1 + events * n, events, n + 1, body) for n in range(count)]
+
+
+def store(journal: SqliteJournal, *stored: Row) -> None:
+    journal.commit(Commit(rows=stored))
+
+
+def kept(journal: SqliteJournal, log: str) -> list[Row]:
+    return list(journal.fetch(log, 0, PLENTY).rows)
+
+
+def user(name: str, **fields: object) -> UserRecord:
+    record = UserRecord(name, b"p" * 32, b"mail-001", f"@{name}:1", True, 0, 1, 2)
+    return record._replace(**fields)
+
+
+def session(id: int, name: str, **fields: object) -> SessionRecord:
+    record = SessionRecord(id.to_bytes(16, "big"), name, 1, 5, b"outcomes", True, True, True)
+    return record._replace(**fields)
+
+
+def table_of_bodies(journal: SqliteJournal) -> list[tuple[int, int]]:
+    """Id and number of rows of each body that the table has."""
+    found: list[tuple[int, int]] = journal._db.execute("SELECT id, refs FROM bodies").fetchall()
+    return found
+
+
+def refuse_to_commit(action: int, *what: str | None) -> int:
+    """An authorizer.  A full disk is noticed when the transaction ends, as SQLite writes then."""
+    ends = action == sqlite3.SQLITE_TRANSACTION and what[0] == "COMMIT"
+    return sqlite3.SQLITE_DENY if ends else sqlite3.SQLITE_OK
