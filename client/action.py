@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .events import Broadcast, Direct, Event
@@ -55,9 +56,9 @@ def variables(event: Event) -> dict[str, str]:
     }
 
 
-def exact_text(event: Event) -> str:
+def exact_texts(events: Sequence[Event]) -> list[str]:
     """What was said, as it was said."""
-    return event.text if isinstance(event, Broadcast | Direct) else ""
+    return [event.text if isinstance(event, Broadcast | Direct) else "" for event in events]
 
 
 def event_words(event: Event) -> str:

@@ -9,14 +9,14 @@ the cursor, also after a reconnect.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from ..wire.batch import last_position, news
 from ..wire.limits import MAX_FETCH
-from ..wire.messages import Batch, Fetch, Fetched, Missed
+from ..wire.messages import Batch, Event, Events, Fetch, Fetched, Missed
 from ..wire.shape import make
 from . import events
 from .events import Broadcast, Direct
-from .reader import Positioned
 
 MOST_EVENTS = 20_000
 """Events of one page.  A page is what one FETCH gives, or the beginning of it where texts are of a
@@ -111,9 +111,7 @@ class Browse:
             self.position = max(self.position, last_position(batch))
             upto = self.position if self._upto is None else self._upto
             wanted = found[: max(upto - first + 1, 0)]
-            self._page.extend(
-                as_events(zip(range(first, first + len(wanted)), wanted, strict=True))
-            )
+            self._page.extend(as_events(first, wanted))
 
     def missed(self, missed: Missed) -> None:
         if len(self._page) > MOST_EVENTS:
@@ -203,13 +201,26 @@ class Browses:
         return (browse for browse in self._all if browse.log == log)
 
 
-def as_events(news: Iterable[Positioned]) -> Iterator[Broadcast | Direct]:
-    """What lies in a log as what a program sees."""
-    for position, event in news:
+_make_broadcast, _make_direct = partial(make, Broadcast), partial(make, Direct)
+
+
+def as_events(first: int, said: Events) -> Iterable[Broadcast | Direct]:
+    """What lies in a log, from position *first* on, as what a program sees."""
+    times, senders, tos, texts = said.times, said.senders, said.tos, said.texts
+    positions = range(first, first + len(said))
+    to_whom = {*tos}
+    if to_whom == {""}:
+        return map(_make_broadcast, zip(positions, times, senders, texts, strict=True))
+    if "" not in to_whom and None not in to_whom:
+        return map(_make_direct, zip(positions, times, senders, tos, texts, strict=True))
+    return _each(zip(positions, said, strict=True))
+
+
+def _each(numbered: Iterable[tuple[int, Event | None]]) -> Iterator[Broadcast | Direct]:
+    for position, event in numbered:
         if event is None:
             continue  # Of a type that a later version added.
-        time, sender, to, text = event
-        if to:
-            yield make(Direct, (position, time, sender, to, text))
+        if event.to:
+            yield Direct(position, *event)
         else:
-            yield make(Broadcast, (position, time, sender, text))
+            yield Broadcast(position, event.time, event.sender, event.text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Self
 
 from ..wire.errors import BadName, BadText, Code, TooLong
@@ -15,6 +15,7 @@ from ..wire.names import NAME_RULE, canonical_name, check_texts
 from .access import find_access
 from .address import DEFAULT, parse_address
 from .browse import Browse
+from .commands import Commands, Outcome
 from .core import ClientCore, Phase
 from .errors import (
     MAYBE,
@@ -32,7 +33,6 @@ from .identity import Identity
 from .inbox import MOST_EVENTS
 from .interrupts import Interrupts
 from .link import Link
-from .outbox import Outcome
 from .pipeline import Pipeline, Receipt, failure
 from .reader import Reader
 from .starts import Since
@@ -197,17 +197,11 @@ class Client:
         the client's.  Raises Refused (no such user, too long), OutcomeUnknown, Unreachable
         (then it was not sent and will not be), UsageError.
         """
-        receipt = Receipt(self, self._checked_to(to), text)
-        self._submit([receipt])
-        self._settle(receipt, self.timeout if timeout is None else timeout)
-        return receipt
+        return self._say(self._checked_to(to), text, timeout)
 
     def echo(self, text: str, timeout: float | None = None) -> Receipt:
         """Sends *text* to everyone; otherwise as `send`."""
-        receipt = Receipt(self, None, text)
-        self._submit([receipt])
-        self._settle(receipt, self.timeout if timeout is None else timeout)
-        return receipt
+        return self._say(None, text, timeout)
 
     def pipeline(self, keep_refused: bool = True) -> Pipeline:
         """For many messages: each is sent without waiting for the one before it.
@@ -403,14 +397,20 @@ class Client:
             words = f"no such user: {to[:40]}; {NAME_RULE}"
             raise Refused(Code.NO_SUCH_USER.value, words) from None
 
-    def _submit(self, receipts: Sequence[Receipt]) -> None:
+    def _say(self, to: str | None, text: str, timeout: float | None) -> Receipt:
+        commands = Commands(to, (text,))
+        self._submit(commands)
+        receipt = Receipt(self, commands)
+        self._settle(receipt, self.timeout if timeout is None else timeout)
+        return receipt
+
+    def _submit(self, commands: Commands) -> None:
         """Sends all of them, or raises and sends none."""
-        texts = [receipt.text for receipt in receipts]
-        for text in texts:
-            if not isinstance(text, str):
-                raise UsageError(f"a text is a str, not {type(text).__name__}")
+        for kind in {*map(type, commands.texts)}:
+            if not issubclass(kind, str):
+                raise UsageError(f"a text is a str, not {kind.__name__}")
         try:
-            check_texts(texts, self.max_text)
+            check_texts(commands.texts, self.max_text)
         except BadText as error:
             # "bad_text" is no code of the protocol's: the codec cannot even carry such a text.
             code = error.code.value if isinstance(error, TooLong) else "bad_text"
@@ -422,7 +422,7 @@ class Client:
             self._await(lambda: len(outbox) < MOST_PENDING // 2, None)
         with self._changed:
             self._check_open()
-            if self._core.submit(*receipts):
+            if self._core.submit(commands):
                 self._link.wake()
 
     def _settle(self, receipt: Receipt, timeout: float | None) -> None:

@@ -39,8 +39,9 @@ from ..wire.messages import (
     topic_of,
 )
 from . import events
+from .commands import Commands
 from .inbox import Inbox
-from .outbox import Outbox, Ticket
+from .outbox import Outbox
 from .query import Query
 from .reader import Reader
 
@@ -198,10 +199,9 @@ class ClientCore:
 
     # --- what the program wants -----------------------------------------------------------
 
-    def submit(self, *tickets: Ticket) -> bool:
-        """Sends commands, whose outcomes will be in the tickets; whether there is something to
-        send at once."""
-        return self.outbox.put(*tickets)
+    def submit(self, commands: Commands) -> bool:
+        """Sends *commands*, which hold their outcomes; whether something is to be sent now."""
+        return self.outbox.put(commands)
 
     def ask_users(self) -> Query:
         """Asks who is on."""

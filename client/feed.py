@@ -20,11 +20,11 @@ from typing import NamedTuple
 
 from ..wire.limits import MAX_TEXT
 from .client import Client
+from .commands import Outcome
 from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable
 from .events import UserInfo
 from .input import BadLine
-from .outbox import Outcome
-from .pipeline import Pipeline, Receipt
+from .pipeline import Pipeline, Receipt, Receipts
 
 CHUNK = 64 * 1024
 
@@ -70,11 +70,9 @@ class Entry:
     def plain(self) -> bool:
         """Whether all are messages that the broker has, with nothing to be told of them; to be
         asked when it is done."""
-        accepted = Outcome.ACCEPTED
-        for result in self.results:
-            if not isinstance(result, Receipt) or result.outcome is not accepted or result.away:
-                return False
-        return True
+        if isinstance(self.results, Receipts):
+            return self.results.plain
+        return all(isinstance(result, Receipt) and result.plain for result in self.results)
 
     @property
     def begun(self) -> bool:
@@ -95,7 +93,7 @@ Handle = Callable[[str, Client, Pipeline], Receipt | Answer | Help | None]
 
 Raises BadLine, Refused, Quit, or what the client raises when it cannot go on."""
 
-SayAll = Callable[[list[str], Pipeline], list[Receipt] | None]
+SayAll = Callable[[list[str], Pipeline], Receipts | None]
 """Sends what several lines say; None, and nothing is sent, if each is to be carried out by itself.
 
 Raises BadLine or Refused, and sends nothing, if one is none or cannot be sent; or what the client
@@ -117,9 +115,16 @@ def read_lines(descriptor: int, room: Callable[[], int] = lambda: CHUNK) -> Iter
         lines[0] = rest + lines[0][: LONGEST - len(rest)]
         rest = lines.pop()
         if lines:
-            yield [line.removesuffix(b"\r") for line in lines]
+            yield _without_returns(lines)
     if rest and chunk is not None:
-        yield [rest.removesuffix(b"\r")]
+        yield _without_returns([rest])
+
+
+def _without_returns(lines: list[bytes]) -> list[bytes]:
+    """*lines* without a carriage return at their end."""
+    if b"\r" not in b"".join(lines):
+        return lines
+    return [line.removesuffix(b"\r") for line in lines]
 
 
 def _read(descriptor: int, most: int) -> bytes | None:
@@ -221,12 +226,11 @@ class Feed:
 
     def _next(self) -> Entry:
         """The first lines, as far as their outcomes are known; the rest stays."""
-        entry = self._entries[0]
-        known = entry.results if entry.done else list(takewhile(_is_done, entry.results))
-        if len(known) == len(entry.results):
+        line, results = self._entries[0].line, self._entries[0].results
+        if not isinstance(results, Receipts) or (known := results.known) == len(results):
             return self._entries.popleft()
-        self._entries[0] = Entry(entry.line + len(known), entry.results[len(known) :])
-        return Entry(entry.line, known)
+        self._entries[0] = Entry(line + known, results.part(known, len(results)))
+        return Entry(line, results.part(0, known))
 
     def _run(self) -> None:
         pipeline = self._client.pipeline(keep_refused=False)
@@ -249,7 +253,7 @@ class Feed:
         if self._say_all is not None and len(lines) > 1:
             # Where one of them cannot be sent, each is looked at by itself.
             with suppress(BadLine, Refused):
-                receipts = self._say_all([decode_line(raw) for raw in lines], pipeline)
+                receipts = self._say_all(decode_lines(lines), pipeline)
         if receipts is not None:
             self._report(Entry(number, receipts))
             return
@@ -309,3 +313,12 @@ def decode_line(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise BadLine("bad_text", f"not UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def decode_lines(lines: Sequence[bytes]) -> list[str]:
+    """*lines*, which hold no newline, as texts.  Raises BadLine for the first one that is none."""
+    if 0 < max(map(len, lines), default=0) < LONGEST:
+        # Which of them is none, and where, is looked for one by one.
+        with suppress(UnicodeDecodeError):
+            return b"\n".join(lines).decode().split("\n")
+    return [*map(decode_line, lines)]

@@ -110,7 +110,8 @@ class Inbox:
     def batch(self, batch: Batch) -> None:
         reader = self.readers.get(batch.log)
         if reader is not None:
-            self.events.extend(as_events(reader.offer(batch, self._has_room)))
+            for piece in reader.offer(batch, self._has_room):
+                self.events.extend(as_events(*piece))
         self.browses.batch(batch)
 
     def missed(self, missed: Missed) -> None:

@@ -8,56 +8,91 @@ it; after a reconnect all of them are sent again, and the broker carries out eac
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from enum import Enum, auto
-from math import inf
+from collections.abc import Iterator, Sequence
+from math import ceil, inf
+from typing import NamedTuple
 
 from ..wire.codec import Encoder
 from ..wire.errors import Code
 from ..wire.limits import MAX_TEXTS
 from ..wire.messages import Ack, Echo, Send
-from ..wire.names import bytes_at_most
+from ..wire.names import until_full
+from .commands import Commands, Note, Outcome, Ticket
 from .pace import Pace
 
 
-class Outcome(Enum):
-    PENDING = auto()
-    """Not known yet."""
-    ACCEPTED = auto()
-    """The broker has it."""
-    REFUSED = auto()
-    """The broker refused it; ``code`` and ``words`` say why."""
-    UNKNOWN = auto()
-    """It was sent, and nobody can tell any more what became of it."""
-    UNSENT = auto()
-    """It was given up before it was sent."""
+class _Part(NamedTuple):
+    """Some commands, from *start* to *stop*."""
 
-
-# A class finds its member by a search, which is a quarter of what a ticket costs to make.
-_PENDING = Outcome.PENDING
-
-
-class Ticket:
-    """One command and what became of it."""
-
-    __slots__ = ("away", "code", "outcome", "sent", "text", "to", "words")
-
-    def __init__(self, to: str | None, text: str) -> None:
-        self.to = to
-        """None for a broadcast."""
-        self.text = text
-        self.sent = False
-        """Whether it was ever sent, to this broker or to one before it."""
-        self.outcome = _PENDING
-        self.away = False
-        """Whether it was accepted for somebody who was not on, and will get it later."""
-        self.code = ""
-        self.words = ""
+    commands: Commands
+    start: int
+    stop: int
 
     @property
-    def done(self) -> bool:
-        """Whether the outcome is known, or known to stay unknown."""
-        return self.outcome is not _PENDING
+    def size(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def sent(self) -> int:
+        """How many of them, from the first on, were ever sent."""
+        return min(max(self.commands.sent - self.start, 0), self.size)
+
+    def resolve(self, outcomes: Sequence[Outcome]) -> None:
+        self.commands.resolve(self.start, self.stop, outcomes)
+
+
+class _Row:
+    """Commands in a row, in parts: taken from its ends, and put back."""
+
+    def __init__(self) -> None:
+        self.parts: deque[_Part] = deque()
+        self._size = 0
+
+    def __len__(self) -> int:
+        """How many commands are in it."""
+        return self._size
+
+    def append(self, part: _Part) -> None:
+        self.parts.append(part)
+        self._size += part.size
+
+    def put_back(self, part: _Part) -> None:
+        self.parts.appendleft(part)
+        self._size += part.size
+
+    def first(self, most: int) -> _Part:
+        """Takes out commands of the first part: all, or *most*."""
+        part = self.parts.popleft()
+        if part.size > most:
+            part, rest = (
+                part._replace(stop=part.start + most),
+                part._replace(start=part.start + most),
+            )
+            self.parts.appendleft(rest)
+        self._size -= part.size
+        return part
+
+    def last(self, most: int) -> _Part:
+        """Takes out commands of the last part: all, or the last *most*."""
+        part = self.parts.pop()
+        if part.size > most:
+            rest, part = part._replace(stop=part.stop - most), part._replace(start=part.stop - most)
+            self.parts.append(rest)
+        self._size -= part.size
+        return part
+
+    def remove(self, ticket: Ticket) -> None:
+        """Takes out one command."""
+        commands, at = ticket.commands, ticket.at
+        kept: deque[_Part] = deque()
+        for part in self.parts:
+            if part.commands is commands and part.start <= at < part.stop:
+                around = (_Part(commands, part.start, at), _Part(commands, at + 1, part.stop))
+                kept.extend([part for part in around if part.size])
+            else:
+                kept.append(part)
+        self.parts = kept
+        self._size = sum([part.size for part in kept])
 
 
 class Outbox:
@@ -65,9 +100,9 @@ class Outbox:
 
     def __init__(self) -> None:
         self._encode = Encoder().encode
-        self._waiting: deque[Ticket] = deque()
+        self._waiting = _Row()
         """To be sent over this connection, after all that are under way."""
-        self._flying: deque[Ticket] = deque()
+        self._flying = _Row()
         """Sent over this connection."""
         self.resolved = 0
         """The number of the last command whose outcome is known."""
@@ -90,14 +125,15 @@ class Outbox:
     def uncertain(self) -> bool:
         """Whether something was sent whose outcome is not known."""
         # They are sent in order: if any was, the first was.
-        first = self._flying or self._waiting
-        return bool(first) and first[0].sent
+        first = self._flying.parts or self._waiting.parts
+        return bool(first) and first[0].sent > 0
 
-    def put(self, *tickets: Ticket) -> bool:
+    def put(self, commands: Commands) -> bool:
         """Adds commands; whether that makes something due: while fewer than a message's worth
         wait and others are under way, they go when those are resolved."""
         idle, before = not len(self), len(self._waiting)
-        self._waiting.extend(tickets)
+        if len(commands):
+            self._waiting.append(_Part(commands, 0, len(commands)))
         return idle or before < MAX_TEXTS <= len(self._waiting)
 
     def withdraw(self, ticket: Ticket) -> bool:
@@ -105,7 +141,7 @@ class Outbox:
         if ticket.sent or ticket.done:
             return False
         self._waiting.remove(ticket)
-        ticket.outcome = Outcome.UNSENT
+        ticket.commands.resolve(ticket.at, ticket.at + 1, [Outcome.UNSENT])
         return True
 
     def due(self, window: int, size: int, now: float) -> Iterator[bytes]:
@@ -117,20 +153,23 @@ class Outbox:
             if self.pace.until > now:
                 self.held_until = self.pace.until
                 break
-            cseq, to = self.sent + 1, waiting[0].to
+            cseq, to = self.sent + 1, waiting.parts[0].commands.to
             # Those that go the same way share a message.
             may, room = self.pace.left(now)
-            most = min(window - len(flying), MAX_TEXTS, max(may, 1))
+            most = ceil(min(window - len(flying), MAX_TEXTS, max(may, 1)))
             room = min(max(room, 1), size)
             texts: list[str] = []
             while waiting and len(texts) < most and room > 0:
-                ticket = waiting[0]
-                if ticket.to != to:
+                commands, start, stop = waiting.parts[0]
+                if commands.to != to:
                     break
-                flying.append(waiting.popleft())
-                ticket.sent = True
-                texts.append(ticket.text)
-                length = bytes_at_most(ticket.text)
+                count, length = until_full(
+                    commands.texts[start : min(stop, start + most - len(texts))], room
+                )
+                part = waiting.first(count)
+                flying.append(part)
+                commands.sent = max(commands.sent, part.stop)
+                texts += commands.texts[start : part.stop]
                 size -= length
                 room -= length
             said = tuple(texts)
@@ -145,38 +184,51 @@ class Outbox:
             return False
         # Past what was ever sent, an ACK makes no sense.  Past what was sent over *this*
         # connection it does: the broker had it before the connection was lost.
-        flying, waiting = self._flying, self._waiting
         first, upto = self.resolved + 1, min(ack.upto, self._ever_sent)
-        tickets = [
-            flying.popleft() if flying else waiting.popleft() for _ in range(first, upto + 1)
-        ]
-        self.resolved = max(self.resolved, upto)
-
-        def within(run_first: int, run_last: int) -> range:
-            """Of the commands of a run, which of *tickets* they are."""
-            return range(max(run_first, first) - first, min(run_last, upto) - first + 1)
-
-        outcomes = [Outcome.ACCEPTED] * len(tickets)
-        for run in ack.away:
-            for at in within(*run):
-                tickets[at].away = True
-        for refusal in ack.refused:
-            for at in within(refusal.first, refusal.last):
-                ticket, outcomes[at] = tickets[at], Outcome.REFUSED
-                ticket.away, ticket.code, ticket.words = False, refusal.code, refusal.words
-                if refusal.code == Code.NO_SUCH_USER and ticket.to is not None:
-                    ticket.words += f": {ticket.to}"
+        left = count = max(upto + 1 - first, 0)
+        parts = []
+        while left:
+            parts.append((self._flying or self._waiting).first(left))
+            left -= parts[-1].size
+        self.resolved += count
+        outcomes = [Outcome.ACCEPTED] * count
+        if ack.away or ack.refused:
+            self._note(ack, first, parts, outcomes)
         # In their order and last of all: other threads look without a lock, and take it that what
         # is before one that is done is done.
-        for ticket, outcome in zip(tickets, outcomes, strict=True):
-            ticket.outcome = outcome
+        start = 0
+        for part in parts:
+            part.resolve(outcomes[start : start + part.size])
+            start += part.size
         return True
+
+    def _note(self, ack: Ack, first: int, parts: Sequence[_Part], outcomes: list[Outcome]) -> None:
+        """Notes what *ack* says of some of *parts*, which begin with number *first*; and which of
+        *outcomes* are others."""
+        places = [(part.commands, at) for part in parts for at in range(part.start, part.stop)]
+
+        def within(run_first: int, run_last: int) -> range:
+            """Of the commands of a run, which of *places* they are."""
+            return range(max(run_first, first) - first, min(run_last - first + 1, len(places)))
+
+        for run in ack.away:
+            for place in within(*run):
+                commands, at = places[place]
+                commands.notes[at] = Note(True, "", "")
+        for refusal in ack.refused:
+            for place in within(refusal.first, refusal.last):
+                commands, at = places[place]
+                words = refusal.words
+                if refusal.code == Code.NO_SUCH_USER and commands.to is not None:
+                    words += f": {commands.to}"
+                commands.notes[at] = Note(False, refusal.code, words)
+                outcomes[place] = Outcome.REFUSED
 
     def rewind(self, expected: int = 0) -> None:
         """Everything from number *expected* on is to be sent again; 0: all unresolved."""
         keep = max(expected - self.resolved - 1, 0)
         while len(self._flying) > keep:
-            self._waiting.appendleft(self._flying.pop())
+            self._waiting.put_back(self._flying.last(len(self._flying) - keep))
 
     def restart(self, cseq: int, forgotten: bool) -> None:
         """A new session, which has carried out numbers up to *cseq*: it goes on from there.
@@ -185,14 +237,15 @@ class Outbox:
         sent may be stored or not, and sending it again could double it.
         """
         self.rewind()
-        while forgotten and self._waiting and self._waiting[0].sent:
-            self._waiting.popleft().outcome = Outcome.UNKNOWN
+        while forgotten and self._waiting and (sent := self._waiting.parts[0].sent):
+            self._waiting.first(sent).resolve([Outcome.UNKNOWN] * sent)
         self.resolved = self._ever_sent = cseq
 
     def abandon(self) -> None:
         """Nothing more will be sent or heard: what is unresolved gets its final outcome."""
         self.rewind()
         while self._waiting:
-            ticket = self._waiting.popleft()
-            ticket.outcome = Outcome.UNKNOWN if ticket.sent else Outcome.UNSENT
+            part = self._waiting.first(len(self._waiting))
+            unsent = [Outcome.UNSENT] * (part.size - part.sent)
+            part.resolve([Outcome.UNKNOWN] * part.sent + unsent)
         self._ever_sent = self.resolved

@@ -5,14 +5,13 @@ from __future__ import annotations
 import select
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..command.run import silence_stdout
 from .events import Event, UserInfo
 from .interrupts import Interrupts
-from .render import Renderer, event_json, json_line, text_lines, users_json, users_line
+from .render import Renderer, json_line, json_lines, text_lines, users_json, users_line
 
 
 class Output:
@@ -29,10 +28,7 @@ class Output:
         self.json = as_json
         self.closed = False
         """Whether nobody reads what is written any more; then nothing is."""
-        one = render or (event_json if as_json else None)
-        self._lines_of: Callable[[Sequence[Event]], Iterable[str]] = (
-            text_lines if one is None else partial(map, one)
-        )
+        self._lines_of = render or (json_lines if as_json else text_lines)
         self._end = end
         self.told_away: set[str | None] = set()
         """Of whom it was said that they are away, and will get what is sent."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, overload
 
+from .commands import Commands, Outcome, Ticket
 from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable, UsageError
-from .outbox import Outcome, Ticket
 
 if TYPE_CHECKING:
     from .client import Client
@@ -19,8 +19,8 @@ class Receipt(Ticket):
 
     __slots__ = ("_client",)
 
-    def __init__(self, client: Client, to: str | None, text: str) -> None:
-        Ticket.__init__(self, to, text)  # super() takes a third longer.
+    def __init__(self, client: Client, commands: Commands, at: int = 0) -> None:
+        super().__init__(commands, at)
         self._client = client
 
     def wait(self, timeout: float | None = None) -> None:
@@ -30,6 +30,43 @@ class Receipt(Ticket):
         when it does not.  Raises Refused, OutcomeUnknown, Unreachable.
         """
         self._client._settle(self, timeout)
+
+
+class Receipts(Sequence[Receipt]):
+    """The receipts of commands that were given together; each is made when it is looked at."""
+
+    __slots__ = ("_client", "_commands", "_places")
+
+    def __init__(self, client: Client, commands: Commands, places: range | None = None) -> None:
+        self._client, self._commands = client, commands
+        self._places = range(len(commands)) if places is None else places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, at: int) -> Receipt: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Receipt]: ...
+    def __getitem__(self, at: int | slice) -> Receipt | list[Receipt]:
+        if isinstance(at, slice):
+            return [Receipt(self._client, self._commands, place) for place in self._places[at]]
+        return Receipt(self._client, self._commands, self._places[at])
+
+    def part(self, start: int, stop: int) -> Receipts:
+        """Those from *start* to *stop*."""
+        return Receipts(self._client, self._commands, self._places[start:stop])
+
+    @property
+    def known(self) -> int:
+        """How many, from the first on, have an outcome that is known."""
+        places = self._places
+        return min(self._commands.known(places.start), places.stop) - places.start
+
+    @property
+    def plain(self) -> bool:
+        """Whether the broker has all of them, and there is nothing to be told of any."""
+        return self._commands.plain(self._places)
 
 
 def away_words(receipt: Receipt) -> str:
@@ -47,7 +84,11 @@ class Pipeline:
     def __init__(self, client: Client, keep_refused: bool = True) -> None:
         self._client = client
         self._keep_refused = keep_refused
-        self._pending: deque[Receipt] = deque()
+        self._pending: deque[Commands] = deque()
+        self._under_way = 0
+        """How many are in `_pending`."""
+        self._looked_at = 0
+        """How many of the first ones, whose outcomes are known, were looked at."""
         self._given_up: Receipt | None = None
         """The first one whose outcome will never be known, or that was never sent."""
         self.refused: list[Receipt] = []
@@ -62,11 +103,11 @@ class Pipeline:
         """Sends *text* to everyone and does not wait."""
         return self._submit(None, [text])[0]
 
-    def send_many(self, to: str, texts: Iterable[str]) -> list[Receipt]:
+    def send_many(self, to: str, texts: Iterable[str]) -> Receipts:
         """As `send` for each of *texts*, faster.  If it raises Refused, none of them is sent."""
         return self._submit(self._client._checked_to(to), texts)
 
-    def echo_many(self, texts: Iterable[str]) -> list[Receipt]:
+    def echo_many(self, texts: Iterable[str]) -> Receipts:
         """As `echo` for each of *texts*, faster.  If it raises Refused, none of them is sent."""
         return self._submit(None, texts)
 
@@ -74,24 +115,39 @@ class Pipeline:
     def pending(self) -> int:
         """How many are under way: their outcome is not known yet."""
         self._reap()
-        return len(self._pending)
+        return self._under_way - self._looked_at
 
-    def _submit(self, to: str | None, texts: Iterable[str]) -> list[Receipt]:
+    def _submit(self, to: str | None, texts: Iterable[str]) -> Receipts:
         if isinstance(texts, str):
             raise UsageError("many texts are wanted, not one str")
-        client = self._client
-        receipts = [Receipt(client, to, text) for text in texts]
-        client._submit(receipts)
-        self._pending.extend(receipts)
+        commands = Commands(to, tuple(texts))
+        self._client._submit(commands)
+        if commands:
+            self._pending.append(commands)
+            self._under_way += len(commands)
         self._reap()
-        return receipts
+        return Receipts(self._client, commands)
 
     def _reap(self) -> None:
-        pending, under_way, accepted = self._pending, Outcome.PENDING, Outcome.ACCEPTED
-        while pending and (outcome := pending[0].outcome) is not under_way:
-            receipt = pending.popleft()
-            if outcome is accepted:
+        while self._pending:
+            commands = self._pending[0]
+            known = commands.known(self._looked_at)
+            self._look_at(commands, self._looked_at, known)
+            self._looked_at = known
+            if known < len(commands):
+                return
+            self._pending.popleft()
+            self._under_way -= known
+            self._looked_at = 0
+
+    def _look_at(self, commands: Commands, start: int, stop: int) -> None:
+        outcomes = commands.outcomes[start:stop]
+        if outcomes.count(Outcome.ACCEPTED) == len(outcomes):
+            return
+        for at, outcome in enumerate(outcomes, start):
+            if outcome is Outcome.ACCEPTED:
                 continue
+            receipt = Receipt(self._client, commands, at)
             if outcome is not Outcome.REFUSED:
                 self._given_up = self._given_up or receipt
             elif self._keep_refused:
@@ -102,7 +158,7 @@ class Pipeline:
         if self._pending:
             # They resolve in order: when the last one has, all have.  A refusal is no failure
             # here; it is in `refused`.
-            last = self._pending[-1]
+            last = Ticket(self._pending[-1], len(self._pending[-1]) - 1)
             self._client._await(lambda: last.done, timeout)
         self._reap()
         if self._given_up is not None:

@@ -8,18 +8,29 @@ of recovery (docs/protocol.md, "Logs").
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from ..wire.batch import last_position, news
 from ..wire.limits import MAX_FETCH
-from ..wire.messages import Batch, Cursor, Event, Fetch, Fetched, Follow, Missed, Reading, Start
+from ..wire.messages import (
+    Batch,
+    Cursor,
+    Events,
+    Fetch,
+    Fetched,
+    Follow,
+    Missed,
+    Reading,
+    Start,
+)
 from .starts import Since
 
 MOST_AHEAD, MOST_EVENTS_AHEAD = 256, 20_000
 """Batches kept while a hole before them is fetched, and events in them, give or take a batch; more
 are fetched too.  Batches are bounded in bytes, but 256 may hold a million events."""
 
-Positioned = tuple[int, Event | None]
+Piece = tuple[int, Events]
+"""Consecutive events of a log, and the position of the first."""
 
 
 class Reader:
@@ -87,7 +98,7 @@ class Reader:
         if head.epoch == self.epoch:
             self.head = max(self.head, head.position)
 
-    def offer(self, batch: Batch, room: Callable[[], bool] = lambda: True) -> Iterator[Positioned]:
+    def offer(self, batch: Batch, room: Callable[[], bool] = lambda: True) -> Iterator[Piece]:
         """Takes a batch; gives the events that are now next, in order.
 
         Without *room* it is only noted that they exist, and they are fetched later.  Batches
@@ -104,16 +115,16 @@ class Reader:
                 self._ahead.append(batch)
                 self._events_ahead += len(batch.events)
             return
-        yield from self._take(batch)
+        yield self._take(batch)
         while self._ahead and self._ahead[0].prev <= self.position and room():
             batch = self._ahead.popleft()
             self._events_ahead -= len(batch.events)
-            yield from self._take(batch)
+            yield self._take(batch)
 
-    def _take(self, batch: Batch) -> Iterator[Positioned]:
-        first, events = news(batch, self.position)
+    def _take(self, batch: Batch) -> Piece:
+        piece = news(batch, self.position)
         self.position = max(self.position, last_position(batch))
-        yield from _numbered(first, events)
+        return piece
 
     def missed(self, missed: Missed) -> int:
         """The broker no longer keeps some of what was asked for; how many of them."""
@@ -152,7 +163,3 @@ class Reader:
         if self.caught_up:
             return None
         return self._fetch_again if self._fetching else now
-
-
-def _numbered(first: int, events: Sequence[Event | None]) -> Iterator[Positioned]:
-    return zip(range(first, first + len(events)), events, strict=True)

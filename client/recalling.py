@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from ..wire.errors import BadName
@@ -55,13 +56,10 @@ def run_history(shared: Shared, asked: Question, render: Renderer | None, end: s
         ) as client,
     ):
         output = Output(render, as_json=shared.json, end=end, interrupts=interrupts)
-        for count, event in enumerate(_events(client, asked), 1):
-            output.events([event])
-            if count % A_PAGE == 0:
-                output.flush()
-                if output.closed:
-                    break
-        output.flush()
+        events = iter(_events(client, asked))
+        while not output.closed and (page := list(islice(events, A_PAGE))):
+            output.events(page)
+            output.flush()
     return 0
 
 

@@ -12,7 +12,7 @@ from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import Code
 from .acting import Acting, environment
-from .action import Action, exact_text
+from .action import Action, exact_texts
 from .client import Client
 from .errors import NameRefused
 from .events import Broadcast, Direct, Event, Joined, Left, Missed, Notice, Offline, Online
@@ -23,8 +23,8 @@ from .interrupts import Interrupts
 from .meter import KINDS, Bounds, Meter, counted_kinds
 from .options import Shared
 from .output import Output, watch_reader
-from .pipeline import Pipeline, Receipt
-from .render import Renderer, event_json
+from .pipeline import Pipeline, Receipt, Receipts
+from .render import Renderer, json_lines
 from .sending import named, report_change, report_entry
 from .starts import Since
 
@@ -112,11 +112,11 @@ def run_listen(
         if action is None:
             taker = Printing(client, output, meter, only)
         else:
-            stdin_of = render or (event_json if shared.json else exact_text)
+            lines_of = render or (json_lines if shared.json else exact_texts)
             taker = Acting(
                 client,
                 action,
-                lambda event: stdin_of(event) + end,
+                lambda event: lines_of([event])[0] + end,
                 environment(shared, client.name),
                 meter=meter,
                 only=only,
@@ -172,7 +172,7 @@ def _carry_out(line: str, client: Client, pipeline: Pipeline) -> Receipt | Answe
     return None
 
 
-def _say_all(lines: list[str], pipeline: Pipeline) -> list[Receipt] | None:
+def _say_all(lines: list[str], pipeline: Pipeline) -> Receipts | None:
     """Sends what lines say to everyone, or to one user; None if it is not the same for all."""
     requests = [parse_line(line) for line in lines]
     echoes = [request.text for request in requests if isinstance(request, EchoLine)]

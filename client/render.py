@@ -12,8 +12,8 @@ from typing import Any
 from .escape import escape
 from .events import LAST_SECOND, Broadcast, Direct, Event, Joined, Left, Missed, UserInfo
 
-Renderer = Callable[[Event], str]
-"""One line, without its end."""
+Renderer = Callable[[Sequence[Event]], list[str]]
+"""The line of each event, without its end."""
 
 
 def _moment(time: int, zone: tzinfo | None = None) -> datetime:
@@ -75,9 +75,13 @@ def text_lines(events: Sequence[Event]) -> list[str]:
         else text_line(event)
         for event in events
     ]
-    # Of ASCII, what is printable is what `escape` leaves as it is.
-    shown = "".join(lines)
-    return lines if shown.isascii() and shown.isprintable() else [*map(text_line, events)]
+    return lines if _is_plain(lines) else [*map(text_line, events)]
+
+
+def _is_plain(texts: Sequence[str]) -> bool:
+    """Whether `escape` would leave each of *texts* as it is, for certain."""
+    together = "".join(texts)
+    return together.isascii() and together.isprintable()
 
 
 def users_line(users: Sequence[UserInfo]) -> str:
@@ -119,6 +123,11 @@ def event_json(event: Event) -> str:
     return json_line(event_fields(event))
 
 
+def json_lines(events: Sequence[Event]) -> list[str]:
+    """What `event_json` gives for each."""
+    return [*map(event_json, events)]
+
+
 def users_json(users: Sequence[UserInfo]) -> str:
     listed = [{"name": user.name, "since": _iso(user.since)} for user in users]
     return json_line({"type": "users", "users": listed})
@@ -128,21 +137,38 @@ def users_json(users: Sequence[UserInfo]) -> str:
 
 _TYPES = {Broadcast: "broadcast", Direct: "direct", Joined: "joined", Left: "left"}
 
-_FIELDS: dict[str, Callable[[Any], str]] = {
-    "time": lambda e: _clock(e.time // 1000) if _timed(e) else "",
-    "date": lambda e: f"{_moment(e.time):%Y-%m-%d}" if _timed(e) else "",
-    "iso": lambda e: _iso(e.time) if _timed(e) else "",
-    "epoch": lambda e: f"{e.time // 1000}.{e.time % 1000:03d}" if _timed(e) else "",
-    "type": lambda e: _TYPES.get(type(e), "missed"),
-    "seq": lambda e: str(getattr(e, "seq", "")),
-    "from": lambda e: escape(getattr(e, "sender", "") or getattr(e, "user", "")),
-    "to": lambda e: escape(getattr(e, "to", "")),
-    "text": lambda e: missed_words(e) if isinstance(e, Missed) else escape(getattr(e, "text", "")),
+_SAID = frozenset({Broadcast, Direct})
+
+_FIELDS: dict[str, Callable[[Sequence[Any]], list[str]]] = {
+    "time": lambda events: _times(lambda time: _clock(time // 1000), events),
+    "date": lambda events: _times(lambda time: f"{_moment(time):%Y-%m-%d}", events),
+    "iso": lambda events: _times(_iso, events),
+    "epoch": lambda events: _times(lambda t: f"{t // 1000}.{t % 1000:03d}", events),
+    "type": lambda events: [_TYPES.get(type(event), "missed") for event in events],
+    "seq": lambda events: [str(getattr(event, "seq", "")) for event in events],
+    "from": lambda events: _shown([*map(_who, events)]),
+    "to": lambda events: _shown([getattr(event, "to", "") for event in events]),
+    "text": lambda events: _shown([e.text if type(e) in _SAID else _words(e) for e in events]),
 }
+"""What a field is, for each of some events."""
 
 
-def _timed(event: object) -> bool:
-    return hasattr(event, "time")
+def _times(told: Callable[[int], str], events: Sequence[Any]) -> list[str]:
+    return [told(event.time) if hasattr(event, "time") else "" for event in events]
+
+
+def _who(event: Any) -> str:
+    if type(event) in _SAID:
+        return str(event.sender)
+    return str(getattr(event, "user", ""))
+
+
+def _words(event: object) -> str:
+    return missed_words(event) if isinstance(event, Missed) else ""
+
+
+def _shown(column: list[str]) -> list[str]:
+    return column if _is_plain(column) else [*map(escape, column)]
 
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|\\[nt0\\]|[{}]|[^{}\\]+|\\")
@@ -154,7 +180,7 @@ def compile_format(source: str) -> Renderer:
 
     Raises ValueError, in words, for an unknown field or a single brace.
     """
-    parts: list[str | Callable[[Any], str]] = []
+    parts: list[str | Callable[[Sequence[Any]], list[str]]] = []
     for match in _TOKEN.finditer(source):
         token, field = match[0], match[1]
         if token in _ESCAPES:
@@ -169,7 +195,10 @@ def compile_format(source: str) -> Renderer:
         else:
             parts.append(token)
 
-    def render(event: Event) -> str:
-        return "".join([part if isinstance(part, str) else part(event) for part in parts])
+    def render(events: Sequence[Event]) -> list[str]:
+        columns = [
+            [part] * len(events) if isinstance(part, str) else part(events) for part in parts
+        ]
+        return [*map("".join, zip(*columns, strict=True))] if columns else [""] * len(events)
 
     return render

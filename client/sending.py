@@ -15,6 +15,7 @@ from ..command.status import Status
 from .access import is_own_user, own_names
 from .address import parse_address
 from .client import Client
+from .commands import Outcome
 from .errors import NameRefused, Refused, UsageError
 from .escape import escape
 from .events import Notice, Offline, Online
@@ -23,9 +24,8 @@ from .identity import Identity
 from .input import BadLine
 from .interrupts import Interrupts
 from .options import Shared, Wait
-from .outbox import Outcome
 from .output import Output
-from .pipeline import Pipeline, Receipt, away_words
+from .pipeline import Pipeline, Receipt, Receipts, away_words
 from .waiting import wait_for_user
 
 ATTEMPTS = 5
@@ -166,7 +166,7 @@ def send_lines(
     def handle(line: str, client: Client, pipeline: Pipeline) -> Receipt:
         return pipeline.echo(line) if recipient is None else pipeline.send(recipient, line)
 
-    def say_all(lines: list[str], pipeline: Pipeline) -> list[Receipt]:
+    def say_all(lines: list[str], pipeline: Pipeline) -> Receipts:
         if recipient is None:
             return pipeline.echo_many(lines)
         return pipeline.send_many(recipient, lines)

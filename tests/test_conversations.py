@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from chatbroker.client.commands import Outcome
 from chatbroker.client.core import Phase
 from chatbroker.client.events import Joined, Left, Missed, Offline, Online
-from chatbroker.client.outbox import Outcome
 from chatbroker.client.starts import Since
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import FRAME_TARGET

@@ -22,10 +22,10 @@ from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.registry import Registry
 from chatbroker.broker.user import Settings
+from chatbroker.client.commands import Commands, Ticket
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Broadcast, Direct, Missed
 from chatbroker.client.events import Event as Told
-from chatbroker.client.outbox import Ticket
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.batch import unpack_events
@@ -143,7 +143,7 @@ class Said(Ticket):
     """A command, who gave it, and what could be seen of it when its outcome came."""
 
     def __init__(self, peer: Peer, to: str | None, text: str) -> None:
-        super().__init__(to, text)
+        super().__init__(Commands(to, (text,)))
         self.peer = peer
         self.checked = False
 
@@ -302,7 +302,7 @@ class Peer:
     def _say(self, to: str | None, text: str) -> Said:
         said = Said(self, to, text)
         self.said.append(said)
-        self.core.submit(said)
+        self.core.submit(said.commands)
         return said
 
     @property

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from chatbroker.broker.session import State
 from chatbroker.broker.user import User
 from chatbroker.client import events
+from chatbroker.client.commands import Outcome
 from chatbroker.client.core import Phase
-from chatbroker.client.outbox import Outcome
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import MAX_TEXT
 from chatbroker.wire.messages import (

@@ -65,7 +65,7 @@ KEY_LENGTH = 32
 EPOCH_LENGTH = 8
 """An epoch: random bytes that name one life of a log."""
 
-WINDOW = 1024
+WINDOW = 2048
 """Commands (SEND, ECHO) that a session may have unresolved.  The broker keeps the outcomes
 of that many, so a client that keeps to it can always learn what became of a command."""
 

@@ -73,6 +73,20 @@ def bytes_at_most(text: str) -> int:
     return 5 + (len(text) if text.isascii() else 4 * len(text))
 
 
+def until_full(texts: Sequence[str], room: float) -> tuple[int, int]:
+    """How many of *texts*, from the first on, it takes to fill *room* bytes, or all of them; and a
+    bound of their size, as `bytes_at_most` gives it."""
+    together = bytes_at_most("".join(texts)) + 5 * (len(texts) - 1)
+    if together <= room:
+        return len(texts), together
+    size = 0
+    for count, text in enumerate(texts, 1):
+        size += bytes_at_most(text)
+        if size >= room:
+            return count, size
+    return len(texts), size
+
+
 def fits(text: str) -> bool:
     """Whether *text*, decoded from UTF-8, is within MAX_TEXT bytes."""
     return len(text) <= SURELY_FITS or len(text.encode()) <= MAX_TEXT

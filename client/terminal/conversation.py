@@ -15,11 +15,11 @@ from ...wire.messages import DIRECT_LOG, ECHO_LOG
 from ...wire.names import is_name
 from ..address import parse_address, plain_text
 from ..client import Client
+from ..commands import Outcome
 from ..errors import NewHistory, Refused
 from ..events import Broadcast, Direct, Event, Joined, Left, Missed, Notice, Offline, Online
 from ..history import History
 from ..input import BadLine, EchoLine, HelpLine, InfoLine, QuitLine, SendLine
-from ..outbox import Outcome
 from ..pipeline import Receipt, away_words, failure
 from ..render import users_line
 from .backlog import Backlog

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 from ...command.run import complain
 from ..client import Client
+from ..commands import Outcome
 from ..errors import OutcomeUnknown, Refused
 from ..escape import escape
 from ..interrupts import Interrupts
-from ..outbox import Outcome
 from .conversation import Conversation
 
 UNKNOWN = "not all that was typed was acknowledged: it may be stored or not"

@@ -20,6 +20,7 @@ from chatbroker.wire.limits import (
     MAX_TEXTS,
     PUSH_WINDOW,
     VERSION,
+    WINDOW,
 )
 from chatbroker.wire.messages import (
     Ack,
@@ -205,9 +206,9 @@ def test_a_frame_of_more_messages_than_may_be_is_refused_as_a_whole(world):
 def test_a_turn_is_full_of_outcomes_that_are_to_be_told_again(world, monkeypatch):
     alice = world.joins("alice")
     # Refused and accepted in turns, so that no two refusals share a run.
-    alice.says(*[alice.send("nobody", "") if n % 2 else alice.echo("") for n in range(1024)])
+    alice.says(*[alice.send("nobody", "") if n % 2 else alice.echo("") for n in range(WINDOW)])
     monkeypatch.setattr(core, "ENOUGH_REPLIES", 50_000)
-    asks = encode(Ping(1, 1024, 0, ()))
+    asks = encode(Ping(1, WINDOW, 0, ()))
     for _ in range(10):
         world.broker.receive(alice.identity, asks)
     assert world.broker.full

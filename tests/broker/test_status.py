@@ -12,6 +12,7 @@ from chatbroker.broker.config import FOREVER, Config
 from chatbroker.broker.hand import Survey
 from chatbroker.broker.status import Facts, lines_of, status_of
 from chatbroker.wire.bucket import UNLIMITED, Rate
+from chatbroker.wire.limits import WINDOW
 
 FACTS = Facts("tcp://127.0.0.1:1", "tcp://127.0.0.1:2", 1, False, 3, 2, 25, 20_000, 40, 1)
 SURVEY = Survey(5, 2, 4, 3, 1, 6, 2, 700, [("carol", 700)], 9, [("alice", 7), ("bob", 2)])
@@ -44,11 +45,11 @@ def test_each_limit_in_force_is_there():
     assert set(Allowance._fields) < set(limits)
     assert limits["messages"] == {"per_second": 10, "burst": 20}
     assert (limits["bytes"], limits["sessions"], limits["text"]) == (None, None, 100)
-    assert (limits["window"], limits["subscriptions"]) == (1024, 16)
+    assert (limits["window"], limits["subscriptions"]) == (WINDOW, 16)
     lines = shown(config=Config(allowance=allowance))
     assert lines["limits"].endswith("texts 100 bytes")
     assert "messages 10/s (20 at once), bytes unlimited, history 33554432/s" in lines["per user"]
-    assert "sessions unlimited, outstanding 1024, subscriptions 16" in lines["per user"]
+    assert f"sessions unlimited, outstanding {WINDOW}, subscriptions 16" in lines["per user"]
     assert lines["per address"].strip().startswith("joins 100/s (20000 at once), claims 1/s")
 
 

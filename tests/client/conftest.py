@@ -21,11 +21,12 @@ from typing import Any
 import pytest
 import zmq
 from hypothesis import settings
+from tickets import one
 
 from chatbroker.client import Client, link
 from chatbroker.client import client as client_module
+from chatbroker.client.commands import Ticket
 from chatbroker.client.core import ClientCore
-from chatbroker.client.outbox import Ticket
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
 from chatbroker.testing.brokers import BrokerProcess
@@ -35,6 +36,7 @@ from chatbroker.wire.messages import (
     GREETING_TOPIC,
     Batch,
     Event,
+    Events,
     Hello,
     Limits,
     Message,
@@ -61,7 +63,7 @@ def pack(*messages: Message) -> bytes:
 def batch_of(log: str, first: int, *texts: str, prev: int | None = None, **changed: Any) -> Batch:
     """Texts as they lie in a log, from position *first* on."""
     to = "alice" if log == "direct" else ""
-    events = tuple([Event(NOON, "bob", to, text) for text in texts])
+    events = Events.of([Event(NOON, "bob", to, text) for text in texts])
     batch = Batch(log, LOG_EPOCHS[log], first - 1 if prev is None else prev, first, events)
     return batch._replace(**changed)
 
@@ -93,9 +95,9 @@ class Talk:
 
     def submits(self, *texts: str) -> list[Ticket]:
         """The program says *texts* to everyone."""
-        tickets = [Ticket(None, text) for text in texts]
+        tickets = [one(None, text) for text in texts]
         for ticket in tickets:
-            self.core.submit(ticket)
+            self.core.submit(ticket.commands)
         return tickets
 
     def connects(self) -> Heard:

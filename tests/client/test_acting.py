@@ -11,7 +11,7 @@ import pytest
 
 from chatbroker.client import acting
 from chatbroker.client.acting import Acting, environment
-from chatbroker.client.action import Action, exact_text
+from chatbroker.client.action import Action, exact_texts
 from chatbroker.client.errors import ClientError
 from chatbroker.client.events import Broadcast, Direct, Joined, Missed, Offline
 from chatbroker.client.meter import Bounds, Meter
@@ -76,7 +76,7 @@ def act(tmp_path):
         one = Acting(
             shelf,
             Action(command, jobs),
-            lambda event: exact_text(event) + end,
+            lambda event: exact_texts([event])[0] + end,
             dict(os.environb),
             meter=Meter(Bounds(count, None, None), 0.0),
             only=only,

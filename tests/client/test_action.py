@@ -6,7 +6,7 @@ import pytest
 
 from chatbroker.client.action import (
     event_words,
-    exact_text,
+    exact_texts,
     failure_words,
     parse_command,
     variables,
@@ -76,11 +76,11 @@ def test_what_a_message_lacks_is_empty():
 def test_what_no_variable_can_hold_is_replaced_there_and_nowhere_else():
     message = Broadcast(8, NOON, "bob", "a\0b")
     assert variables(message)["CHAT_MESSAGE_TEXT"] == "a\ufffdb"
-    assert exact_text(message) == "a\0b"
+    assert exact_texts([message]) == ["a\0b"]
 
 
 def test_who_comes_says_nothing():
-    assert exact_text(Joined(NOON, "carol")) == ""
+    assert exact_texts([Joined(NOON, "carol")]) == [""]
 
 
 def test_a_report_names_its_message():

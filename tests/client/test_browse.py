@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from chatbroker.client import browse
 from chatbroker.client.browse import Browse, Browses
-from chatbroker.client.events import Broadcast, Missed
-from chatbroker.wire.messages import Batch, Event, Fetched
+from chatbroker.client.events import Broadcast, Direct, Missed
+from chatbroker.wire.messages import Batch, Event, Events, Fetched
 from chatbroker.wire.messages import Missed as Lost
 
 EPOCH, OTHER = b"epoch-01", b"epoch-02"
@@ -17,7 +17,7 @@ PATIENCE = 2.0
 
 
 def batch(first: int, count: int, epoch: bytes = EPOCH, prev: int | None = None) -> Batch:
-    said = tuple([Event(n, "bob", "", str(n)) for n in range(first, first + count)])
+    said = Events.of([Event(n, "bob", "", str(n)) for n in range(first, first + count)])
     return Batch("echo", epoch, first - 1 if prev is None else prev, first, said)
 
 
@@ -265,3 +265,29 @@ def test_the_answer_to_another_question_ends_nothing(ref):
     walk.asks()
     walk.browse.fetched(Fetched(ref, "echo", EPOCH, 3))
     assert not walk.browse.ready
+
+
+# --- what a program sees --------------------------------------------------------------------
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                None,
+                Event(1, "bob", "", "all"),
+                Event(2, "bob", "alice", "one"),
+                Event(3, "a", "", ""),
+            ]
+        ),
+        max_size=6,
+    )
+)
+def test_events_are_seen_one_by_one_whatever_stands_beside_them(said):
+    seen = list(browse.as_events(7, Events.of(said)))
+    assert seen == [
+        Direct(7 + at, *event) if event.to else Broadcast(7 + at, event.time, *event[1::2])
+        for at, event in enumerate(said)
+        if event is not None
+    ]
+    assert {*map(type, seen)} <= {Broadcast, Direct}

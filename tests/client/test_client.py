@@ -19,7 +19,7 @@ from chatbroker.client import (
 )
 from chatbroker.client import client as client_module
 from chatbroker.client import inbox as inbox_module
-from chatbroker.client.outbox import Outcome
+from chatbroker.client.commands import Outcome
 from hearing import WITHIN, messages, nothing_more, texts
 
 # --- talking ------------------------------------------------------------------------------

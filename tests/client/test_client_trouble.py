@@ -25,8 +25,8 @@ from chatbroker.client import (
     Unreachable,
     UsageError,
 )
+from chatbroker.client.commands import Commands, Outcome
 from chatbroker.client.history import History
-from chatbroker.client.outbox import Outcome
 from chatbroker.client.pipeline import Receipt
 from chatbroker.wire.messages import Echo, Error, Farewell, Hello
 from chatbroker.wire.messages import Refused as HelloRefused
@@ -312,7 +312,7 @@ def test_a_bug_in_the_background_reaches_the_program(connect, monkeypatch):
 
 def test_a_closed_client_says_so_to_whoever_uses_it(connect):
     alice = connect("alice")
-    receipt = Receipt(alice, None, "hi")
+    receipt = Receipt(alice, Commands(None, ("hi",)))
     pipeline = alice.pipeline()
     alice.close()
     assert alice.closed

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from chatbroker.client.commands import Outcome
 from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.client.events import Missed, Offline, Online
-from chatbroker.client.outbox import Outcome
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.errors import Code
 from chatbroker.wire.messages import (

@@ -4,18 +4,20 @@ that the test moves."""
 from __future__ import annotations
 
 import pytest
+from tickets import one
 
 from chatbroker.client import inbox as inbox_module
+from chatbroker.client.commands import Outcome
 from chatbroker.client.core import BACK_OFF, PATIENCE, Phase
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
 from chatbroker.client.events import Notice as Told
-from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.wire.errors import Code
 from chatbroker.wire.messages import (
     Ack,
     Cursor,
     Echo,
     Error,
+    Events,
     Farewell,
     Fetch,
     Fetched,
@@ -37,9 +39,9 @@ from chatbroker.wire.messages import Missed as NoLongerKept
 
 
 def test_commands_are_numbered_and_resolved(talk):
-    to_bob, to_all = Ticket("bob", "hi"), Ticket(None, "hello")
-    talk.core.submit(to_bob)
-    talk.core.submit(to_all)
+    to_bob, to_all = one("bob", "hi"), one(None, "hello")
+    talk.core.submit(to_bob.commands)
+    talk.core.submit(to_all.commands)
     assert talk.says() == [Send(1, "bob", ("hi",)), Echo(2, ("hello",))]
     talk.hears(Ack(0, 2, (Refusal(1, 1, "no_such_user", "no such user"),)))
     assert (to_bob.outcome, to_bob.code) == (Outcome.REFUSED, "no_such_user")
@@ -48,9 +50,9 @@ def test_commands_are_numbered_and_resolved(talk):
 
 
 def test_what_waits_for_who_is_away_is_accepted_and_told_apart(talk):
-    tickets = [Ticket(to, "hi") for to in ("bob", "carol", "carol", "dave", "dave", None)]
+    tickets = [one(to, "hi") for to in ("bob", "carol", "carol", "dave", "dave", None)]
     for ticket in tickets:
-        talk.core.submit(ticket)
+        talk.core.submit(ticket.commands)
     talk.says()
     refused = Refusal(4, 5, "no_such_user", "no such user")
     talk.hears(Ack(0, 6, (refused,), (Run(2, 3),)))
@@ -60,8 +62,8 @@ def test_what_waits_for_who_is_away_is_accepted_and_told_apart(talk):
 
 
 def test_who_was_away_is_told_also_by_an_ack_that_came_late(talk):
-    ticket = Ticket("bob", "hi")
-    talk.core.submit(ticket)
+    ticket = one("bob", "hi")
+    talk.core.submit(ticket.commands)
     talk.says()
     talk.core.disconnected()
     talk.connects()
@@ -198,7 +200,7 @@ def test_a_log_that_is_not_followed_is_not_heard(talk_with, batch):
 
 def test_what_a_later_version_added_is_passed_over(talk, batch):
     event = batch("echo", 1, "after").events[0]
-    body = (None, event)
+    body = Events.of([None, event])
     talk.core.inbox.batch(batch("echo", 1, events=body))
     assert [(event.seq, event.text) for event in talk.events()] == [(2, "after")]
 

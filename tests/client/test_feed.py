@@ -8,13 +8,24 @@ import tracemalloc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tickets import resolve
 
 from chatbroker.client import feed as feed_module
+from chatbroker.client.commands import Commands, Note, Outcome
 from chatbroker.client.errors import ClientError, OutcomeUnknown, Refused, Unreachable
-from chatbroker.client.feed import Answer, Entry, Feed, Help, Quit, decode_line, read_lines
+from chatbroker.client.feed import (
+    LONGEST,
+    Answer,
+    Entry,
+    Feed,
+    Help,
+    Quit,
+    decode_line,
+    decode_lines,
+    read_lines,
+)
 from chatbroker.client.input import BadLine
-from chatbroker.client.outbox import Outcome
-from chatbroker.client.pipeline import Receipt
+from chatbroker.client.pipeline import Receipt, Receipts
 
 WITHIN = 15.0
 
@@ -35,15 +46,19 @@ class QuietClient:
         return self
 
     def echo(self, text):
-        self.receipts.append(Receipt(self, None, text))
-        return self.receipts[-1]
+        return self.echo_many([text])[0]
+
+    def echo_many(self, texts):
+        receipts = Receipts(self, Commands(None, texts))
+        self.receipts += receipts
+        return receipts
 
     def notify(self):
         with self.changed:
             self.changed.notify_all()
 
     def resolves(self, receipt, outcome=Outcome.ACCEPTED, code="", words=""):
-        receipt.code, receipt.words, receipt.outcome = code, words, outcome
+        resolve(receipt, outcome, code, words, receipt.away)
         self.notify()
 
     def waits(self, ready):
@@ -260,7 +275,7 @@ def test_the_one_who_waits_is_told_of_a_refused_line(client, feed_of):
 def says_all(texts, pipeline):
     if "long" in texts:
         raise Refused("too_long", "too long")
-    return [pipeline.echo(text) for text in texts]
+    return pipeline.echo_many(texts)
 
 
 def outcomes_by_line(entries):
@@ -359,7 +374,7 @@ def test_of_lines_that_were_said_together_the_first_that_was_given_up_is_named(
 def test_lines_with_something_to_tell_of_are_not_plain(client, feed_of):
     feed = feed_of(b"a\nb\n", say_all=says_all)
     client.waits(lambda: feed.ended)
-    client.receipts[1].away = True
+    client.receipts[1].commands.notes[1] = Note(True, "", "")
     for receipt in client.receipts:
         client.resolves(receipt)
     (entry,) = feed.take()
@@ -518,3 +533,25 @@ def test_the_thread_that_waits_for_room_is_told_each_time(client, feed_of, monke
 
     feed = feed_of(b"info\n" * 2000, answers)
     assert len(report(feed, client)) == 2000
+
+
+# --- lines to texts -------------------------------------------------------------------------
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n", codec="utf-8")) | st.just("")))
+def test_lines_are_decoded_together_as_each_is(texts):
+    assert decode_lines([text.encode() for text in texts]) == texts
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([b"good", b"ba\xff"], "at byte 2"),
+        # Together they would be a character.
+        ([b"\xc3", b"\xa4"], "at byte 0"),
+        ([b"good", b"x" * LONGEST, b"\xff"], "too long"),
+    ],
+)
+def test_the_first_line_that_is_none_is_told_by_itself(lines, words):
+    with pytest.raises(BadLine, match=words):
+        decode_lines(lines)

@@ -8,9 +8,11 @@ import threading
 
 import pytest
 import zmq
+from tickets import one
 
 from chatbroker.client import link as link_module
 from chatbroker.client.access import Access
+from chatbroker.client.commands import Commands, Outcome
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Joined, Offline, Online
 from chatbroker.client.link import (
@@ -23,7 +25,6 @@ from chatbroker.client.link import (
     public_key,
     why_refused,
 )
-from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.codec import Encoder
@@ -81,7 +82,7 @@ def full(links, puppets):
     link = links(puppet.port)
     joins(link)
     for number in range(1000):
-        link.core.submit(Ticket(None, f"{number:016000}"))
+        link.core.submit(Commands(None, [f"{number:016000}"]))
     steps(link, lambda: link._unsent)
     return puppet, link, reads
 
@@ -172,9 +173,9 @@ def test_commands_go_out_and_are_resolved(links, puppets):
 
     link = links(puppets(script).port)
     joins(link)
-    tickets = [Ticket(None, "x" * 1000) for _ in range(500)]
+    tickets = [one(None, "x" * 1000) for _ in range(500)]
     for ticket in tickets:
-        link.core.submit(ticket)
+        link.core.submit(ticket.commands)
     steps(link, lambda: all(ticket.done for ticket in tickets))
     assert {ticket.outcome for ticket in tickets} == {Outcome.ACCEPTED}
 
@@ -183,8 +184,8 @@ def test_nothing_is_sent_before_a_connection_stands(links):
     with zmq.Context() as context, context.socket(zmq.ROUTER) as free:
         port = free.bind_to_random_port("tcp://127.0.0.1")
     link = links(port)
-    ticket = Ticket(None, "hi")
-    link.core.submit(ticket)
+    ticket = one(None, "hi")
+    link.core.submit(ticket.commands)
     for _ in range(5):
         link.step(0.01)
     assert link.core.phase is Phase.OFFLINE
@@ -249,7 +250,7 @@ def test_what_waited_for_a_connection_is_not_sent_over_the_next(links, puppets):
     link = links(puppet.port)
     joins(link)
     for number in range(1000):
-        link.core.submit(Ticket(None, f"{number:016000}"))
+        link.core.submit(Commands(None, [f"{number:016000}"]))
     steps(link, lambda: link._unsent)
     puppet.close()
     steps(link, lambda: link.core.phase is Phase.OFFLINE)
@@ -280,7 +281,7 @@ def test_many_frames_at_once_are_all_taken(links, puppets):
 
     link = links(puppets(script).port, _presence=True)
     joins(link)
-    link.core.submit(Ticket(None, "go"))
+    link.core.submit(Commands(None, ["go"]))
     steps(link, lambda: sum(isinstance(event, Joined) for event in link.core.inbox.events) == 900)
 
 
@@ -299,7 +300,7 @@ def test_all_that_a_connection_brought_is_taken_before_its_end(links, puppets, u
     puppet = puppets(script)
     link = links(puppet.port, _presence=True)
     joins(link)
-    link.core.submit(Ticket(None, "go"))
+    link.core.submit(Commands(None, ["go"]))
     link.step(0.0)
     until(lambda: puppet.heard.of(Echo))
     puppet.close()

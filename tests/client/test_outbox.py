@@ -9,8 +9,10 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tickets import one
 
-from chatbroker.client.outbox import Outbox, Outcome, Ticket
+from chatbroker.client.commands import Commands, Outcome, Ticket
+from chatbroker.client.outbox import Outbox
 from chatbroker.wire.limits import MAX_FRAME, MAX_INT, MAX_RUNS, MAX_TEXT, MAX_TEXTS
 from chatbroker.wire.messages import Ack, Kind, Limits, Refusal, Run
 
@@ -18,10 +20,17 @@ PLENTY = 1 << 30
 
 
 def put(outbox, *texts):
-    tickets = [Ticket(None, text) for text in texts]
+    """Each is given by itself."""
+    tickets = [one(None, text) for text in texts]
     for ticket in tickets:
-        outbox.put(ticket)
+        outbox.put(ticket.commands)
     return tickets
+
+
+def put_together(outbox, *texts):
+    commands = Commands(None, texts)
+    outbox.put(commands)
+    return [Ticket(commands, at) for at in range(len(texts))]
 
 
 def sends(outbox, window=1000, size=PLENTY):
@@ -48,14 +57,14 @@ def test_commands_are_numbered_from_one_in_order(outbox):
 
 
 def test_a_command_to_one_user_is_a_send(outbox):
-    outbox.put(Ticket("bob", "hi"))
+    outbox.put(Commands("bob", ["hi"]))
     (packed,) = outbox.due(1, PLENTY, 0.0)
     assert msgpack.unpackb(packed) == [Kind.SEND, 1, "bob", ["hi"]]
 
 
 def test_what_goes_the_same_way_shares_a_message(outbox):
     for to in ("bob", "bob", None, None, None, "bob", "carol"):
-        outbox.put(Ticket(to, "hi"))
+        outbox.put(Commands(to, ["hi"]))
     assert [msgpack.unpackb(packed) for packed in outbox.due(10, PLENTY, 0.0)] == [
         [Kind.SEND, 1, "bob", ["hi", "hi"]],
         [Kind.ECHO, 3, ["hi", "hi", "hi"]],
@@ -137,12 +146,12 @@ def test_a_frames_worth_goes_out_at_a_time_and_at_least_one(outbox):
 
 
 def test_it_tells_when_there_is_something_to_send_at_once(outbox):
-    assert outbox.put(Ticket(None, "first"))
+    assert outbox.put(Commands(None, ["first"]))
     sends(outbox)
     # What is under way wakes the sender anyway when it is resolved.
-    assert not outbox.put(*[Ticket(None, "x") for _ in range(MAX_TEXTS - 1)])
-    assert outbox.put(Ticket(None, "a message is full"))
-    assert not outbox.put(Ticket(None, "and the sender knows"))
+    assert not outbox.put(Commands(None, ["x"] * (MAX_TEXTS - 1)))
+    assert outbox.put(Commands(None, ["a message is full"]))
+    assert not outbox.put(Commands(None, ["and the sender knows"]))
 
 
 def test_acks_chain(outbox):
@@ -188,9 +197,9 @@ def test_refusals_keep_their_reason(outbox):
 
 def test_who_was_not_there_is_named_in_the_words(outbox):
     """The broker does not repeat the name: it keeps a thousand outcomes for each session."""
-    tickets = [Ticket("bob", "hi"), Ticket("carol", "hi"), Ticket("bob", "x" * (MAX_TEXT + 1))]
+    tickets = [one("bob", "hi"), one("carol", "hi"), one("bob", "x" * (MAX_TEXT + 1))]
     for ticket in tickets:
-        outbox.put(ticket)
+        outbox.put(ticket.commands)
     sends(outbox)
     nobody = ("no_such_user", "no such user")
     refusals = (Refusal(1, 2, *nobody), Refusal(3, 3, "too_long", "too long"))
@@ -385,6 +394,87 @@ def test_abandoning_tells_what_was_sent_from_what_was_not(outbox):
     assert not outbox.uncertain
 
 
+# --- texts that were given together ----------------------------------------------------------
+
+
+def test_what_was_given_together_is_numbered_one_by_one_and_goes_out_in_parts(outbox):
+    tickets = put_together(outbox, *"abcde")
+    assert sends(outbox, window=2) == [(1, "a"), (2, "b")]
+    outbox.acknowledge(Ack(0, 1, ()))
+    assert sends(outbox, window=3) == [(3, "c"), (4, "d")]
+    assert outcomes(tickets) == [Outcome.ACCEPTED] + [Outcome.PENDING] * 4
+    assert [ticket.sent for ticket in tickets] == [True] * 4 + [False]
+    assert (len(outbox), outbox.sent, outbox.resolved) == (4, 4, 1)
+
+
+def test_what_was_given_apart_and_goes_the_same_way_shares_a_message(outbox):
+    put_together(outbox, *"ab")
+    put(outbox, "c")
+    put_together(outbox, *"de")
+    (packed,) = outbox.due(10, PLENTY, 0.0)
+    assert msgpack.unpackb(packed)[1:] == [1, ["a", "b", "c", "d", "e"]]
+
+
+def test_an_ack_reaches_over_what_was_given_together_and_apart(outbox):
+    together, apart = put_together(outbox, *"abc"), put(outbox, *"de")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 4, (Refusal(3, 4, *NO),), (Run(2, 3),)))
+    accepted, refused = Outcome.ACCEPTED, Outcome.REFUSED
+    assert outcomes(together + apart) == [accepted, accepted, refused, refused, Outcome.PENDING]
+    assert [ticket.away for ticket in together] == [False, True, False]
+    assert [ticket.code for ticket in together + apart] == ["", "", NO[0], NO[0], ""]
+
+
+def test_a_rewind_cuts_what_was_given_together(outbox):
+    put_together(outbox, *"abcd")
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 1, ()))
+    outbox.rewind(3)
+    assert (outbox.sent, len(outbox)) == (2, 3)
+    assert sends(outbox) == [(3, "c"), (4, "d")]
+
+
+def test_one_of_those_given_together_can_be_taken_back(outbox):
+    for at in (0, 2, 3):
+        tickets = put_together(outbox, *"abcd")
+        begun = outbox.sent
+        assert outbox.withdraw(tickets[at])
+        assert [text for _, text in sends(outbox)] == [t for t in "abcd" if t != "abcd"[at]]
+        outbox.acknowledge(Ack(begun, begun + 3, ()))
+        assert tickets.pop(at).outcome is Outcome.UNSENT
+        assert outcomes(tickets) == [Outcome.ACCEPTED] * 3
+
+
+def test_of_what_was_given_together_some_may_be_sent_when_it_is_abandoned(outbox):
+    tickets = put_together(outbox, *"abc")
+    sends(outbox, window=2)
+    outbox.abandon()
+    assert outcomes(tickets) == [Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.UNSENT]
+
+
+def test_a_forgotten_session_leaves_what_was_sent_of_those_given_together_unknown(outbox):
+    tickets = put_together(outbox, *"abc")
+    sends(outbox, window=2)
+    outbox.restart(7, forgotten=True)
+    assert outcomes(tickets) == [Outcome.UNKNOWN, Outcome.UNKNOWN, Outcome.PENDING]
+    assert sends(outbox) == [(8, "c")]
+
+
+def test_the_pace_cuts_what_was_given_together(outbox):
+    put_together(outbox, *"abcdefghij")
+    paced(outbox, (10, 6))
+    first = len(sends(outbox))
+    assert first in (3, 4)
+    sends(outbox)
+    assert outbox.sent == 4
+    assert len(outbox) == 10
+
+
+def test_of_nothing_nothing_is_sent(outbox):
+    put_together(outbox)
+    assert (len(outbox), sends(outbox)) == (0, [])
+
+
 def is_refused(ticket):
     return int(ticket.text) % 3 == 0 or int(ticket.text) % 7 < 2
 
@@ -431,10 +521,9 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 4))
     def submits(self, count):
-        for _ in range(count):
-            ticket = Ticket(None, str(len(self.tickets)))
-            self.tickets.append(ticket)
-            self.outbox.put(ticket)
+        first = len(self.tickets)
+        texts = [str(number) for number in range(first, first + count)]
+        self.tickets += put_together(self.outbox, *texts)
 
     @rule(size=st.integers(1, 20))
     def sends(self, size):

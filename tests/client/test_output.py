@@ -59,7 +59,7 @@ def piped(monkeypatch):
 
 def test_lines_wait_for_the_flush_and_none_after_it(piped):
     reader = piped()
-    output = Output(lambda event: event.text)
+    output = Output(lambda events: [event.text for event in events])
     output.events([EVENT])
     output.events([EVENT])
     assert reader.comes() == ""
@@ -70,7 +70,7 @@ def test_lines_wait_for_the_flush_and_none_after_it(piped):
 
 
 def test_lines_may_end_with_nul(capsys):
-    output = Output(lambda event: event.text, end="\0")
+    output = Output(lambda events: [event.text for event in events], end="\0")
     output.events([EVENT])
     output.events([EVENT])
     output.flush()

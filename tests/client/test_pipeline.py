@@ -6,12 +6,13 @@ import signal
 from functools import partial
 
 import pytest
+from tickets import resolve
 
 from chatbroker.client import Client, OutcomeUnknown, Pipeline, Receipt, Refused, Unreachable
 from chatbroker.client import client as client_module
+from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import UsageError
-from chatbroker.client.outbox import Outcome
-from chatbroker.client.pipeline import failure
+from chatbroker.client.pipeline import Receipts, failure
 from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Refusal, Send
 
 WITHIN = 15.0
@@ -30,8 +31,8 @@ class Quiet:
     def _checked_to(self, to):
         return to.lower()
 
-    def _submit(self, receipts):
-        self.receipts += receipts
+    def _submit(self, commands):
+        self.receipts += Receipts(self, commands)
 
     def _await(self, ready, timeout):
         self.timeouts.append(timeout)
@@ -44,9 +45,8 @@ class Quiet:
         """The next messages have these outcomes."""
         pending = [receipt for receipt in self.receipts if not receipt.done]
         for receipt, outcome in zip(pending, outcomes, strict=False):
-            if outcome is Outcome.REFUSED:
-                receipt.code, receipt.words = "no_such_user", f"no such user: {receipt.to}"
-            receipt.outcome = outcome
+            why = ("no_such_user", f"no such user: {receipt.to}")
+            resolve(receipt, outcome, *(why if outcome is Outcome.REFUSED else ()))
 
 
 class Settled(Quiet):
@@ -56,9 +56,9 @@ class Settled(Quiet):
         super().__init__()
         self.outcomes = [*outcomes]
 
-    def _submit(self, receipts):
-        super()._submit(receipts)
-        for _ in receipts:
+    def _submit(self, commands):
+        super()._submit(commands)
+        for _ in range(len(commands)):
             self.resolves(self.outcomes.pop(0) if self.outcomes else Outcome.ACCEPTED)
 
 
@@ -91,7 +91,7 @@ def test_what_is_said_is_under_way_and_nobody_waits(client, pipeline):
 
 def test_many_are_said_at_once(client, pipeline):
     to_bob, to_all = pipeline.send_many("BOB", ["hi", "ho"]), pipeline.echo_many(iter("abc"))
-    assert client.receipts == to_bob + to_all
+    assert client.receipts == [*to_bob, *to_all]
     assert [(receipt.to, receipt.text) for receipt in client.receipts] == [
         ("bob", "hi"),
         ("bob", "ho"),
@@ -100,7 +100,7 @@ def test_many_are_said_at_once(client, pipeline):
         (None, "c"),
     ]
     assert pipeline.pending == 5
-    assert pipeline.echo_many([]) == []
+    assert not pipeline.echo_many([])
 
 
 def test_what_is_refused_before_it_is_sent_is_not_of_the_pipeline(client, pipeline):
@@ -151,12 +151,46 @@ def test_what_is_refused_is_collected_as_it_goes_on():
 def test_what_is_refused_is_collected_in_order(client, pipeline):
     """Also if a later one was resolved when an earlier one is not."""
     receipts = [pipeline.send("nobody", str(number)) for number in range(3)]
-    receipts[1].outcome = Outcome.REFUSED
+    resolve(receipts[1], Outcome.REFUSED)
     pipeline.echo("more")
     assert pipeline.refused == []
     client.resolves(Outcome.REFUSED, Outcome.ACCEPTED, Outcome.ACCEPTED)
     pipeline.flush()
     assert pipeline.refused == receipts[:2]
+
+
+# --- receipts of many -----------------------------------------------------------------------
+
+
+def test_the_receipts_of_many_are_a_sequence(client, pipeline):
+    receipts = pipeline.send_many("bob", [*"abcd"])
+    assert len(receipts) == 4
+    assert [receipt.text for receipt in receipts] == ["a", "b", "c", "d"]
+    assert (receipts[1], receipts[-1]) == (client.receipts[1], client.receipts[3])
+    assert receipts[1:3] == client.receipts[1:3]
+    assert receipts[::-2] == client.receipts[::-2]
+    with pytest.raises(IndexError):
+        receipts[4]
+
+
+def test_a_part_of_them_is_known_and_plain_by_itself(client, pipeline):
+    receipts = pipeline.echo_many([*"abcde"])
+    client.resolves(Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED)
+    assert [receipts.part(*part).known for part in ((0, 5), (1, 2), (2, 5), (3, 5))] == [3, 1, 1, 0]
+    plain = [receipts.part(*part).plain for part in ((0, 1), (0, 2), (2, 3), (2, 4))]
+    assert plain == [True, False, True, False]
+    middle = receipts.part(1, 4).part(1, 3)
+    assert (list(middle), middle.known, middle.plain) == (client.receipts[2:4], 1, False)
+
+
+def test_of_many_those_that_are_refused_are_collected_as_their_outcomes_come(client, pipeline):
+    receipts = pipeline.send_many("nobody", [*"abcd"])
+    client.resolves(Outcome.ACCEPTED, Outcome.REFUSED)
+    assert (pipeline.pending, pipeline.refused) == (2, [receipts[1]])
+    assert (pipeline.pending, pipeline.refused) == (2, [receipts[1]])  # Each once.
+    client.resolves(Outcome.REFUSED, Outcome.ACCEPTED)
+    pipeline.echo("more")
+    assert (pipeline.pending, pipeline.refused) == (1, [receipts[1], receipts[2]])
 
 
 # --- flushing -----------------------------------------------------------------------------

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from chatbroker.client.reader import MOST_AHEAD, MOST_EVENTS_AHEAD, Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.limits import MAX_FETCH
-from chatbroker.wire.messages import Batch, Cursor, Event, Fetch, Fetched, Missed, Reading, Start
+from chatbroker.wire.messages import (
+    Batch,
+    Cursor,
+    Event,
+    Events,
+    Fetch,
+    Fetched,
+    Missed,
+    Reading,
+    Start,
+)
 
 EPOCH = b"echo---1"
 OTHER = b"echo---2"
@@ -22,7 +32,7 @@ def event(position):
 
 def batch(first, last, prev=None, epoch=EPOCH):
     """The events from *first* to *last*."""
-    events = tuple(event(position) for position in range(first, last + 1))
+    events = Events.of(event(position) for position in range(first, last + 1))
     return Batch("echo", epoch, first - 1 if prev is None else prev, first, events)
 
 
@@ -33,7 +43,7 @@ def welcomed(position=0, head=0):
 
 
 def positions(news):
-    taken = list(news)
+    taken = [numbered for first, events in news for numbered in enumerate(events, first)]
     assert all(item.text == str(position) for position, item in taken)
     return [position for position, _ in taken]
 
@@ -80,7 +90,7 @@ def test_an_old_batch_gives_nothing():
 
 def test_an_empty_batch_moves_to_what_precedes_it():
     reader = welcomed()
-    assert positions(reader.offer(Batch("echo", EPOCH, 0, 5, ()))) == []
+    assert positions(reader.offer(Batch("echo", EPOCH, 0, 5, Events.of([])))) == []
     assert reader.position == 0
 
 
@@ -150,7 +160,7 @@ def test_a_welcome_makes_room_for_what_is_kept_ahead():
 def test_no_more_empty_batches_are_kept_ahead_than_bounded():
     reader = welcomed()
     for prev in range(2, 2 * MOST_AHEAD):
-        positions(reader.offer(Batch("echo", EPOCH, prev, prev + 1, ())))
+        positions(reader.offer(Batch("echo", EPOCH, prev, prev + 1, Events.of([]))))
     assert len(reader._ahead) == MOST_AHEAD
 
 
@@ -228,7 +238,7 @@ def logs(draw):
     for _ in range(draw(st.integers(1, 12))):
         first = prev + 1 + draw(st.integers(0, 2))
         count = draw(st.integers(1, 4))
-        events = tuple(event(position) for position in range(first, first + count))
+        events = Events.of(event(position) for position in range(first, first + count))
         batches.append(Batch("echo", EPOCH, prev, first, events))
         prev = first + count - 1
     return batches

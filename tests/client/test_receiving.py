@@ -56,7 +56,7 @@ EVENTS = [
     ],
 )
 def test_what_is_printed_and_what_is_counted(capsys, only, shown, counted):
-    output = Output(lambda event: type(event).__name__)
+    output = Output(lambda events: [type(event).__name__ for event in events])
     meter = Meter(Bounds(10, None, None), 0.0)
     printer = Printer(output, meter, only)
     printer.show(EVENTS, 1.0)
@@ -93,7 +93,11 @@ def silent_stdout(monkeypatch):
     monkeypatch.setattr(receiving, "watch_reader", lambda output, changed: None)
 
 
-LISTEN = (None, lambda event: getattr(event, "text", type(event).__name__), "\n")
+LISTEN = (
+    None,
+    lambda events: [getattr(event, "text", type(event).__name__) for event in events],
+    "\n",
+)
 
 
 @pytest.fixture

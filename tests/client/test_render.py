@@ -167,7 +167,7 @@ def test_json_keeps_a_time_to_the_millisecond(time):
     ],
 )
 def test_fields_and_escapes(source, line):
-    assert compile_format(source)(DIRECT) == line
+    assert compile_format(source)([DIRECT]) == [line]
 
 
 @pytest.mark.parametrize(
@@ -180,19 +180,19 @@ def test_fields_and_escapes(source, line):
     ],
 )
 def test_a_field_that_an_event_lacks_is_empty(event, line):
-    assert compile_format("{type}|{seq}|{from}|{to}|{text}|{time}")(event) == line
+    assert compile_format("{type}|{seq}|{from}|{to}|{text}|{time}")([event]) == [line]
 
 
 @pytest.mark.parametrize(
     "field", ["time", "date", "iso", "epoch", "type", "seq", "from", "to", "text"]
 )
 def test_every_documented_field_is_known(field):
-    compile_format(f"{{{field}}}")(MISSED)
+    compile_format(f"{{{field}}}")([MISSED])
 
 
 def test_what_others_wrote_is_escaped_and_what_oneself_wrote_is_not():
     event = Broadcast(1, TIME, "bob", "a\nb\x1b{from}")
-    assert compile_format("\x1b[1m{text}")(event) == "\x1b[1ma\\nb\\x1b{from}"
+    assert compile_format("\x1b[1m{text}")([event]) == ["\x1b[1ma\\nb\\x1b{from}"]
 
 
 @pytest.mark.parametrize("source", ["{}", "{nope}", "{From}", "{from }", "{0}", "{from!r}"])
@@ -212,10 +212,24 @@ def test_a_single_brace_is_told_how_to_be_written(source):
 @given(st.text(alphabet="{}\\nt0ab "))
 def test_a_format_compiles_or_is_refused_in_words(source):
     with contextlib.suppress(ValueError):
-        assert isinstance(compile_format(source)(DIRECT), str)
+        (line,) = compile_format(source)([DIRECT])
+        assert isinstance(line, str)
 
 
 @given(st.text(alphabet="ab {}\n\t\\"))
 def test_any_text_can_be_written_in_a_format(text):
     source = text.replace("\\", "\\\\").replace("{", "{{").replace("}", "}}")
-    assert compile_format(source)(DIRECT) == text
+    assert compile_format(source)([DIRECT]) == [text]
+
+
+@given(
+    st.lists(st.sampled_from(["{time}", "{date}", "{iso}", "{epoch}", "{type}", "{seq}", " - "])),
+    st.lists(st.sampled_from(["{from}", "{to}", "{text}", "{{", ""])),
+    st.lists(
+        st.sampled_from([DIRECT, BROADCAST, JOINED, LEFT, MISSED])
+        | st.builds(Broadcast, st.just(1), st.just(TIME), st.text(), st.text())
+    ),
+)
+def test_many_are_formatted_as_each_is(before, after, events):
+    render = compile_format("".join(before + after))
+    assert render(events) == [line for event in events for line in render([event])]

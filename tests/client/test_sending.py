@@ -9,14 +9,15 @@ import sys
 
 import click
 import pytest
+from tickets import resolve
 
 from chatbroker.client import sending
+from chatbroker.client.commands import Commands, Outcome
 from chatbroker.client.errors import ClientError, NameRefused, Refused, Unreachable
 from chatbroker.client.events import Broadcast, Offline, Online
 from chatbroker.client.feed import Answer, Entry, Help
 from chatbroker.client.input import BadLine
 from chatbroker.client.options import Shared
-from chatbroker.client.outbox import Outcome
 from chatbroker.client.output import Output
 from chatbroker.client.pipeline import Receipt
 from chatbroker.command.status import Status
@@ -273,8 +274,8 @@ def entry(result):
 
 
 def receipt(outcome, code="", words=""):
-    made = Receipt(None, None, "hi")
-    made.outcome, made.code, made.words = outcome, code, words
+    made = Receipt(None, Commands(None, ("hi",)))
+    resolve(made, outcome, code, words)
     return made
 
 

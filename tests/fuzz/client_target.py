@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from chatbroker.client import browse, inbox
 from chatbroker.client.browse import Browse
+from chatbroker.client.commands import Commands, Outcome, Ticket
 from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.errors import ClientError, session_error
 from chatbroker.client.escape import escape
@@ -21,11 +22,10 @@ from chatbroker.client.events import (
     Offline,
     UserInfo,
 )
-from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.reader import MOST_AHEAD, Reader
 from chatbroker.client.render import (
     compile_format,
-    event_json,
+    json_lines,
     text_lines,
     users_json,
     users_line,
@@ -76,10 +76,9 @@ def show(event: Event) -> None:
         check_line(row.text)
     match event:
         case Broadcast() | Direct() | Joined() | Left() | Missed():
-            for line in text_lines([event]):
+            for render in (text_lines, json_lines, *FORMATS):
+                (line,) = render([event])
                 check_line(line)
-            for render in (event_json, *FORMATS):
-                check_line(render(event))
             if isinstance(event, Broadcast | Direct):
                 assert event.when.year <= 9999
         case Notice(_, words) | Offline(words):
@@ -148,9 +147,10 @@ class Hostile:
         """Gives the client a few commands, as a program does while the session is not over."""
         if self.core.phase not in (Phase.LEAVING, Phase.OVER):
             for _ in range(1 + self.script.byte() % 40):
-                ticket = Ticket(self.script.pick((None, "bob")), self.script.words(MAX_TEXT))
-                self.tickets.append(ticket)
-                self.core.submit(ticket)
+                to, text = self.script.pick((None, "bob")), self.script.words(MAX_TEXT)
+                commands = Commands(to, [text] * (1 + self.script.byte() % 3))
+                self.tickets += [Ticket(commands, at) for at in range(len(commands))]
+                self.core.submit(commands)
 
     def _message(self):  # type: ignore[no-untyped-def]
         position = max([r.position for r in self.core.inbox.readers.values()], default=0)

@@ -19,6 +19,7 @@ from chatbroker.wire.messages import (
     Cursor,
     Error,
     Event,
+    Events,
     Farewell,
     Fetched,
     Limits,
@@ -147,7 +148,7 @@ class Script:
             case 3:
                 prev = min(number(position), MAX_INT - 300)
                 first = prev + 1 + self.byte() % 3
-                return Batch(log, epoch, prev, first, self.several(self._event, 40))
+                return Batch(log, epoch, prev, first, Events.of(self.several(self._event, 40)))
             case 4:
                 return Fetched(number(1), log, epoch, number(position))
             case 5:

@@ -8,7 +8,7 @@ from chatbroker.wire import limits
 from chatbroker.wire.batch import unpack_events
 from chatbroker.wire.codec import FROM_BROKER, FROM_CLIENT, Decoder, Direction, Encoder
 from chatbroker.wire.errors import BadFrame, WireError
-from chatbroker.wire.messages import KINDS, Batch
+from chatbroker.wire.messages import KINDS, Batch, Events
 
 _encode = Encoder().encode
 
@@ -46,7 +46,7 @@ def _says_itself_again(message: tuple[object, ...], decoder: Decoder) -> None:
     type that is not known.
     """
     fields = [*message, *(message.events if isinstance(message, Batch) else ())]
-    if any(None in field for field in fields if type(field) is tuple):
+    if any(None in field for field in fields if isinstance(field, tuple | Events)):
         return
     packed = _encode(message)  # type: ignore[arg-type]
     # What trailed a known array is not said again; a number in five bytes may be said in one.

@@ -12,8 +12,8 @@ from pathlib import Path
 from random import Random
 
 from chatbroker.client import Client
+from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import ClientError
-from chatbroker.client.outbox import Outcome
 from chatbroker.client.pipeline import Receipt
 
 from .program import PATIENCE, Orders, enter

@@ -21,7 +21,7 @@ from chatbroker.wire.batch import (
 )
 from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.errors import BadFrame
-from chatbroker.wire.messages import Batch, Event
+from chatbroker.wire.messages import Batch, Event, Events
 
 EPOCH = b"epoch-01"
 HELLO_ALL = Event(1_700_000_000_000, "alice", "", "hello, all")
@@ -33,7 +33,7 @@ def unpacked(packed: bytes) -> object:
 
 
 def batch_of(count: int, first: int = 11, prev: int = 10) -> Batch:
-    said = tuple(Event(0, "alice", "", str(first + index)) for index in range(count))
+    said = Events.of(Event(0, "alice", "", str(first + index)) for index in range(count))
     return Batch("echo", EPOCH, prev, first, said)
 
 

@@ -97,7 +97,7 @@ def test_the_largest_message_of_the_broker_fits_a_frame_beside_what_waits_in_it(
 
 
 def test_a_window_of_refusals_is_told_in_a_handful_of_acks():
-    assert limits.WINDOW / limits.MAX_RUNS < 16
+    assert limits.WINDOW / limits.MAX_RUNS < 32
 
 
 def test_a_full_frame_of_the_shortest_messages_is_one_batch():

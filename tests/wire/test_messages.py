@@ -12,9 +12,12 @@ from chatbroker.wire.messages import (
     KINDS,
     PRESENCE_TOPIC,
     Ack,
+    Batch,
     BrokerMessage,
     ClientMessage,
     Error,
+    Event,
+    Events,
     Kind,
     Start,
     error,
@@ -106,3 +109,29 @@ def test_no_topic_is_the_beginning_of_another():
 def test_an_error_carries_the_word_of_its_code():
     assert error(Code.NO_SESSION, "say HELLO first") == Error("no_session", "say HELLO first", 0)
     assert type(error(Code.OUT_OF_ORDER, "", 7).code) is str
+
+
+# --- events by columns ----------------------------------------------------------------------
+
+SAID = (Event(1, "alice", "", "hi"), None, Event(2, "bob", "alice", "ho"))
+COLUMNS = ([1, 0, 2], ["alice", "", "bob"], ["", None, "alice"], ["hi", "", "ho"])
+
+
+def test_events_are_a_sequence_of_what_they_were_made_of():
+    events = Events.of(SAID)
+    assert (len(events), tuple(events)) == (3, SAID)
+    assert [events[at] for at in (0, 1, 2, -1)] == [*SAID, SAID[-1]]
+    assert (events[1:], events[::-1]) == (SAID[1:], SAID[::-1])
+    with pytest.raises(IndexError):
+        events[3]
+    assert None in events
+    assert Event(1, "alice", "", "hi") in events
+    assert not Events.of([])
+
+
+def test_events_are_equal_if_each_is():
+    assert Events.of(SAID) == SAID == Events.of(list(SAID)) == Events(*COLUMNS)
+    assert Events.of(SAID) != Events.of(SAID[:2])
+    assert Events.of(SAID) != list(SAID)
+    assert Batch("echo", b"epoch-01", 0, 1, Events.of(SAID)) == ("echo", b"epoch-01", 0, 1, SAID)
+    assert repr(Events.of(SAID[:1])) == f"Events.of({[*SAID[:1]]})"

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from chatbroker.wire.errors import BadName, BadText, Code, InvalidInput
 from chatbroker.wire.limits import MAX_NAME, MAX_TEXT
-from chatbroker.wire.names import canonical_name, check_texts, checked_text, fits, is_name
+from chatbroker.wire.names import (
+    bytes_at_most,
+    canonical_name,
+    check_texts,
+    checked_text,
+    fits,
+    is_name,
+    until_full,
+)
 
 # --- names --------------------------------------------------------------------------------
 
@@ -160,3 +168,18 @@ def test_many_texts_are_fine_if_each_is(texts, most):
 def test_fits_is_the_length_in_bytes(text, spare):
     padded = text + "x" * max(0, MAX_TEXT - len(text.encode()) + spare - 1)
     assert fits(padded) == (len(padded.encode()) <= MAX_TEXT)
+
+
+@given(
+    st.lists(st.text(max_size=5) | st.text("a", max_size=5), min_size=1, max_size=12),
+    st.integers(1, 120),
+)
+def test_texts_fill_as_many_bytes_as_there_are(texts, room):
+    count, size = until_full(texts, room)
+    sizes = [bytes_at_most(text) for text in texts]
+    # As one by one: the one that fills the rest is the last.
+    assert sum(sizes[: count - 1]) < room
+    assert count == len(texts) or sum(sizes[:count]) >= room
+    # Those that all fit are bounded together, which is no less.
+    assert size >= sum(sizes[:count])
+    assert size <= max(room, sum(sizes[:count]))

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+import tickets
 
+from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import Refused, UsageError
 from chatbroker.client.events import UserInfo
-from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.terminal.conversation import Conversation
 
 PATIENCE = 15.0
@@ -33,8 +34,8 @@ class FakeClient:
     def _send(self, to, text):
         if to == "not a name":
             raise Refused("no_such_user", f"no such user: {to}")
-        ticket = Ticket(to, text)
-        ticket.sent = True
+        ticket = tickets.one(to, text)
+        ticket.commands.sent = 1
         self.sent.append(ticket)
         return ticket
 
@@ -74,7 +75,7 @@ class LiveClient(FakeClient):
     def resolve(self, number=0, outcome=Outcome.ACCEPTED, words="", code=""):
         ticket = self.sent[number]
         with self.changed:
-            ticket.words, ticket.code, ticket.outcome = words, code, outcome
+            tickets.resolve(ticket, outcome, code, words)
             self.changed.notify_all()
 
     def notify(self):
@@ -149,12 +150,12 @@ class Talk:
 
     def accept(self, number=0, away=False):
         ticket = self.client.sent[number]
-        ticket.outcome, ticket.away = Outcome.ACCEPTED, away
+        tickets.resolve(ticket, Outcome.ACCEPTED, away=away)
         self.take()
 
     def refuse(self, number, words):
         ticket = self.client.sent[number]
-        ticket.outcome, ticket.words = Outcome.REFUSED, words
+        tickets.resolve(ticket, Outcome.REFUSED, words=words)
         self.take()
 
 

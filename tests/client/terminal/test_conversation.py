@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from tickets import resolve
 
+from chatbroker.client.commands import Outcome
 from chatbroker.client.events import (
     Broadcast,
     Direct,
@@ -14,7 +16,6 @@ from chatbroker.client.events import (
     Offline,
     Online,
 )
-from chatbroker.client.outbox import Outcome
 from chatbroker.client.terminal.conversation import BEGINNING, MOST_PENDING
 
 TIME = 1_800_000_000_000
@@ -171,7 +172,7 @@ def test_old_mentions_ring_no_bell_and_in_another_history_nothing_is_old(talk):
 def test_a_message_of_which_nobody_knows_more_does_not_vanish_silently(talk):
     """The broker may have forgotten the session; the conversation goes on."""
     talk.type("hello")
-    talk.client.sent[0].outcome = Outcome.UNKNOWN
+    resolve(talk.client.sent[0], Outcome.UNKNOWN)
     talk.take()
     assert talk.display.under_way == []
     assert talk.display.lines == [

@@ -7,10 +7,11 @@ from collections import deque
 from types import SimpleNamespace
 
 import pytest
+from tickets import one, resolve
 
+from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import OutcomeUnknown, Refused, Unreachable
 from chatbroker.client.interrupts import Interrupts
-from chatbroker.client.outbox import Outcome, Ticket
 from chatbroker.client.terminal import leaving
 from chatbroker.client.terminal.leaving import (
     MOST_TOLD,
@@ -36,9 +37,8 @@ def leave(live, monkeypatch):
         monkeypatch.setattr(leaving, "complain", complain)
         for number, outcome in enumerate(outcomes):
             ticket = live._send("bob", f"m{number}")
-            if outcome is Outcome.REFUSED:
-                ticket.code, ticket.words = "no_such_user", "no such user: bob"
-            ticket.outcome = outcome
+            why = ("no_such_user", "no such user: bob")
+            resolve(ticket, outcome, *(why if outcome is Outcome.REFUSED else ()))
         conversation = SimpleNamespace(unresolved=deque(live.sent))
         wait_for_answers(live, interrupts or Interrupts(), conversation)
 
@@ -108,8 +108,9 @@ def conversation_with(*messages):
     """One in which these were typed: to whom, what, whether it was sent, what became of it."""
     tickets = []
     for to, text, sent, outcome in messages:
-        ticket = Ticket(to, text)
-        ticket.sent, ticket.outcome = sent, outcome
+        ticket = one(to, text)
+        ticket.commands.sent = int(sent)
+        resolve(ticket, outcome)
         tickets.append(ticket)
     return SimpleNamespace(unresolved=deque(tickets), in_doubt=False)
 

@@ -10,10 +10,10 @@ from functools import partial
 
 import pytest
 
+from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct
 from chatbroker.client.interrupts import Interrupts
-from chatbroker.client.outbox import Outcome
 from chatbroker.client.terminal import plain
 from chatbroker.client.terminal.plain import Keyboard, Lines, converse
 from chatbroker.client.terminal.rows import mark_row, told_row

@@ -15,10 +15,10 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
+from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import NotAuthorised, OutcomeUnknown, Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct, Notice, Offline, Online
 from chatbroker.client.interrupts import Interrupts
-from chatbroker.client.outbox import Outcome
 from chatbroker.client.terminal.alerts import Alerts
 from chatbroker.client.terminal.links import LinkingOutput
 from chatbroker.client.terminal.rows import event_row
