@@ -172,15 +172,15 @@ def test_whoever_vanishes_without_a_word_is_missed_when_the_lease_is_over(world,
 
 
 def test_a_reconnect_in_the_middle_of_sending_loses_and_doubles_nothing(world, alice, bob):
-    for n in range(3000):
+    for n in range(6000):
         alice.echo(f"{n}")
     world.run(0.004)
-    assert 0 < len(alice.core.outbox) < 3000
+    assert 0 < len(alice.core.outbox) < 6000
     alice.cut()
     world.settle()
     assert alice.told(Online)[-1].again
-    assert outcomes(alice) == [Outcome.ACCEPTED] * 3000
-    assert bob.heard == alice.heard == [f"alice: {n}" for n in range(3000)]
+    assert outcomes(alice) == [Outcome.ACCEPTED] * 6000
+    assert bob.heard == alice.heard == [f"alice: {n}" for n in range(6000)]
 
 
 def test_a_lost_acknowledgement_is_asked_for(world, alice, bob):
