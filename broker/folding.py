@@ -16,28 +16,27 @@ from .retention import KeptLog, Retention
 from .tail import Tail
 
 A_PART = 500
-"""Rows in a part, in the mean when the fold begins: each is as many logs.  Of so many it takes
-three milliseconds, as a busy turn does, where 2000 take twelve; and it is a commit, with its
-fsync."""
+"""Rows in a part, at most, or those of one log.  Of so many it takes three milliseconds, as a busy
+turn does, where 2000 take twelve; and it is a commit, with its fsync."""
 
 
 class Fold:
-    """Has the tables take in *tail*, in so many *parts*: what it holds when each is written, and
-    at least all of the turns before *turn*, whose records go with the last."""
+    """Has the tables take in *tail*, in parts of *a_part* rows: what it holds when each is written,
+    and at least all of the turns before *turn*, whose records go with the last."""
 
-    def __init__(self, tail: Tail, retention: Retention, turn: int, parts: int) -> None:
+    def __init__(self, tail: Tail, retention: Retention, turn: int, a_part: float) -> None:
         self._tail = tail
         self._retention = retention
         self._turn = turn
         self._turns, self._records = tail.turns, tail.records
         # In the order of their numbers, which is that of the table of rows; the last comes first.
         self._left = sorted(tail.rows, key=lambda log: log.id, reverse=True)
-        self._a_part = max(-(-len(self._left) // parts), 1)
+        self._a_part = a_part
         self._part: list[KeptLog] = []
 
     def write(self, db: sqlite3.Connection) -> None:
         """Writes the next part, within a transaction."""
-        self._part = self._left[-self._a_part :]
+        self._part = self._next_part()
         self._write_rows(db)
         if self._is_last:
             self._write_changes(db)
@@ -48,7 +47,7 @@ class Fold:
         for log in [*self._part, *(self._going() if is_last else ())]:
             self._retention.changed.pop(log, None)
         self._tail.drop_rows(self._part)
-        del self._left[-self._a_part :]
+        del self._left[len(self._left) - len(self._part) :]
         if is_last:
             self._tail.drop_changes(self._turns, self._records)
         return is_last
@@ -56,6 +55,16 @@ class Fold:
     @property
     def _is_last(self) -> bool:
         return len(self._part) == len(self._left)
+
+    def _next_part(self) -> list[KeptLog]:
+        part: list[KeptLog] = []
+        room = self._a_part
+        for log in reversed(self._left):
+            room -= len(self._tail.rows[log])
+            if part and room < 0:
+                break
+            part.append(log)
+        return part
 
     def _going(self) -> list[KeptLog]:
         """Logs that changed and of which no rows came: those that are to go."""
@@ -65,7 +74,7 @@ class Fold:
         tail = self._tail
         rows = [
             (log.id << POSITIONS | row.first, row.prev, row.events, row.time, row.body)
-            for log in reversed(self._part)
+            for log in self._part
             for row in tail.rows[log]
         ]
         # A body may be one log's of this part and another's of a later one.

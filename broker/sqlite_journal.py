@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from math import inf
 from pathlib import Path
 
 from .cutting import ROW_COST, Cut, cut_oldest, give_back
@@ -127,7 +128,7 @@ class SqliteJournal:
         self._tail.overlay(users, sessions)
         if any(session.user not in users for session in sessions.values()):
             raise ValueError("it is damaged")
-        fold = Fold(self._tail, self._retention, self._next_turn, 1)
+        fold = Fold(self._tail, self._retention, self._next_turn, inf)
         fold.write(self._db)
         fold.stored()
         self._next_body = 1 + (read("SELECT max(id) FROM bodies").fetchone()[0] or 0)
@@ -286,7 +287,7 @@ class SqliteJournal:
     def _fold(self) -> None:
         """Has the tables take in the tail, all of it.  Raises CannotStore, JournalError."""
         if self._tail.turns:
-            self._fold_part(Fold(self._tail, self._retention, self._next_turn, 1))
+            self._fold_part(Fold(self._tail, self._retention, self._next_turn, inf))
 
     def _fold_some(self) -> bool:
         """Has them take in a part of it, if it is time; whether there are more."""
@@ -295,8 +296,7 @@ class SqliteJournal:
         if self._folding is None:
             if not self._tail.full:
                 return False
-            parts = max(self._tail.count // A_PART, 1)
-            self._folding = Fold(self._tail, self._retention, self._next_turn, parts)
+            self._folding = Fold(self._tail, self._retention, self._next_turn, A_PART)
         try:
             return self._fold_part(self._folding)
         except JournalError:

@@ -37,7 +37,7 @@ def sixteen(journal: SqliteJournal) -> dict[str, list[Row]]:
 
 @pytest.mark.parametrize(
     ("a_part", "counts"),
-    [(4, [4, 8, 12, 16, 20, 24, 28, 32]), (6, [8, 16, 24, 32]), (17, [32]), (100, [32])],
+    [(4, [4, 8, 12, 16, 20, 24, 28, 32]), (6, [6, 12, 18, 24, 30, 32]), (17, [16, 32]), (100, [32])],
 )
 def test_a_fold_is_taken_in_parts(opened, monkeypatch, a_part, counts):
     monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
@@ -66,11 +66,11 @@ def test_what_comes_during_a_fold_goes_on_after_it(opened, monkeypatch):
             stored[one.log].append(one)
         assert [kept(journal, log) for log in stored] == list(stored.values())
     # What the last of them said is in its table up to the last part.
-    assert count == 32 + 7
-    assert journal._tail.count == 7 + 2
-    assert journal._tail.turns == 8
+    assert count == 32 + 8
+    assert journal._tail.count == 8 + 2
+    assert journal._tail.turns == 9
     journal = opened(crash=True)
-    assert list(journal.kept.users) == [user("alice", read=10)]
+    assert list(journal.kept.users) == [user("alice", read=11)]
     assert [kept(journal, log) for log in stored] == list(stored.values())
 
 
@@ -116,6 +116,16 @@ def test_a_part_that_fails_is_folded_with_all_before_the_next_commit(opened, mon
     store(journal, row("echo", 2))
     journal.tidy(3)
     assert journal._db.execute("SELECT count(*) FROM rows").fetchone() == (18,)
+
+
+def test_logs_with_many_rows_are_in_parts_of_their_own(opened, monkeypatch):
+    """Who says one thing in each turn has as many rows as turns, and who is beside them few."""
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 1)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 10)
+    journal = opened()
+    logs = {"@0": 3, "@1": 9, "@2": 8, "@3": 2, "@4": 1, "@5": 12, "@6": 1}
+    store(journal, *[one for log, count in logs.items() for one in rows(log, count)])
+    assert list(in_parts(journal)) == [3, 12, 22, 23, 35, 36]
 
 
 def test_a_part_is_one_log_at_the_least(opened, monkeypatch):
