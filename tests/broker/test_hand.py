@@ -6,6 +6,7 @@ import pytest
 
 from chatbroker.broker.hand import LARGEST
 from chatbroker.broker.sanctions import Kind, Sanction
+from chatbroker.broker.session import RUN_SIZE
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import WINDOW
 from chatbroker.wire.messages import Ack, Bye, Farewell, Notice, Ping, Presence, Refused, Welcome
@@ -222,7 +223,7 @@ def test_a_flood_of_a_muted_user_takes_no_room(world, sanctions):
     for _ in range(3):
         bob.says(*[bob.echo("x") for _ in range(WINDOW)], Ping(1, bob.cseq, bob.cseq, ()))
     (session,) = world.broker._registry.sessions.values()
-    assert session.outcomes_size <= 64
+    assert session.outcomes_size <= 2 * RUN_SIZE
     assert world.broker.counts.batches.total == 0
 
 

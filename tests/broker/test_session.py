@@ -18,6 +18,7 @@ from chatbroker.broker.session import (
     State,
 )
 from chatbroker.broker.user import User
+from chatbroker.wire.codec import Encoder
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import MAX_RUNS, WINDOW
 from chatbroker.wire.messages import Ack, Follow, Refusal, Run, Start
@@ -253,6 +254,17 @@ def test_no_more_than_a_window_of_outcomes_is_remembered(session):
     refuse_in_turns(session, 2 * WINDOW)
     assert session.outcomes_size <= RUN_SIZE * (WINDOW + 1)
     assert sum(len(numbers(ack.refused)) for ack in told(session)) <= WINDOW
+
+
+def test_what_outcomes_take_is_not_reckoned_too_low(session):
+    """The longest words, in numbers of the greatest length."""
+    session.cseq = session.told = 1 << 60
+    longest = sorted(WORDS, key=lambda code: len(code.value + WORDS[code]))[-2:]
+    for code in longest * (WINDOW // 2):
+        session.cseq += 1
+        session.refuse(session.cseq, session.cseq, code)
+    reckoned = session.outcomes_size
+    assert 0.5 * reckoned < sum(len(Encoder().encode(ack)) for ack in told(session)) <= reckoned
 
 
 @pytest.mark.parametrize("refuse_many", [refuse_in_turns, None])

@@ -291,3 +291,11 @@ def test_events_are_seen_one_by_one_whatever_stands_beside_them(said):
         if event is not None
     ]
     assert {*map(type, seen)} <= {Broadcast, Direct}
+
+
+def test_what_lies_wholly_beyond_the_end_is_not_of_it():
+    walk = Walk(epoch=EPOCH, after=5, upto=7)
+    assert walk.asks()
+    walk.browse.batch(batch(20, 20, prev=5))
+    assert shown(walk.browse.take()) == []
+    assert walk.browse.over

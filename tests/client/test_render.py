@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbroker.client.escape import escape
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, UserInfo
 from chatbroker.client.render import (
     compile_format,
@@ -75,6 +76,7 @@ def test_one_event_is_one_line_whatever_others_wrote(event):
         (DIRECT, JOINED, LEFT, MISSED),
         (Broadcast(1, TIME, "bob", "a\n[12:00:00] alice: forged\x1b[2J"),),
         (Broadcast(1, TIME, "bob\x7f", "hi"),),
+        (Broadcast(1, TIME, "bob", "e" + "\u0301" * 6),),
         (Broadcast(1, TIME, "bob", "zażółć \u202e e\u0301\u0301\u0301\u0301\u0301\u0301"),),
         (Direct(1, TIME, "bo\x1bb", "al\nice", "\u202e"), JOINED),
     ],
@@ -233,3 +235,15 @@ def test_any_text_can_be_written_in_a_format(text):
 def test_many_are_formatted_as_each_is(before, after, events):
     render = compile_format("".join(before + after))
     assert render(events) == [line for event in events for line in render([event])]
+
+
+def test_every_field_that_others_wrote_is_escaped_among_others_that_need_it_not():
+    odd = Direct(1, TIME, "bo\x1bb", "al\nice", "e" + "\u0301" * 6)
+    render = compile_format("{from}|{to}|{text}")
+    lines = render([DIRECT, odd, Joined(TIME, "ca\rol")])
+    assert lines == [
+        "|".join(map(escape, (DIRECT.sender, DIRECT.to, DIRECT.text))),
+        f"bo\\x1bb|al\\nice|{escape(odd.text)}",
+        "ca\\rol||",
+    ]
+    assert escape(odd.text) != odd.text

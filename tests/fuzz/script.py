@@ -135,7 +135,7 @@ class Script:
                     1 + self.byte(),
                     number(5000),
                     number(15000),
-                    Limits(number(65536), number(16384), number(1024), number(1 << 20)),
+                    Limits(number(65536), number(16384), number(2048), number(1 << 20)),
                     self.several(lambda: Reading(self.log(), self.epoch(), number(), number())),
                 )
             case 1:
