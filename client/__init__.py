@@ -44,7 +44,7 @@ from .starts import Since
 if TYPE_CHECKING:
     from .client import Client
     from .identity import Identity
-    from .pipeline import Pipeline, Receipt
+    from .pipeline import Pipeline, Receipt, Receipts
 
 __all__ = [
     "Broadcast",
@@ -67,6 +67,7 @@ __all__ = [
     "Pipeline",
     "ProtocolError",
     "Receipt",
+    "Receipts",
     "Refused",
     "Since",
     "Unreachable",
@@ -87,7 +88,7 @@ def __getattr__(name: str) -> Any:
         from .identity import Identity
 
         return Identity
-    if name in ("Pipeline", "Receipt"):
+    if name in ("Pipeline", "Receipt", "Receipts"):
         from . import pipeline
 
         return getattr(pipeline, name)

@@ -33,6 +33,8 @@ class Note(NamedTuple):
 
 
 _NOTHING = Note(False, "", "")
+AWAY = Note(True, "", "")
+"""It was accepted for somebody who was not on, and will get it later."""
 
 
 class Commands:
@@ -49,7 +51,8 @@ class Commands:
         """None for broadcasts."""
         self.texts = texts
         self.sent = 0
-        """How many, from the first on, were ever sent, to this broker or to one before it."""
+        """Where those end that were ever sent, to this broker or to one before it.  One before it
+        was not if it was withdrawn."""
         self.outcomes = [_PENDING] * len(texts)
         self.notes: dict[int, Note] = {}
         """Of those that there is more to be said of."""

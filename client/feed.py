@@ -317,7 +317,7 @@ def decode_line(raw: bytes) -> str:
 
 def decode_lines(lines: Sequence[bytes]) -> list[str]:
     """*lines*, which hold no newline, as texts.  Raises BadLine for the first one that is none."""
-    if 0 < max(map(len, lines), default=0) < LONGEST:
+    if lines and max(map(len, lines)) < LONGEST:
         # Which of them is none, and where, is looked for one by one.
         with suppress(UnicodeDecodeError):
             return b"\n".join(lines).decode().split("\n")

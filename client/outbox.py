@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from math import ceil, inf
+from math import inf
 from typing import NamedTuple
 
 from ..wire.codec import Encoder
 from ..wire.errors import Code
 from ..wire.limits import MAX_TEXTS
-from ..wire.messages import Ack, Echo, Send
+from ..wire.messages import Ack, Echo, Refusal, Send
 from ..wire.names import until_full
-from .commands import Commands, Note, Outcome, Ticket
+from .commands import AWAY, Commands, Note, Outcome, Ticket
 from .pace import Pace
 
 
@@ -33,9 +33,9 @@ class _Part(NamedTuple):
         return self.stop - self.start
 
     @property
-    def sent(self) -> int:
-        """How many of them, from the first on, were ever sent."""
-        return min(max(self.commands.sent - self.start, 0), self.size)
+    def sent(self) -> bool:
+        """Whether they were ever sent: all of them, or none."""
+        return self.stop <= self.commands.sent
 
     def resolve(self, outcomes: Sequence[Outcome]) -> None:
         self.commands.resolve(self.start, self.stop, outcomes)
@@ -84,15 +84,15 @@ class _Row:
     def remove(self, ticket: Ticket) -> None:
         """Takes out one command."""
         commands, at = ticket.commands, ticket.at
-        kept: deque[_Part] = deque()
-        for part in self.parts:
+        for place, part in enumerate(self.parts):
             if part.commands is commands and part.start <= at < part.stop:
-                around = (_Part(commands, part.start, at), _Part(commands, at + 1, part.stop))
-                kept.extend([part for part in around if part.size])
-            else:
-                kept.append(part)
-        self.parts = kept
-        self._size = sum([part.size for part in kept])
+                del self.parts[place]
+                for rest in (part._replace(start=at + 1), part._replace(stop=at)):
+                    if rest.size:
+                        self.parts.insert(place, rest)
+                self._size -= 1
+                return
+        raise ValueError("it is not in the row")
 
 
 class Outbox:
@@ -126,7 +126,7 @@ class Outbox:
         """Whether something was sent whose outcome is not known."""
         # They are sent in order: if any was, the first was.
         first = self._flying.parts or self._waiting.parts
-        return bool(first) and first[0].sent > 0
+        return bool(first) and first[0].sent
 
     def put(self, commands: Commands) -> bool:
         """Adds commands; whether that makes something due: while fewer than a message's worth
@@ -156,7 +156,7 @@ class Outbox:
             cseq, to = self.sent + 1, waiting.parts[0].commands.to
             # Those that go the same way share a message.
             may, room = self.pace.left(now)
-            most = ceil(min(window - len(flying), MAX_TEXTS, max(may, 1)))
+            most = int(min(window - len(flying), MAX_TEXTS, max(may, 1)))
             room = min(max(room, 1), size)
             texts: list[str] = []
             while waiting and len(texts) < most and room > 0:
@@ -214,14 +214,14 @@ class Outbox:
         for run in ack.away:
             for place in within(*run):
                 commands, at = places[place]
-                commands.notes[at] = Note(True, "", "")
+                commands.notes[at] = AWAY
         for refusal in ack.refused:
+            noted: Commands | None = None
             for place in within(refusal.first, refusal.last):
                 commands, at = places[place]
-                words = refusal.words
-                if refusal.code == Code.NO_SUCH_USER and commands.to is not None:
-                    words += f": {commands.to}"
-                commands.notes[at] = Note(False, refusal.code, words)
+                if commands is not noted:
+                    noted, note = commands, _why(refusal, commands.to)
+                commands.notes[at] = note
                 outcomes[place] = Outcome.REFUSED
 
     def rewind(self, expected: int = 0) -> None:
@@ -237,8 +237,9 @@ class Outbox:
         sent may be stored or not, and sending it again could double it.
         """
         self.rewind()
-        while forgotten and self._waiting and (sent := self._waiting.parts[0].sent):
-            self._waiting.first(sent).resolve([Outcome.UNKNOWN] * sent)
+        while forgotten and self._waiting and self._waiting.parts[0].sent:
+            part = self._waiting.first(len(self._waiting))
+            part.resolve([Outcome.UNKNOWN] * part.size)
         self.resolved = self._ever_sent = cseq
 
     def abandon(self) -> None:
@@ -246,6 +247,12 @@ class Outbox:
         self.rewind()
         while self._waiting:
             part = self._waiting.first(len(self._waiting))
-            unsent = [Outcome.UNSENT] * (part.size - part.sent)
-            part.resolve([Outcome.UNKNOWN] * part.sent + unsent)
+            part.resolve([Outcome.UNKNOWN if part.sent else Outcome.UNSENT] * part.size)
         self._ever_sent = self.resolved
+
+
+def _why(refusal: Refusal, to: str | None) -> Note:
+    words = refusal.words
+    if refusal.code == Code.NO_SUCH_USER and to is not None:
+        words += f": {to}"
+    return Note(False, refusal.code, words)

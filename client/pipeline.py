@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -84,6 +85,8 @@ class Pipeline:
     def __init__(self, client: Client, keep_refused: bool = True) -> None:
         self._client = client
         self._keep_refused = keep_refused
+        self._lock = threading.Lock()
+        """Of what follows: several threads may use a pipeline."""
         self._pending: deque[Commands] = deque()
         self._under_way = 0
         """How many are in `_pending`."""
@@ -114,21 +117,24 @@ class Pipeline:
     @property
     def pending(self) -> int:
         """How many are under way: their outcome is not known yet."""
-        self._reap()
-        return self._under_way - self._looked_at
+        with self._lock:
+            self._reap()
+            return self._under_way - self._looked_at
 
     def _submit(self, to: str | None, texts: Iterable[str]) -> Receipts:
         if isinstance(texts, str):
             raise UsageError("many texts are wanted, not one str")
         commands = Commands(to, tuple(texts))
         self._client._submit(commands)
-        if commands:
-            self._pending.append(commands)
-            self._under_way += len(commands)
-        self._reap()
+        with self._lock:
+            if commands:
+                self._pending.append(commands)
+                self._under_way += len(commands)
+            self._reap()
         return Receipts(self._client, commands)
 
     def _reap(self) -> None:
+        """Looks at those whose outcomes are known by now; the lock is held."""
         while self._pending:
             commands = self._pending[0]
             known = commands.known(self._looked_at)
@@ -156,11 +162,8 @@ class Pipeline:
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""
         if self._pending:
-            # They resolve in order: when the last one has, all have.  A refusal is no failure
-            # here; it is in `refused`.
-            last = Ticket(self._pending[-1], len(self._pending[-1]) - 1)
-            self._client._await(lambda: last.done, timeout)
-        self._reap()
+            # A refusal is no failure here; it is in `refused`.
+            self._client._await(lambda: not self.pending, timeout)
         if self._given_up is not None:
             raise failure(self._given_up)
 

@@ -88,7 +88,7 @@ MEETS_THE_SYSTEM = {
         *("audit", "cli_operator", "logs", "office"),
     },
     "client": {
-        *("link", "enrol", "client", "interrupts", "identity"),
+        *("link", "enrol", "client", "pipeline", "interrupts", "identity"),
         *("cli", "feed", "output", "recalling", "receiving", "sending"),
         *("interactive", "background", "inputrc", "plain", "recall", "screen"),
         *("acting", "waiting"),

@@ -76,9 +76,10 @@ def bytes_at_most(text: str) -> int:
 def until_full(texts: Sequence[str], room: float) -> tuple[int, int]:
     """How many of *texts*, from the first on, it takes to fill *room* bytes, or all of them; and a
     bound of their size, as `bytes_at_most` gives it."""
-    together = bytes_at_most("".join(texts)) + 5 * (len(texts) - 1)
-    if together <= room:
-        return len(texts), together
+    if sum(map(len, texts)) <= room:  # Else it would be in vain to join them.
+        together = bytes_at_most("".join(texts)) + 5 * (len(texts) - 1)
+        if together <= room:
+            return len(texts), together
     size = 0
     for count, text in enumerate(texts, 1):
         size += bytes_at_most(text)

@@ -435,10 +435,11 @@ def test_a_rewind_cuts_what_was_given_together(outbox):
 
 
 def test_one_of_those_given_together_can_be_taken_back(outbox):
-    for at in (0, 2, 3):
+    for at, parts in ((0, [3]), (2, [2, 1]), (3, [3])):
         tickets = put_together(outbox, *"abcd")
         begun = outbox.sent
         assert outbox.withdraw(tickets[at])
+        assert [part.size for part in outbox._waiting.parts] == parts
         assert [text for _, text in sends(outbox)] == [t for t in "abcd" if t != "abcd"[at]]
         outbox.acknowledge(Ack(begun, begun + 3, ()))
         assert tickets.pop(at).outcome is Outcome.UNSENT
@@ -468,6 +469,57 @@ def test_the_pace_cuts_what_was_given_together(outbox):
     sends(outbox)
     assert outbox.sent == 4
     assert len(outbox) == 10
+
+
+def test_what_was_ever_sent_stays_so_although_fewer_are_sent_again(outbox):
+    """Or a broker that forgot the session would get them twice."""
+    tickets = put_together(outbox, *"abcdefghij")
+    sends(outbox, window=8)
+    outbox.rewind()
+    sends(outbox, window=3)
+    outbox.restart(0, forgotten=True)
+    assert outcomes(tickets) == [Outcome.UNKNOWN] * 8 + [Outcome.PENDING] * 2
+    assert sends(outbox) == [(1, "i"), (2, "j")]
+
+
+def test_what_was_sent_is_uncertain_also_while_no_connection_stands(outbox):
+    put_together(outbox, "a", "b")
+    assert not outbox.uncertain
+    sends(outbox, window=1)
+    outbox.rewind()
+    assert outbox.uncertain
+
+
+def test_nothing_to_somebody_else_divides_no_message(outbox):
+    put(outbox, "a")
+    outbox.put(Commands("bob", ()))
+    put(outbox, "b")
+    (packed,) = outbox.due(10, PLENTY, 0.0)
+    assert msgpack.unpackb(packed)[1:] == [1, ["a", "b"]]
+
+
+def test_a_message_has_no_more_texts_than_it_may_whoever_gave_them(outbox):
+    for _ in range(2):
+        put_together(outbox, *["x"] * 200)
+    due = [msgpack.unpackb(packed)[2] for packed in outbox.due(1024, PLENTY, 0.0)]
+    assert [len(texts) for texts in due] == [MAX_TEXTS, 400 - MAX_TEXTS]
+
+
+def test_what_is_to_be_said_of_a_command_is_there_before_its_outcome(outbox):
+    """Others look without a lock."""
+
+    class Watched(Commands):
+        def resolve(self, start, stop, outcomes):
+            assert {1, 2, 3} <= self.notes.keys()
+            assert [*outcomes] == [Outcome.ACCEPTED] * 2 + [Outcome.REFUSED] * 2
+            assert self.outcomes == [Outcome.PENDING] * 4
+            super().resolve(start, stop, outcomes)
+
+    commands = Watched(None, "abcd")
+    outbox.put(commands)
+    sends(outbox)
+    outbox.acknowledge(Ack(0, 4, (Refusal(3, 4, *NO),), (Run(2, 2),)))
+    assert commands.known() == 4
 
 
 def test_of_nothing_nothing_is_sent(outbox):

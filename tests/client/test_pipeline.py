@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -193,6 +195,31 @@ def test_of_many_those_that_are_refused_are_collected_as_their_outcomes_come(cli
     assert (pipeline.pending, pipeline.refused) == (1, [receipts[1], receipts[2]])
 
 
+def test_several_threads_may_use_a_pipeline():
+    """None of what is refused is lost, or collected twice."""
+    each, client = 2000, Settled()
+    client.outcomes = [Outcome.REFUSED] * 2 * each
+    pipeline = Pipeline(client)
+    over = threading.Event()
+
+    def say():
+        for number in range(each):
+            pipeline.send("nobody", str(number))
+
+    def look():
+        while not over.is_set():
+            assert pipeline.pending >= 0
+
+    with ThreadPoolExecutor() as pool:
+        looking = [pool.submit(look) for _ in range(2)]
+        pool.submit(say).result(WITHIN)
+        over.set()
+        for one in looking:
+            one.result(WITHIN)
+    assert pipeline.pending == 0
+    assert [receipt.text for receipt in pipeline.refused] == [str(n) for n in range(each)]
+
+
 # --- flushing -----------------------------------------------------------------------------
 
 
@@ -208,6 +235,24 @@ def test_flushing_waits_until_the_last_is_resolved(client, pipeline, timeout):
     pipeline.flush(timeout)
     assert all(receipt.done for receipt in receipts)
     assert client.timeouts == [timeout]
+
+
+def test_flushing_waits_for_all_although_the_last_was_taken_back(client, pipeline):
+    receipts = pipeline.echo_many([*"abc"])
+    resolve(receipts[-1], Outcome.UNSENT)
+    client.later = [Outcome.ACCEPTED, Outcome.ACCEPTED]
+    with pytest.raises(Unreachable):
+        pipeline.flush()
+    assert [receipt.outcome for receipt in receipts[:2]] == [Outcome.ACCEPTED] * 2
+    assert client.later == []
+
+
+def test_nothing_is_nothing_to_wait_for(client, pipeline):
+    pipeline.echo("a")
+    pipeline.echo_many([])
+    client.later = [Outcome.ACCEPTED]
+    pipeline.flush()
+    assert (pipeline.pending, client.later) == (0, [])
 
 
 def test_a_refusal_is_no_failure_of_a_flush(client, pipeline):
