@@ -15,9 +15,10 @@ from .database import POSITIONS
 from .retention import KeptLog, Retention
 from .tail import Tail
 
-A_PART = 500
+A_PART = 600
 """Rows in a part, at most, or those of one log.  Of so many it takes three milliseconds, as a busy
-turn does, where 2000 take twelve; and it is a commit, with its fsync."""
+turn does, where 2000 take twelve; and it is a commit, with its fsync.  A conversation of two, one
+message in each turn, is one part: so one message of 250 waits for it and not two."""
 
 
 class Fold:

@@ -298,10 +298,13 @@ class SqliteJournal:
                 return False
             self._folding = Fold(self._tail, self._retention, self._next_turn, A_PART)
         try:
-            return self._fold_part(self._folding)
+            more = self._fold_part(self._folding)
         except JournalError:
             self._behind = True
             raise
+        if not more:
+            self._checkpoint()
+        return more
 
     def _fold_part(self, fold: Fold) -> bool:
         """Takes the next step of *fold*; whether there are more."""
@@ -316,6 +319,13 @@ class SqliteJournal:
         self._folding = None if fold.stored() else fold
         self._behind = False
         return self._folding is not None
+
+    def _checkpoint(self) -> None:
+        """Copies the write-ahead log into the file, which else a commit would have to do."""
+        try:
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise explain(error, self._path) from None
 
     # --- reading --------------------------------------------------------------------------
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from journals import EPOCH, kept, refuse_to_commit, row, rows, store, table_of_bodies, user
 
 from chatbroker.broker import sqlite_journal
 from chatbroker.broker import tail as tail_module
-from chatbroker.broker.journal import Commit, JournalError
+from chatbroker.broker.journal import CannotStore, Commit, JournalError
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
 
@@ -182,3 +185,44 @@ def test_a_fold_that_fails_at_its_end_forgets_no_head(opened):
     store(journal, row("echo", 4))
     journal._fold()
     assert [r.first for r in kept(journal, "echo")] == [1, 4]
+
+
+def test_the_file_takes_in_the_log_when_the_tables_have_taken_in_the_tail(
+    opened, monkeypatch, path, tmp_path
+):
+    """So no commit has to, unless it writes very much."""
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 20)
+    journal = opened()
+
+    def rows_in_the_file_alone():
+        alone = shutil.copy(path, tmp_path / "alone.db")
+        with closing(sqlite3.connect(alone)) as db:
+            return db.execute("SELECT count(*) FROM rows").fetchone()[0]
+
+    journal._checkpoint()
+    sixteen(journal)
+    assert journal._fold_some()
+    assert rows_in_the_file_alone() == 0
+    assert not journal._fold_some()
+    assert rows_in_the_file_alone() == 32
+
+
+def test_what_cannot_be_copied_is_told_and_nothing_is_lost(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
+    journal = opened()
+    stored = sixteen(journal)
+
+    def fail(self):
+        raise CannotStore("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteJournal, "_checkpoint", fail)
+        with pytest.raises(CannotStore):
+            journal.tidy(1)
+    assert [kept(journal, log) for log in stored] == list(stored.values())
+    store(journal, row("echo", 1))
+    journal.tidy(2)
+    journal = opened(crash=True)
+    assert [kept(journal, log) for log in stored] == list(stored.values())
+    assert [one.first for one in kept(journal, "echo")] == [1]
