@@ -80,8 +80,8 @@ _AWAY = 0
 _PLACES = {code: place for place, code in enumerate(WORDS, 1)}
 _REASONS = (("", ""), *[(code.value, words) for code, words in WORDS.items()])
 
-RUN_SIZE = 72
-"""Bytes that a run of refusals takes in an ACK, at most."""
+RUN_SIZE = 74
+"""Bytes that a run of refusals takes in ACKs, at most, with its part of their heads."""
 
 _STORED_RUN = struct.Struct("<QQB")
 

@@ -79,21 +79,23 @@ class Pipeline:
     """Many messages under way at once, from `Client.pipeline`.
 
     As a context manager it waits at its end until all are resolved, and raises Refused for
-    the first one that was refused.
+    the first one that was refused.  Several threads may use one; a signal handler may not.
     """
 
     def __init__(self, client: Client, keep_refused: bool = True) -> None:
         self._client = client
         self._keep_refused = keep_refused
+        self._saying = threading.Lock()
+        """Who has it says something: what is pending is in the order of the outbox."""
         self._lock = threading.Lock()
-        """Of what follows: several threads may use a pipeline."""
+        """Of what follows."""
         self._pending: deque[Commands] = deque()
         self._under_way = 0
         """How many are in `_pending`."""
         self._looked_at = 0
         """How many of the first ones, whose outcomes are known, were looked at."""
         self._given_up: Receipt | None = None
-        """The first one whose outcome will never be known, or that was never sent."""
+        """The first one whose outcome will never be known; else the first that was never sent."""
         self.refused: list[Receipt] = []
         """Those that were refused so far, in order; each has ``code`` and ``words``."""
 
@@ -125,12 +127,13 @@ class Pipeline:
         if isinstance(texts, str):
             raise UsageError("many texts are wanted, not one str")
         commands = Commands(to, tuple(texts))
-        self._client._submit(commands)
-        with self._lock:
-            if commands:
-                self._pending.append(commands)
-                self._under_way += len(commands)
-            self._reap()
+        with self._saying:
+            self._client._submit(commands)
+            with self._lock:
+                if commands:
+                    self._pending.append(commands)
+                    self._under_way += len(commands)
+                self._reap()
         return Receipts(self._client, commands)
 
     def _reap(self) -> None:
@@ -154,10 +157,14 @@ class Pipeline:
             if outcome is Outcome.ACCEPTED:
                 continue
             receipt = Receipt(self._client, commands, at)
-            if outcome is not Outcome.REFUSED:
-                self._given_up = self._given_up or receipt
-            elif self._keep_refused:
-                self.refused.append(receipt)
+            if outcome is Outcome.REFUSED:
+                if self._keep_refused:
+                    self.refused.append(receipt)
+            elif self._given_up is None or (
+                # Of one that is unknown nobody may hear that it was not sent.
+                (self._given_up.outcome, outcome) == (Outcome.UNSENT, Outcome.UNKNOWN)
+            ):
+                self._given_up = receipt
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""

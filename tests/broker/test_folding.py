@@ -13,7 +13,7 @@ from journals import EPOCH, kept, refuse_to_commit, row, rows, store, table_of_b
 
 from chatbroker.broker import sqlite_journal
 from chatbroker.broker import tail as tail_module
-from chatbroker.broker.journal import CannotStore, Commit, JournalError
+from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
 
@@ -213,13 +213,15 @@ def test_what_cannot_be_copied_is_told_and_nothing_is_lost(opened, monkeypatch):
     journal = opened()
     stored = sixteen(journal)
 
-    def fail(self):
-        raise CannotStore("disk full")
+    def refuse_to_copy(action: int, *what: str | None) -> int:
+        copies = action == sqlite3.SQLITE_PRAGMA and what[0] == "wal_checkpoint"
+        return sqlite3.SQLITE_DENY if copies else sqlite3.SQLITE_OK
 
-    with monkeypatch.context() as patch:
-        patch.setattr(SqliteJournal, "_checkpoint", fail)
-        with pytest.raises(CannotStore):
-            journal.tidy(1)
+    journal._db.set_authorizer(refuse_to_copy)
+    with pytest.raises(JournalError, match="permission denied"):
+        journal.tidy(1)
+    journal._db.set_authorizer(None)
+    assert not journal._behind  # The tables have all.
     assert [kept(journal, log) for log in stored] == list(stored.values())
     store(journal, row("echo", 1))
     journal.tidy(2)

@@ -202,9 +202,9 @@ def test_several_threads_may_use_a_pipeline():
     pipeline = Pipeline(client)
     over = threading.Event()
 
-    def say():
+    def say(whom):
         for number in range(each):
-            pipeline.send("nobody", str(number))
+            pipeline.send(whom, str(number))
 
     def look():
         while not over.is_set():
@@ -212,12 +212,13 @@ def test_several_threads_may_use_a_pipeline():
 
     with ThreadPoolExecutor() as pool:
         looking = [pool.submit(look) for _ in range(2)]
-        pool.submit(say).result(WITHIN)
+        for saying in [pool.submit(say, whom) for whom in ("nobody", "noone")]:
+            saying.result(WITHIN)
         over.set()
         for one in looking:
             one.result(WITHIN)
     assert pipeline.pending == 0
-    assert [receipt.text for receipt in pipeline.refused] == [str(n) for n in range(each)]
+    assert pipeline.refused == client.receipts
 
 
 # --- flushing -----------------------------------------------------------------------------
@@ -245,6 +246,17 @@ def test_flushing_waits_for_all_although_the_last_was_taken_back(client, pipelin
         pipeline.flush()
     assert [receipt.outcome for receipt in receipts[:2]] == [Outcome.ACCEPTED] * 2
     assert client.later == []
+
+
+def test_that_one_was_never_sent_does_not_hide_that_another_is_unknown(client, pipeline):
+    """Or who sends all of them again would send that one twice."""
+    for became in ([Outcome.UNSENT, Outcome.UNKNOWN], [Outcome.UNKNOWN, Outcome.UNSENT]):
+        pipeline = Pipeline(client)
+        for outcome in became:
+            pipeline.echo(outcome.name)
+            client.resolves(outcome)
+        with pytest.raises(OutcomeUnknown):
+            pipeline.flush()
 
 
 def test_nothing_is_nothing_to_wait_for(client, pipeline):
