@@ -356,13 +356,24 @@ def test_a_long_input_is_shown_to_its_last_line(
     assert shown(capsys)[0] == [f"alice: {number}" for number in range(count)]
 
 
-def test_staying_goes_on_until_its_count(shared_with, house, stdin_pipe, capsys, in_thread):
+def test_staying_goes_on_until_its_count(
+    shared_with, house, stdin_pipe, capsys, in_thread, monkeypatch
+):
     stdin_pipe(b"echo one\n")
+    staying, restart = threading.Event(), Meter.restart
+
+    def restarted(meter, now):
+        restart(meter, now)
+        staying.set()
+
+    # What came before, as much as there is, is shown whatever the count.
+    monkeypatch.setattr(Meter, "restart", restarted)
     with house.client("bob") as bob:
         assert bob.wait_listening()
 
         def answers():
             next(event for event in bob.events(WITHIN) if isinstance(event, Broadcast))
+            assert staying.wait(WITHIN)
             with contextlib.suppress(Refused):  # Alice leaves after the third.
                 for text in ("two", "three", "four"):
                     bob.send("alice", text)
