@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 import pytest
 
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.cutting import ROW_COST
-from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
@@ -20,30 +18,6 @@ from chatbroker.wire.messages import Event
 
 PLENTY = 1 << 40
 LOOK = Retention.LOOK_EVERY
-
-
-@pytest.fixture
-def path(tmp_path) -> Path:
-    return tmp_path / FILE
-
-
-@pytest.fixture
-def opened(path):
-    """Opens the journal with these bounds, again if it is open."""
-    journals: list[SqliteJournal] = []
-
-    def open_it(
-        keep: int | None = None, keep_bytes: int | None = None, crash: bool = False
-    ) -> SqliteJournal:
-        if journals:
-            journals[-1]._db.close() if crash else journals[-1].close()
-        journals.append(SqliteJournal(path, keep=keep, keep_bytes=keep_bytes))
-        journals[-1].load(b"epoch-01")
-        return journals[-1]
-
-    yield open_it
-    for journal in journals:
-        journal.close()
 
 
 def text(size: int, time: int = 1) -> bytes:
