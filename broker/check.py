@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from heapq import merge
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..wire.batch import unpack_events
 from ..wire.errors import BadFrame
 from ..wire.limits import MAX_EVENTS
 from ..wire.messages import Event
-from .cutting import ROW_COST
+from .cutting import ROW_COST, loose_work
 from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
 from .journal import JournalError
 from .retention import KeptLog
@@ -117,6 +117,7 @@ class _Checking:
         self._turns()
         self._chains()
         self._bodies()
+        self._loose()
         self._people()
         kept = self._kept
         (pages,) = self._db.execute("PRAGMA page_count").fetchone()
@@ -177,9 +178,9 @@ class _Checking:
         own = sorted([body for turn in self._kept.turns.values() for body in turn.bodies])
         find = "SELECT 1 FROM bodies WHERE id=?"
         alone = {one[0] for one in own if self._db.execute(find, one[:1]).fetchone() is None}
-        before: tuple[int, int, bytes] | None = None
-        with closing(self._db.execute("SELECT id, refs, data FROM bodies ORDER BY id")) as bodies:
-            for body in merge(bodies, own):
+        before: list[Any] = []
+        with closing(self._db.execute(_BODIES)) as bodies:
+            for *body, loose in merge(bodies, [(*body, 0) for body in own]):
                 if body == before:
                     continue  # In a record and, as a row of it is folded, in the table.
                 before = body
@@ -208,7 +209,7 @@ class _Checking:
                     if use[1] in owners:
                         self._messages += self._count(said, owners[use[1]])
                     use = next(uses, None)
-                if not found:
+                if not found and not (loose and not refs):
                     report.fault(f"body {id}: no row has it")
                 elif found != refs:
                     report.fault(f"body {id}: {found} rows have it, and it says {refs}")
@@ -218,6 +219,13 @@ class _Checking:
         for number, log in self._kept.logs.items():
             if log.size != sizes[number]:
                 report.fault(f"log {log.key}: size {log.size}, and its rows take {sizes[number]}")
+
+    def _loose(self) -> None:
+        """What is loose is there."""
+        try:
+            loose_work(self._db)
+        except ValueError:
+            self._report.fault("loose: a body is not there, or fewer rows have it than are gone")
 
     def _owners(self) -> dict[int, str]:
         """By the number of each log that is not to go, whose mailbox it is; empty for nobody's."""
@@ -256,6 +264,13 @@ class _Checking:
         for session in kept.sessions.values():
             if session.user not in kept.users:
                 report.fault(f"session {session.id.hex()}: there is no user {session.user}")
+
+
+_BODIES = """
+SELECT id, refs - coalesce(count, 0), data, count IS NOT NULL FROM bodies
+LEFT JOIN loose ON body = id ORDER BY id
+"""
+"""With as many rows as there are to be, and whether some went."""
 
 
 class _Chain:

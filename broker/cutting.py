@@ -1,22 +1,34 @@
-"""What retention does to the tables: the oldest rows of a log go, and their pages after them.
+"""What retention does to the tables: the oldest rows of a log go, then their bodies, and the pages
+after them.
 
-It is told what is to go, and works within the journal's transaction; of the journal's memory
-it knows nothing, as what it did may not be stored in the end.
+Rows go log by log, as they lie; bodies in the order of commits, as they lie: what neighbours said
+in the same turns is in the same pages.  In between they are loose: the table of that name tells how
+many rows fewer have a body than it says.
+
+All this works within the journal's transaction; of the journal's memory it knows nothing, as what
+it did may not be stored in the end.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from .database import POSITIONS
-from .retention import KeptLog, Wanted
+from .retention import LARGE, KeptLog, Task, work
+from .tail import TailRow
 
 ROW_COST = 64
 """Bytes that a row is reckoned to take beside its body."""
 
 UPDATE_LOG = "UPDATE logs SET head=?, lost=?, size=?, oldest=?, newest=?, dropped=? WHERE id=?"
 """By `KeptLog.values`."""
+
+OF_A_LOG = 64
+"""Small rows of one log at a time, in a step that is about several: these go on side by side, so
+that what is loose is all that was said in some turns."""
 
 FREE = 256
 """Pages that nothing uses and that are left in the file, or a tenth of it: they will be used."""
@@ -27,55 +39,122 @@ one took 26 s."""
 
 
 class Cut(NamedTuple):
-    """What a step of retention left of one log."""
+    """What a step of retention takes of one log."""
 
     log: KeptLog
-    rows: int
-    """How many went."""
+    rows: list[tuple[int, int]]
+    """Id and body of those that go."""
+    work: int
     lost: int
     size: int
+    """Of what stays, as `KeptLog` has it: with what is in no table yet."""
     oldest: int
-    ends: bool
-    """Whether nothing is left, nor the log itself."""
     done: bool
     """Whether no more of it is to go."""
+    waits: bool
+    """Whether more is to go that is in no table yet."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether the log goes too."""
+        return self.done and bool(self.log.dropped)
 
 
-def cut_oldest(db: sqlite3.Connection, log: KeptLog, wanted: Wanted, room: int) -> Cut:
-    """Deletes the oldest rows of *log*, those that are *wanted* and *room* at most."""
-    base = log.id << POSITIONS
-    lines = db.execute(
-        "SELECT rows.id, events, time, body, length(data) FROM rows JOIN bodies ON "
-        "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id LIMIT ?",
-        (base, base | (1 << POSITIONS) - 1, room + 1),
-    ).fetchall()
-    going = []
-    left = log.size
-    lost = log.lost
-    for id, events, when, body, size in lines[:room]:
-        if not wanted(when, left):
+def cut_oldest(
+    db: sqlite3.Connection,
+    tasks: Sequence[Task],
+    room: int,
+    over: int,
+    tail: dict[KeptLog, list[TailRow]],
+) -> list[Cut]:
+    """Deletes the oldest rows of some logs, as *tasks* tell, as much `work` as there is *room* for
+    in all; their bodies are loose then.
+
+    *over*: by how many bytes all logs are too large.  *tail*: the rows that are in no table yet;
+    lines of logs tell what the tables hold, and change by what goes."""
+    cuts: list[Cut] = []
+    for number, task in enumerate(tasks, 1):
+        share = room if number == len(tasks) else min(room, OF_A_LOG)
+        cut = _look(db, task, share, over, tail.get(task.log, ()))
+        cuts.append(cut)
+        over -= 0 if task.log.dropped else task.log.size - cut.size
+        # A log of which nothing goes is work too.
+        room -= max(cut.work, 1)
+        if room <= 0:
             break
-        going.append((id, body))
-        left -= ROW_COST + size
-        lost = id - base + events - 1
-    stays = lines[len(going)] if len(lines) > len(going) else None
-    _delete(db, going)
-    ends = stays is None and bool(log.dropped)
-    if ends:
-        db.execute("DELETE FROM logs WHERE id=?", (log.id,))
-        return Cut(log, len(going), lost, 0, 0, True, True)
-    after = KeptLog(*log.line())
-    after.lost, after.size = lost, left if stays else 0
-    after.oldest = stays[2] if stays else log.newest
-    db.execute(UPDATE_LOG, after.values())
-    return Cut(log, len(going), lost, after.size, after.oldest, False, len(going) < room)
-
-
-def _delete(db: sqlite3.Connection, rows: list[tuple[int, int]]) -> None:
+    rows = [row for cut in cuts for row in cut.rows]
     db.executemany("DELETE FROM rows WHERE id=?", [(id,) for id, _ in rows])
-    bodies = [(body,) for _, body in rows]
-    db.executemany("UPDATE bodies SET refs = refs - 1 WHERE id=?", bodies)
-    db.executemany("DELETE FROM bodies WHERE id=? AND refs <= 0", bodies)
+    db.executemany(_LOOSEN, sorted([(body,) for _, body in rows]))
+    shorter = [cut for cut in cuts if cut.rows and not cut.ends]
+    lines = [(cut.lost, cut.log.size - cut.size, cut.oldest, cut.log.id) for cut in shorter]
+    db.executemany("UPDATE logs SET lost=?, size=size-?, oldest=? WHERE id=?", lines)
+    db.executemany("DELETE FROM logs WHERE id=?", [(cut.log.id,) for cut in cuts if cut.ends])
+    return cuts
+
+
+def _look(db: sqlite3.Connection, task: Task, room: int, over: int, tail: Sequence[TailRow]) -> Cut:
+    """What is to go of a log, as much as there is *room* for."""
+    log, before, above = task
+    base = log.id << POSITIONS
+    rows = db.execute(
+        "SELECT rows.id, events, time, body, length(data) FROM rows JOIN bodies ON "
+        "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id",
+        (base, base | (1 << POSITIONS) - 1),
+    )
+    going: list[tuple[int, int]] = []
+    left, lost, done = log.size, log.lost, 0
+    enough = max(above, log.size - over)
+    # Closed, lest it hold its place in the table while rows go.
+    with closing(rows):
+        for id, events, when, body, size in rows:
+            full = done >= room
+            if full or not (when < before or left > enough):
+                return Cut(log, going, done, lost, left, when, not full, False)
+            going.append((id, body))
+            left -= ROW_COST + size
+            done += work(ROW_COST + size)
+            lost = id - base + events - 1
+    # The tables have no more of it.
+    oldest = tail[0].time if tail else log.newest
+    waits = bool(tail) and (oldest < before or left > enough)
+    return Cut(log, going, done, lost, left, oldest, not waits, waits)
+
+
+_LOOSEN = "INSERT INTO loose VALUES(?, 1) ON CONFLICT DO UPDATE SET count = count + 1"
+
+
+def collect(db: sqlite3.Connection, room: int) -> bool:
+    """Deletes the first of the loose bodies that no row has, as much `work` as there is *room* for;
+    whether more are loose."""
+    bodies: list[tuple[int, int]] = []
+    loose = db.execute(
+        "SELECT id, count, length(data) FROM loose JOIN bodies ON id = body ORDER BY body"
+    )
+    more = False
+    with closing(loose):
+        for id, count, size in loose:
+            more = room <= 0
+            if more:
+                break
+            bodies.append((id, count))
+            room -= work(size)
+    db.executemany("DELETE FROM bodies WHERE id=? AND refs<=?", bodies)
+    fewer = [(count, id) for id, count in bodies]
+    db.executemany("UPDATE bodies SET refs=refs-? WHERE id=?", fewer)
+    db.executemany("DELETE FROM loose WHERE body=?", [(id,) for id, _ in bodies])
+    return more
+
+
+def loose_work(db: sqlite3.Connection) -> int:
+    """What `work` all loose bodies are.  Raises ValueError if they cannot be."""
+    wrong, most = db.execute(
+        "SELECT total(refs IS NULL OR count NOT BETWEEN 1 AND refs), total(1 + length(data) / ?) "
+        "FROM loose LEFT JOIN bodies ON id = body",
+        (LARGE,),
+    ).fetchone()
+    if wrong:
+        raise ValueError("it is damaged")
+    return int(most)
 
 
 def give_back(db: sqlite3.Connection) -> bool:

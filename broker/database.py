@@ -3,6 +3,7 @@
 The tables::
 
     bodies    the packed events of each row, in the order of commits
+    loose     bodies that fewer rows have than they say, and by how many (``cutting``)
     rows      which body holds which positions of which log; id = log << 40 | first position
     turns     what the last commits changed in the other tables, until it is folded into them
     logs      one line for each log, with its head and what retention left of it
@@ -16,8 +17,8 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from .journal import CannotStore, JournalError
@@ -86,11 +87,17 @@ _FOLDED_IN_PARTS = ""
 """Rows may be in the tables and in the records of turns as well (``folding``), which an older
 chatbroker would take for damage."""
 
+_LOOSE_BODIES = """
+CREATE TABLE loose(body INTEGER PRIMARY KEY, count INTEGER NOT NULL)
+"""
+"""Rows may go before the records that name them, and before their bodies (``cutting``)."""
+
 MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     _FIRST,
     _BODIES_IN_TURNS,
     _TEXTS_ALONE,
     _FOLDED_IN_PARTS,
+    _LOOSE_BODIES,
 )
 """Each takes the tables from one version to the next; never changed once released."""
 
@@ -130,6 +137,7 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
             # What a large commit needed is given back.
             f"journal_size_limit={4 * CHECKPOINT * PAGE}",
             f"cache_size=-{CACHE}",
+            "secure_delete=FAST",
         ):
             db.execute(f"PRAGMA {pragma}")
         _migrate(db, path)
@@ -252,6 +260,18 @@ def rollback(db: sqlite3.Connection) -> None:
     """Ends a transaction that failed, unless SQLite has done so itself."""
     if db.in_transaction:
         db.execute("ROLLBACK")
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
+    """What is done within is stored, or none of it.  Raises CannotStore, JournalError."""
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("COMMIT")
+    except sqlite3.Error as error:
+        rollback(db)
+        raise explain(error, path) from None
 
 
 _FOR_NOW = {

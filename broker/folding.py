@@ -28,7 +28,7 @@ class Fold:
     def __init__(self, tail: Tail, retention: Retention, turn: int, a_part: float) -> None:
         self._tail = tail
         self._retention = retention
-        self._turn = turn
+        self.turn = turn
         self._turns, self._records = tail.turns, tail.records
         # In the order of their numbers, which is that of the table of rows; the last comes first.
         self._left = sorted(tail.rows, key=lambda log: log.id, reverse=True)
@@ -95,4 +95,4 @@ class Fold:
         sessions = [session for session in tail.sessions.values() if session is not None]
         many("INSERT OR REPLACE INTO sessions VALUES(?,?,?,?,?,?,?,?)", sessions)
         many(UPDATE_LOG, [log.values() for log in self._going()])
-        db.execute("DELETE FROM turns WHERE id<?", (self._turn,))
+        db.execute("DELETE FROM turns WHERE id<?", (self.turn,))

@@ -7,11 +7,12 @@ from operator import attrgetter, itemgetter
 
 from .journal import Commit, Kept, Page
 from .log import Row
+from .retention import level
 
 _first = itemgetter(Row._fields.index("first"))
 _time = itemgetter(Row._fields.index("time"))
-_events = itemgetter(Row._fields.index("events"))
 _size = attrgetter("size")
+_events = itemgetter(Row._fields.index("events"))
 
 _Fields = tuple[str, int, int, int, int, bytes]
 """Those of a Row, as a plain tuple.  The garbage collector loses sight of a plain tuple without
@@ -34,6 +35,13 @@ class _Kept:
         """Of the kept rows, with what they cost beside their events."""
         self.lost = 0
         """The position of the newest event that was dropped."""
+
+    @property
+    def events(self) -> int:
+        """How many are kept."""
+        if self.start == len(self.rows):
+            return 0
+        return Row(*self.rows[-1]).last - Row(*self.rows[self.start]).prev
 
     def drop_oldest(self) -> tuple[int, int]:
         """How many events that were, and what they took."""
@@ -58,8 +66,8 @@ ROW_COST = 220
 class MemoryJournal:
     """Keeps the newest events in memory: at most *events*, in at most *size* bytes.
 
-    What is over goes from the largest logs, the oldest first: public chatter does not push
-    out unread mail, nor one user's flood the mail of another.
+    What is over goes from the largest logs, the oldest first, as on disk (``retention``): public
+    chatter does not push out unread mail, nor one user's flood the mail of another.
     """
 
     durable = False
@@ -94,16 +102,19 @@ class MemoryJournal:
             self._make_room()
 
     def _make_room(self) -> None:
-        events = self._most_events - self._most_events // self.SLACK
-        size = self._most_size - self._most_size // self.SLACK
-        while self.events > events or self.size > size:
-            for kept in sorted(self._logs.values(), key=_size, reverse=True):
-                # Down to half at most, lest one of many that are equally large pays for all.
-                half = kept.size // 2
-                while kept.size > half and (self.events > events or self.size > size):
-                    dropped, freed = kept.drop_oldest()
-                    self.events -= dropped
-                    self.size -= freed
+        """Whatever is larger than a level is cut down to it, be it in bytes or in events."""
+        most_events = self._most_events - self._most_events // self.SLACK
+        most_size = self._most_size - self._most_size // self.SLACK
+        logs = sorted(self._logs.values(), key=_size, reverse=True)
+        events = level([kept.events for kept in logs], most_events)
+        size = level([kept.size for kept in logs], most_size)
+        for kept in logs:
+            while (self.events > most_events and kept.events > events) or (
+                self.size > most_size and kept.size > size
+            ):
+                dropped, freed = kept.drop_oldest()
+                self.events -= dropped
+                self.size -= freed
 
     def fetch(self, log: str, after: int, budget: int) -> Page:
         kept = self._logs.get(log)

@@ -1,20 +1,20 @@
 """What of a journal may go, and in which order.
 
 Two rules, whichever bites first: what is older than so long goes; and when all is larger than
-so much, the oldest of the largest logs go, so that public chatter does not push out unread
-mail, nor one user's flood the mail of another.  The work is done in small steps, which the
-journal takes between turns.
+so much, the oldest of the largest logs go, down to a level that is the same for all of them, so
+that public chatter does not push out unread mail, nor one user's flood the mail of another.  The
+work is done in small steps, which the journal takes between turns.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from itertools import islice, takewhile
+from collections.abc import Iterable
+from itertools import chain, islice
+from math import inf
+from typing import NamedTuple
 
-Wanted = Callable[[int, int], bool]
-"""Whether the oldest row of a log is to go: given its time (milliseconds since 1970), and the
-bytes that its log has with it."""
+LARGE = 8192
+"""Bytes from which on a row is more work than a small one: its body lies in pages of its own."""
 
 
 class KeptLog:
@@ -60,6 +60,32 @@ class KeptLog:
         )  # fmt: skip
 
 
+class Task(NamedTuple):
+    """Which of the oldest rows of *log* are to go."""
+
+    log: KeptLog
+    before: float
+    """Those that are older than this; milliseconds since 1970."""
+    above: float
+    """And those with which the log is larger than so many bytes, while all logs are too large."""
+
+
+def work(size: int) -> int:
+    """What it is to have a row go that takes *size* bytes: so many small ones."""
+    return 1 + size // LARGE
+
+
+def level(sizes: Iterable[int], most: int) -> int:
+    """What each may keep, if all are to keep *most* together and who has less keeps all of it."""
+    ascending = sorted(sizes)
+    for number, size in enumerate(ascending):
+        others = len(ascending) - number
+        if size * others > most:
+            return most // others
+        most -= size
+    return ascending[-1] if ascending else 0
+
+
 class Retention:
     """Keeps account of the logs, and tells what is to go.
 
@@ -67,11 +93,17 @@ class Retention:
     """
 
     STEP = 256
-    """Rows that go at a time: some milliseconds.  More, if more came since the last time: else
-    who says much in many logs, or comes and goes, would outrun what makes room."""
+    """Small rows that go at a time: some milliseconds.  More, the further it is behind: else who
+    says much in many logs, or comes and goes, would outrun it."""
 
     MOST = 8192
-    """Of them at a time, however many came: a tenth of a second."""
+    """Of them at a time, however far: a tenth of a second or two."""
+
+    PATIENT = 8
+    """Times as many more at the most, if it is behind with what is too old."""
+
+    DROPPED = 4
+    """Logs that wait to go, one row more for each so many."""
 
     SLACK = 64
     """When room is made, it is a SLACK-th of all: looking for the largest logs looks at all."""
@@ -86,15 +118,28 @@ class Retention:
         self._logs: dict[int, KeptLog] = {}
         self.changed: dict[KeptLog, None] = {}
         """The logs that changed since their lines were written."""
-        self._dropped: deque[KeptLog] = deque()
-        self._tasks: deque[tuple[KeptLog, Wanted]] = deque()
+        self._dropped: dict[KeptLog, None] = {}
+        """Those that are to go, all of them, and may."""
+        self._tasks: dict[KeptLog, Task] = {}
         self._next_look = 0
         self.size = 0
         """Bytes of all logs, those that are to go included."""
+        self._staying = 0
+        """Of the others."""
+        self._most = 0
+        """What these are to be cut to."""
         self.highest = 0
         """The highest id that a log was ever seen with."""
-        self._came = 0
-        """Rows that came, and logs that were dropped, for which no step had room yet."""
+        self.free_ids: list[int] = []
+        """Those that no log has any more."""
+        self._begun = 0
+        """When the tasks were planned; milliseconds since 1970."""
+        self._began_with = 0
+        """The bytes that stayed then."""
+        self._slack = 0
+        """How many of them are to be free; 0, if it is by age."""
+        self._room = self.STEP
+        """For the next step."""
 
     def bound(self, keep: int | None, keep_bytes: int | None) -> None:
         """Other bounds hold from the next look on."""
@@ -107,77 +152,88 @@ class Retention:
             self._logs[log.id] = log
             self.highest = max(self.highest, log.id)
             self.size += log.size
-        log.size += size
-        self.size += size
+            self._staying += 0 if log.dropped else log.size
         if size:
+            log.size += size
+            self.size += size
+            self._staying += size
             self.changed[log] = None
-            self._came += 1
 
     def drop(self, log: KeptLog) -> None:
-        """*log* is to go, all of it."""
-        self.add(log, 0)
+        """*log* is to go, all of it, as soon as it may: see `let_go`."""
         self.changed[log] = None
-        self._dropped.append(log)
-        self._came += 1
+        self._staying -= log.size
+        self._tasks.pop(log, None)
+
+    def let_go(self, log: KeptLog) -> None:
+        """*log*, which was dropped, may go."""
+        self._dropped[log] = None
 
     # --- what is to go --------------------------------------------------------------------
 
     def look(self, time: int) -> None:
         """Looks for something to do at *time* (milliseconds since 1970); cheap, mostly."""
-        if self._tasks:
-            return
-        if self.most_bytes is not None and self.size > self.most_bytes:
-            self._plan(self.most_bytes - self.most_bytes // self.SLACK)
-        elif self._keep is not None and time >= self._next_look:
-            self._next_look = time + self.LOOK_EVERY
-            too_old = time - self._keep
-            for log in self._logs.values():
-                if log.size and log.oldest < too_old and not log.dropped:
-                    self._tasks.append((log, lambda when, left: when < too_old))
+        if not self._tasks:
+            self._begun, self._began_with, self._slack = time, self._staying, 0
+            if self.most_bytes is not None and self._staying > self.most_bytes:
+                self._plan(self.most_bytes)
+            elif self._keep is not None and time >= self._next_look:
+                self._next_look = time + self.LOOK_EVERY
+                too_old = time - self._keep
+                for log in self._logs.values():
+                    if log.size and log.oldest < too_old and not log.dropped:
+                        self._tasks[log] = Task(log, too_old, inf)
+        more = self.STEP * self._behind(time) + len(self._dropped) // self.DROPPED
+        self._room = min(self.STEP + more, self.MOST)
+
+    def _behind(self, time: int) -> int:
+        """How far it is behind with its tasks: if they are of what is too old, by how many looks;
+        else by how often there came as much since as was to be free.
+
+        After a month without a broker much is too old, and nobody waits for its room: so there it
+        is patient."""
+        if not self._tasks:
+            return 0
+        if not self._slack:
+            return min((time - self._begun) // self.LOOK_EVERY, self.PATIENT)
+        return max(self._staying - self._began_with, 0) // self._slack
 
     def _plan(self, most: int) -> None:
-        """The largest logs are cut, down to half at most, lest one of many that are equally
-        large pays for all; what is still too much then is cut at the next look."""
-        over = self.size - sum([log.size for log in self._dropped]) - most
-        if over <= 0:
-            return
-        stay = [log for log in self._logs.values() if not log.dropped]
-        for log in sorted(stay, key=lambda log: log.size, reverse=True):
-            if over <= 0 or not log.size:
-                break
-            cut = min(over, (log.size + 1) // 2)
-            self._tasks.append((log, _larger_than(log.size - cut)))
-            over -= cut
+        """Whatever is larger than a level is cut down to it.
 
-    def step(self) -> tuple[int, list[tuple[KeptLog, Wanted]]]:
-        """How many rows to take in the next step, and from which logs, each once: of those
-        whose turn comes first, which of their rows are to go.  No logs: nothing is to do."""
-        room = min(max(self.STEP, 2 * self._came), self.MOST)
-        self._came = max(self._came - room // 2, 0)
-        tasks = [(log, _all) for log in islice(self._dropped, room)]
-        while self._tasks and self._tasks[0][0].dropped:
-            self._tasks.popleft()  # It goes anyway.
-        others = islice(self._tasks, room - len(tasks))
-        return room, tasks + list(takewhile(lambda task: not task[0].dropped, others))
+        Logs that are equally large are cut by little each: what goes of them is of the same
+        turns then, whose bodies lie side by side, and none of them pays for all."""
+        stay = [log for log in self._logs.values() if not log.dropped]
+        self._slack = max(most // self.SLACK, 1)
+        self._most = most - self._slack
+        each = level([log.size for log in stay], self._most)
+        self._tasks = {log: Task(log, -inf, each) for log in stay if log.size > each}
+
+    def step(self) -> tuple[int, int, list[Task]]:
+        """How many small rows to take in the next step, by how many bytes all logs are too large,
+        and the tasks whose turn comes first.  No tasks: nothing is to do."""
+        dropped = (Task(log, inf, 0) for log in self._dropped)
+        tasks = list(islice(chain(dropped, self._tasks.values()), self._room))
+        return self._room, max(self._staying - self._most, 0), tasks
 
     def went(self, log: KeptLog, lost: int, size: int, oldest: int, done: bool) -> None:
         """A step was taken: what *log* is now, and whether the task is *done*."""
-        self.size -= log.size - size
+        gone = log.size - size
         log.lost, log.size, log.oldest = lost, size, oldest
-        if done and not log.dropped:
-            self._tasks.popleft()
+        self.size -= gone
+        # The others come first, before it is its turn again.
+        if log.dropped:
+            self._dropped[log] = self._dropped.pop(log)
+            return
+        self._staying -= gone
+        task = self._tasks.pop(log)
+        if not done:
+            self._tasks[log] = task
 
     def ended(self, log: KeptLog) -> None:
         """Nothing is left of a log that was dropped."""
-        self._dropped.popleft()
+        del self._dropped[log]
         self.size -= log.size
         del self._logs[log.id]
         self.changed.pop(log, None)
-
-
-def _all(when: int, left: int) -> bool:
-    return True
-
-
-def _larger_than(size: int) -> Wanted:
-    return lambda when, left: left > size
+        self.free_ids.append(log.id)

@@ -13,7 +13,7 @@ from pathlib import Path
 from .database import HINT, explain, open_to_read
 from .journal import JournalError, SessionRecord, UserRecord
 from .retention import KeptLog
-from .tail import Tail, Turn, unpack_turn
+from .tail import Tail, Turn, still_kept, unpack_turn
 
 
 class Snapshot:
@@ -30,7 +30,7 @@ class Snapshot:
         self.turns: dict[int, Turn] = {}
         """Those of which something may not be folded, in order."""
         for number, data in read("SELECT id, data FROM turns ORDER BY id"):
-            self.turns[number] = unpack_turn(data)
+            self.turns[number] = still_kept(unpack_turn(data), self.logs)
         tail = Tail()
         for turn in self.turns.values():
             tail.add(turn)

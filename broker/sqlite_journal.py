@@ -15,13 +15,23 @@ from contextlib import closing, suppress
 from math import inf
 from pathlib import Path
 
-from .cutting import ROW_COST, Cut, cut_oldest, give_back
-from .database import HINT, POSITIONS, SYNC, boot_id, explain, open_journal_file, rollback
+from .cleaning import Cleaning
+from .cutting import ROW_COST
+from .database import (
+    HINT,
+    POSITIONS,
+    SYNC,
+    boot_id,
+    explain,
+    open_journal_file,
+    rollback,
+    transaction,
+)
 from .folding import A_PART, Fold
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention
-from .tail import SMALL, Body, Tail, TailRow, pack_turn, unpack_turn
+from .tail import SMALL, Body, Tail, TailRow, pack_turn, still_kept, unpack_turn
 
 log = logging.getLogger("chatbroker")
 
@@ -57,7 +67,6 @@ class SqliteJournal:
         self._fresh = fresh
         self._db = open_journal_file(path, sync)
         self._logs: dict[str, KeptLog] = {}
-        self._free_ids: list[int] = []
         self._next_body = self._next_turn = 1
         self._tail = Tail()
         self._folding: Fold | None = None
@@ -66,8 +75,15 @@ class SqliteJournal:
         """Whether a part could not be written: it is not tried again and again, but nothing is
         committed before all is folded."""
         self._retention = Retention(keep, keep_bytes)
-        self._shrink = False
-        """Whether retention may have left pages that nothing uses."""
+        self._leaving: dict[KeptLog, int] = {}
+        """Logs that were dropped, and the turn after that: they may not go before all turns up to
+        it are folded, whose records may name them."""
+        self._log_is_long = False
+        """Whether the file is to take in the write-ahead log when the tables have taken in the
+        tail."""
+        self._cleaning = Cleaning(self._db, path, self._retention, self._tail)
+        self._folds_first = False
+        """Whether a fold came before retention when it was tidied last."""
         self.commits = 0
         """How many there were."""
         self.events = 0
@@ -116,12 +132,13 @@ class SqliteJournal:
         for line in read("SELECT id, key, head, lost, size, oldest, newest, dropped FROM logs"):
             log = KeptLog(*line)
             by_id[log.id] = log
+            self._retention.add(log, 0)
             if log.dropped:
-                self._retention.drop(log)
+                self._leaving[log] = 0
             else:
                 self._logs[log.key] = log
-                self._retention.add(log, 0)
-        self._free_ids = [id for id in range(1, self._retention.highest) if id not in by_id]
+        numbers = range(1, self._retention.highest)
+        self._retention.free_ids = [id for id in numbers if id not in by_id]
         self._take_up_turns(by_id)
         users = {line[0]: UserRecord(*line) for line in read("SELECT * FROM users")}
         sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
@@ -131,6 +148,8 @@ class SqliteJournal:
         fold = Fold(self._tail, self._retention, self._next_turn, inf)
         fold.write(self._db)
         fold.stored()
+        self._let_go(fold)
+        self._cleaning.load()
         self._next_body = 1 + (read("SELECT max(id) FROM bodies").fetchone()[0] or 0)
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
         epoch = self._epoch_of(meta, fresh)
@@ -149,7 +168,7 @@ class SqliteJournal:
         read = self._db.execute
         for number, data in read("SELECT id, data FROM turns ORDER BY id").fetchall():
             self._next_turn = number + 1
-            turn = unpack_turn(data)
+            turn = still_kept(unpack_turn(data), by_id)
             for key in turn.dropped:
                 self._forget(key)
             own = {id: (body,) for id, _, body in turn.bodies}
@@ -168,7 +187,7 @@ class SqliteJournal:
                 self._take(by_id[id], TailRow(prev, first, events, time, body, *found))
             self._tail.add(turn, len(data))
             for line in turn.bodies:
-                found = read("SELECT * FROM bodies WHERE id=?", line[:1]).fetchone()
+                found = read(_BODY, line[:1]).fetchone()
                 if found is None:
                     self._tail.bodies[line[0]] = line
                 elif found != line:
@@ -225,7 +244,7 @@ class SqliteJournal:
             rollback(db)
             # The same commit may come again, and finds all as it was.
             highest = self._retention.highest
-            self._free_ids += [log.id for log in new if log.id <= highest]
+            self._retention.free_ids += [log.id for log in new if log.id <= highest]
             raise explain(error, self._path) from None
         self._tail.add(commit, len(turn))
         if small:
@@ -259,7 +278,8 @@ class SqliteJournal:
         for row in commit.rows:
             log = self._logs.get(row.log) or new.get(row.log)
             if log is None:
-                id = self._free_ids.pop() if self._free_ids else self._next_id(len(new))
+                free = self._retention.free_ids
+                id = free.pop() if free else self._next_id(len(new))
                 log = new[row.log] = KeptLog(id, row.log, row.prev, row.prev, 0, 0, 0, 0)
             logs.append(log)
         return logs, list(new.values())
@@ -280,6 +300,7 @@ class SqliteJournal:
         log = self._logs.pop(key, None)
         if log is not None:
             log.dropped = 1
+            self._leaving[log] = self._next_turn
             self._retention.drop(log)
 
     # --- folding --------------------------------------------------------------------------
@@ -290,42 +311,51 @@ class SqliteJournal:
             self._fold_part(Fold(self._tail, self._retention, self._next_turn, inf))
 
     def _fold_some(self) -> bool:
-        """Has them take in a part of it, if it is time; whether there are more."""
+        """Has them take in a part of it, if it is time; whether it was."""
         if self._behind:
             return False
         if self._folding is None:
-            if not self._tail.full:
+            if not (self._tail.full or self._cleaning.waits or self._leaving):
                 return False
             self._folding = Fold(self._tail, self._retention, self._next_turn, A_PART)
+            self._log_is_long = self._tail.full
         try:
-            more = self._fold_part(self._folding)
+            self._fold_part(self._folding)
         except JournalError:
             self._behind = True
             raise
-        if not more:
-            self._checkpoint()
-        return more
+        return True
 
-    def _fold_part(self, fold: Fold) -> bool:
-        """Takes the next step of *fold*; whether there are more."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+    def _fold_part(self, fold: Fold) -> None:
+        """Takes the next step of *fold*."""
+        with transaction(self._db, self._path):
             fold.write(self._db)
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            rollback(self._db)
-            raise explain(error, self._path) from None
         # Not before it is stored: what fails comes again, and finds all as it was.
-        self._folding = None if fold.stored() else fold
         self._behind = False
-        return self._folding is not None
+        if fold.stored():
+            self._folding = None
+            self._cleaning.waits = False
+            self._let_go(fold)
+        else:
+            self._folding = fold
 
-    def _checkpoint(self) -> None:
-        """Copies the write-ahead log into the file, which else a commit would have to do."""
+    def _let_go(self, fold: Fold) -> None:
+        """No record names those that were dropped before the turn up to which *fold* went."""
+        for log in [log for log, turn in self._leaving.items() if turn <= fold.turn]:
+            del self._leaving[log]
+            self._retention.let_go(log)
+
+    def _checkpoint(self) -> bool:
+        """Copies the write-ahead log into the file, if it is time; whether it was.  Else a commit
+        would have to."""
+        if not self._log_is_long or self._folding is not None:
+            return False
+        self._log_is_long = False
         try:
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
         except sqlite3.Error as error:
             raise explain(error, self._path) from None
+        return True
 
     # --- reading --------------------------------------------------------------------------
 
@@ -402,40 +432,12 @@ class SqliteJournal:
 
     def tidy(self, time: int) -> bool:
         self._retention.look(time)
-        room, tasks = self._retention.step()
-        if not tasks:
-            return self._fold_some() or self._shrink_file()
-        self._fold()
-        cuts: list[Cut] = []
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            for log, wanted in tasks:
-                cuts.append(cut_oldest(self._db, log, wanted, room))
-                # A log of which nothing goes is work too.
-                room -= max(cuts[-1].rows, 1)
-                if room <= 0:
-                    break
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            rollback(self._db)
-            raise explain(error, self._path) from None
-        self._shrink = True
-        for cut in cuts:
-            if cut.ends:
-                self._retention.ended(cut.log)
-                self._free_ids.append(cut.log.id)
-            else:
-                self._retention.went(cut.log, cut.lost, cut.size, cut.oldest, cut.done)
-        return True
-
-    def _shrink_file(self) -> bool:
-        """Takes a step of that, if retention had something go; whether there are more."""
-        if self._shrink:
-            try:
-                self._shrink = give_back(self._db)
-            except sqlite3.Error as error:
-                raise explain(error, self._path) from None
-        return self._shrink
+        # By turns, so that neither keeps the other waiting for long.
+        by_turns = [self._cleaning.step, self._fold_some]
+        self._folds_first = not self._folds_first
+        if self._folds_first:
+            by_turns.reverse()
+        return any(step() for step in (self._checkpoint, *by_turns, self._cleaning.shrink))
 
     def close(self) -> None:
         if self.commits:
@@ -453,6 +455,9 @@ class SqliteJournal:
 
 
 _FOLDED_ROW = "SELECT rows.* FROM rows JOIN bodies ON bodies.id = rows.body WHERE rows.id=?"
+_BODY = (
+    "SELECT id, refs - coalesce(count, 0), data FROM bodies LEFT JOIN loose ON body = id WHERE id=?"
+)
 _INSERT_BODY = "INSERT INTO bodies VALUES(?, ?, ?)"
 _INSERT_TURN = "INSERT INTO turns VALUES(?, ?)"
 _INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"

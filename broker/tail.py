@@ -10,7 +10,8 @@ where a table more would be two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -110,6 +111,22 @@ def unpack_turn(data: bytes) -> Turn:
         )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ValueError(f"not the record of a turn: {error}") from None
+
+
+def still_kept(turn: Turn, logs: Mapping[int, KeptLog]) -> Turn:
+    """*turn* without what retention had go since, which takes it from the tables and leaves the
+    record as it is.  *logs*: by number, as their table has them."""
+    went = Counter([row[-1] for row in turn.rows if _is_lost(row, logs)])
+    if not went:
+        return turn
+    rows = [row for row in turn.rows if not _is_lost(row, logs)]
+    bodies = [(id, refs - went[id], data) for id, refs, data in turn.bodies if refs > went[id]]
+    return turn._replace(rows=rows, bodies=bodies)
+
+
+def _is_lost(row: tuple[int, int, int, int, int, int], logs: Mapping[int, KeptLog]) -> bool:
+    log, _, first, _, _, _ = row
+    return log in logs and first <= logs[log].lost
 
 
 class Tail:

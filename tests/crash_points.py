@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from chatbroker.broker import sqlite_journal, tail
+from chatbroker.broker import cleaning, cutting, sqlite_journal, tail
 from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit, Kept, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
+from chatbroker.broker.retention import Retention
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.batch import pack_events
 from chatbroker.wire.messages import Event
@@ -50,14 +51,19 @@ class Model:
         for row in commit.rows:
             self.rows.setdefault(row.log, []).append(row)
 
-    def matches(self, journal: SqliteJournal, kept: Kept) -> bool:
-        """Whether *journal* holds this and nothing else."""
+    def matches(self, journal: SqliteJournal, kept: Kept, ends: bool = False) -> bool:
+        """Whether *journal* holds this and nothing else; *ends*: or of each log the newest."""
         return (
             {user.name: user for user in kept.users} == self.users
             and {session.id: session for session in kept.sessions} == self.sessions
             and dict(kept.heads) == {key: rows[-1].last for key, rows in self.rows.items()}
-            and all(list(journal.fetch(k, 0, PLENTY).rows) == r for k, r in self.rows.items())
+            and all(self._has(journal, key, ends) for key in self.rows)
         )
+
+    def _has(self, journal: SqliteJournal, key: str, ends: bool) -> bool:
+        lost, _, rows = journal.fetch(key, 0, PLENTY)
+        there = [row for row in self.rows[key] if row.last > lost]
+        return list(rows) == there and (ends or there == self.rows[key])
 
 
 def turns() -> Iterator[Commit]:
@@ -175,6 +181,21 @@ def tidy(path: Path, steps: Steps, note: Note) -> None:
         continue
 
 
+def cut(path: Path, steps: Steps, note: Note) -> None:
+    """Retention in small steps, with parts of folds and commits between them."""
+    journal, commits = filled(path, note, keep_bytes=20_000)
+    tail.MOST_ROWS, sqlite_journal.A_PART = 1, 2
+    Retention.STEP, cutting.OF_A_LOG, cleaning.MOST_LOOSE = 2, 1, 2
+    steps.armed = True
+    for number in range(BEFORE, BEFORE + 3):
+        for _ in range(4):
+            journal.tidy(number)
+        journal.commit(next(commits))
+        note(number + 1)
+    while journal.tidy(BEFORE + 3):
+        continue
+
+
 def checkpoint(path: Path, steps: Steps, note: Note) -> None:
     journal, _ = filled(path, note)
     steps.armed = True
@@ -200,6 +221,7 @@ SCENARIOS: dict[str, Scenario] = {
     "fold": fold,
     "parts": parts,
     "tidy": tidy,
+    "cut": cut,
     "checkpoint": checkpoint,
     "close": close,
     "load": load,

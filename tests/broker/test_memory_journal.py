@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -187,31 +188,32 @@ def test_a_flood_of_one_user_does_not_push_out_the_mail_of_another():
     assert kept(journal, "@alice") == [*range(1, 11)]
 
 
-def test_one_of_many_logs_that_are_equally_large_does_not_pay_for_all():
-    """When room is made, it is as much as any of them holds."""
+def test_of_many_logs_that_are_equally_large_each_pays_a_little():
     users = [f"@user{number}" for number in range(64)]
     journal = MemoryJournal(size=64 * 10 * (COST + 5))
     for user in users:
         journal.store(rows(user, 10))
     assert journal.events == 640
     journal.store([row(users[7], 11)])
-    assert journal.events < 640
-    assert min(len(kept(journal, user)) for user in users) == 5
-    # And so it goes on: each keeps its newest, and about as much as the others.
+    # A 64th of all is free then, and of none more than one is gone.
+    assert journal.events == 640 - 10
+    assert {len(kept(journal, user)) for user in users} == {9, 10}
+    # And so it goes on: each keeps its newest, and as much as the others.
     for position in range(12, 200):
         for user in users:
             journal.store([row(user, position)])
     for user in users:
         there = kept(journal, user)
         assert there == [*range(200 - len(there), 200)]
-        assert 4 <= len(there) <= 16
+        assert 9 <= len(there) <= 11
 
 
-def test_a_log_that_is_too_large_is_cut_to_half_before_the_next_one_is():
+def test_the_largest_are_cut_to_the_same_size():
     journal = MemoryJournal(size=100 * COST)
     journal.store([*rows("echo", 60, body=b""), *rows("@alice", 40, body=b"")])
     journal.store(rows("@bob", 30, body=b""))
-    assert (len(kept(journal, "echo")), len(kept(journal, "@alice"))) == (30, 38)
+    sizes = [len(kept(journal, log)) for log in ("echo", "@alice", "@bob")]
+    assert sizes == [34, 34, 30]
 
 
 def test_when_room_is_made_there_is_room_for_a_while():
@@ -333,6 +335,12 @@ def test_users_who_come_and_go_leave_nothing_behind():
 LOGS = ("echo", "@alice", "@bob")
 
 
+def level_of(sizes: Iterable[int], most: int) -> int:
+    """The largest number to which all may be cut that they fit into *most*."""
+    sizes = [*sizes]
+    return bisect_right(range(most + 1), most, key=lambda n: sum(min(s, n) for s in sizes)) - 1
+
+
 class Model:
     """What a journal is, without a thought to speed."""
 
@@ -353,26 +361,34 @@ class Model:
     def size_of(self, log: str) -> int:
         return sum(len(row.body) + COST for row in self.rows[log])
 
-    def over(self, spare: int) -> bool:
-        """Whether there is more than may be, if a *spare*-th of it is to stay free."""
+    def over(self, spare: int) -> tuple[bool, bool]:
+        """Whether there are more events, and bytes, than may be, if a *spare*-th of it is to stay
+        free."""
         events, size = self.most_events, self.most_size
         if spare:
             events, size = events - events // spare, size - size // spare
-        return self.events > events or self.size > size
+        return self.events > events, self.size > size
 
     def store(self, rows: list[Row]) -> None:
         for row in rows:
             self.rows.setdefault(row.log, []).append(row)
-        if self.over(0):
-            while self.over(64):
-                self.shrink()
+        if any(self.over(0)):
+            self.shrink()
 
     def shrink(self) -> None:
-        """The largest gives its oldest, but no more than about half; then the next one."""
+        """The largest first gives what it has beyond the level, if still so much must go."""
         sizes = {log: self.size_of(log) for log in self.rows}
+        events = {log: self.events_of(log) for log in self.rows}
+        most = [m - m // 64 for m in (self.most_events, self.most_size)]
+        levels = [level_of(all.values(), m) for all, m in zip((events, sizes), most, strict=True)]
         for log in sorted(sizes, key=lambda log: -sizes[log]):
-            while self.over(64) and self.size_of(log) > sizes[log] / 2:
+            while (self.over(64)[0] and self.events_of(log) > levels[0]) or (
+                self.over(64)[1] and self.size_of(log) > levels[1]
+            ):
                 self.lost[log] = self.rows[log].pop(0).last
+
+    def events_of(self, log: str) -> int:
+        return sum(row.events for row in self.rows[log])
 
     def drop(self, log: str) -> None:
         self.rows.pop(log, None)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+from math import inf
+from operator import attrgetter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.cutting import ROW_COST
 from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.retention import KeptLog, Retention, Wanted
+from chatbroker.broker.retention import KeptLog, Retention, Task, level
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.batch import pack_events
 from chatbroker.wire.messages import Event
@@ -103,12 +107,40 @@ def account(keep: int | None, keep_bytes: int | None, *sizes: int) -> Retention:
 
 
 def planned(retention: Retention) -> list[int]:
-    return [log.id for log, _ in retention._tasks]
+    return list(map(attrgetter("id"), retention._tasks))
 
 
-def tasks(retention: Retention) -> list[tuple[KeptLog, Wanted]]:
+def tasks(retention: Retention) -> list[Task]:
     """What the next step is about."""
-    return retention.step()[1]
+    return retention.step()[-1]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "each"),
+    [
+        ([], 10, 0),
+        ([3], 10, 3),
+        ([3], 2, 2),
+        ([5, 5], 9, 4),
+        ([1, 9, 9], 11, 5),
+        ([9, 1, 4], 10, 5),
+        ([9, 1, 4], 9, 4),
+        ([9, 1, 4], 8, 3),
+        ([2, 2, 2], 0, 0),
+    ],
+)
+def test_a_level_takes_from_who_has_most(sizes, most, each):
+    assert level(sizes, most) == each
+
+
+@given(st.lists(st.integers(0, 1000)), st.integers(0, 20_000))
+def test_a_level_is_the_highest_at_which_all_fit(sizes, most):
+    def cut_to(each: int) -> int:
+        return sum(min(size, each) for size in sizes)
+
+    each = level(sizes, most)
+    assert cut_to(each) <= most
+    assert cut_to(each + 1) > most or cut_to(each) == sum(sizes)
 
 
 def test_without_bounds_nothing_goes():
@@ -127,8 +159,7 @@ def test_what_is_older_than_the_bound_goes():
     retention = account(100, None, 10, 10, 10, 0)
     retention.look(103)
     assert planned(retention) == [1, 2]
-    (_, wanted), *_ = tasks(retention)
-    assert (wanted(2, 10), wanted(3, 10)) == (True, False)
+    assert tasks(retention)[0][1:] == (3, inf)
 
 
 def test_ages_are_looked_at_now_and_then():
@@ -140,18 +171,18 @@ def test_ages_are_looked_at_now_and_then():
     assert planned(retention) == [1]
 
 
-def test_the_largest_go_first_and_are_halved_at_most():
+def test_the_largest_are_cut_to_the_same_size():
     retention = account(None, 6400, 100, 8000, 300)
     retention.look(1)
     # A SLACK-th below the bound, so that not every message makes room for itself.
-    assert planned(retention) == [2]
-    (_, wanted), *_ = tasks(retention)
-    assert (wanted(1, 5901), wanted(1, 5900)) == (True, False)
-    retention = account(None, 64, 100, 8000, 300)
+    assert retention.step() == (Retention.STEP, 2100, [(retention._logs[2], -inf, 5900)])
+    retention = account(None, 640, 100, 8000, 300, 250)
     retention.look(1)
-    assert planned(retention) == [2, 3, 1]
-    (_, wanted), *_ = tasks(retention)
-    assert (wanted(1, 4001), wanted(1, 4000)) == (True, False)
+    assert [(task.log.id, task.above) for task in tasks(retention)] == [
+        (2, 176),
+        (3, 176),
+        (4, 176),
+    ]
 
 
 def test_of_both_bounds_the_size_is_looked_at_first_and_then_the_age():
@@ -163,18 +194,86 @@ def test_of_both_bounds_the_size_is_looked_at_first_and_then_the_age():
     assert planned(retention) == [1, 2]
 
 
-def test_a_log_that_is_dropped_goes_before_all_else_and_takes_its_tasks_along():
-    retention = account(None, 64, 100, 8000)
+def test_who_had_its_turn_waits_for_the_others():
+    retention = account(100, None, 10, 10, 10)
+    retention.look(1000)
+    retention.went(retention._logs[1], 1, 9, 1, False)
+    assert planned(retention) == [2, 3, 1]
+    retention.went(retention._logs[2], 1, 0, 2, True)
+    assert planned(retention) == [3, 1]
+
+
+def doomed(retention: Retention, number: int) -> KeptLog:
+    """That log, which is dropped."""
+    log = retention._logs[number]
+    log.dropped = 1
+    retention.drop(log)
+    return log
+
+
+def test_a_log_that_is_dropped_takes_its_task_along_and_goes_when_it_may_before_all_else():
+    retention = account(None, 64, 100, 8000, 90)
     retention.look(1)
-    doomed = retention._logs[2]
-    doomed.dropped = 1
-    retention.drop(doomed)
-    (log, wanted), *_ = tasks(retention)
-    assert (log, wanted(1 << 50, 0)) == (doomed, True)
-    retention.went(doomed, 5, 4000, 3, False)
-    retention.ended(doomed)
-    assert (planned(retention), retention.size) == ([1], 100)
-    assert doomed not in retention.changed
+    log = doomed(retention, 2)
+    assert planned(retention) == [1, 3]
+    retention.let_go(log)
+    assert [task.log.id for task in tasks(retention)] == [2, 1, 3]
+    assert tasks(retention)[0].before == inf
+    retention.went(log, 5, 4000, 3, False)
+    assert tasks(retention)[0].log is log
+    retention.ended(log)
+    assert (planned(retention), retention.size) == ([1, 3], 190)
+    assert log not in retention.changed
+    assert retention.free_ids == [2]
+
+
+def test_what_is_dropped_does_not_have_others_go():
+    retention = account(None, 1000, 400, 8000)
+    retention.add(KeptLog(3, "log-3", size=5000, dropped=1), 0)
+    retention.let_go(doomed(retention, 2))
+    retention.look(1)
+    assert retention.size == 13_400
+    assert planned(retention) == []
+
+
+def room(retention: Retention, time: int) -> int:
+    retention.look(time)
+    return retention.step()[0]
+
+
+def test_a_step_has_more_room_the_more_came_since_it_was_begun():
+    step = Retention.STEP
+    retention = account(None, 6400, 8000)
+    log = retention._logs[1]
+    assert room(retention, 1) == step
+    for bytes, times in ((99, 1), (1, 2), (100, 3), (1000, 13), (10_000, 32)):
+        retention.add(log, bytes)
+        assert room(retention, 1) == times * step
+    assert 32 * step == Retention.MOST
+    # What goes counts as well: it is to be outrun, and no more.
+    retention.went(log, 1, 8050, 1, False)
+    assert room(retention, 1) == step
+    retention.went(log, 1, 6300, 1, True)
+    assert retention.step() == (step, 0, [])
+
+
+def test_a_step_has_more_room_the_longer_it_takes_to_have_go_what_is_too_old():
+    step = Retention.STEP
+    retention = account(100, None, 10)
+    assert room(retention, 10 * LOOK) == step
+    retention.add(retention._logs[1], 1 << 40)
+    rooms = [room(retention, 10 * LOOK + number * LOOK // 2) for number in (1, 2, 3, 4, 20, 1000)]
+    assert rooms == [step, 2 * step, 2 * step, 3 * step, 9 * step, 9 * step]
+
+
+def test_a_step_has_more_room_the_more_logs_are_to_go():
+    retention = account(None, None, *[10] * 50_000)
+    for count, more in ((3, 0), (1, 1), (396, 100), (49_600, None)):
+        for _ in range(count):
+            retention.let_go(doomed(retention, len(retention._dropped) + 1))
+        most = Retention.MOST if more is None else Retention.STEP + more
+        assert room(retention, 1) == most
+    assert len(tasks(retention)) == Retention.MOST
 
 
 # --- a journal that acts by it ------------------------------------------------------------
@@ -372,13 +471,16 @@ def test_room_is_made_as_fast_as_users_come_and_go(opened):
     """In one turn hundreds may leave a mailbox behind: one a step would never catch up."""
     journal = opened()
     filler = Filler(journal)
-    for turn in range(5):
+    there = []
+    for turn in range(100):
         names = [f"@{turn}-{number}" for number in range(400)]
         filler.say(*names, time=1, size=10)
         journal.commit(Commit(dropped=names))
-        assert journal.tidy(1)
-        assert len(journal._retention._logs) == 0
-    assert tidied(journal, 1) == 0
+        journal.tidy(1)
+        there.append(len(journal._retention._logs))
+    assert max(there[50:]) <= 1.5 * max(there[:50])
+    tidied(journal, 1)
+    assert len(journal._retention._logs) == 0
 
 
 def test_the_bound_holds_while_users_come_and_go(opened):
@@ -396,10 +498,13 @@ def test_room_is_made_as_fast_as_many_logs_fill(opened):
     most = 100_000
     journal = opened(keep_bytes=most)
     filler = Filler(journal)
-    for turn in range(20):
+    sizes = []
+    for turn in range(100):
         filler.say(*[f"@{number}" for number in range(600)], time=turn, size=10)
         journal.tidy(turn)
-    assert tidied(journal, 20) <= 2
+        sizes.append(journal._retention.size)
+    assert max(sizes[50:]) <= 1.5 * max(sizes[:50])
+    tidied(journal, 100)
     assert journal._retention.size <= most
 
 
@@ -417,14 +522,17 @@ def test_a_log_that_is_dropped_while_it_is_cut_goes_whole(opened, path):
     assert check_journal(path).faults == []
 
 
-def test_no_step_is_too_long_and_what_it_had_no_room_for_has_room_later(opened, monkeypatch):
+def test_no_step_is_too_long(opened, monkeypatch):
     monkeypatch.setattr(Retention, "STEP", 10)
     monkeypatch.setattr(Retention, "MOST", 100)
     journal = opened()
     names = [f"@{number}" for number in range(300)]
-    Filler(journal).say(*names, time=1, size=10)
-    journal.commit(Commit(dropped=names))
-    sizes = []
+    for number in range(0, 300, 20):
+        Filler(journal).say(*names[number : number + 20], time=1, size=10)
+        journal.commit(Commit(dropped=names[number : number + 20]))
+        journal.tidy(1)
+    before = left(journal)
     while journal.tidy(1):
-        sizes.append(len(journal._retention._logs))
-    assert sizes == [200, 100, 0]
+        assert before - 100 <= left(journal) <= before
+        before = left(journal)
+    assert len(journal._retention._logs) == 0

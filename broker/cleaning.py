@@ -1,0 +1,85 @@
+"""Retention in steps: each is a transaction of its own, between two turns.
+
+What is to go is `Retention`'s to say; how it goes, ``cutting``'s.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from .cutting import Cut, collect, cut_oldest, give_back, loose_work
+from .database import explain, transaction
+from .retention import Retention
+from .tail import Tail
+
+MOST_LOOSE = 4096
+"""Small bodies that wait for their neighbours to go with them, and are not free meanwhile."""
+
+
+class Cleaning:
+    """Has go from *db*, the journal at *path*, what *retention* tells; *tail*: what the tables do
+    not have yet."""
+
+    def __init__(
+        self, db: sqlite3.Connection, path: Path, retention: Retention, tail: Tail
+    ) -> None:
+        self._db = db
+        self._path = path
+        self._retention = retention
+        self._tail = tail
+        self._loose = 0
+        """The `work` that all loose bodies are, at the most; 0 if there are none."""
+        self._collecting = False
+        """Whether it is their turn."""
+        self._shrinking = False
+        """Whether there may be pages that nothing uses."""
+        self.waits = False
+        """Whether something is to go that the tables do not have yet."""
+
+    def load(self) -> None:
+        """Takes up what the process before left.  Raises ValueError if that is damaged."""
+        self._loose = loose_work(self._db)
+
+    def step(self) -> bool:
+        """Takes one; whether there may be more.  Raises CannotStore, JournalError."""
+        room, over, tasks = self._retention.step()
+        if not (tasks or self._loose):
+            return False
+        cuts: list[Cut] = []
+        waited = self.waits
+        collected, more = False, self._collecting or self._loose > MOST_LOOSE
+        with transaction(self._db, self._path):
+            if not more:
+                cuts = cut_oldest(self._db, tasks, room, over, self._tail.rows)
+                room -= sum([cut.work for cut in cuts])
+            # Bodies wait for each other, and no longer than all rows are gone that are to go.
+            last = len(cuts) == len(tasks) and all(cut.done for cut in cuts)
+            if (more or last) and room > 0:
+                collected, more = True, collect(self._db, room)
+        for cut in cuts:
+            self._note(cut)
+        if collected:
+            self._collecting, self._shrinking = more, True
+            self._loose = self._loose if more else 0
+        # What waits goes when the tables have it: that is to do, too.
+        went = collected or any(cut.rows or cut.done for cut in cuts)
+        return went or self.waits > waited
+
+    def _note(self, cut: Cut) -> None:
+        """Brings the account up to date with what is stored."""
+        self._loose += cut.work
+        self.waits = self.waits or cut.waits
+        if cut.ends:
+            self._retention.ended(cut.log)
+        else:
+            self._retention.went(cut.log, cut.lost, cut.size, cut.oldest, cut.done)
+
+    def shrink(self) -> bool:
+        """Takes a step of giving pages back, if something went; whether there are more."""
+        if self._shrinking:
+            try:
+                self._shrinking = give_back(self._db)
+            except sqlite3.Error as error:
+                raise explain(error, self._path) from None
+        return self._shrinking
