@@ -142,9 +142,10 @@ class Retention:
         """For the next step."""
 
     def bound(self, keep: int | None, keep_bytes: int | None) -> None:
-        """Other bounds hold from the next look on."""
+        """Other bounds hold from the next look on, and what was planned by the others no more."""
         self._keep, self.most_bytes = keep, keep_bytes
         self._next_look = 0
+        self._tasks.clear()
 
     def add(self, log: KeptLog, size: int) -> None:
         """A row of so many bytes was added to *log*; 0 for a log that is there already."""

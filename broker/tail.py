@@ -207,7 +207,8 @@ class Tail:
         for user in turn.users:
             self.users[user.name] = user
         for session in turn.sessions:
-            if self.sessions.get(session.id) is None:
+            before = self.sessions.get(session.id)
+            if before is None or before.user != session.user:
                 self._of.setdefault(session.user, []).append(session.id)
             self.sessions[session.id] = session
 

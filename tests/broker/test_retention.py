@@ -194,6 +194,16 @@ def test_of_both_bounds_the_size_is_looked_at_first_and_then_the_age():
     assert planned(retention) == [1, 2]
 
 
+def test_by_other_bounds_what_was_planned_does_not_go():
+    retention = account(None, 64, 100, 8000)
+    retention.look(1)
+    retention.bound(None, None)
+    assert tasks(retention) == []
+    retention.bound(100, None)
+    retention.look(102)
+    assert planned(retention) == [1]
+
+
 def test_who_had_its_turn_waits_for_the_others():
     retention = account(100, None, 10, 10, 10)
     retention.look(1000)

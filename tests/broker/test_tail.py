@@ -6,7 +6,8 @@ import msgpack
 import pytest
 
 from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
-from chatbroker.broker.tail import MAX_NUMBER, Tail, pack_turn, unpack_turn
+from chatbroker.broker.retention import KeptLog
+from chatbroker.broker.tail import MAX_NUMBER, Tail, pack_turn, still_kept, unpack_turn
 
 
 def session(id: bytes, name: str) -> SessionRecord:
@@ -22,6 +23,16 @@ def test_who_is_gone_is_gone_with_the_sessions_they_had_then():
     assert tail.sessions == {b"1": bobs, b"2": None, b"3": alices}
     tail.add(Commit(gone=["bob", "alice", "nobody"]))
     assert tail.sessions == {b"1": None, b"2": None, b"3": None}
+
+
+def test_a_session_may_pass_from_one_to_another():
+    tail = Tail()
+    tail.add(Commit(sessions=[session(b"1", "alice")]))
+    tail.add(Commit(sessions=[session(b"1", "bob")]))
+    tail.add(Commit(gone=["alice"]))
+    assert tail.sessions == {b"1": session(b"1", "bob")}
+    tail.add(Commit(gone=["bob"]))
+    assert tail.sessions == {b"1": None}
 
 
 class Watched(dict):
@@ -58,6 +69,21 @@ WHOLE = [[b"1"], ["bob"], ["@bob"], [USER], [session(b"2", "alice")], ROWS, BODI
 
 def test_a_turn_is_stored_as_it_was():
     assert [*unpack_turn(pack_turn(Commit(*WHOLE[:5]), ROWS, BODIES))] == WHOLE
+
+
+def test_what_a_log_has_lost_is_not_kept_of_a_turn():
+    turn = unpack_turn(pack_turn(Commit(*WHOLE[:5]), ROWS, BODIES))
+    first, second = KeptLog(1, "echo"), KeptLog(2, "@alice")
+    logs = {1: first, 2: second}
+    assert still_kept(turn, logs) == turn
+    second.lost = 5
+    assert still_kept(turn, logs) == turn
+    second.lost = 6
+    assert still_kept(turn, logs) == turn._replace(rows=ROWS[:1], bodies=[(9, 1, b"packed")])
+    first.lost = 1
+    assert still_kept(turn, logs) == turn._replace(rows=[], bodies=[])
+    # What is of no log is for others to find.
+    assert still_kept(turn, {1: first}).rows == ROWS[1:]
 
 
 @pytest.mark.parametrize("wrong", [{}, [], None, 1.5])
