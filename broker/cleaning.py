@@ -14,7 +14,7 @@ from .retention import Retention
 from .tail import Tail
 
 MOST_LOOSE = 4096
-"""Small bodies that wait for their neighbours to go with them, and are not free meanwhile."""
+"""Small rows whose bodies wait for their neighbours to go with them, and are not free meanwhile."""
 
 
 class Cleaning:
@@ -29,9 +29,7 @@ class Cleaning:
         self._retention = retention
         self._tail = tail
         self._loose = 0
-        """The `work` that all loose bodies are, at the most; 0 if there are none."""
-        self._collecting = False
-        """Whether it is their turn."""
+        """The `work` of the rows that left loose bodies, at the most; 0 if there are none."""
         self._shrinking = False
         """Whether there may be pages that nothing uses."""
         self.waits = False
@@ -48,23 +46,27 @@ class Cleaning:
             return False
         cuts: list[Cut] = []
         waited = self.waits
-        collected, more = False, self._collecting or self._loose > MOST_LOOSE
+        collected, more = False, self._loose > MOST_LOOSE
         with transaction(self._db, self._path):
             if not more:
                 cuts = cut_oldest(self._db, tasks, room, over, self._tail.rows)
                 room -= sum([cut.work for cut in cuts])
             # Bodies wait for each other, and no longer than all rows are gone that are to go.
             last = len(cuts) == len(tasks) and all(cut.done for cut in cuts)
-            if (more or last) and room > 0:
+            if more or last:
                 collected, more = True, collect(self._db, room)
         for cut in cuts:
             self._note(cut)
         if collected:
-            self._collecting, self._shrinking = more, True
+            self._shrinking = True
             self._loose = self._loose if more else 0
         # What waits goes when the tables have it: that is to do, too.
         went = collected or any(cut.rows or cut.done for cut in cuts)
         return went or self.waits > waited
+
+    def all_folded(self) -> None:
+        """The tables have all that was waited for."""
+        self.waits = False
 
     def _note(self, cut: Cut) -> None:
         """Brings the account up to date with what is stored."""

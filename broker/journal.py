@@ -124,7 +124,8 @@ class Journal(Protocol):
 
     @property
     def most_bytes(self) -> int | None:
-        """What `size` may be for long; None for any amount.  May be read from any thread."""
+        """What `size` may be for long, but for logs that are dropped and on their way out; None for
+        any amount.  May be read from any thread."""
 
     def retain(self, keep: float | None, keep_bytes: int | None) -> None:
         """From now on messages older than *keep* seconds may go, and what takes more than

@@ -97,7 +97,7 @@ class Retention:
     says much in many logs, or comes and goes, would outrun it."""
 
     MOST = 8192
-    """Of them at a time, however far: a tenth of a second or two."""
+    """Of them at a time, however far: a tenth of a second or two.  What comes in a turn is less."""
 
     PATIENT = 8
     """Times as many more at the most, if it is behind with what is too old."""
@@ -134,12 +134,14 @@ class Retention:
         """Those that no log has any more."""
         self._begun = 0
         """When the tasks were planned; milliseconds since 1970."""
-        self._began_with = 0
-        """The bytes that stayed then."""
+        self._waiting = 0
+        """Since when there are dropped logs."""
         self._slack = 0
-        """How many of them are to be free; 0, if it is by age."""
+        """The bytes that are to be free then; 0, if it is not by size."""
         self._room = self.STEP
         """For the next step."""
+        self.late = False
+        """Whether it is behind."""
 
     def bound(self, keep: int | None, keep_bytes: int | None) -> None:
         """Other bounds hold from the next look on, and what was planned by the others no more."""
@@ -174,9 +176,13 @@ class Retention:
 
     def look(self, time: int) -> None:
         """Looks for something to do at *time* (milliseconds since 1970); cheap, mostly."""
-        if not self._tasks:
-            self._begun, self._began_with, self._slack = time, self._staying, 0
-            if self.most_bytes is not None and self._staying > self.most_bytes:
+        if not self._dropped:
+            self._waiting = time
+        over = self.most_bytes is not None and self._staying > self.most_bytes
+        # What is too much goes before what is too old.
+        if not self._tasks or (over and not self._slack):
+            self._begun, self._slack = time, 0
+            if self.most_bytes is not None and over:
                 self._plan(self.most_bytes)
             elif self._keep is not None and time >= self._next_look:
                 self._next_look = time + self.LOOK_EVERY
@@ -184,20 +190,24 @@ class Retention:
                 for log in self._logs.values():
                     if log.size and log.oldest < too_old and not log.dropped:
                         self._tasks[log] = Task(log, too_old, inf)
-        more = self.STEP * self._behind(time) + len(self._dropped) // self.DROPPED
+        behind = self._behind(time)
+        self.late = behind > 0
+        more = self.STEP * behind + len(self._dropped) // self.DROPPED
         self._room = min(self.STEP + more, self.MOST)
 
     def _behind(self, time: int) -> int:
-        """How far it is behind with its tasks: if they are of what is too old, by how many looks;
-        else by how often there came as much since as was to be free.
+        """How far it is behind: the most of how often a slack is taken beyond the bound, how many
+        looks the tasks by age take, and how many there have been dropped logs.
 
         After a month without a broker much is too old, and nobody waits for its room: so there it
         is patient."""
-        if not self._tasks:
-            return 0
-        if not self._slack:
-            return min((time - self._begun) // self.LOOK_EVERY, self.PATIENT)
-        return max(self._staying - self._began_with, 0) // self._slack
+        behind = (time - self._waiting) // self.LOOK_EVERY
+        if self._tasks and not self._slack:
+            behind = max(behind, min((time - self._begun) // self.LOOK_EVERY, self.PATIENT))
+        if self.most_bytes is not None:
+            slack = max(self.most_bytes // self.SLACK, 1)
+            behind = max(behind, (self.size - self.most_bytes) // slack)
+        return behind
 
     def _plan(self, most: int) -> None:
         """Whatever is larger than a level is cut down to it.

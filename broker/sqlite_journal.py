@@ -37,6 +37,9 @@ log = logging.getLogger("chatbroker")
 
 EPOCH = 8
 
+AGAIN = 500
+"""Milliseconds after which a part of a fold that could not be written is tried again."""
+
 
 class SqliteJournal:
     """The journal in the file *path*, which no other process may write to.
@@ -72,12 +75,13 @@ class SqliteJournal:
         self._folding: Fold | None = None
         """A fold of which some parts are written."""
         self._behind = False
-        """Whether a part could not be written: it is not tried again and again, but nothing is
-        committed before all is folded."""
+        """Whether a part could not be written: nothing is committed before all is folded."""
+        self._time = self._again = 0
+        """Of the last tidying, and from when on such a part is tried again."""
         self._retention = Retention(keep, keep_bytes)
         self._leaving: dict[KeptLog, int] = {}
-        """Logs that were dropped, and the turn after that: they may not go before all turns up to
-        it are folded, whose records may name them."""
+        """Logs that were dropped, and the turn after that: they may not go before all turns that
+        came before it are folded, whose records may name them."""
         self._log_is_long = False
         """Whether the file is to take in the write-ahead log when the tables have taken in the
         tail."""
@@ -131,6 +135,8 @@ class SqliteJournal:
         by_id: dict[int, KeptLog] = {}
         for line in read("SELECT id, key, head, lost, size, oldest, newest, dropped FROM logs"):
             log = KeptLog(*line)
+            if log.lost > log.head:
+                raise ValueError("it is damaged")
             by_id[log.id] = log
             self._retention.add(log, 0)
             if log.dropped:
@@ -148,7 +154,6 @@ class SqliteJournal:
         fold = Fold(self._tail, self._retention, self._next_turn, inf)
         fold.write(self._db)
         fold.stored()
-        self._let_go(fold)
         self._cleaning.load()
         self._next_body = 1 + (read("SELECT max(id) FROM bodies").fetchone()[0] or 0)
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
@@ -312,17 +317,17 @@ class SqliteJournal:
 
     def _fold_some(self) -> bool:
         """Has them take in a part of it, if it is time; whether it was."""
-        if self._behind:
+        if self._behind and self._time < self._again:
             return False
+        self._log_is_long = self._log_is_long or self._tail.full
         if self._folding is None:
             if not (self._tail.full or self._cleaning.waits or self._leaving):
                 return False
             self._folding = Fold(self._tail, self._retention, self._next_turn, A_PART)
-            self._log_is_long = self._tail.full
         try:
             self._fold_part(self._folding)
         except JournalError:
-            self._behind = True
+            self._behind, self._again = True, self._time + AGAIN
             raise
         return True
 
@@ -334,7 +339,7 @@ class SqliteJournal:
         self._behind = False
         if fold.stored():
             self._folding = None
-            self._cleaning.waits = False
+            self._cleaning.all_folded()
             self._let_go(fold)
         else:
             self._folding = fold
@@ -431,13 +436,19 @@ class SqliteJournal:
     # --- keeping within bounds ------------------------------------------------------------
 
     def tidy(self, time: int) -> bool:
+        self._time = time
         self._retention.look(time)
-        # By turns, so that neither keeps the other waiting for long.
-        by_turns = [self._cleaning.step, self._fold_some]
+        if self._checkpoint():
+            return True
+        steps = [self._cleaning.step, self._fold_some]
         self._folds_first = not self._folds_first
         if self._folds_first:
-            by_turns.reverse()
-        return any(step() for step in (self._checkpoint, *by_turns, self._cleaning.shrink))
+            steps.reverse()
+        # By turns, lest others wait for both; but if retention is late, both.
+        went = steps[0]()
+        if not went or self._retention.late:
+            went = steps[1]() or went
+        return went or self._cleaning.shrink()
 
     def close(self) -> None:
         if self.commits:

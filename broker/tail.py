@@ -60,7 +60,7 @@ class Turn(NamedTuple):
     rows: list[tuple[int, int, int, int, int, int]]
     """Log, prev, first, events, time, body."""
     bodies: list[Body]
-    """Those of its rows that are in no table yet: all of them, or none."""
+    """Those of its rows, which were in no table when it was stored: all of them, or none."""
 
 
 def pack_turn(

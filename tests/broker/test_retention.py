@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from math import inf
 from operator import attrgetter
 
@@ -175,7 +176,7 @@ def test_the_largest_are_cut_to_the_same_size():
     retention = account(None, 6400, 100, 8000, 300)
     retention.look(1)
     # A SLACK-th below the bound, so that not every message makes room for itself.
-    assert retention.step() == (Retention.STEP, 2100, [(retention._logs[2], -inf, 5900)])
+    assert retention.step()[1:] == (2100, [(retention._logs[2], -inf, 5900)])
     retention = account(None, 640, 100, 8000, 300, 250)
     retention.look(1)
     assert [(task.log.id, task.above) for task in tasks(retention)] == [
@@ -211,6 +212,10 @@ def test_who_had_its_turn_waits_for_the_others():
     assert planned(retention) == [2, 3, 1]
     retention.went(retention._logs[2], 1, 0, 2, True)
     assert planned(retention) == [3, 1]
+    for number in (1, 3):
+        retention.let_go(doomed(retention, number))
+    retention.went(retention._logs[1], 2, 8, 1, False)
+    assert [task.log.id for task in tasks(retention)] == [3, 1]
 
 
 def doomed(retention: Retention, number: int) -> KeptLog:
@@ -251,20 +256,42 @@ def room(retention: Retention, time: int) -> int:
     return retention.step()[0]
 
 
-def test_a_step_has_more_room_the_more_came_since_it_was_begun():
+def test_a_step_has_more_room_the_more_there_is_beyond_the_bound():
     step = Retention.STEP
-    retention = account(None, 6400, 8000)
+    retention = account(None, 6400, 6401)
     log = retention._logs[1]
-    assert room(retention, 1) == step
-    for bytes, times in ((99, 1), (1, 2), (100, 3), (1000, 13), (10_000, 32)):
+    assert (room(retention, 1), retention.late) == (step, False)
+    for bytes, times in ((98, 1), (1, 2), (99, 2), (1, 3), (1000, 13), (10_000, 32)):
         retention.add(log, bytes)
-        assert room(retention, 1) == times * step
+        assert (room(retention, 1), retention.late) == (times * step, times > 1)
     assert 32 * step == Retention.MOST
-    # What goes counts as well: it is to be outrun, and no more.
-    retention.went(log, 1, 8050, 1, False)
-    assert room(retention, 1) == step
-    retention.went(log, 1, 6300, 1, True)
-    assert retention.step() == (step, 0, [])
+    retention.went(log, 1, 6400, 1, False)
+    assert (room(retention, 1), retention.late) == (step, False)
+    # Also if it is of logs that are to go.
+    retention.add(KeptLog(2, "log-2", size=100, dropped=1), 0)
+    assert room(retention, 1) == 2 * step
+
+
+def test_what_is_too_much_goes_before_what_is_too_old():
+    retention = account(100, 6400, 10, 300)
+    retention.look(1000)
+    assert planned(retention) == [1, 2]
+    retention.add(retention._logs[2], 8000)
+    retention.look(1000)
+    assert [(task.log.id, task.above) for task in tasks(retention)] == [(2, 6290)]
+    retention.went(retention._logs[2], 1, 6290, 5, True)
+    # By age again, and not as if it were by size.
+    retention.look(1000 + LOOK)
+    assert planned(retention) == [1, 2]
+    assert room(retention, 1000 + 2 * LOOK) == 2 * Retention.STEP
+
+
+def test_what_is_dropped_meanwhile_saves_the_others():
+    retention = account(None, 6400, 3000, 3300, 200)
+    retention.look(1)
+    assert retention.step()[1:] == (200, [(retention._logs[2], -inf, 3100)])
+    doomed(retention, 1)
+    assert retention.step()[1] == 0
 
 
 def test_a_step_has_more_room_the_longer_it_takes_to_have_go_what_is_too_old():
@@ -274,6 +301,22 @@ def test_a_step_has_more_room_the_longer_it_takes_to_have_go_what_is_too_old():
     retention.add(retention._logs[1], 1 << 40)
     rooms = [room(retention, 10 * LOOK + number * LOOK // 2) for number in (1, 2, 3, 4, 20, 1000)]
     assert rooms == [step, 2 * step, 2 * step, 3 * step, 9 * step, 9 * step]
+
+
+def test_a_step_has_more_room_the_longer_there_are_logs_to_go():
+    step = Retention.STEP
+    retention = account(None, None, 10, 10, 10)
+    assert room(retention, 5 * LOOK) == step
+    retention.let_go(doomed(retention, 1))
+    times = [room(retention, 5 * LOOK + n * LOOK) // step for n in (0, 1, 2, 3, 100)]
+    assert times == [1, 2, 3, 4, 32]
+    retention.let_go(doomed(retention, 2))
+    retention.ended(retention._logs[1])
+    assert room(retention, 15 * LOOK) == 11 * step
+    retention.ended(retention._logs[2])
+    assert room(retention, 15 * LOOK) == step
+    retention.let_go(doomed(retention, 3))
+    assert room(retention, 15 * LOOK) == step
 
 
 def test_a_step_has_more_room_the_more_logs_are_to_go():
@@ -477,20 +520,94 @@ def test_of_a_log_that_is_empty_by_now_the_same_is_told(opened):
 # --- floods -------------------------------------------------------------------------------
 
 
+class Crowd:
+    """Says a message in each of many logs, turn by turn, which are 10 ms long."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._filler = Filler(journal)
+        self._journal = journal
+        self._time = 0
+
+    def turn(self, logs: list[str], gone: Sequence[str] = ()) -> None:
+        """One, and what is done after it."""
+        self._time += 10
+        rows = []
+        for log in logs:
+            head = self._filler.heads.get(log, 0)
+            rows.append(Row(log, head, head + 1, 1, self._time, text(20, self._time)))
+            self._filler.heads[log] = head + 1
+        self._journal.commit(Commit(rows=rows, dropped=[*gone]))
+        self._journal.tidy(self._time)
+
+
 def test_room_is_made_as_fast_as_users_come_and_go(opened):
     """In one turn hundreds may leave a mailbox behind: one a step would never catch up."""
-    journal = opened()
-    filler = Filler(journal)
+    journal = opened(sync="off")
+    crowd = Crowd(journal)
     there = []
     for turn in range(100):
         names = [f"@{turn}-{number}" for number in range(400)]
-        filler.say(*names, time=1, size=10)
-        journal.commit(Commit(dropped=names))
-        journal.tidy(1)
+        crowd.turn(names)
+        crowd.turn([], gone=names)
         there.append(len(journal._retention._logs))
     assert max(there[50:]) <= 1.5 * max(there[:50])
-    tidied(journal, 1)
+    tidied(journal, 10_000)
     assert len(journal._retention._logs) == 0
+
+
+def test_room_is_made_as_fast_as_who_said_much_leaves(opened, monkeypatch):
+    monkeypatch.setattr(Retention, "LOOK_EVERY", 500)
+    journal = opened(sync="off")
+    crowd = Crowd(journal)
+    names = [f"@{number}" for number in range(100)]
+    sizes = []
+    for turn in range(600):
+        # Each has said something in a hundred turns.
+        names.append(f"@{100 + turn}")
+        crowd.turn(names[1:], gone=names[:1])
+        del names[0]
+        sizes.append(journal.size - journal._retention._staying)
+    assert max(sizes[300:]) <= 1.5 * max(sizes[:300])
+
+
+def test_room_is_made_as_fast_as_many_logs_fill(opened):
+    most = 3_000_000
+    journal = opened(sync="off", keep_bytes=most)
+    crowd = Crowd(journal)
+    names = [f"@{number}" for number in range(600)]
+    for _ in range(200):
+        crowd.turn(names)
+        assert journal.size < 1.2 * most
+    tidied(journal, 10_000)
+    assert 0.97 * most < journal.size <= most
+
+
+def test_a_lower_bound_is_come_down_to_while_more_comes(opened):
+    journal = opened(sync="off")
+    crowd = Crowd(journal)
+    names = [f"@{number}" for number in range(100)]
+    for _ in range(100):
+        crowd.turn(names)
+    most = journal.size // 2
+    journal.retain(None, most)
+    for _ in range(100):
+        crowd.turn(names)
+    assert journal.size < 1.1 * most
+
+
+def test_what_is_too_much_does_not_wait_for_what_is_too_old(opened):
+    journal = opened(sync="off")
+    filler = Filler(journal)
+    for _ in range(50):
+        filler.say(*[f"@old-{number}" for number in range(100)], time=1, size=20)
+    most = journal.size
+    journal.retain(1000.0, most)
+    crowd = Crowd(journal)
+    crowd._time = 5_000_000
+    names = [f"@{number}" for number in range(150)]
+    for _ in range(100):
+        crowd.turn(names)
+        assert journal.size < 1.2 * most
 
 
 def test_the_bound_holds_while_users_come_and_go(opened):
@@ -502,20 +619,6 @@ def test_the_bound_holds_while_users_come_and_go(opened):
         journal.commit(Commit(dropped=[f"@once-{turn}"]))
         journal.tidy(turn)
     assert journal._retention.size <= most + 2 * 10_100
-
-
-def test_room_is_made_as_fast_as_many_logs_fill(opened):
-    most = 100_000
-    journal = opened(keep_bytes=most)
-    filler = Filler(journal)
-    sizes = []
-    for turn in range(100):
-        filler.say(*[f"@{number}" for number in range(600)], time=turn, size=10)
-        journal.tidy(turn)
-        sizes.append(journal._retention.size)
-    assert max(sizes[50:]) <= 1.5 * max(sizes[:50])
-    tidied(journal, 100)
-    assert journal._retention.size <= most
 
 
 def test_a_log_that_is_dropped_while_it_is_cut_goes_whole(opened, path):
