@@ -17,7 +17,7 @@ from ..wire.batch import unpack_events
 from ..wire.errors import BadFrame
 from ..wire.limits import MAX_EVENTS
 from ..wire.messages import Event
-from .cutting import ROW_COST, loose_work
+from .cutting import ROW_COST, check_loose
 from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
 from .journal import JournalError
 from .retention import KeptLog
@@ -223,7 +223,7 @@ class _Checking:
     def _loose(self) -> None:
         """What is loose is there."""
         try:
-            loose_work(self._db)
+            check_loose(self._db)
         except ValueError:
             self._report.fault("loose: a body is not there, or fewer rows have it than are gone")
 
@@ -267,7 +267,7 @@ class _Checking:
 
 
 _BODIES = """
-SELECT id, refs - coalesce(count, 0), data, count IS NOT NULL FROM bodies
+SELECT id, coalesce(left, refs), data, left IS NOT NULL FROM bodies
 LEFT JOIN loose ON body = id ORDER BY id
 """
 """With as many rows as there are to be, and whether some went."""

@@ -8,13 +8,17 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from .cutting import Cut, collect, cut_oldest, give_back, loose_work
+from .cutting import Cut, check_loose, collect, cut_oldest, give_back, loose
 from .database import explain, transaction
 from .retention import Retention
 from .tail import Tail
 
 MOST_LOOSE = 4096
-"""Small rows whose bodies wait for their neighbours to go with them, and are not free meanwhile."""
+"""Small rows that go before their bodies do: these wait for their neighbours, and are not free
+meanwhile."""
+
+MOST_LEFT = 4096
+"""Loose bodies that wait for the last row that has them, which may stay."""
 
 
 class Cleaning:
@@ -29,7 +33,11 @@ class Cleaning:
         self._retention = retention
         self._tail = tail
         self._loose = 0
-        """The `work` of the rows that left loose bodies, at the most; 0 if there are none."""
+        """The `work` of the rows that went since all bodies did that could."""
+        self._left = 0
+        """Bodies that were loose then, as some row has them."""
+        self._collecting = False
+        """Whether it is their turn."""
         self._shrinking = False
         """Whether there may be pages that nothing uses."""
         self.waits = False
@@ -37,31 +45,34 @@ class Cleaning:
 
     def load(self) -> None:
         """Takes up what the process before left.  Raises ValueError if that is damaged."""
-        self._loose = loose_work(self._db)
+        check_loose(self._db)
+        self._loose = loose(self._db)
 
     def step(self) -> bool:
         """Takes one; whether there may be more.  Raises CannotStore, JournalError."""
         room, over, tasks = self._retention.step()
-        if not (tasks or self._loose):
+        many = self._left > MOST_LEFT
+        if not (tasks or self._loose or many):
             return False
         cuts: list[Cut] = []
-        waited = self.waits
-        collected, more = False, self._loose > MOST_LOOSE
+        waited, more = self.waits, False
+        collects = self._collecting or self._loose > MOST_LOOSE or many
         with transaction(self._db, self._path):
-            if not more:
+            if not collects:
                 cuts = cut_oldest(self._db, tasks, room, over, self._tail.rows)
                 room -= sum([cut.work for cut in cuts])
-            # Bodies wait for each other, and no longer than all rows are gone that are to go.
-            last = len(cuts) == len(tasks) and all(cut.done for cut in cuts)
-            if more or last:
-                collected, more = True, collect(self._db, room)
+                # Bodies wait for each other, and no longer than there are rows that are to go.
+                collects = len(cuts) == len(tasks) and all(cut.done for cut in cuts)
+            if collects:
+                more = collect(self._db, room, many)
         for cut in cuts:
             self._note(cut)
-        if collected:
-            self._shrinking = True
-            self._loose = self._loose if more else 0
+        if collects:
+            self._collecting, self._shrinking = more, True
+        if collects and not more:
+            self._loose, self._left = 0, loose(self._db)
         # What waits goes when the tables have it: that is to do, too.
-        went = collected or any(cut.rows or cut.done for cut in cuts)
+        went = collects or any(cut.rows or cut.done for cut in cuts)
         return went or self.waits > waited
 
     def all_folded(self) -> None:

@@ -3,7 +3,7 @@ after them.
 
 Rows go log by log, as they lie; bodies in the order of commits, as they lie: what neighbours said
 in the same turns is in the same pages.  In between they are loose: the table of that name tells how
-many rows fewer have a body than it says.
+many rows still have a body, whatever it says itself.
 
 All this works within the journal's transaction; of the journal's memory it knows nothing, as what
 it did may not be stored in the end.
@@ -17,7 +17,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from .database import POSITIONS
-from .retention import LARGE, KeptLog, Task, work
+from .retention import KeptLog, Task, work
 from .tail import TailRow
 
 ROW_COST = 64
@@ -42,8 +42,8 @@ class Cut(NamedTuple):
     """What a step of retention takes of one log."""
 
     log: KeptLog
-    rows: list[tuple[int, int]]
-    """Id and body of those that go."""
+    rows: list[tuple[int, int, int]]
+    """Of those that go: id, body, and how many rows have that if none is gone."""
     work: int
     lost: int
     size: int
@@ -83,8 +83,8 @@ def cut_oldest(
         if room <= 0:
             break
     rows = [row for cut in cuts for row in cut.rows]
-    db.executemany("DELETE FROM rows WHERE id=?", [(id,) for id, _ in rows])
-    db.executemany(_LOOSEN, sorted([(body,) for _, body in rows]))
+    db.executemany("DELETE FROM rows WHERE id=?", [(id,) for id, _, _ in rows])
+    db.executemany(_LOOSEN, sorted([(body, refs - 1) for _, body, refs in rows]))
     shorter = [cut for cut in cuts if cut.rows and not cut.ends]
     lines = [(cut.lost, cut.log.size - cut.size, cut.oldest, cut.log.id) for cut in shorter]
     db.executemany("UPDATE logs SET lost=?, size=size-?, oldest=? WHERE id=?", lines)
@@ -97,20 +97,20 @@ def _look(db: sqlite3.Connection, task: Task, room: int, over: int, tail: Sequen
     log, before, above = task
     base = log.id << POSITIONS
     rows = db.execute(
-        "SELECT rows.id, events, time, body, length(data) FROM rows JOIN bodies ON "
+        "SELECT rows.id, events, time, body, refs, length(data) FROM rows JOIN bodies ON "
         "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id",
         (base, base | (1 << POSITIONS) - 1),
     )
-    going: list[tuple[int, int]] = []
+    going: list[tuple[int, int, int]] = []
     left, lost, done = log.size, log.lost, 0
     enough = max(above, log.size - over)
     # Closed, lest it hold its place in the table while rows go.
     with closing(rows):
-        for id, events, when, body, size in rows:
+        for id, events, when, body, refs, size in rows:
             full = done >= room
             if full or not (when < before or left > enough):
                 return Cut(log, going, done, lost, left, when, not full, False)
-            going.append((id, body))
+            going.append((id, body, refs))
             left -= ROW_COST + size
             done += work(ROW_COST + size)
             lost = id - base + events - 1
@@ -120,41 +120,57 @@ def _look(db: sqlite3.Connection, task: Task, room: int, over: int, tail: Sequen
     return Cut(log, going, done, lost, left, oldest, not waits, waits)
 
 
-_LOOSEN = "INSERT INTO loose VALUES(?, 1) ON CONFLICT DO UPDATE SET count = count + 1"
+_LOOSEN = "INSERT INTO loose VALUES(?, ?) ON CONFLICT DO UPDATE SET left = left - 1"
 
 
-def collect(db: sqlite3.Connection, room: int) -> bool:
-    """Deletes the first of the loose bodies that no row has, as much `work` as there is *room* for;
-    whether more are loose."""
-    bodies: list[tuple[int, int]] = []
-    loose = db.execute(
-        "SELECT id, count, length(data) FROM loose JOIN bodies ON id = body ORDER BY body"
-    )
-    more = False
-    with closing(loose):
-        for id, count, size in loose:
-            more = room <= 0
-            if more:
-                break
-            bodies.append((id, count))
-            room -= work(size)
-    db.executemany("DELETE FROM bodies WHERE id=? AND refs<=?", bodies)
-    fewer = [(count, id) for id, count in bodies]
-    db.executemany("UPDATE bodies SET refs=refs-? WHERE id=?", fewer)
-    db.executemany("DELETE FROM loose WHERE body=?", [(id,) for id, _ in bodies])
+def collect(db: sqlite3.Connection, room: int, all: bool = False) -> bool:
+    """Deletes the first of the bodies that no row has, as much `work` as there is *room* for;
+    whether there are more.
+
+    *all*: then those that some row has are loose no more, and say themselves how many.  Else they
+    wait until no row has them: SQLite writes a body anew to change its number."""
+    more, room = _collect(db, room, "WHERE left = 0")
+    if all and not more:
+        more, _ = _collect(db, room, "")
     return more
 
 
-def loose_work(db: sqlite3.Connection) -> int:
-    """What `work` all loose bodies are.  Raises ValueError if they cannot be."""
-    wrong, most = db.execute(
-        "SELECT total(refs IS NULL OR count NOT BETWEEN 1 AND refs), total(1 + length(data) / ?) "
-        "FROM loose LEFT JOIN bodies ON id = body",
-        (LARGE,),
+def _collect(db: sqlite3.Connection, room: int, which: str) -> tuple[bool, int]:
+    """Whether there are more, and the room that is left."""
+    bodies: list[tuple[int, int]] = []
+    loose = db.execute(
+        f"SELECT body, left, length(data) FROM loose JOIN bodies ON id = body {which} ORDER BY body"
+    )
+    more = False
+    with closing(loose):
+        for id, left, size in loose:
+            more = room <= 0
+            if more:
+                break
+            bodies.append((id, left))
+            room -= work(size)
+    ids = [(id,) for id, _ in bodies]
+    db.executemany("DELETE FROM bodies WHERE id=?", [(id,) for id, left in bodies if not left])
+    fewer = [(left, id) for id, left in bodies if left]
+    db.executemany("UPDATE bodies SET refs=? WHERE id=?", fewer)
+    db.executemany("DELETE FROM loose WHERE body=?", ids)
+    return more, room
+
+
+def loose(db: sqlite3.Connection) -> int:
+    """How many bodies are."""
+    count: int = db.execute("SELECT count(*) FROM loose").fetchone()[0]
+    return count
+
+
+def check_loose(db: sqlite3.Connection) -> None:
+    """Raises ValueError for what cannot be loose."""
+    wrong = db.execute(
+        "SELECT 1 FROM loose LEFT JOIN bodies ON id = body "
+        "WHERE refs IS NULL OR left NOT BETWEEN 0 AND refs - 1"
     ).fetchone()
-    if wrong:
+    if wrong is not None:
         raise ValueError("it is damaged")
-    return int(most)
 
 
 def give_back(db: sqlite3.Connection) -> bool:

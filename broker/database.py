@@ -3,7 +3,7 @@
 The tables::
 
     bodies    the packed events of each row, in the order of commits
-    loose     bodies that fewer rows have than they say, and by how many (``cutting``)
+    loose     bodies that fewer rows have than they say, and how many do (``cutting``)
     rows      which body holds which positions of which log; id = log << 40 | first position
     turns     what the last commits changed in the other tables, until it is folded into them
     logs      one line for each log, with its head and what retention left of it
@@ -88,7 +88,8 @@ _FOLDED_IN_PARTS = ""
 chatbroker would take for damage."""
 
 _LOOSE_BODIES = """
-CREATE TABLE loose(body INTEGER PRIMARY KEY, count INTEGER NOT NULL)
+CREATE TABLE loose(body INTEGER PRIMARY KEY, left INTEGER NOT NULL);
+CREATE INDEX spare ON loose(body) WHERE left = 0
 """
 """Rows may go before the records that name them, and before their bodies (``cutting``)."""
 

@@ -466,9 +466,7 @@ class SqliteJournal:
 
 
 _FOLDED_ROW = "SELECT rows.* FROM rows JOIN bodies ON bodies.id = rows.body WHERE rows.id=?"
-_BODY = (
-    "SELECT id, refs - coalesce(count, 0), data FROM bodies LEFT JOIN loose ON body = id WHERE id=?"
-)
+_BODY = "SELECT id, coalesce(left, refs), data FROM bodies LEFT JOIN loose ON body = id WHERE id=?"
 _INSERT_BODY = "INSERT INTO bodies VALUES(?, ?, ?)"
 _INSERT_TURN = "INSERT INTO turns VALUES(?, ?)"
 _INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"

@@ -185,7 +185,8 @@ def cut(path: Path, steps: Steps, note: Note) -> None:
     """Retention in small steps, with parts of folds and commits between them."""
     journal, commits = filled(path, note, keep_bytes=20_000)
     tail.MOST_ROWS, sqlite_journal.A_PART = 1, 2
-    Retention.STEP, cutting.OF_A_LOG, cleaning.MOST_LOOSE = 2, 1, 2
+    Retention.STEP, cutting.OF_A_LOG = 2, 1
+    cleaning.MOST_LOOSE = cleaning.MOST_LEFT = 2
     steps.armed = True
     for number in range(BEFORE, BEFORE + 3):
         for _ in range(4):

@@ -12,10 +12,10 @@ from chatbroker.broker.cutting import (
     OF_A_LOG,
     ROW_COST,
     STEP,
+    check_loose,
     collect,
     cut_oldest,
     give_back,
-    loose_work,
 )
 from chatbroker.broker.database import FILE, POSITIONS, open_journal_file
 from chatbroker.broker.retention import LARGE, KeptLog, Task
@@ -74,7 +74,7 @@ def bodies(db):
 
 
 def loose(db):
-    return dict(db.execute("SELECT body, count FROM loose").fetchall())
+    return dict(db.execute("SELECT body, left FROM loose").fetchall())
 
 
 # --- rows ---------------------------------------------------------------------------------
@@ -94,8 +94,8 @@ def test_the_oldest_that_are_to_go_do_and_the_log_tells(db, log_of):
 def test_bodies_stay_and_are_loose(db, log_of):
     cut(db, older(log_of(1, [1, 2, 3]), 21))
     assert bodies(db) == {1: 1, 2: 1, 3: 1}
-    assert loose(db) == {1: 1, 2: 1}
-    assert loose_work(db) == 2
+    assert loose(db) == {1: 0, 2: 0}
+    check_loose(db)
 
 
 @pytest.mark.parametrize(
@@ -198,23 +198,37 @@ def test_a_body_stays_as_long_as_one_of_its_logs_has_it(db, log_of):
     cut(db, all_of(mine))
     assert loose(db) == {1: 1, 2: 1}
     assert collect(db, 100) is False
-    assert (bodies(db), loose(db)) == ({1: 1, 2: 1}, {})
+    assert (bodies(db), loose(db)) == ({1: 2, 2: 2}, {1: 1, 2: 1})
     cut(db, older(theirs, 11))
+    assert loose(db) == {1: 0, 2: 1}
     assert collect(db, 100) is False
+    assert (bodies(db), loose(db)) == ({2: 2}, {2: 1})
+    assert collect(db, 100, all=True) is False
     assert (bodies(db), loose(db)) == ({2: 1}, {})
 
 
 def test_both_ends_of_a_conversation_go_at_once(db, log_of):
     cut(db, all_of(log_of(1, [1, 2])), older(log_of(2, [1, 2]), 11))
-    assert loose(db) == {1: 2, 2: 1}
+    assert loose(db) == {1: 0, 2: 1}
     assert collect(db, 100) is False
-    assert bodies(db) == {2: 1}
+    assert bodies(db) == {2: 2}
+
+
+def test_those_that_stay_come_after_all_that_go(db, log_of):
+    log_of(2, [1, 4])
+    cut(db, all_of(log_of(1, [1, 2, 3, 4])))
+    assert collect(db, 1, all=True) is True
+    assert (bodies(db), loose(db)) == ({1: 2, 3: 1, 4: 2}, {1: 1, 3: 0, 4: 1})
+    assert collect(db, 2, all=True) is True
+    assert (bodies(db), loose(db)) == ({1: 1, 4: 2}, {4: 1})
+    assert collect(db, 1, all=True) is False
+    assert (bodies(db), loose(db)) == ({1: 1, 4: 1}, {})
 
 
 def test_as_many_bodies_go_as_there_is_room_for_the_first_ones_first(db, log_of):
     cut(db, all_of(log_of(1, [5, 3, 4])))
     assert collect(db, 2) is True
-    assert (bodies(db), loose(db)) == ({5: 1}, {5: 1})
+    assert (bodies(db), loose(db)) == ({5: 1}, {5: 0})
     assert collect(db, 1) is False
     assert (bodies(db), loose(db)) == ({}, {})
 
@@ -226,12 +240,12 @@ def test_a_large_body_is_more_work(db, log_of):
     assert bodies(db) == {2: 1}
 
 
-@pytest.mark.parametrize("line", [(1, 2), (1, 0), (1, -1), (7, 1)])
+@pytest.mark.parametrize("line", [(1, 1), (1, 2), (1, -1), (7, 0)])
 def test_what_cannot_be_loose_is_damage(db, log_of, line):
     log_of(1, [1])
     db.execute("INSERT INTO loose VALUES(?, ?)", line)
     with pytest.raises(ValueError, match="damaged"):
-        loose_work(db)
+        check_loose(db)
 
 
 def test_a_body_is_loose_once(db):
