@@ -201,7 +201,7 @@ class Retention:
 
         After a month without a broker much is too old, and nobody waits for its room: so there it
         is patient."""
-        behind = (time - self._waiting) // self.LOOK_EVERY
+        behind = max((time - self._waiting) // self.LOOK_EVERY, 0)
         if self._tasks and not self._slack:
             behind = max(behind, min((time - self._begun) // self.LOOK_EVERY, self.PATIENT))
         if self.most_bytes is not None:
