@@ -320,15 +320,19 @@ class SqliteJournal:
         if self._behind and self._time < self._again:
             return False
         self._log_is_long = self._log_is_long or self._tail.full
-        if self._folding is None:
+        fold = self._folding
+        if begins := fold is None:
             if not (self._tail.full or self._cleaning.waits or self._leaving):
                 return False
-            self._folding = Fold(self._tail, self._retention, self._next_turn, A_PART)
+            fold = Fold(self._tail, self._retention, self._next_turn, A_PART)
         try:
-            self._fold_part(self._folding)
+            self._fold_part(fold)
         except JournalError:
             self._behind, self._again = True, self._time + AGAIN
             raise
+        if begins and self._folding is None:
+            # Of one part it is if few say anything: one of 250 messages waits then, and not two.
+            self._checkpoint()
         return True
 
     def _fold_part(self, fold: Fold) -> None:

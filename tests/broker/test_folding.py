@@ -186,12 +186,13 @@ def test_a_fold_that_fails_at_its_end_forgets_no_head(opened):
     assert [r.first for r in kept(journal, "echo")] == [1, 4]
 
 
+@pytest.mark.parametrize("a_part", [20, 600])
 def test_the_file_takes_in_the_log_when_the_tables_have_taken_in_the_tail(
-    opened, monkeypatch, path, tmp_path
+    opened, monkeypatch, path, tmp_path, a_part
 ):
-    """So no commit has to, unless it writes very much."""
+    """So no commit has to, unless it writes very much.  After parts that is a step of its own."""
     monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
-    monkeypatch.setattr(sqlite_journal, "A_PART", 20)
+    monkeypatch.setattr(sqlite_journal, "A_PART", a_part)
     journal = opened()
 
     def rows_in_the_file_alone():
@@ -201,10 +202,11 @@ def test_the_file_takes_in_the_log_when_the_tables_have_taken_in_the_tail(
 
     journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     sixteen(journal)
-    assert journal._fold_some()
-    assert not journal._checkpoint()
-    assert journal._fold_some()
-    assert rows_in_the_file_alone() == 0
+    if a_part < 32:
+        assert journal._fold_some()
+        assert not journal._checkpoint()
+        assert journal._fold_some()
+        assert rows_in_the_file_alone() == 0
     assert journal.tidy(1)
     assert rows_in_the_file_alone() == 32
     assert not journal.tidy(2)
@@ -220,7 +222,6 @@ def test_what_cannot_be_copied_is_told_and_nothing_is_lost(opened, monkeypatch):
         return sqlite3.SQLITE_DENY if copies else sqlite3.SQLITE_OK
 
     journal._db.set_authorizer(refuse_to_copy)
-    assert journal.tidy(1)
     with pytest.raises(JournalError, match="permission denied"):
         journal.tidy(1)
     journal._db.set_authorizer(None)
