@@ -36,8 +36,6 @@ class Cleaning:
         """The `work` of the rows that went since all bodies did that could."""
         self._left = 0
         """Bodies that were loose then, as some row has them."""
-        self._collecting = False
-        """Whether it is their turn."""
         self._shrinking = False
         """Whether there may be pages that nothing uses."""
         self.waits = False
@@ -56,7 +54,7 @@ class Cleaning:
             return False
         cuts: list[Cut] = []
         waited, more = self.waits, False
-        collects = self._collecting or self._loose > MOST_LOOSE or many
+        collects = self._loose > MOST_LOOSE or many
         with transaction(self._db, self._path):
             if not collects:
                 cuts = cut_oldest(self._db, tasks, room, over, self._tail.rows)
@@ -68,9 +66,9 @@ class Cleaning:
         for cut in cuts:
             self._note(cut)
         if collects:
-            self._collecting, self._shrinking = more, True
-        if collects and not more:
-            self._loose, self._left = 0, loose(self._db)
+            self._shrinking = True
+            if not more:
+                self._loose, self._left = 0, loose(self._db)
         # What waits goes when the tables have it: that is to do, too.
         went = collects or any(cut.rows or cut.done for cut in cuts)
         return went or self.waits > waited

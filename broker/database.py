@@ -138,6 +138,8 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
             # What a large commit needed is given back.
             f"journal_size_limit={4 * CHECKPOINT * PAGE}",
             f"cache_size=-{CACHE}",
+            # What each SQLite is built with differs, and to overwrite all that goes costs as much
+            # again as to have it go (docs/decisions.md).
             "secure_delete=FAST",
         ):
             db.execute(f"PRAGMA {pragma}")
