@@ -21,6 +21,7 @@ from random import random
 
 import zmq
 
+from chatbroker.client.heartbeat import Heartbeat
 from chatbroker.client.link import DEALER_OPTIONS, LEAST_HEARTBEAT
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.messages import (
@@ -56,6 +57,9 @@ room for, and than a broker lets be silent."""
 HEARTBEAT = zmtp.heartbeat()
 DEALER_HEARTBEAT = DEALER_OPTIONS[zmq.HEARTBEAT_IVL] / 1000
 """Seconds between two."""
+
+PHASE = time.time() - time.monotonic()
+"""Clients PING in the same moments as others."""
 
 NEWS = 0x95
 """How a PONG begins that tells another heartbeat: an array of five."""
@@ -153,8 +157,9 @@ class _Member(_Connection):
         self._cursors: tuple[Cursor, ...] = ()
         self._ping = b""
         self.share = share
-        self.heartbeat = self.welcomed = 0.0
-        """Seconds between two PINGs, now and by WELCOME."""
+        self.heartbeat = Heartbeat(PHASE)
+        self.welcomed = 0.0
+        """Seconds between two PINGs, as WELCOME told."""
         self.due = 0.0
         """When it is to PING next."""
 
@@ -166,8 +171,8 @@ class _Member(_Connection):
                     raise Unexpected(f"not a WELCOME: {welcome}")
                 found = [Cursor(one.log, one.epoch, one.start) for one in welcome.readings]
                 self._cursors = tuple(found)
-                self._go_by(welcome.heartbeat, 0)
-                self.welcomed = self.heartbeat
+                self._go_by(welcome.heartbeat, welcome.lease, 0)
+                self.welcomed = self.heartbeat.every
                 self._clients.welcomed(self)
                 continue
             # [kind, …]; anything else would mean that its session has not lasted.
@@ -176,13 +181,14 @@ class _Member(_Connection):
             if frame[0] == NEWS:
                 *_, pong = self._clients.decode(frame)  # It may have PINGed twice in one turn.
                 assert isinstance(pong, Pong)  # So its kind says.
-                self._go_by(pong.heartbeat, pong.heartbeat)
+                self._go_by(pong.heartbeat, pong.lease, pong.heartbeat)
             self._clients.answered(self)
 
-    def _go_by(self, heartbeat: int, told: int) -> None:
-        """PINGs each *heartbeat* from now on; *told*: the same, if by a PONG."""
-        self.heartbeat = heartbeat / 1000
-        self.due = time.monotonic() + self.heartbeat * self.share
+    def _go_by(self, heartbeat: int, lease: int, told: int) -> None:
+        """PINGs so often from now on, as if it had joined long ago; see `Heartbeat.go_by`."""
+        self.heartbeat.go_by(heartbeat, lease, told)
+        over = self.heartbeat.every * (1 - self.share)
+        self.due = self.heartbeat.after(time.monotonic() - over)
         self._ping = zmtp.frame(self._clients.encode(Ping(1, 0, 0, self._cursors, told)))
 
     def ping(self) -> None:
@@ -337,7 +343,7 @@ class _Clients:
             member = self._members[number]
             if member.due <= now:  # Else it was told a longer heartbeat meanwhile.
                 member.ping()
-                member.due = now + member.heartbeat
+                member.due = member.heartbeat.after(now)
             heappush(self._next, (member.due, number))
         while self._beats[0][0] <= now:
             _, number, every, sock = heappop(self._beats)

@@ -123,11 +123,11 @@ class Client:
             presence=hear if presence is None else presence,
             claim=identity is not None,
             replaces=replaces,
+            phase=time.time() - time.monotonic(),
         )
         self._changed = threading.Condition(threading.Lock())
-        self._closing = False
+        self._closing = self._opened = False
         self._crash: BaseException | None = None
-        self._opened = False
         self._down_since: float | None = None
         self._interrupts = interrupts
         self._link = Link(self._core, access, self._changed)

@@ -40,6 +40,7 @@ from ..wire.messages import (
 )
 from . import events
 from .commands import Commands
+from .heartbeat import Heartbeat
 from .inbox import Inbox
 from .outbox import Outbox
 from .query import Query
@@ -92,7 +93,9 @@ class ClientCore:
         presence: bool = False,
         claim: bool = False,
         replaces: bytes = b"",
+        phase: float = 0.0,
     ) -> None:
+        """*phase*: see `Heartbeat`."""
         self.name = name
         self.credential = credential
         self.outbox = Outbox()
@@ -101,9 +104,7 @@ class ClientCore:
         self.pub_port: int | None = None
         self.last_heard = 0.0
         """When the last frame came over the DEALER."""
-        self.heartbeat, self.lease = 5.0, 15.0
-        """Seconds between two PINGs, and of silence after which broker and client take each other
-        for lost."""
+        self.heartbeat = Heartbeat(phase)
         self.refusal: Refused | None = None
         """Why the session is over, if the broker ended or refused it."""
         self.put_off = ""
@@ -119,8 +120,6 @@ class ClientCore:
         self._decode = Decoder(FROM_BROKER).decode
         self._encode = Encoder().encode
         self._epoch = b""
-        self._told_heartbeat = 0
-        """Milliseconds, as the last PONG told that told any since WELCOME; else 0."""
         self._queries: dict[int, Query] = {}
         self._ref = 0
         self._ponged = 0
@@ -248,7 +247,7 @@ class ClientCore:
     def silent(self, now: float) -> bool:
         """Whether nobody can be said to be at the other end: not welcomed, or not heard of
         for as long as a lease although PINGs went out."""
-        return self.phase is not Phase.READY or now - self.last_heard > self.lease
+        return self.phase is not Phase.READY or now - self.last_heard > self.heartbeat.lease
 
     @property
     def listening(self) -> bool:
@@ -307,7 +306,7 @@ class ClientCore:
             self._extra_pings.popleft()
             due = True
         if due:
-            self._next_ping = now + self.heartbeat
+            self._next_ping = self.heartbeat.after(now)
             pieces.append(self._ping())
 
     def _ping(self) -> bytes:
@@ -316,11 +315,11 @@ class ClientCore:
         mailbox = self.inbox.readers.get(DIRECT_LOG)
         self._confirmed = mailbox.cursor() if mailbox is not None else None
         sent, resolved, cursors = self.outbox.sent, self.outbox.resolved, self.inbox.cursors()
-        return self._encode(Ping(self._next_ref(), sent, resolved, cursors, self._told_heartbeat))
+        return self._encode(Ping(self._next_ref(), sent, resolved, cursors, self.heartbeat.told))
 
     def pause(self, now: float) -> float:
         """Seconds until `outgoing` may have something to send although nothing happened."""
-        times = [now + self.heartbeat]
+        times = [now + self.heartbeat.every]
         if self.phase is Phase.GREETING and self._hello_at is not None:
             times.append(self._hello_at)
         elif self.phase is Phase.READY:
@@ -357,9 +356,8 @@ class ClientCore:
         self.outbox.pace.keep_to(welcome.limits)
         self.pub_port = welcome.pub_port
         self._epoch = welcome.epoch
-        self._told_heartbeat = 0
-        self._go_by(welcome.heartbeat, welcome.lease)
-        self._next_ping = now if again else now + self.heartbeat
+        self.heartbeat.go_by(welcome.heartbeat, welcome.lease, 0)
+        self._next_ping = now if again else self.heartbeat.after(now)
         self.inbox.tell(events.Online(welcome.name, again))
         self.inbox.welcome(welcome.readings)
         for query in self._queries.values():
@@ -394,9 +392,8 @@ class ClientCore:
     def _pong(self, pong: Pong, now: float) -> None:
         self._ponged = max(self._ponged, pong.ref)
         if pong.heartbeat and pong.lease:
-            self._told_heartbeat = pong.heartbeat
-            self._go_by(pong.heartbeat, pong.lease)
-            self._next_ping = min(self._next_ping, now + self.heartbeat)
+            self.heartbeat.go_by(pong.heartbeat, pong.lease, pong.heartbeat)
+            self._next_ping = min(self._next_ping, self.heartbeat.after(now))
         self.inbox.heads(pong.heads)
 
     def _error(self, error: Error, now: float) -> None:
@@ -437,10 +434,6 @@ class ClientCore:
             self._end(Refused(farewell.code, farewell.words))
 
     # --- helpers --------------------------------------------------------------------------
-
-    def _go_by(self, heartbeat: int, lease: int) -> None:
-        self.heartbeat = max(heartbeat / 1000, 0.01)
-        self.lease = max(lease / 1000, 0.02)
 
     def _next_ref(self) -> int:
         self._ref += 1

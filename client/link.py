@@ -221,7 +221,7 @@ class Link:
         if port == self._sub_port or not self._core.topics:
             return
         self._close_sub()
-        heartbeat = round(max(self._core.heartbeat, LEAST_HEARTBEAT) * 1000)
+        heartbeat = round(max(self._core.heartbeat.every, LEAST_HEARTBEAT) * 1000)
         self._sub = self._socket(zmq.SUB, SUB_OPTIONS | {zmq.HEARTBEAT_IVL: heartbeat})
         for topic in (GREETING_TOPIC, *self._core.topics):
             self._sub.setsockopt(zmq.SUBSCRIBE, topic)

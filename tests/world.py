@@ -263,6 +263,7 @@ class Peer:
             presence=presence,
             claim=claim,
             replaces=replaces,
+            phase=self.session[0] / 256,  # Their clocks differ.
         )
         self.alive = True
         self.killed = False

@@ -66,7 +66,7 @@ def test_hello_is_repeated_until_it_is_answered(talk_with):
 
 
 def test_broadcasts_are_no_sign_that_the_broker_answers(talk, batch):
-    talk.now += talk.core.lease + 0.1
+    talk.now += talk.core.heartbeat.lease + 0.1
     talk.core.published(Encoder().encode(batch("echo", 1, "hi")), talk.now)
     assert talk.texts() == ["hi"]
     assert talk.core.silent(talk.now)
@@ -131,7 +131,7 @@ def test_welcome_tells_what_the_client_needs_to_know(talk_with):
     talk.hears(talk.welcome(name="alice2", pub_port=7777, lease=20_000))
     core = talk.core
     assert core.phase is Phase.READY
-    assert (core.name, core.pub_port, core.lease) == ("alice2", 7777, 20.0)
+    assert (core.name, core.pub_port, core.heartbeat.lease) == ("alice2", 7777, 20.0)
     assert core.credential == b"c" * 16
     assert talk.events() == [Online("alice2", False)]
 

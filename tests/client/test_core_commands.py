@@ -249,7 +249,7 @@ def test_nothing_follows_from_a_notice(talk, notice):
 
 def test_a_notice_is_a_sign_of_life(talk):
     for _ in range(10):
-        talk.now += talk.core.lease - 1.0
+        talk.now += talk.core.heartbeat.lease - 1.0
         talk.hears(NOTICES[0])
         assert not talk.core.silent(talk.now)
 

@@ -117,7 +117,7 @@ def test_a_pong_may_tell_a_longer_heartbeat_and_the_next_ping_says_that_it_was_h
     assert ping.heartbeat == 20_000
     talk.hears(Pong(ping.ref, ()))
     assert not talk.passes(19.9).of(Ping)
-    assert talk.core.lease == 70.0
+    assert talk.core.heartbeat.lease == 70.0
 
 
 def test_a_shorter_heartbeat_holds_from_the_pong_on(talk_with):
@@ -138,7 +138,7 @@ def test_each_welcome_tells_a_heartbeat_anew(talk):
     talk.core.disconnected()
     talk.connects()
     (ping,) = talk.hears(talk.welcome()).of(Ping)
-    assert (ping.heartbeat, talk.core.lease) == (0, 15.0)
+    assert (ping.heartbeat, talk.core.heartbeat.lease) == (0, 15.0)
     assert len(talk.passes(talk.HEARTBEAT).of(Ping)) == 1
 
 
@@ -146,7 +146,7 @@ def test_each_welcome_tells_a_heartbeat_anew(talk):
 def test_a_pong_that_does_not_tell_both_heartbeat_and_lease_changes_neither(talk, told):
     talk.hears(Pong(0, (), *told))
     (ping,) = talk.passes(talk.HEARTBEAT).of(Ping)
-    assert (ping.heartbeat, talk.core.lease) == (0, 15.0)
+    assert (ping.heartbeat, talk.core.heartbeat.lease) == (0, 15.0)
     assert len(talk.passes(talk.HEARTBEAT).of(Ping)) == 1
 
 
@@ -239,11 +239,11 @@ def test_only_who_wants_presence_subscribes_to_it(talk_with):
 
 
 def test_silence_is_noticed_after_a_lease(talk):
-    assert not talk.core.silent(talk.now + talk.core.lease)
-    assert talk.core.silent(talk.now + talk.core.lease + 0.1)
+    assert not talk.core.silent(talk.now + talk.core.heartbeat.lease)
+    assert talk.core.silent(talk.now + talk.core.heartbeat.lease + 0.1)
     talk.now += 10.0
     talk.hears(Pong(0, ()))
-    assert not talk.core.silent(talk.now + talk.core.lease)
+    assert not talk.core.silent(talk.now + talk.core.heartbeat.lease)
     talk.core.disconnected()
     assert talk.core.silent(talk.now)
 

@@ -367,20 +367,26 @@ def test_handshakes_that_break_off_are_counted_anew_after_one_that_did_not(
 # --- waking -------------------------------------------------------------------------------
 
 
-def test_a_step_that_waits_can_be_woken_by_another_thread(links, puppets, in_thread):
-    link = links(puppets(lambda *_: None).port)
-    link.core._heartbeat = 1000.0
-    waiting = in_thread(lambda: link.step(1000.0))
-    link.wake()
+@pytest.fixture
+def calm(links, puppets):
+    """A link that is in, and to which nothing happens."""
+    hour = 3_600_000
+    puppet = puppets(lambda p, *hello: p.welcomes(*hello, heartbeat=hour, lease=3 * hour))
+    link = links(puppet.port, logs=())
+    joins(link)
+    return link
+
+
+def test_a_step_that_waits_can_be_woken_by_another_thread(calm, in_thread):
+    waiting = in_thread(lambda: calm.step(1000.0))
+    calm.wake()
     waiting.result()
 
 
-def test_a_wake_before_the_step_is_not_lost(links, puppets, in_thread):
-    link = links(puppets(lambda *_: None).port)
-    link.core._heartbeat = 1000.0
+def test_a_wake_before_the_step_is_not_lost(calm, in_thread):
     for _ in range(100_000):
-        link.wake()  # More than fit; none of them waits.
-    in_thread(lambda: link.step(1000.0)).result()
+        calm.wake()  # More than fit; none of them waits.
+    in_thread(lambda: calm.step(1000.0)).result()
 
 
 def test_waking_a_closed_link_is_harmless(links, puppets):
