@@ -32,9 +32,9 @@ PAGE = 8192
 POSITIONS = 40
 """Bits of a row's id that hold the first position of its events; above are those of its log."""
 
-CHECKPOINT = 500
-"""Pages of the write-ahead log after which SQLite copies them into the file within a commit, which
-takes ten milliseconds: where it was not done before, when the tables took in the tail."""
+CHECKPOINT = 1000
+"""Pages of the write-ahead log after which SQLite copies them into the file within a commit, where
+it was not done before."""
 
 CACHE = 32 * 1024
 """KiB of pages that SQLite keeps in memory."""
@@ -136,7 +136,7 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
             f"synchronous={SYNC[sync]}",
             f"wal_autocheckpoint={CHECKPOINT}",
             # What a large commit needed is given back.
-            f"journal_size_limit={4 * CHECKPOINT * PAGE}",
+            f"journal_size_limit={2 * CHECKPOINT * PAGE}",
             f"cache_size=-{CACHE}",
             # What each SQLite is built with differs, and to overwrite all that goes costs as much
             # again as to have it go (docs/decisions.md).

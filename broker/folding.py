@@ -54,6 +54,11 @@ class Fold:
         return is_last
 
     @property
+    def logs(self) -> int:
+        """How many have rows in the part that was written last."""
+        return len(self._part)
+
+    @property
     def _is_last(self) -> bool:
         return len(self._part) == len(self._left)
 

@@ -32,6 +32,7 @@ from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention
 from .tail import SMALL, Body, Tail, TailRow, pack_turn, still_kept, unpack_turn
+from .write_ahead import WriteAheadLog
 
 log = logging.getLogger("chatbroker")
 
@@ -82,9 +83,7 @@ class SqliteJournal:
         self._leaving: dict[KeptLog, int] = {}
         """Logs that were dropped, and the turn after that: they may not go before all turns that
         came before it are folded, whose records may name them."""
-        self._log_is_long = False
-        """Whether the file is to take in the write-ahead log when the tables have taken in the
-        tail."""
+        self._ahead = WriteAheadLog(self._db, path)
         self._cleaning = Cleaning(self._db, path, self._retention, self._tail)
         self._folds_first = False
         """Whether a fold came before retention when it was tidied last."""
@@ -233,7 +232,8 @@ class SqliteJournal:
                 body, refs, data = bodies[place]
                 bodies[place] = (body, refs + 1, data)
             rows.append((log.id, row.prev, row.first, row.events, row.time, bodies[place][0]))
-        small = sum([len(data) for _, _, data in bodies]) <= SMALL
+        size = sum([len(data) for _, _, data in bodies])
+        small = size <= SMALL
         turn = pack_turn(commit, rows, bodies if small else ())
         try:
             if new or not small:
@@ -252,6 +252,7 @@ class SqliteJournal:
             self._retention.free_ids += [log.id for log in new if log.id <= highest]
             raise explain(error, self._path) from None
         self._tail.add(commit, len(turn))
+        self._ahead.committed(len(turn) + (0 if small else size))
         if small:
             self._tail.bodies.update((body[0], body) for body in bodies)
         self._next_body += len(bodies)
@@ -319,9 +320,8 @@ class SqliteJournal:
         """Has them take in a part of it, if it is time; whether it was."""
         if self._behind and self._time < self._again:
             return False
-        self._log_is_long = self._log_is_long or self._tail.full
         fold = self._folding
-        if begins := fold is None:
+        if fold is None:
             if not (self._tail.full or self._cleaning.waits or self._leaving):
                 return False
             fold = Fold(self._tail, self._retention, self._next_turn, A_PART)
@@ -330,9 +330,6 @@ class SqliteJournal:
         except JournalError:
             self._behind, self._again = True, self._time + AGAIN
             raise
-        if begins and self._folding is None:
-            # Of one part it is if few say anything: one of 250 messages waits then, and not two.
-            self._checkpoint()
         return True
 
     def _fold_part(self, fold: Fold) -> None:
@@ -341,6 +338,7 @@ class SqliteJournal:
             fold.write(self._db)
         # Not before it is stored: what fails comes again, and finds all as it was.
         self._behind = False
+        self._ahead.folded(fold.logs)
         if fold.stored():
             self._folding = None
             self._cleaning.all_folded()
@@ -353,18 +351,6 @@ class SqliteJournal:
         for log in [log for log, turn in self._leaving.items() if turn <= fold.turn]:
             del self._leaving[log]
             self._retention.let_go(log)
-
-    def _checkpoint(self) -> bool:
-        """Copies the write-ahead log into the file, if it is time; whether it was.  Else a commit
-        would have to."""
-        if not self._log_is_long or self._folding is not None:
-            return False
-        self._log_is_long = False
-        try:
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-        except sqlite3.Error as error:
-            raise explain(error, self._path) from None
-        return True
 
     # --- reading --------------------------------------------------------------------------
 
@@ -442,9 +428,11 @@ class SqliteJournal:
     def tidy(self, time: int) -> bool:
         self._time = time
         self._retention.look(time)
-        if self._checkpoint():
-            return True
-        steps = [self._cleaning.step, self._fold_some]
+        if self._ahead.long:
+            self._ahead.take_in()
+            if not self._retention.late:
+                return True
+        steps = [self._clean, self._fold_some]
         self._folds_first = not self._folds_first
         if self._folds_first:
             steps.reverse()
@@ -453,6 +441,12 @@ class SqliteJournal:
         if not went or self._retention.late:
             went = steps[1]() or went
         return went or self._cleaning.shrink()
+
+    def _clean(self) -> bool:
+        went = self._cleaning.step()
+        if went:
+            self._ahead.cleaned()
+        return went
 
     def close(self) -> None:
         if self.commits:

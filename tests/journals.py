@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
@@ -49,3 +50,15 @@ def refuse_to_commit(action: int, *what: str | None) -> int:
     """An authorizer.  A full disk is noticed when the transaction ends, as SQLite writes then."""
     ends = action == sqlite3.SQLITE_TRANSACTION and what[0] == "COMMIT"
     return sqlite3.SQLITE_DENY if ends else sqlite3.SQLITE_OK
+
+
+def sixteen(journal: SqliteJournal) -> dict[str, list[Row]]:
+    """What is stored of sixteen logs, in a tail that it is time to fold."""
+    stored: dict[str, list[Row]] = {f"@log{n:02}": [] for n in range(16)}
+    for first in (1, 2):
+        body = os.urandom(20)
+        turn = [row(log, first, time=first, body=body) for log in stored]
+        journal.commit(Commit(users=[user("alice", read=first)], rows=turn))
+        for log, one in zip(stored, turn, strict=True):
+            stored[log].append(one)
+    return stored

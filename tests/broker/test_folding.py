@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
-from journals import EPOCH, kept, refuse_to_commit, row, rows, store, table_of_bodies, user
+from journals import EPOCH, kept, refuse_to_commit, row, rows, sixteen, store, table_of_bodies, user
 
 from chatbroker.broker import sqlite_journal
 from chatbroker.broker import tail as tail_module
 from chatbroker.broker.journal import Commit, JournalError
-from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
 
 
@@ -22,18 +18,6 @@ def in_parts(journal: SqliteJournal) -> Iterator[int]:
     """Folds in parts; how many rows the table has after each."""
     while journal._fold_some():
         yield journal._db.execute("SELECT count(*) FROM rows").fetchone()[0]
-
-
-def sixteen(journal: SqliteJournal) -> dict[str, list[Row]]:
-    """What is stored of sixteen logs, in a tail that it is time to fold."""
-    stored: dict[str, list[Row]] = {f"@log{n:02}": [] for n in range(16)}
-    for first in (1, 2):
-        body = os.urandom(20)
-        turn = [row(log, first, time=first, body=body) for log in stored]
-        journal.commit(Commit(users=[user("alice", read=first)], rows=turn))
-        for log, one in zip(stored, turn, strict=True):
-            stored[log].append(one)
-    return stored
 
 
 @pytest.mark.parametrize(
@@ -184,51 +168,3 @@ def test_a_fold_that_fails_at_its_end_forgets_no_head(opened):
     store(journal, row("echo", 4))
     journal._fold()
     assert [r.first for r in kept(journal, "echo")] == [1, 4]
-
-
-@pytest.mark.parametrize("a_part", [20, 600])
-def test_the_file_takes_in_the_log_when_the_tables_have_taken_in_the_tail(
-    opened, monkeypatch, path, tmp_path, a_part
-):
-    """So no commit has to, unless it writes very much.  After parts that is a step of its own."""
-    monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
-    monkeypatch.setattr(sqlite_journal, "A_PART", a_part)
-    journal = opened()
-
-    def rows_in_the_file_alone():
-        alone = shutil.copy(path, tmp_path / "alone.db")
-        with closing(sqlite3.connect(alone)) as db:
-            return db.execute("SELECT count(*) FROM rows").fetchone()[0]
-
-    journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    sixteen(journal)
-    if a_part < 32:
-        assert journal._fold_some()
-        assert not journal._checkpoint()
-        assert journal._fold_some()
-        assert rows_in_the_file_alone() == 0
-    assert journal.tidy(1)
-    assert rows_in_the_file_alone() == 32
-    assert not journal.tidy(2)
-
-
-def test_what_cannot_be_copied_is_told_and_nothing_is_lost(opened, monkeypatch):
-    monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
-    journal = opened()
-    stored = sixteen(journal)
-
-    def refuse_to_copy(action: int, *what: str | None) -> int:
-        copies = action == sqlite3.SQLITE_PRAGMA and what[0] == "wal_checkpoint"
-        return sqlite3.SQLITE_DENY if copies else sqlite3.SQLITE_OK
-
-    journal._db.set_authorizer(refuse_to_copy)
-    with pytest.raises(JournalError, match="permission denied"):
-        journal.tidy(1)
-    journal._db.set_authorizer(None)
-    assert not journal._behind  # The tables have all.
-    assert [kept(journal, log) for log in stored] == list(stored.values())
-    store(journal, row("echo", 1))
-    journal.tidy(2)
-    journal = opened(crash=True)
-    assert [kept(journal, log) for log in stored] == list(stored.values())
-    assert [one.first for one in kept(journal, "echo")] == [1]
