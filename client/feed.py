@@ -199,6 +199,14 @@ class Feed:
         is raised by `take`."""
         return self.ended and not self._entries and self._failure is None
 
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Has the client wait until then.  Raises what it raises, which names the first line whose
+        outcome is not known if the broker was gone for too long."""
+        try:
+            self._client.wait_until(until)
+        except (OutcomeUnknown, Unreachable) as gone:
+            raise self._at_line(gone) from None
+
     def take(self) -> Iterator[Entry]:
         """The next lines whose outcome is known, in their order.
 
@@ -222,7 +230,16 @@ class Feed:
                     self._taken += taken
                     self._room.notify()
         if self.ended and self._failure is not None:
-            raise self._failure
+            raise self._at_line(self._failure)
+
+    def _at_line(self, failure: BaseException) -> BaseException:
+        """*failure* that names the first line whose outcome is not known, if it says nothing else
+        than that there is one."""
+        if not self._entries or not isinstance(failure, OutcomeUnknown | Unreachable):
+            return failure
+        entry = self._entries[0]
+        known = entry.results.known if isinstance(entry.results, Receipts) else 0
+        return type(failure)(f"line {entry.line + known}: {failure}")
 
     def _next(self) -> Entry:
         """The first lines, as far as their outcomes are known; the rest stays."""

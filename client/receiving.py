@@ -238,7 +238,7 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
             return feed.ready or client.waiting_events > 0 or gone
 
         while not feed.finished:
-            client.wait_until(something_new)
+            feed.wait(something_new)
             if output.closed:
                 feed.finish()
             show_events()

@@ -182,7 +182,7 @@ def send_lines(
         feed = Feed(client, handle, say_all=say_all)
         feed.start()
         while not feed.finished:
-            client.wait_until(lambda: feed.ready or client.waiting_events > 0)
+            feed.wait(lambda: feed.ready or client.waiting_events > 0)
             report_connection(client)
             for entry in feed.take():
                 refused |= report_entry(entry, output)

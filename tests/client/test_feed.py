@@ -12,7 +12,13 @@ from tickets import resolve
 
 from chatbroker.client import feed as feed_module
 from chatbroker.client.commands import Commands, Note, Outcome
-from chatbroker.client.errors import ClientError, OutcomeUnknown, Refused, Unreachable
+from chatbroker.client.errors import (
+    ClientError,
+    NameRefused,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+)
 from chatbroker.client.feed import (
     LONGEST,
     Answer,
@@ -259,6 +265,55 @@ def test_a_line_that_was_given_up_is_named(client, feed_of, outcome, error):
     taken = []
     with pytest.raises(error, match="line 2"):
         taken.extend(feed.take())
+
+
+GONE = pytest.mark.parametrize("gone", [OutcomeUnknown("no answer"), Unreachable("no answer")])
+
+
+def fails(error):
+    raise error
+
+
+@GONE
+def test_who_waits_for_too_long_is_told_from_which_line_on(client, feed_of, gone):
+    feed = feed_of(b"a\nb\nc\n")
+    client.waits(lambda: feed.ended)
+    client.resolves(client.receipts[0])
+    assert [entry.line for entry in feed.take()] == [1]
+    client.wait_until = lambda ready: fails(gone)
+    with pytest.raises(type(gone), match=r"^line 2: no answer$"):
+        feed.wait(lambda: feed.ready)
+
+
+@GONE
+def test_of_lines_that_were_said_together_the_first_without_an_outcome_is_named(
+    client, feed_of, gone
+):
+    feed = feed_of(b"a\nb\nc\n", say_all=says_all)
+    client.waits(lambda: feed.ended)
+    client.resolves(client.receipts[0])
+    client.wait_until = lambda ready: fails(gone)
+    with pytest.raises(type(gone), match=r"^line 2: no answer$"):
+        feed.wait(lambda: feed.ready)
+
+
+@GONE
+def test_a_reader_that_could_not_go_on_names_the_line_too(client, feed_of, gone):
+    feed = feed_of(b"a\nb\n", lambda line, *_: fails(gone) if line == "b" else client.echo(line))
+    client.waits(lambda: feed.ended)
+    with pytest.raises(type(gone), match=r"^line 1: no answer$"):
+        list(feed.take())
+    client.resolves(client.receipts[0])
+    with pytest.raises(type(gone), match=r"^no answer$"):
+        list(feed.take())
+
+
+def test_what_is_of_no_line_is_raised_as_it_is(client, feed_of):
+    feed = feed_of(b"a\n")
+    client.waits(lambda: feed.ended)
+    client.wait_until = lambda ready: fails(NameRefused("name_taken", "taken"))
+    with pytest.raises(NameRefused, match=r"^taken$"):
+        feed.wait(lambda: feed.ready)
 
 
 def test_the_one_who_waits_is_told_of_a_refused_line(client, feed_of):
