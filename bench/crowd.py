@@ -157,7 +157,8 @@ class _Member(_Connection):
         self._cursors: tuple[Cursor, ...] = ()
         self._ping = b""
         self.share = share
-        self.heartbeat = Heartbeat(PHASE)
+        self.heartbeat = Heartbeat()
+        self.heartbeat.phase = PHASE
         self.welcomed = 0.0
         """Seconds between two PINGs, as WELCOME told."""
         self.due = 0.0

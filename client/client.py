@@ -123,7 +123,6 @@ class Client:
             presence=hear if presence is None else presence,
             claim=identity is not None,
             replaces=replaces,
-            phase=time.time() - time.monotonic(),
         )
         self._changed = threading.Condition(threading.Lock())
         self._closing = self._opened = False

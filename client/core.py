@@ -93,9 +93,7 @@ class ClientCore:
         presence: bool = False,
         claim: bool = False,
         replaces: bytes = b"",
-        phase: float = 0.0,
     ) -> None:
-        """*phase*: see `Heartbeat`."""
         self.name = name
         self.credential = credential
         self.outbox = Outbox()
@@ -104,7 +102,7 @@ class ClientCore:
         self.pub_port: int | None = None
         self.last_heard = 0.0
         """When the last frame came over the DEALER."""
-        self.heartbeat = Heartbeat(phase)
+        self.heartbeat = Heartbeat()
         self.refusal: Refused | None = None
         """Why the session is over, if the broker ended or refused it."""
         self.put_off = ""

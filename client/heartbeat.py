@@ -15,11 +15,11 @@ BEATS = 10
 
 
 class Heartbeat:
-    """What the broker told last, or what is usual.  Times are seconds of a monotonic clock, and
-    *phase* is what the clock that all clients share is ahead of it."""
+    """What the broker told last, or what is usual.  Times are seconds of a monotonic clock."""
 
-    def __init__(self, phase: float) -> None:
-        self._phase = phase
+    def __init__(self) -> None:
+        self.phase = 0.0
+        """What the clock that all clients share is ahead of it."""
         self.every, self.lease = 5.0, 15.0
         """Seconds between two PINGs, and of silence after which broker and client take each other
         for lost."""
@@ -36,4 +36,4 @@ class Heartbeat:
         """When to PING next if it was done just *now*: in the last of the moments that come
         before the heartbeat is over."""
         due = now + self.every
-        return due - (due + self._phase) % min(BEAT, self.every / BEATS)
+        return due - (due + self.phase) % min(BEAT, self.every / BEATS)

@@ -190,6 +190,8 @@ class Link:
             self._core.disconnected()
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._failures = 0
+            # Anew with each connection: one of the clocks may have been set, or have stood still.
+            self._core.heartbeat.phase = time.time() - now
             self._core.connected(now)
         else:
             self._failures += event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL

@@ -263,8 +263,8 @@ class Peer:
             presence=presence,
             claim=claim,
             replaces=replaces,
-            phase=self.session[0] / 256,  # Their clocks differ.
         )
+        self.core.heartbeat.phase = self.session[0] / 256  # Their clocks differ.
         self.alive = True
         self.killed = False
         self.frozen = False

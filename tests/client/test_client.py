@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 
 import pytest
 
@@ -328,8 +327,3 @@ def test_several_threads_may_ask_and_send_at_once(connect, in_thread):
     results = [thread.result() for thread in threads]
     assert results[0] == results[2] == [["alice"]] * 50
     assert texts(alice, 300) == [str(number) for number in range(300)]
-
-
-def test_the_clock_that_clients_share_is_unix_time(connect):
-    ahead = time.time() - time.monotonic()
-    assert connect("alice")._core.heartbeat._phase == pytest.approx(ahead, abs=60)

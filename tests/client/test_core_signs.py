@@ -132,6 +132,24 @@ def test_a_shorter_heartbeat_holds_from_the_pong_on(talk_with):
     assert talk.core.silent(talk.now + 15.1 - 5.0)
 
 
+def test_pings_come_in_the_moments_of_all_clients(talk_with):
+    talk = talk_with()
+    talk.core.heartbeat.phase = 0.2  # It is 100.2 by the clock that they share.
+
+    def pings_at(when):
+        return talk.passes(when - talk.now).of(Ping)
+
+    talk.connects()
+    talk.hears(talk.welcome(heartbeat=30_000, lease=90_000))
+    assert not pings_at(129.75)
+    (ping,) = pings_at(129.85)
+    talk.now = 129.95
+    talk.hears(Pong(ping.ref, (), 5000, 15_000))
+    for moment, seen in ((134.8, 134.83), (139.8, 139.82), (144.8, 144.81)):
+        assert not pings_at(moment - 0.05)
+        assert len(pings_at(seen)) == 1
+
+
 def test_each_welcome_tells_a_heartbeat_anew(talk):
     (ping,) = talk.passes(talk.HEARTBEAT).of(Ping)
     talk.hears(Pong(ping.ref, (), 20_000, 60_000))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 
 import pytest
 import zmq
@@ -119,6 +120,21 @@ def test_the_sub_is_made_when_welcome_says_where(links, puppets):
     for option, value in (OPTIONS | SUB_OPTIONS).items():
         assert link._sub.getsockopt(option) == value
     assert link._sub.getsockopt(zmq.HEARTBEAT_IVL) == 15_000
+
+
+def test_the_sub_is_kept_up_as_rarely_as_the_broker_wants_pings(links, puppets):
+    told = {"heartbeat": 60_000, "lease": 180_000}
+    link = links(puppets(lambda p, *hello: p.welcomes(*hello, **told)).port)
+    joins(link)
+    assert link._sub.getsockopt(zmq.HEARTBEAT_IVL) == 60_000
+
+
+def test_each_connection_learns_anew_what_unix_time_is(links, puppets):
+    link = links(puppets().port)
+    link.core.heartbeat.phase = 0.0
+    joins(link)
+    ahead = time.time() - time.monotonic()
+    assert link.core.heartbeat.phase == pytest.approx(ahead, abs=60)
 
 
 def test_who_hears_no_broadcasts_makes_no_sub(links, puppets):
