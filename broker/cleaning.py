@@ -8,14 +8,18 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from .cutting import Cut, check_loose, collect, cut_oldest, give_back, loose
+from .cutting import STEP, Cut, check_loose, collect, cut_oldest, give_back, loose
 from .database import explain, transaction
 from .retention import Retention
 from .tail import Tail
+from .write_ahead import WriteAheadLog
 
 MOST_LOOSE = 4096
 """Small rows that go before their bodies do: these wait for their neighbours, and are not free
 meanwhile."""
+
+A_PAGE = 16
+"""Small rows, about, for each page that is written when they go."""
 
 MOST_LEFT = 4096
 """Loose bodies that wait for the last row that has them, which may stay."""
@@ -26,12 +30,18 @@ class Cleaning:
     not have yet."""
 
     def __init__(
-        self, db: sqlite3.Connection, path: Path, retention: Retention, tail: Tail
+        self,
+        db: sqlite3.Connection,
+        path: Path,
+        retention: Retention,
+        tail: Tail,
+        ahead: WriteAheadLog,
     ) -> None:
         self._db = db
         self._path = path
         self._retention = retention
         self._tail = tail
+        self._ahead = ahead
         self._loose = 0
         """The `work` of the rows that went since all bodies did that could."""
         self._left = 0
@@ -48,7 +58,8 @@ class Cleaning:
 
     def step(self) -> bool:
         """Takes one; whether there may be more.  Raises CannotStore, JournalError."""
-        room, over, tasks = self._retention.step()
+        most, over, tasks = self._retention.step()
+        room = most
         many = self._left > MOST_LEFT
         if not (tasks or self._loose or many):
             return False
@@ -71,6 +82,8 @@ class Cleaning:
                 self._loose, self._left = 0, loose(self._db)
         # What waits goes when the tables have it: that is to do, too.
         went = collects or any(cut.rows or cut.done for cut in cuts)
+        if went:
+            self._ahead.wrote(most // A_PAGE)
         return went or self.waits > waited
 
     def all_folded(self) -> None:
@@ -93,4 +106,5 @@ class Cleaning:
                 self._shrinking = give_back(self._db)
             except sqlite3.Error as error:
                 raise explain(error, self._path) from None
+            self._ahead.wrote(STEP)
         return self._shrinking

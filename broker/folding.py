@@ -54,9 +54,9 @@ class Fold:
         return is_last
 
     @property
-    def logs(self) -> int:
-        """How many have rows in the part that was written last."""
-        return len(self._part)
+    def pages(self) -> int:
+        """About how many were written for the part."""
+        return 2 * len(self._part)
 
     @property
     def _is_last(self) -> bool:

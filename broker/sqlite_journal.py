@@ -84,7 +84,7 @@ class SqliteJournal:
         """Logs that were dropped, and the turn after that: they may not go before all turns that
         came before it are folded, whose records may name them."""
         self._ahead = WriteAheadLog(self._db, path)
-        self._cleaning = Cleaning(self._db, path, self._retention, self._tail)
+        self._cleaning = Cleaning(self._db, path, self._retention, self._tail, self._ahead)
         self._folds_first = False
         """Whether a fold came before retention when it was tidied last."""
         self.commits = 0
@@ -338,7 +338,7 @@ class SqliteJournal:
             fold.write(self._db)
         # Not before it is stored: what fails comes again, and finds all as it was.
         self._behind = False
-        self._ahead.folded(fold.logs)
+        self._ahead.wrote(fold.pages)
         if fold.stored():
             self._folding = None
             self._cleaning.all_folded()
@@ -430,9 +430,9 @@ class SqliteJournal:
         self._retention.look(time)
         if self._ahead.long:
             self._ahead.take_in()
-            if not self._retention.late:
+            if not (self._retention.late or self._tail.late):
                 return True
-        steps = [self._clean, self._fold_some]
+        steps = [self._cleaning.step, self._fold_some]
         self._folds_first = not self._folds_first
         if self._folds_first:
             steps.reverse()
@@ -441,12 +441,6 @@ class SqliteJournal:
         if not went or self._retention.late:
             went = steps[1]() or went
         return went or self._cleaning.shrink()
-
-    def _clean(self) -> bool:
-        went = self._cleaning.step()
-        if went:
-            self._ahead.cleaned()
-        return went
 
     def close(self) -> None:
         if self.commits:

@@ -25,8 +25,9 @@ MOST_BYTES = 16 * 1024 * 1024
 """Of bodies and of records: that of a session with many outcomes takes 35 KB each time that it
 says something.  Beyond any of these it is time to fold."""
 
-OVERDUE = 2
-"""Times as much is not let come together, whatever is under way."""
+LATE, OVERDUE = 1.5, 2
+"""With so many times as much, parts are taken in whatever else there is to do; and more than the
+second is not let come together."""
 
 SMALL = 2000
 """Bytes of bodies that a record holds itself.  They are written a second time when it is folded, so
@@ -157,11 +158,16 @@ class Tail:
         return self._beyond(1)
 
     @property
+    def late(self) -> bool:
+        """Whether more comes than the tables take in."""
+        return self._beyond(LATE)
+
+    @property
     def overdue(self) -> bool:
         """Whether all of it is to be folded now."""
         return self._beyond(OVERDUE)
 
-    def _beyond(self, times: int) -> bool:
+    def _beyond(self, times: float) -> bool:
         return (
             self.count > times * MOST_ROWS
             or self.turns > times * MOST_TURNS

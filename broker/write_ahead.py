@@ -9,14 +9,14 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from .database import PAGE, explain
+from .database import CHECKPOINT, PAGE, explain
 
 LONG, COMMITS = 400_000, 5
-"""Bytes, or what so many large commits bring.  The first takes four milliseconds, and the second
-about as long as a turn that brings so much."""
+"""Bytes, or what so many commits bring that are as large as the last one.  The first takes four
+milliseconds, and the second about as long as a turn that brings so much."""
 
-A_LOG, A_STEP = 2 * PAGE, 16 * PAGE
-"""What is written, about, when the tables take in the rows of a log, and by a step of retention."""
+MOST = CHECKPOINT * PAGE // 2
+"""Not more than that, lest SQLite comes first."""
 
 
 class WriteAheadLog:
@@ -32,15 +32,11 @@ class WriteAheadLog:
     def committed(self, size: int) -> None:
         """What was said in a turn was stored in so many bytes."""
         self._written += size
-        self._bearable = max(LONG, COMMITS * size)
+        self._bearable = max(LONG, min(COMMITS * size, MOST))
 
-    def folded(self, logs: int) -> None:
-        """The tables took in the rows of so many logs."""
-        self._written += A_LOG * logs
-
-    def cleaned(self) -> None:
-        """There was a step of retention."""
-        self._written += A_STEP
+    def wrote(self, pages: int) -> None:
+        """So many were written otherwise, about."""
+        self._written += pages * PAGE
 
     @property
     def long(self) -> bool:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from journals import kept, row, sixteen, store
 
 from chatbroker.broker import sqlite_journal, write_ahead
 from chatbroker.broker import tail as tail_module
+from chatbroker.broker.database import CHECKPOINT, PAGE
 from chatbroker.broker.journal import Commit, JournalError
 
 
@@ -62,10 +65,43 @@ def test_of_large_commits_the_file_takes_in_several_at_once(copies, monkeypatch)
     assert counts == [0, 0, 1, 1, 1, 2, 2, 2, 3]
 
 
+@pytest.mark.parametrize("size", [0, 100, 10_000, 1_000_000, 100_000_000])
+def test_the_file_takes_in_the_log_before_sqlite_does(size):
+    """What is reckoned is about what is written, or half of it."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        ahead = write_ahead.WriteAheadLog(db, Path())
+        ahead.committed(size)
+        written = size
+        while not ahead.long:
+            ahead.wrote(1)
+            written += PAGE
+        assert written <= max(CHECKPOINT * PAGE // 2 + PAGE, size)
+        assert written >= 300_000
+
+
+def test_the_tables_take_in_what_comes_although_the_file_does_so_with_the_log(opened, monkeypatch):
+    """Else all of the tail is taken in by a commit, when it is full twice over."""
+    for module, name, value in (
+        (tail_module, "MOST_ROWS", 200),
+        (sqlite_journal, "A_PART", 60),
+        (write_ahead, "LONG", 20 * PAGE),
+        (write_ahead, "COMMITS", 1),
+    ):
+        monkeypatch.setattr(module, name, value)
+    journal = opened()
+    most = 0
+    for turn in range(100):
+        logs = [f"@log{(turn * 40 + n) % 500}" for n in range(40)]
+        journal.commit(Commit(rows=[row(log, turn // 12 + 1, time=turn) for log in logs]))
+        journal.tidy(turn)
+        most = max(most, journal._tail.count)
+    assert 200 < most < 2 * 200
+
+
 def test_the_file_takes_in_the_log_between_two_parts_of_a_fold(copies, monkeypatch):
     monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
     monkeypatch.setattr(sqlite_journal, "A_PART", 4)
-    monkeypatch.setattr(write_ahead, "LONG", 2 * write_ahead.A_LOG)
+    monkeypatch.setattr(write_ahead, "LONG", 4 * PAGE)
     journal, count = copies
     stored = sixteen(journal)
     steps = []
@@ -78,7 +114,7 @@ def test_the_file_takes_in_the_log_between_two_parts_of_a_fold(copies, monkeypat
 
 
 def test_the_file_takes_in_what_a_step_of_retention_wrote(copies, monkeypatch):
-    monkeypatch.setattr(write_ahead, "LONG", write_ahead.A_STEP)
+    monkeypatch.setattr(write_ahead, "LONG", 16 * PAGE)
     monkeypatch.setattr(write_ahead, "COMMITS", 1)
     journal, count = copies
     journal.commit(Commit(rows=[row("echo", first, body=b"one") for first in range(1, 401)]))
@@ -105,6 +141,7 @@ def test_what_cannot_be_copied_is_told_and_nothing_is_lost(opened, monkeypatch):
     journal._db.set_authorizer(refuse_to_copy)
     with pytest.raises(JournalError, match="permission denied"):
         journal.tidy(1)
+    assert not journal._ahead.long  # It is tried again, but not in each turn.
     journal._db.set_authorizer(None)
     assert not journal._behind
     assert [kept(journal, log) for log in stored] == list(stored.values())
