@@ -152,15 +152,15 @@ def test_what_is_typed_is_under_way_then_stored_then_seen(person):
     person.sees("[ stored ] alice: hi alice http://a/b")
     person.client.comes(said("hi alice http://a/b", sender="alice"))
     person.sees("alice: hi alice http://a/b")
-    assert "not stored" not in person.bar
-    assert person.line == "everyone>"
+    person.until(lambda: "not stored" not in person.bar)
+    person.reads("everyone>")
     person.leaves()
     assert "\x1b]8;;http://a/b\x1b\\" in person.terminal.getvalue()
 
 
 def test_the_status_bar_tells_what_there_is_to_know(person):
     person.sits_down()
-    assert person.bar.startswith(" alice at tcp://127.0.0.1:5555 | 2 on: alice, bob")
+    person.until(lambda: person.bar.startswith(" alice at tcp://127.0.0.1:5555 | 2 on: alice, bob"))
     person.client.comes(Offline("the connection is lost"))
     person.until(lambda: "| reconnecting…" in person.bar and "on:" not in person.bar)
     person.client.online = ["alice", "bob\u202e\u200e\u200e"]
@@ -292,7 +292,7 @@ def test_looking_up_and_what_comes_meanwhile(person):
     person.sees("bob: m30")
     person.types(PAGE_UP)
     person.sees("bob: m22")
-    assert "0 unread below (Ctrl-End)" in person.bar
+    person.until(lambda: "0 unread below (Ctrl-End)" in person.bar)
     person.client.comes(*many(31, 33))
     person.until(lambda: "3 unread below" in person.bar)
     assert person.said[-1] == "bob: m22"
@@ -300,7 +300,7 @@ def test_looking_up_and_what_comes_meanwhile(person):
     person.sees("bob: m30")
     person.types(CTRL_END)
     person.sees("bob: m33")
-    assert "unread" not in person.bar
+    person.until(lambda: "unread" not in person.bar)
     person.types(PAGE_UP + "x")
     person.sees("bob: m25")
     person.types("\r")  # Who says something wants to see the answer.
