@@ -62,6 +62,7 @@ def _turns(said: Sequence[Sequence[bytes]], size: int) -> float:
         follow = DIRECT_LOG if identity in readers else ""
         broker.receive(identity, encode(hello(identity.decode(), follow)))
     broker.commit()
+    broker.acknowledge()
     frames = [pair for each in zip(*said, strict=True) for pair in zip(senders, each, strict=True)]
     turns = [_grouped(frames[at : at + size]) for at in range(0, len(frames), size)]
     # Signs of life, without which the broker would stop pushing.
@@ -81,6 +82,7 @@ def _turns(said: Sequence[Sequence[bytes]], size: int) -> float:
                 for identity in readers:
                     broker.receive(identity, sign)
             broker.commit()
+            broker.acknowledge()
 
     return _timed(run)
 

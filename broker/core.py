@@ -1,9 +1,10 @@
 """The rules of the broker.  Frames in, effects out; no socket, clock or randomness here.
 
 A turn: ``begin`` with the time, ``receive`` each waiting frame, then ``commit``, which
-stores what was said and returns the effects.  Receiving *proposes* (validates, appends to
-the turn); committing *applies* (journal, then push, then acknowledge), so that nobody hears
-of a message that is not stored, and a journal that answers later needs no other core.
+stores what was said and returns the effects, then ``acknowledge``, which returns those that are
+for who said it.  Receiving *proposes* (validates, appends to the turn); committing *applies*
+(journal, then push, then acknowledge), so that nobody hears of a message that is not stored, and
+a journal that answers later needs no other core.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from .journal import CannotStore, Commit, Journal
 from .log import Log, Row
 from .members import Members, NotAdmitted, nobody_in_particular
 from .origin import Origin
+from .outcomes import Outcomes
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
 from .registry import FreshBytes, Registry
@@ -125,8 +127,7 @@ class Broker:
         self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
         self._said = Turn(self._echo)
-        self._acks: dict[Session, None] = {}
-        self._gaps: dict[Session, None] = {}
+        self._outcomes = Outcomes(self._out, self._brake, self.counts)
         self.hand = Hand(
             self._registry, self._door, self._out, self._said, self._decoding, self._tell_all
         )
@@ -208,7 +209,8 @@ class Broker:
         self._door.lost(identity)
 
     def commit(self, all_heard: bool = True) -> list[Effect]:
-        """Ends the turn: stores what was said, and returns what to tell whom.
+        """Ends the turn: stores what was said, and returns what to tell whom; `acknowledge` has
+        the rest.
 
         If the journal cannot store now, the turn is *held*: nothing of it is told, and nothing
         may be received, until another turn's commit has stored it.
@@ -245,7 +247,6 @@ class Broker:
             self._door.expire()
         if self._door.waiting:
             self._door.admit_waiting()
-        self._brake.settle()
         messages = self._said.messages
         said = self._said.take(self._clock.time)
         for user, before, head in self._said.own:
@@ -279,7 +280,7 @@ class Broker:
             self._out.note("cannot_tidy", because=str(error))
 
     def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
-        """Pushes what was said, then acknowledges it."""
+        """Pushes what was said."""
         if self._registry.changes:
             self._door.tell_changes()
         for log, user, rows in said:
@@ -288,16 +289,19 @@ class Broker:
                 continue
             for piece in pack_batches(ECHO_LOG, log, rows):
                 self._out.put_topic(topic_of(ECHO_LOG), piece)
-        for session in self._acks:
-            if session.state is State.LIVE:
-                for ack in session.acks():
-                    self._out.reply(session.identity, ack)
-        self._acks.clear()
-        self._brake.tell(self._gaps)
+
+    def acknowledge(self) -> list[Effect]:
+        """What to tell those who spoke in the turn that `commit` stored last, when its effects
+        were performed; nothing while it is held.
+
+        What was said is on its way to its readers by then: to put this together takes a tenth of
+        what a lone message costs."""
+        self._brake.settle()
+        return [] if self.held else self._outcomes.tell()
 
     def shutdown(self) -> list[Effect]:
         """Commits what is pending, if that can be, and says goodbye to everyone."""
-        effects = self.commit(all_heard=False)
+        effects = self.commit(all_heard=False) + self.acknowledge()
         goodbye = Farewell(Code.SHUTTING_DOWN.value, "the broker is shutting down")
         for session in self._registry.live():
             self._out.reply(session.identity, goodbye)
@@ -364,10 +368,10 @@ class Broker:
         """Carries out a SEND, or what is one but that it goes to everyone (None)."""
         cseq, to, texts = message
         if cseq != session.cseq + 1:
-            texts = self._unheard(session, cseq, texts)
+            texts = self._outcomes.unheard(session, cseq, texts)
             if not texts:
                 return
-        self._acks[session] = None
+        self._outcomes.owed[session] = None
         self._registry.said(session)
         first = session.cseq + 1
         session.cseq += len(texts)
@@ -375,7 +379,7 @@ class Broker:
         if route is None:
             found = self._find_route(session.user, to)  # type: ignore[arg-type]
             if isinstance(found, Code):
-                self._refuse(session, first, session.cseq, found)
+                self._outcomes.refuse(session, first, session.cseq, found)
                 return
             route = found
         self._said.events += len(texts)
@@ -386,41 +390,10 @@ class Broker:
             for pending in route.pending:
                 pending.append(run)
         if len(known) < len(texts):
-            self._note_outcomes(session, first, texts, route.away)
+            self._said.too_long += len(texts) - len(known)
+            self._outcomes.note(session, first, texts, route.away)
         elif route.away:
             session.note_away(first, session.cseq)
-
-    def _note_outcomes(
-        self, session: Session, first: int, texts: tuple[str | None, ...], away: bool
-    ) -> None:
-        for number, text in enumerate(texts, first):
-            if text is None:
-                self._refuse(session, number, number, Code.TOO_LONG)
-                self._said.too_long += 1
-            elif away:
-                session.note_away(number, number)
-
-    def _refuse(self, session: Session, first: int, last: int, code: Code) -> None:
-        session.refuse(first, last, code)
-        self.counts.refuse(code, last - first + 1)
-
-    def _unheard(
-        self, session: Session, cseq: int, texts: tuple[str | None, ...]
-    ) -> tuple[str | None, ...]:
-        """Those of *texts*, numbered from *cseq* on, that the session has not said before."""
-        known = session.cseq + 1 - cseq
-        if known < 0:
-            # Some are missing before them; it hears once a turn what is expected.
-            self._gaps[session] = None
-            return ()
-        # Whoever repeats a command hears its outcome again.
-        self._repeat(session, cseq - 1)
-        return texts[known:]
-
-    def _repeat(self, session: Session, resolved: int) -> None:
-        if session.repeat_from(resolved):
-            self._acks[session] = None
-            self._out.owe(session.outcomes_size)
 
     def _find_route(self, sender: User, to: str | None) -> Route | Code:
         """The way of what *sender* says, or why there is none."""
@@ -445,8 +418,8 @@ class Broker:
         if self._out.full(session.identity):
             return
         if message.sent > session.cseq:
-            self._gaps[session] = None
-        self._repeat(session, message.resolved)
+            self._outcomes.gaps[session] = None
+        self._outcomes.repeat(session, message.resolved)
         self._readers.confirm(session, message.cursors)
         told = self._door.pinged(session, message.heartbeat)
         self._out.reply(session.identity, Pong(message.ref, self._readers.heads(session), *told))

@@ -283,13 +283,14 @@ class Server:
             self._hear(others)
         drained = not core.held and intake.drain(len(others) < len(ready), self._waited > ASLEEP)
         # An operator is whoever comes by no socket of ZeroMQ's and is not our own word.
-        if any(type(sock) is int and sock != self._woken for sock in others):
+        if others and any(type(sock) is int and sock != self._woken for sock in others):
             self._office.hear(core.held)
             self._asked = True
         tidy = core.untidy or self._turned >= self._tidy_at
         if tidy and not core.held and self._publisher.late(self._turned):
             core.remind()
         self._perform(core.commit(not core.held and intake.all_heard()))
+        self._perform(core.acknowledge())
         if self._asked and not core.held:
             self._asked = False
             self._office.tell()

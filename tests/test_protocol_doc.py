@@ -542,7 +542,7 @@ def play(printed: list[Block]) -> Iterator[Block]:
         yield block._replace(lines=explain(frame))
         broker.begin((block.time - printed[0].time) / 1000, block.time)
         broker.receive(PEERS[block.sender], frame)
-        for effect in broker.commit():
+        for effect in broker.commit() + broker.acknowledge():
             answer = block._replace(sender="broker", lost=False)
             if isinstance(effect, Deliver):
                 name = names[effect.identity]

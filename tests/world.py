@@ -720,6 +720,7 @@ class World:
         life.forgotten |= life.known - sessions.keys()
         life.known = set(sessions)
         self._perform(effects)
+        self._perform(broker.acknowledge())
         self._turn_at = self.now + (broker.pause if broker.held or not ready else 0.0)
         for identity, conn in list(self._connections.items()):
             if conn.gone_at <= self.now and not conn.up:

@@ -110,7 +110,14 @@ def check_broker(world: World) -> None:
     demand(all(n <= 1 for n in founders.values()), f"held by two strangers: {founders}")
     said, out = broker._said, broker._out
     if not broker.held:
-        of_the_turn = (said._dirty, said.routes, broker._acks, broker._gaps)
+        outcomes = broker._outcomes
+        of_the_turn = (
+            said._dirty,
+            said.routes,
+            outcomes.owed,
+            outcomes.gaps,
+            broker._brake.spenders,
+        )
         demand(not any(of_the_turn), "a turn left something behind")
         demand(not out._delivered and not out._published, "a turn left something to say")
     for user in registry.users.values():

@@ -239,7 +239,7 @@ class World:
         self.begin(after)
         if not self.broker.held:
             self.receive()
-        self.perform(self.broker.commit(all_heard))
+        self.ends_turn(all_heard)
 
     def begin(self, after: float = 0.01) -> None:
         self.now += after
@@ -252,9 +252,15 @@ class World:
         for identity, frame in posted:
             self.broker.receive(identity, frame, self.peers[identity].origin)
 
+    def ends_turn(self, all_heard: bool = True) -> None:
+        """What was received is stored, told, and acknowledged."""
+        self.effects = []
+        self.perform(self.broker.commit(all_heard))
+        self.perform(self.broker.acknowledge())
+
     def perform(self, effects: list[Effect]) -> None:
         """What the sockets would do."""
-        self.effects = effects
+        self.effects += effects
         for effect in effects:
             match effect:
                 case Publish(topic, frame):

@@ -310,7 +310,7 @@ def say_from(world, peer, message, address):
     """What *peer* hears when it says *message* from *address*."""
     world.begin()
     world.broker.receive(peer.identity, Encoder().encode(message), Origin(address))
-    world.perform(world.broker.commit())
+    world.ends_turn()
     return peer.hears()
 
 

@@ -638,7 +638,7 @@ def test_what_was_said_to_a_released_name_in_the_turn_is_nobodys(world):
     world.broker.hand.release("alice")
     bob.posts(bob.send("alice", "after"))
     world.receive()
-    world.perform(world.broker.commit())
+    world.ends_turn()
     assert bob.hears().of(Ack) == [Ack(0, 2, (Refusal(2, 2, "no_such_user", "no such user"),))]
     assert alice.hears().of(Batch) == []
     assert world.joins("alice", follows=(UNREAD,)).welcome.readings[0].head == 0

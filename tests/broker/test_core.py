@@ -71,7 +71,7 @@ def test_what_is_said_in_a_turn_is_stored_when_the_turn_ends(watched):
     watched.begin()
     watched.broker.receive(alice.identity, Encoder().encode(alice.echo("hello")))
     assert watched.journal.commits == []
-    watched.perform(watched.broker.commit())
+    watched.ends_turn()
     assert [row.log for row in watched.journal.commits[0]] == ["echo"]
 
 
@@ -363,15 +363,16 @@ def test_a_refused_command_needs_no_journal(watched):
 # --- frames -------------------------------------------------------------------------------
 
 
-def test_a_turn_is_answered_in_one_frame_and_in_a_fixed_order(world):
+def test_a_turn_is_answered_in_two_frames_and_in_a_fixed_order(world):
+    """The second one has what is put together when the first one is on its way."""
     alice = world.joins("alice")
     note, gap = alice.send("alice", "note to self"), Echo(99, ("a gap",))
     alice.posts(note, Ping(1, 1, 0, ()), gap, Info(2, ""), alice.echo("to all"))
     alice.posts(Info(3, ""))
     world.turn()
-    assert len(alice.frames) == 1
+    told = [list(map(type, world.decoder.decode(frame))) for frame in alice.frames]
+    assert told == [[Pong, Users, Users, Batch], [Ack, Error]]
     heard = alice.hears()
-    assert [type(message) for message in heard] == [Pong, Users, Users, Batch, Ack, Error]
     assert heard.of(Ack) == [Ack(0, 2, ())]
 
 
@@ -443,7 +444,7 @@ def test_the_edge_may_reject_what_is_no_frame_at_all(world):
     alice = world.joins("alice")
     world.begin()
     world.broker.reject(alice.identity, Code.BAD_FRAME, "a message is one part")
-    world.perform(world.broker.commit())
+    world.ends_turn()
     assert alice.hears() == [Error("bad_frame", "a message is one part", 0)]
 
 

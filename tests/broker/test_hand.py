@@ -85,7 +85,7 @@ def test_what_was_said_before_the_kick_is_stored_and_not_acknowledged(world, han
     world.begin()
     world.receive()
     hand.kick("bob", Code.KICKED, "words")
-    world.perform(world.broker.commit())
+    world.ends_turn()
     assert bob.hears() == [Farewell("kicked", "words")]
     assert world.hears(b"echo\0").texts == ["last words"]
     assert alice.fetches("echo").texts == ["last words"]
@@ -210,7 +210,7 @@ def test_what_was_said_in_the_turn_before_the_mute_is_said(world, sanctions, han
     hand.notify("bob", Code.MUTED, "words")
     bob.posts(bob.echo("two"))
     world.receive()
-    world.perform(world.broker.commit())
+    world.ends_turn()
     heard = bob.hears()
     assert Notice("muted", "words") in heard
     assert heard.codes == ["muted", "muted"]

@@ -211,7 +211,7 @@ def test_a_connection_that_is_dismissed_has_no_session_any_more(world):
     alice, bob = joins(world, ALICE, "alice"), joins(world, BOB, "bob")
     world.begin()
     assert world.broker.hand.expel([alice.identity], Code.NOT_ALLOWED, "no more") == 1
-    world.perform(world.broker.commit())
+    world.ends_turn()
     assert alice.hears() == [Farewell("not_allowed", "no more")]
     assert not world.broker._registry.users["alice"].on
     assert bob.sends("alice", "are you there?").of(Ack)[0].away
@@ -226,7 +226,7 @@ def test_a_hello_that_waits_is_dismissed_too(world):
     world.turn()
     world.begin()
     assert world.broker.hand.expel([waiting.identity], Code.NOT_ALLOWED, "no more") == 0
-    world.perform(world.broker.commit())
+    world.ends_turn()
     borrower.says(b"\x91\x07")
     world.turn()
     assert not [m for m in waiting.hears() if type(m) is Welcome]

@@ -358,7 +358,7 @@ def test_a_name_that_changed_hands_is_the_next_ones_after_a_restart(lasting):
     second = lasting.connects()
     second.posts(second.hello("alice", credential=OTHER_KEY, claim=True))
     lasting.receive()
-    lasting.perform(lasting.broker.commit())
+    lasting.ends_turn()
     assert second.hears().of(Welcome)
     restarts(lasting)
     assert [m.code for m in asks(lasting, credential=KEY)] == ["name_taken"]

@@ -183,6 +183,7 @@ class Stage:
         if self.broker.held:
             assert all(isinstance(e, Note) or b"cannot_store" in e.frame for e in effects)
         self.perform(effects)
+        self.perform(self.broker.acknowledge())
         self.check()
         self.now += after
         self.wall += round(after * 1000)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from chatbroker.broker.core import Broker
 from chatbroker.broker.door import Door
+from chatbroker.broker.outcomes import Outcomes
 from chatbroker.broker.session import Session
 from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.errors import BadFrame
@@ -70,7 +70,7 @@ def test_a_decoder_that_lets_another_error_out_is_found():
 
 
 def test_a_broker_that_carries_out_a_command_twice_is_found(monkeypatch):
-    monkeypatch.setattr(Broker, "_unheard", lambda self, session, cseq, texts: texts)
+    monkeypatch.setattr(Outcomes, "unheard", lambda self, session, cseq, texts: texts)
     with pytest.raises(AssertionError, match=r"stored twice|comes too late"):
         replay("core")
 
