@@ -86,13 +86,12 @@ class Turn:
                 known[which] = joined(runs)
             return known[which]
 
-        taken = [
-            (log, owner, log.take(time, join))
-            for log, owner in self._dirty.items()
-            # The mailbox of one who has left for good would outlive its owner.
-            if owner is None or not owner.gone
-        ]
-        for log, owner, rows in taken:
+        taken: list[tuple[Log, User | None, list[Row]]] = []
+        for log, owner in self._dirty.items():
+            if owner is not None and owner.gone:
+                continue  # The mailbox of one who has left for good would outlive its owner.
+            rows = log.take(time, join)
+            taken.append((log, owner, rows))
             if owner is not None and rows and log not in self._news:
                 self.own.append((owner, rows[0].prev, rows[-1].last))
         self._dirty.clear()
