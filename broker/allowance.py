@@ -71,6 +71,10 @@ class Spent:
         self.messages = self.bytes = 0
         """What was said in this turn, which is not taken yet: a frame costs two additions."""
 
+    def wait(self, now: float) -> float:
+        """Seconds until the user may say more; 0 if that is now."""
+        return max(self.until - now, 0.0)
+
     def settle(self, now: float) -> None:
         """Takes what was said in this turn."""
         self.until = max(self._messages.take(self.messages, now), self._bytes.take(self.bytes, now))

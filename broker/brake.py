@@ -44,24 +44,24 @@ class Brake:
             spent.settle(self._clock.now)
         self.spenders.clear()
 
-    def tell(self, gaps: dict[Session, None]) -> None:
-        """Says once a turn, to each that was held back, when to go on and from where; and to
-        each of *gaps*, which skipped a number, from where; of these none is left."""
+    def tell(self, gaps: dict[Session, None], out: Outgoing) -> None:
+        """Says by *out* once a turn, to each that was held back, when to go on and from where; and
+        to each of *gaps*, which skipped a number, from where; of these none is left."""
         if not self._slowed and not gaps:
             return
         for session in self._slowed:
             gaps.pop(session, None)  # The same number is expected, and not yet.
             if session.state is State.LIVE and session.user is not None:
-                wait = milliseconds(session.user.spent.until - self._clock.now)
+                wait = milliseconds(session.user.spent.wait(self._clock.now))
                 words = "more was said than this broker takes of one user at a time"
                 number = session.cseq + 1
-                self._out.reject(session.identity, Code.SLOW_DOWN, words, number, wait)
+                out.reject(session.identity, Code.SLOW_DOWN, words, number, wait)
         self._slowed.clear()
         for session in gaps:
             if session.state is State.LIVE:
                 number = session.cseq + 1
                 words = f"command {number} is expected next"
-                self._out.reject(session.identity, Code.OUT_OF_ORDER, words, number)
+                out.reject(session.identity, Code.OUT_OF_ORDER, words, number)
         gaps.clear()
 
     def history(self, session: Session, ref: int) -> Bucket | None:

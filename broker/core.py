@@ -120,6 +120,8 @@ class Broker:
         self._brake = Brake(self._out, self._clock)
         self._answers = Answers(self._registry, self._readers, self._out, self._brake, self._clock)
         self._unstored: _Unstored | None = None
+        self._stored = False
+        """Whether what was said in this turn is."""
         self._hold = Hold(self._clock)
         self.untidy = False
         """Whether there is more to tidy."""
@@ -136,6 +138,7 @@ class Broker:
 
     def begin(self, now: float, time: int) -> float:
         """Starts a turn; see `TurnClock.begin`."""
+        self._stored = False
         return self._clock.begin(now, time)
 
     def accept_sessions(self, accept: bool) -> None:
@@ -229,7 +232,7 @@ class Broker:
                 self._journal.commit(commit)
             except CannotStore as error:
                 return self._tell_all(self._hold.begin(str(error)))
-        self._unstored = None
+        self._unstored, self._stored = None, True
         if messages:
             self.counts.batches.add(messages)
         return self._tell_all(self._hold.end()) + effects if self._hold.because else effects
@@ -280,7 +283,7 @@ class Broker:
             self._out.note("cannot_tidy", because=str(error))
 
     def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
-        """Pushes what was said."""
+        """Pushes what was said, and acknowledges it to who hears anything else."""
         if self._registry.changes:
             self._door.tell_changes()
         for log, user, rows in said:
@@ -289,15 +292,16 @@ class Broker:
                 continue
             for piece in pack_batches(ECHO_LOG, log, rows):
                 self._out.put_topic(topic_of(ECHO_LOG), piece)
+        self._outcomes.join()
 
     def acknowledge(self) -> list[Effect]:
-        """What to tell those who spoke in the turn that `commit` stored last, when its effects
-        were performed; nothing while it is held.
+        """Ends the turn for those who spoke in it, when the effects of `commit` were performed:
+        what to tell them yet, which is nothing while it is held.
 
         What was said is on its way to its readers by then: to put this together takes a tenth of
         what a lone message costs."""
         self._brake.settle()
-        return [] if self.held else self._outcomes.tell()
+        return self._outcomes.tell() if self._stored else []
 
     def shutdown(self) -> list[Effect]:
         """Commits what is pending, if that can be, and says goodbye to everyone."""

@@ -1,4 +1,8 @@
-"""What became of the commands of a turn, and who is to hear of it."""
+"""What became of the commands of a turn, and who is to hear of it.
+
+Whoever hears anything else in the turn has the ACK in the same frame.  For the others it is put
+together when what was said is on its way to its readers.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,9 @@ class Outcomes:
 
     def __init__(self, out: Outgoing, brake: Brake, counts: Counts) -> None:
         self._out = out
+        self._last = Outgoing(counts)
+        """What is told last.  Apart from the rest, which may be of the next turn by then: of what
+        an operator did while this one was held."""
         self._brake = brake
         self._counts = counts
         self.owed: dict[Session, None] = {}
@@ -55,12 +62,22 @@ class Outcomes:
             self.owed[session] = None
             self._out.owe(session.outcomes_size)
 
+    def join(self) -> None:
+        """Tells those who hear anything else in the turn, behind that."""
+        for session in [owed for owed in self.owed if self._out.speaks_to(owed.identity)]:
+            del self.owed[session]
+            _acknowledge(session, self._out)
+
     def tell(self) -> list[Effect]:
-        """The effects by which all of them are told; none are left."""
+        """The effects by which the others are told; none are left."""
         for session in self.owed:
-            if session.state is State.LIVE:
-                for ack in session.acks():
-                    self._out.reply(session.identity, ack)
+            _acknowledge(session, self._last)
         self.owed.clear()
-        self._brake.tell(self.gaps)
-        return self._out.take()
+        self._brake.tell(self.gaps, self._last)
+        return self._last.take()
+
+
+def _acknowledge(session: Session, out: Outgoing) -> None:
+    if session.state is State.LIVE:
+        for ack in session.acks():
+            out.reply(session.identity, ack)

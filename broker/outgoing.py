@@ -75,6 +75,10 @@ class Outgoing:
             pile = self._delivered[identity] = _Pile()
         return pile
 
+    def speaks_to(self, identity: bytes) -> bool:
+        """Whether something is to be said to this connection in this turn."""
+        return identity in self._delivered
+
     def full(self, identity: bytes) -> bool:
         """Whether nothing more will be said to this connection in this turn."""
         pile = self._delivered.get(identity)

@@ -117,6 +117,7 @@ def check_broker(world: World) -> None:
             outcomes.owed,
             outcomes.gaps,
             broker._brake.spenders,
+            broker._brake._slowed,
         )
         demand(not any(of_the_turn), "a turn left something behind")
         demand(not out._delivered and not out._published, "a turn left something to say")

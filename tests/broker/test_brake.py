@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.broker.allowance import Allowance
+from chatbroker.broker.journal import CannotStore
+from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.origin import Origin
 from chatbroker.wire.bucket import UNLIMITED, Rate
 from chatbroker.wire.codec import Encoder
@@ -105,6 +107,91 @@ def test_it_is_told_once_a_turn_and_of_the_number_that_is_expected(slow):
     slow.turn()
     assert [(e.code, e.ref) for e in alice.hears().of(Error)] == [("slow_down", 16)]
     slow.turn()
+    assert not alice.hears()
+
+
+class FullJournal(MemoryJournal):
+    full = False
+
+    def commit(self, commit):
+        if self.full:
+            raise CannotStore("disk full")
+        super().commit(commit)
+
+
+@pytest.fixture
+def held(world_with):
+    """A world as `slow`, whose turn is held: alice owes for a second in it and was held back, and
+    what bob said waits."""
+    world = world_with(FullJournal(), allowance=Allowance(messages=Rate(10, 5)))
+    world.alice, world.bob = world.joins("alice"), world.joins("bob")
+    owes(world, world.alice, 15)
+    world.journal.full = True
+    world.alice.posts(Echo(16, ("too soon",)))
+    world.bob.posts(world.bob.echo("hi"))
+    world.turn()
+    assert world.broker.held
+    return world
+
+
+def stores(world, after=0.01):
+    """What alice hears when the disk has room again."""
+    world.alice.hears()
+    world.journal.full = False
+    world.turn(after)
+    assert not world.broker.held
+    return world.alice.hears()
+
+
+@pytest.mark.parametrize(("after", "wait"), [(0.25, 740), (0.98, 10), (0.99, 0), (60.0, 0)])
+def test_who_was_held_back_in_a_turn_that_waited_hears_what_is_left_to_wait(held, after, wait):
+    assert [(error.code, error.ref, error.wait) for error in stores(held, after).of(Error)] == [
+        ("slow_down", 16, pytest.approx(wait, abs=1))
+    ]
+    held.passes(max(0.0, 1.0 - after), [held.alice])
+    held.alice.hears()
+    assert held.alice.says(Echo(16, ("now",))).of(Ack) == [Ack(15, 16)]
+
+
+def test_limits_are_others_when_a_turn_waits_in_which_somebody_was_held_back(held):
+    held.broker.hand.adjust(allowance=Allowance(messages=Rate(1000, 2000)))
+    assert [(error.code, error.wait) for error in stores(held).of(Error)] == [("slow_down", 0)]
+    assert held.alice.says(Echo(16, ("now",))).of(Ack) == [Ack(15, 16)]
+
+
+def test_who_was_held_back_in_a_turn_that_is_stored_at_the_last_hears_it_before_the_goodbye(held):
+    held.passes(2.0)
+    held.alice.hears()
+    held.journal.full = False
+    held.effects = []
+    held.perform(held.broker.shutdown())
+    heard = held.alice.hears()
+    assert heard.codes == ["storing", "slow_down", "shutting_down"]
+    assert heard.of(Error)[0].wait == 0
+
+
+def test_what_is_said_is_taken_when_it_is_said_also_if_it_waits_to_be_stored(world_with):
+    """If it were taken when it is stored, who waited for that would owe it from then on."""
+    world = world_with(FullJournal(), allowance=Allowance(messages=Rate(10, 5)))
+    alice = world.joins("alice")
+    world.journal.full = True
+    alice.posts(alice.echo("one"), *[alice.echo("more") for _ in range(14)])
+    world.turn()
+    world.turn(1.0)
+    world.journal.full = False
+    world.turn()
+    assert alice.hears().of(Ack) == [Ack(0, 15)]
+    assert alice.says(Echo(16, ("at once",))).of(Ack) == [Ack(15, 16)]
+
+
+def test_who_was_held_back_and_lost_hears_nothing(slow):
+    alice = slow.joins("alice")
+    owes(slow, alice, 15)
+    alice.posts(Echo(16, ("too soon",)))
+    slow.begin()
+    slow.receive()
+    slow.broker.lost(alice.identity)
+    slow.ends_turn()
     assert not alice.hears()
 
 

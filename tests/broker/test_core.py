@@ -164,6 +164,38 @@ def test_who_is_expelled_while_nothing_can_be_stored_is_out_at_once(watched):
     assert alice.sends("bob", "again").of(Ack)[0].refused[0].code == "no_such_user"
 
 
+def test_what_is_done_while_a_turn_is_held_is_not_told_with_it(watched):
+    """It is stored with the next one, which may have to wait as well."""
+    alice, bob = watched.joins("alice"), watched.joins("bob")
+    full(watched)
+    alice.posts(alice.echo("hi"))
+    watched.turn()
+    assert watched.broker.hand.expel([bob.identity], Code.NOT_ALLOWED, "out") == 1
+    bob.hears()
+    watched.journal.broken = None
+    watched.turn()
+    assert bob.hears() == []
+    full(watched)
+    alice.posts(alice.echo("again"))
+    watched.turn()
+    assert watched.broker.held
+    assert bob.hears() == []
+    watched.journal.broken = None
+    watched.turn()
+    assert bob.hears() == [Farewell("not_allowed", "out")]
+
+
+def test_nobody_is_acknowledged_what_is_not_stored_yet(watched):
+    alice = watched.joins("alice")
+    alice.posts(alice.echo("hi"))
+    watched.begin()
+    watched.receive()
+    assert watched.broker.acknowledge() == []
+    watched.ends_turn()
+    assert alice.hears().of(Ack) == [Ack(0, 1, ())]
+    assert watched.broker.acknowledge() == []
+
+
 def test_while_nothing_can_be_stored_everyone_is_told_now_and_then(watched):
     alice = watched.joins("alice")
     full(watched)
@@ -363,15 +395,14 @@ def test_a_refused_command_needs_no_journal(watched):
 # --- frames -------------------------------------------------------------------------------
 
 
-def test_a_turn_is_answered_in_two_frames_and_in_a_fixed_order(world):
-    """The second one has what is put together when the first one is on its way."""
+def test_a_turn_is_answered_in_one_frame_and_complaints_in_another_behind_it(world):
     alice = world.joins("alice")
     note, gap = alice.send("alice", "note to self"), Echo(99, ("a gap",))
     alice.posts(note, Ping(1, 1, 0, ()), gap, Info(2, ""), alice.echo("to all"))
     alice.posts(Info(3, ""))
     world.turn()
     told = [list(map(type, world.decoder.decode(frame))) for frame in alice.frames]
-    assert told == [[Pong, Users, Users, Batch], [Ack, Error]]
+    assert told == [[Pong, Users, Users, Batch, Ack], [Error]]
     heard = alice.hears()
     assert heard.of(Ack) == [Ack(0, 2, ())]
 

@@ -19,6 +19,7 @@ from chatbroker.broker import outgoing, sockets
 from chatbroker.broker import server as server_module
 from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.config import StartError
+from chatbroker.broker.effects import Deliver, Publish
 from chatbroker.broker.journal import CannotStore, Commit
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory import JUMP
@@ -290,6 +291,26 @@ def test_many_frames_of_one_turn_and_the_next_are_all_taken(running, peers, monk
         ack = alice.hears(Ack)
         assert ack.after == upto
         upto = ack.upto
+
+
+def test_what_is_said_is_on_its_way_before_acks_are_put_together(running, peers, monkeypatch):
+    server = running()
+    alice = peers(server)
+    alice.joins("alice")
+    done, perform, acknowledge = [], server._perform, server._core.acknowledge
+
+    def performs(effects):
+        done.extend([type(effect) for effect in effects])
+        perform(effects)
+
+    monkeypatch.setattr(server, "_perform", performs)
+    monkeypatch.setattr(
+        server._core, "acknowledge", lambda: (done.append("acknowledges"), acknowledge())[1]
+    )
+    alice.says(Echo(1, ("hi",)))
+    assert alice.hears(Ack) == Ack(0, 1, ())
+    told = done.index(Publish)
+    assert done[told : told + 3] == [Publish, "acknowledges", Deliver]
 
 
 def test_much_that_is_asked_for_at_once_is_answered_in_several_turns(running, peers, monkeypatch):
