@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
+
+
+AGAIN = 1.0
+"""Seconds after which another signal is of somebody who does not want to wait.  A terminal that is
+closed sends two at once, of the kernel and of the shell: the second one is no other wish."""
 
 
 class Interrupts:
@@ -25,6 +31,8 @@ class Interrupts:
     def __init__(self, status: int = 128 + signal.SIGTERM) -> None:
         self._status = status
         self._pending: BaseException | None = None
+        self._since = 0.0
+        """When the first one came (monotonic clock, seconds)."""
         self._raised = False
         self._exposed = False
         self._wakers: list[Callable[[], None]] = []
@@ -68,15 +76,18 @@ class Interrupts:
             self._exposed = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        again = self._pending is not None
-        if number == signal.SIGINT:
-            self._pending = KeyboardInterrupt()
-        else:
-            hung_up = number == signal.SIGHUP
-            self._pending = SystemExit(128 + signal.SIGHUP if hung_up else self._status)
+        now = time.monotonic()
+        again = self._pending is not None and now - self._since > AGAIN
+        if self._pending is None:
+            self._pending, self._since = self._asked_by(number), now
         for wake in self._wakers:
             wake()
-        # Who asks twice does not want to wait for a safe place.
+        # Who asks again after a while does not want to wait for a safe place.
         if self._exposed or again:
             self._raised = True
             raise self._pending
+
+    def _asked_by(self, number: int) -> BaseException:
+        if number == signal.SIGINT:
+            return KeyboardInterrupt()
+        return SystemExit(128 + number if number == signal.SIGHUP else self._status)

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from chatbroker.client import Client
+from chatbroker.client import interrupts as module
 from chatbroker.client.interrupts import Interrupts
 
 SIGNALS = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
@@ -100,11 +101,25 @@ def test_a_block_is_exposed_no_longer_than_it_lasts():
             interrupts.check()
 
 
-def test_who_asks_twice_does_not_wait():
+def test_who_asks_again_after_a_while_does_not_wait(monkeypatch):
+    now = [5.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     with Interrupts():
         signal.raise_signal(signal.SIGINT)
+        now[0] += module.AGAIN + 0.01
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("second", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_a_terminal_that_is_closed_sends_several_at_once(second, monkeypatch):
+    """What is raised in the midst of the first one's way out may have that wait for ever."""
+    monkeypatch.setattr(module.time, "monotonic", lambda: 5.0)
+    with pytest.raises(SystemExit) as caught, Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(second)
+        assert interrupts.pending
+    assert caught.value.code == 129
 
 
 def test_sigterm_ends_with_the_status():
