@@ -110,7 +110,7 @@ class Broker:
         self.epoch = kept.epoch
         self._journal = journal
         self._decoding = Decoding(settings.allowance)
-        self._echo = Log(ECHO_LOG, self.epoch, kept.heads.get(ECHO_LOG, 0))
+        self._echo = kept.log(ECHO_LOG, self.epoch)
         self._members = members or nobody_in_particular()
         self._registry = Registry(settings, fresh, kept, self._members, sanctions)
         self._readers = Readers(self._echo, journal, self._registry)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from .log import Row
+from .log import Log, Row
 
 
 class JournalError(Exception):
@@ -101,6 +101,13 @@ class Kept(NamedTuple):
     """The position of the newest event of each log, by its key."""
     users: Sequence[UserRecord]
     sessions: Sequence[SessionRecord]
+    former: Mapping[str, bytes] = {}
+    """The epoch that each log had before, by its key, if these data went back in time: up to
+    their heads they are what they were."""
+
+    def log(self, key: str, epoch: bytes) -> Log:
+        """The log of *key*, which goes on."""
+        return Log(key, epoch, self.heads.get(key, 0), self.former.get(key, b""))
 
 
 class Journal(Protocol):

@@ -40,9 +40,7 @@ class Readers:
         """The position after which *session* begins to read.  *time*: now, in ms."""
         match follow.start:
             case Start.AFTER:
-                # Of another life of the log, this reader has seen nothing of this one.
-                known = follow.epoch in (b"", log.epoch)
-                return min(follow.value, log.head) if known else 0
+                return log.reached(follow.epoch or log.epoch, follow.value)
             case Start.AGE:
                 return self._journal.position_at(log.key, time - follow.value)
             case Start.UNREAD if session.user is not None and log is session.user.mailbox:
@@ -56,8 +54,8 @@ class Readers:
             return
         mailbox = user.mailbox
         for cursor in cursors:
-            if cursor.log == DIRECT_LOG and cursor.epoch == mailbox.epoch:
-                self._registry.read(user, min(cursor.position, mailbox.head))
+            if cursor.log == DIRECT_LOG:
+                self._registry.read(user, mailbox.reached(cursor.epoch, cursor.position))
 
     def fetch(self, log: Log, message: Fetch, left: float = inf) -> Page:
         """What *message* asks for, in some *left* bytes: answers get smaller before they come

@@ -93,7 +93,7 @@ class Registry:
         """Takes up what an earlier process left.  Whoever held a name has a lease to return:
         nobody is taken to have left because the broker was started again."""
         for stored in sorted(kept.users, key=lambda record: record.seen):
-            mailbox = Log(stored.log, stored.epoch, kept.heads.get(stored.log, 0))
+            mailbox = kept.log(stored.log, stored.epoch)
             user = User(stored.name, stored.proof, mailbox, stored.created, self.settings.allowance)
             user.claimed, user.read, user.seen = stored.claimed, stored.read, stored.seen
             self.users[user.name] = user

@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from math import inf
 from pathlib import Path
 
+from ..wire.messages import ECHO_LOG
 from .cleaning import Cleaning
 from .cutting import ROW_COST
 from .database import (
@@ -157,7 +158,9 @@ class SqliteJournal:
         self._next_body = 1 + (read("SELECT max(id) FROM bodies").fetchone()[0] or 0)
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
         epoch = self._epoch_of(meta, fresh)
+        former: dict[str, bytes] = {}
         if "epoch" in meta and epoch != meta["epoch"]:
+            former = {ECHO_LOG: meta["epoch"]} | {u.log: u.epoch for u in users.values()}
             users = {n: u._replace(epoch=self._fresh(EPOCH)) for n, u in users.items()}
             lines = [(user.epoch, user.name) for user in users.values()]
             self._db.executemany("UPDATE users SET epoch=? WHERE name=?", lines)
@@ -165,7 +168,8 @@ class SqliteJournal:
         newest = max([log.newest for log in self._logs.values()], default=0)
         seen = max([user.seen for user in users.values()], default=0)
         heads = {key: log.head for key, log in self._logs.items()}
-        return Kept(epoch, max(newest, seen), heads, list(users.values()), list(sessions.values()))
+        time = max(newest, seen)
+        return Kept(epoch, time, heads, list(users.values()), list(sessions.values()), former)
 
     def _take_up_turns(self, by_id: dict[int, KeptLog]) -> None:
         """Reads what was committed and not folded by the process before."""

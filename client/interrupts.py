@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-
 AGAIN = 1.0
 """Seconds after which another signal is of somebody who does not want to wait.  A terminal that is
 closed sends two at once, of the kernel and of the shell: the second one is no other wish."""

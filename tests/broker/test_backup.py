@@ -9,7 +9,7 @@ from chatbroker.broker import backup as backup_module
 from chatbroker.broker.backup import back_up
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.database import FILE
-from chatbroker.broker.journal import Commit, JournalError
+from chatbroker.broker.journal import Commit, JournalError, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.batch import pack_events
@@ -63,13 +63,19 @@ def test_a_copy_is_whole_one_file_and_private_while_the_journal_is_written_to(
 
 
 def test_a_restored_copy_begins_a_new_epoch(journal, path, target):
+    before = UserRecord("alice", bytes(32), b"alice-01", "@alice:1", True, 0, 1, 1)
+    journal.commit(Commit(users=[before]))
     back_up(path, target)
     again = SqliteJournal(target)
     kept = again.load(b"epoch-02")
     assert (kept.epoch, kept.heads) == (b"epoch-02", {"echo": 1})
+    (alice,) = kept.users
+    assert alice.epoch != before.epoch
+    assert kept.former == {"echo": EPOCH, before.log: before.epoch}
     again.close()
     again = SqliteJournal(target)
-    assert again.load(b"epoch-03").epoch == b"epoch-02"
+    kept = again.load(b"epoch-03")
+    assert (kept.epoch, kept.users, kept.former) == (b"epoch-02", [alice], {})
     again.close()
     # The original goes on.
     journal.close()

@@ -120,6 +120,39 @@ def test_unread_of_the_public_log_is_now(library):
     assert library.start(library.echo, Start.UNREAD) == 3
 
 
+@pytest.fixture
+def restored(library):
+    """A library of which three events are a copy of what was there before, and two came since."""
+    for name in ("echo", "mailbox"):
+        log = getattr(library, name)
+        library.write(log, 3)
+        kept = Kept(b"", 0, {log.key: log.head}, (), (), {log.key: OTHER_EPOCH})
+        setattr(library, name, kept.log(log.key, log.epoch))
+        library.write(getattr(library, name), 2)
+    library.user.mailbox = library.mailbox
+    return library
+
+
+@pytest.mark.parametrize(("before", "start"), [(0, 0), (2, 2), (3, 3), (4, 3), (99, 3)])
+def test_who_knows_the_life_before_goes_on_where_this_one_left_it(restored, before, start):
+    """More was said in it than the copy has, and what came since has the same positions."""
+    for log in (restored.echo, restored.mailbox):
+        assert restored.start(log, Start.AFTER, before, OTHER_EPOCH) == start
+        assert restored.start(log, Start.AFTER, before, b"none of ") == 0
+        assert restored.start(log, Start.AFTER, before, log.epoch) == min(before, 5)
+
+
+@pytest.mark.parametrize(("before", "read"), [(0, 0), (2, 2), (3, 3), (99, 3)])
+def test_what_was_read_in_the_life_before_is_read(restored, before, read):
+    assert confirmed(restored, Cursor("direct", b"none of ", before)) == 0
+    assert confirmed(restored, Cursor("direct", OTHER_EPOCH, before)) == read
+
+
+def test_a_log_that_is_no_copy_has_no_life_before(library):
+    library.write(library.echo, 3)
+    assert library.echo.reached(b"", 2) == 0
+
+
 def test_an_age_is_counted_back_from_the_brokers_time(library):
     for time in (500, 1000, 1500):
         library.write(library.echo, 2, time)

@@ -181,7 +181,7 @@ def test_a_journal_of_the_first_version_that_died_is_taken_up(path):
 @pytest.mark.parametrize("crash", [False, True])
 def test_everything_comes_back(opened, crash):
     journal = opened()
-    assert journal.kept == (EPOCH, 0, {}, [], [])
+    assert journal.kept == (EPOCH, 0, {}, [], [], {})
     stored = [row("echo", 1, 3, 7), row("@alice:1", 1, 1, 9)]
     journal.commit(Commit(users=[user("alice")], sessions=[session(1, "alice")], rows=stored))
     journal.commit(Commit(users=[user("bob", read=3)], sessions=[session(2, "bob")]))

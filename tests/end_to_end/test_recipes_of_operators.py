@@ -145,6 +145,11 @@ def test_looking_after_a_service(shell, tmp_path, eventually):
     assert run("chat echo 'after the backup' --as alice") == (0, "", "")
     assert run(OPERATIONS.block("sudo systemctl stop")) == (0, "", "")
     listener.shows('"reason":"new_history"')
+    # It goes on where the copy ends: what was said before it began to listen is no news.
+    assert run("chat echo 'the next' --as alice") == (0, "", "")
+    listener.shows("the next")
+    assert "kept" not in listener.out
+    assert listener.out.count("after the backup") == 1
     shown = run("chat history --format '{from}: {text}'")
     assert shown.out.startswith("alice: kept\n")
     assert "after" not in shown.out
