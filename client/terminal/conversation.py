@@ -204,6 +204,9 @@ class Conversation:
             # Another history began meanwhile: these have no place in it.
             self._forgot = False
             return
+        if self._last_from is None:
+            senders = [event.sender for event in found if isinstance(event, Direct)]
+            self._last_from = next((name for name in senders[::-1] if name != self._me), None)
         rows = self.rows_of(found)
         if self._forgot:
             # What these would stand above was dropped meanwhile.
@@ -368,7 +371,9 @@ class Conversation:
                 self._send(to, text)
             case ToLine(to):
                 self.to = to
-                self._tell(f"* plain text goes to {to or EVERYONE} now")
+                known = self._connected and self._online  # As soon as it was asked.
+                absent = ", who is not on" if to and known and to not in self._online else ""
+                self._tell(f"* plain text goes to {to or EVERYONE} now{absent}")
             case InfoLine():
                 self._work(self._who)
             case PastLine(count):

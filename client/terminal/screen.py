@@ -104,6 +104,9 @@ class _Messages(UIControl):
         return False
 
 
+NOT_LEFT = "you stay: not done are {} lines behind 'quit', of what was pasted (Up)"
+
+
 class Screen:
     """The display of a `Conversation`, and the keys."""
 
@@ -281,9 +284,10 @@ class Screen:
                 self._buffer.history.append_string(line)
             self._buffer.reset()
             self._follow()
-            for line in lines:
-                if not event.app.is_done:  # One may have been to leave.
-                    self._type(line)
+            for left, line in enumerate(lines, 1 - len(lines)):
+                if not self._type(line):
+                    self._leave() if not left else self._tell(NOT_LEFT.format(-left))
+                    break
 
         @keys.add("n", filter=asking, eager=True)
         @keys.add("c-c", filter=asking, eager=True)
@@ -332,16 +336,20 @@ class Screen:
 
     def _accept(self, buffer: Buffer) -> bool:
         self._follow()
-        self._type(buffer.text)
+        if not self._type(buffer.text):
+            self._leave()
         return False  # The line begins anew.
 
-    def _type(self, line: str) -> None:
+    def _type(self, line: str) -> bool:
+        """Does what *line* asks for; False if that is to leave."""
         try:
-            stays = self.conversation.typed(line)
+            return self.conversation.typed(line)
         except ClientError as error:  # The broker has ended it at this moment.
             self.fail(error)
-            return
-        if not stays and not self.app.is_done:
+            return True
+
+    def _leave(self) -> None:
+        if not self.app.is_done:
             self.app.exit()
 
     # --- the layout ------------------------------------------------------------------------
@@ -374,7 +382,7 @@ class Screen:
     def _question(self) -> StyleAndTextTuples:
         lines = self._pasted or []
         to = self.conversation.to or EVERYONE  # Of a reply that was begun only the first is one.
-        words = f" {len(lines)} lines pasted: send to {to}? (y/n) "
+        words = f" {len(lines)} lines pasted: enter them, text to {to}? (y/n) "
         return [("", clipped(words, self._messages.width + 1))]
 
     def _status(self) -> StyleAndTextTuples:

@@ -157,9 +157,12 @@ def parse_typed(line: str) -> Typed | None:
         return command.parse(rest or "")
     if word.startswith("/"):
         known = ", ".join(COMMANDS)
-        raise BadLine("unknown_command", f"unknown command: {word[:40]}; there are {known}")
-    if word.lower() in FOR_ONE:
-        # What was meant for one must not be said to all over a capital letter.
+        words = (
+            f"unknown command: {word[:40]}; there are {known}; a space before it says it as it is"
+        )
+        raise BadLine("unknown_command", words)
+    if word.lower() in FOR_ONE or (word.lower() == "to" and rest and len(rest.split()) == 1):
+        # What was meant for one must not be said to all over a capital letter; nor what follows it.
         small = f"{word.lower()!r} is written small"
         raise BadLine("usage", f"{small}; a space before {word!r} says it as it is")
     return SayLine(line)

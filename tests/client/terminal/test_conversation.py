@@ -125,6 +125,37 @@ def test_reply_goes_to_whom_the_last_direct_message_came_from(talk):
     assert {"bob", "carol"} - talk.conversation.names == {"bob"}
 
 
+def test_one_replies_to_who_wrote_before_one_joined(talk):
+    talk.client.heads["direct"] = (3, 3)
+    talk.client.pages["direct"] = [
+        told("old", "bob", seq=1),
+        told("new", "carol", seq=2),
+        told("z", "alice", "dora", seq=3),
+    ]
+    talk.conversation.begin(10)
+    talk.type("reply hi")
+    assert sent(talk) == [("carol", "hi")]
+    talk.take(told("y", "erin"))
+    talk.type("history 5", "reply hi")
+    assert sent(talk)[1:] == [("erin", "hi")]
+
+
+def test_to_whom_plain_text_goes_is_told_also_if_they_are_not_on(talk):
+    talk.type("to bob")
+    talk.conversation.begin(10)
+    talk.type("to bob", "to zed", "to everyone")
+    talk.take(Offline("gone"))
+    talk.type("to zed")
+    told_of = [line for line in talk.display.lines if "plain" in line]
+    assert told_of == [
+        "* plain text goes to bob now",
+        "* plain text goes to bob now",
+        "* plain text goes to zed now, who is not on",
+        "* plain text goes to everyone now",
+        "* plain text goes to zed now",
+    ]
+
+
 @pytest.mark.parametrize(
     ("event", "alerts"),
     [

@@ -225,7 +225,7 @@ def test_ctrl_c_empties_the_line_and_ctrl_d_leaves_only_an_empty_one(person):
     person.leaves()
 
 
-QUESTION = " 2 lines pasted: send to {}? (y/n)"
+QUESTION = " 2 lines pasted: enter them, text to {}? (y/n)"
 
 
 def test_several_lines_are_asked_for_before_they_are_sent(person):
@@ -277,13 +277,24 @@ def test_marks_of_direction_may_be_pasted(person):
     person.leaves()
 
 
-def test_what_is_pasted_after_a_line_that_leaves_is_not_sent(person):
+def test_what_is_pasted_after_a_line_that_leaves_is_not_sent_and_keeps_one_there(person):
     person.sits_down()
-    person.types(f"{PASTE}quit\nsecret{END_OF_PASTE}")
-    person.until(lambda: any("2 lines" in row for row in person.rows))
+    person.types(f"{PASTE}one\nquit\nsecret\nanother{END_OF_PASTE}")
+    person.until(lambda: any("4 lines" in row for row in person.rows))
+    person.types("y")
+    person.until(
+        lambda: (
+            "* you stay: not done are 2 lines behind 'quit', of what was pasted (Up)" in person.said
+        )
+    )
+    assert person.sent == [(None, "one")]
+    person.types("\x1b[A\x1b[A")
+    person.reads("everyone> secret")
+    person.client.resolve(0)
+    person.types(f"{CTRL_C}{PASTE}help\nquit{END_OF_PASTE}")
+    person.until(lambda: QUESTION.format("everyone") in person.rows)
     person.types("y")
     assert person.result() == 0
-    assert person.sent == []
 
 
 def test_looking_up_and_what_comes_meanwhile(person):

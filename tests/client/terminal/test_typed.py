@@ -31,6 +31,9 @@ from chatbroker.client.terminal.typed import (
         ("hello there", SayLine("hello there")),
         ("Echo this", SayLine("Echo this")),
         (" Send it", SayLine("Send it")),
+        ("To be or not", SayLine("To be or not")),
+        ("To", SayLine("To")),
+        (" To bob", SayLine("To bob")),
         ("sends", SayLine("sends")),
         (" send bob hi", SayLine("send bob hi")),
         ("  two spaces", SayLine(" two spaces")),
@@ -57,7 +60,7 @@ def test_a_line(line, asked):
 @pytest.mark.parametrize(
     "line",
     [
-        *("Send bob secret", "SEND bob secret", "Reply secret"),
+        *("Send bob secret", "SEND bob secret", "Reply secret", "To bob", "TO bob "),
         *("send", "send bob", "echo", "reply", "me", "to", "to bob and carol", "to a/b"),
         *("info please", "help me", "quit it", "/what", "/", "history -1", "history 0"),
         *("history x", "history 1001", "history 99999999999999999999", "history ²"),
