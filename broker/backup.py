@@ -8,6 +8,7 @@ import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
 
+from ..command.files import place_of
 from .database import explain, open_to_read
 from .journal import JournalError
 
@@ -24,6 +25,7 @@ def back_up(source: Path, target: Path, replace: bool = False) -> None:
     with closing(open_to_read(source)) as db:
         try:
             _look_at(source, target, replace)
+            target = place_of(target)
             # Beside it, so that it takes its place in one step.
             number, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
             draft = Path(name)

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from ..command import VERSION
 from ..command.config import config_defaults, config_path
+from ..command.files import place_of
 from ..command.local import Local, clear_local, remove_local, write_local
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
@@ -242,7 +243,8 @@ def run(
 
     def forget_ready() -> None:
         if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
+            with suppress(OSError):  # It was no file, and was not written.
+                place_of(ready_file).unlink(missing_ok=True)
         if secure:
             # That this stops is not held up by it: what is left there is out of date.
             try:
@@ -352,6 +354,8 @@ def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
     """Writes it whole or not at all: whoever waits for it may read at any moment."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path = place_of(path)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
         draft.write_text(json.dumps(ready) + "\n")
         draft.replace(path)
     except OSError as error:

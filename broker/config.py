@@ -37,6 +37,8 @@ class Config(NamedTuple):
     """Messages older than so long may go; None: none may for that."""
     secure: bool = False
     """Admit keys only, and encrypt; else everyone who can connect comes in."""
+    insecure: bool = False
+    """That everyone comes in is meant."""
     keep_bytes: int | None = 1_000_000_000
     """What messages may take on disk; None: any amount."""
     allowance: Allowance = DEFAULTS

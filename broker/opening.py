@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .config import Config
+from .config import Config, StartError
 from .database import FILE
 from .folder import DataFolder, folder_of
 from .journal import Journal
+from .keyring import SERVER_KEY
 from .memory_journal import MemoryJournal
 from .sqlite_journal import SqliteJournal
 
@@ -24,6 +25,12 @@ def open_journal(config: Config, port: int) -> Journal:
     path = folder_for(config, port)
     if path is None:
         return MemoryJournal()
+    if (path / SERVER_KEY).exists() and not (config.secure or config.insecure):
+        # A line that is missing in a config file would let in everyone, unencrypted.
+        raise StartError(
+            f"the data in {path} are a secure broker's; run it with --secure, "
+            "or with --insecure to let in everyone"
+        )
     folder = DataFolder(path)
     try:
         return SqliteJournal(

@@ -467,5 +467,5 @@ HANDLERS: dict[type, Callable[[ClientCore, Any, float], None]] = {
     Error: ClientCore._error,
     Farewell: ClientCore._farewell,
     Enrolled: lambda core, enrolled, now: None,  # Of a session nobody asks for it.
-    Notice: lambda core, notice, now: core.inbox.tell(events.Notice(notice.code, notice.words)),
+    Notice: lambda core, notice, now: core.inbox.notice(notice.code, notice.words),
 }

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from ..wire.errors import Code
 from ..wire.messages import DIRECT_LOG, ECHO_LOG, Batch, Cursor, Fetch, Fetched, Missed, Reading
 from . import events
 from .browse import Browses, as_events
@@ -30,6 +31,8 @@ class Inbox:
         self.readers = {reader.log: reader for reader in readers}
         self.events: deque[events.Event] = deque()
         self.browses = Browses()
+        self._held = ""
+        """Why the broker cannot store, in its words; empty if it can."""
         self._taken: dict[str, tuple[int, bytes]] = {}
         """How far the program has taken each log, which it may not have shown yet: the position
         and its epoch."""
@@ -73,6 +76,16 @@ class Inbox:
         """Adds an event that is in no log."""
         if len(self.events) < MOST_HINTS:
             self.events.append(event)
+
+    def notice(self, code: str, words: str) -> None:
+        """The broker told something of itself.  That it cannot store it repeats every few seconds,
+        as a sign of life: it is news at first, and when the reason is another one."""
+        held = code == Code.CANNOT_STORE
+        if held and words == self._held:
+            return
+        if held or code == Code.STORING:
+            self._held = words if held else ""
+        self.tell(events.Notice(code, words))
 
     def cursors(self) -> tuple[Cursor, ...]:
         """How far the program has read, for PING."""

@@ -105,7 +105,8 @@ class Shared(NamedTuple):
         broker, broker_rank = _find(context, "broker")
         port, port_rank = _find(context, "port")
         if broker is not None and port is not None and broker_rank == port_rank:
-            raise click.UsageError("give --broker or --port, not both")
+            words = "" if not broker_rank else "; in variables or the config file they are both"
+            raise click.UsageError(f"give --broker or --port, not both{words}")
         if port is not None and port_rank < broker_rank:
             broker = f"tcp://127.0.0.1:{port}"
         address = DEFAULT if broker is None else broker

@@ -12,6 +12,10 @@ PROFILE = "profile"
 """The option that names a profile; and the table of the config file that holds them."""
 
 
+COMMANDS = ("chat", "chatbroker")
+"""Those that read the file, each a table of its own."""
+
+
 def config_path() -> Path:
     """Where the config file is: ``config.toml`` in the platform's config folder, or what
     CHATBROKER_CONFIG names."""
@@ -68,6 +72,11 @@ def read_config(group: click.Group) -> Config:
     for key, table in tables.items():
         if key not in (group.name, PROFILE) and not isinstance(table, dict):
             raise click.UsageError(f"{path}: {key} stands in no table; put it below [{group.name}]")
+        if key not in (group.name, *COMMANDS, PROFILE):
+            words = ", ".join(f"[{name}]" for name in COMMANDS)
+            raise click.UsageError(
+                f"{path}: nobody reads [{key}]; there are {words} and [{PROFILE}.NAME]"
+            )
     defaults = _defaults(path, group.name, group, tables.get(group.name, {}))
     return Config(path, defaults, _profiles(path, group, tables.get(PROFILE, {})))
 
@@ -159,10 +168,11 @@ def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dic
             if any(isinstance(each, list | dict | bool) for each in value.values()):
                 raise click.UsageError(f"{path}: [{where}.{key}] holds single values")
             defaults[str(options[key].name)] = [f"{name}={each}" for name, each in value.items()]
+        elif key not in options:
+            what = "command" if isinstance(value, dict) else "option"
+            raise click.UsageError(f"{path}: [{where}] has no {what} {key!r}")
         elif isinstance(value, list | dict):
             raise click.UsageError(f"{path}: [{where}] {key} must be a single value")
-        elif key not in options:
-            raise click.UsageError(f"{path}: [{where}] has no option {key!r}")
         elif isinstance(value, bool) and not options[key].is_flag:
             # Where a number is wanted, true would be taken for 1.
             word = str(value).lower()

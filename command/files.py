@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,15 @@ def write_private(path: Path, text: str, *, replace: bool = True) -> None:
         sync_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def place_of(path: Path) -> Path:
+    """Where a file is put that takes the place of *path*: behind a link, which stays.
+
+    Raises OSError if what is there is no regular file: a device would be no more."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return path.resolve()
 
 
 def make_private(folder: Path, below: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -92,6 +93,21 @@ def test_what_is_there_is_replaced_only_when_told_so(journal, path, target):
     back_up(path, target, replace=True)
     assert check_journal(target).faults == []
     assert [entry.name for entry in target.parent.iterdir()] == ["copy.db"]
+
+
+def test_a_link_stays_one_and_a_device_too(journal, path, target):
+    """As root, a device would be no more."""
+    link = target.with_name("latest.db")
+    link.symlink_to(target.name)
+    back_up(path, link, replace=True)
+    assert link.is_symlink()
+    assert check_journal(target).faults == []
+    pipe = target.with_name("pipe")
+    os.mkfifo(pipe)
+    with pytest.raises(JournalError, match=f"cannot write {pipe}: it is no regular file"):
+        back_up(path, pipe, replace=True)
+    assert pipe.is_fifo()
+    assert {entry.name for entry in target.parent.iterdir()} == {"copy.db", "latest.db", "pipe"}
 
 
 def test_what_comes_meanwhile_is_not_replaced(journal, path, target, monkeypatch):

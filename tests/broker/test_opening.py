@@ -8,6 +8,7 @@ from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.database import FILE
 from chatbroker.broker.folder import in_use
 from chatbroker.broker.journal import Commit, JournalError
+from chatbroker.broker.keyring import SERVER_KEY
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.opening import folder_for, open_journal
@@ -39,6 +40,15 @@ def test_a_journal_holds_its_folder_until_it_is_closed(tmp_path):
     journal.close()
     assert not in_use(tmp_path)
     open_journal(config, 5556).close()
+
+
+def test_what_was_a_secure_brokers_is_not_laid_open_by_a_line_that_is_missing(tmp_path):
+    (tmp_path / SERVER_KEY).write_text("{}")
+    with pytest.raises(StartError, match=r"are a secure broker's; run it with --secure"):
+        open_journal(Config(data_dir=tmp_path), 5555)
+    assert not in_use(tmp_path)
+    for meant in (Config(data_dir=tmp_path, secure=True), Config(data_dir=tmp_path, insecure=True)):
+        open_journal(meant, 5555).close()
 
 
 def test_settings_arrive_in_their_units(tmp_path):

@@ -236,6 +236,15 @@ def test_what_the_broker_says_of_itself_is_handed_on(talk):
     assert talk.events() == [Told(*notice) for notice in NOTICES]
 
 
+def test_that_the_broker_cannot_store_is_news_once_and_when_the_reason_is_another(talk):
+    """It repeats it every few seconds: in a night that is ten thousand lines of a log."""
+    full, storing, other = NOTICES
+    locked = Notice("cannot_store", "the broker cannot store messages (locked); what is sent waits")
+    talk.hears(full, full, other, full, locked, locked, full, storing, full, storing, other, other)
+    heard = [full, other, locked, full, storing, full, storing, other, other]
+    assert talk.events() == [Told(*notice) for notice in heard]
+
+
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.code)
 def test_nothing_follows_from_a_notice(talk, notice):
     ticket = talk.submits("hi")[0]

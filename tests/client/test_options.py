@@ -139,7 +139,9 @@ def test_port_and_broker_override_each_other_by_where_they_come_from(chat):
 def test_both_from_the_same_place_contradict_each_other(chat):
     result = chat("show", "--port", "3", "--broker", "tcp://host:1")
     assert result.exit_code == 2
-    assert "not both" in result.output
+    assert "not both\n" in result.output
+    result = chat("show", PORT="3", BROKER="tcp://host:1")
+    assert "not both; in variables or the config file they are both" in result.output
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_key_is_an_options_name_without_its_dashes(config, talk):
 
 
 def test_other_commands_have_tables_of_their_own(config, talk):
-    config.write_text("[other]\nwhatever = 1\n")
+    config.write_text("[chatbroker]\nwhatever = 1\n")
     assert config_defaults(talk) == {}
 
 
@@ -89,6 +89,9 @@ def test_other_commands_have_tables_of_their_own(config, talk):
         (b"talk = 1", r"talk must be a table: \[talk\]"),
         (b"[talk]\nhear = 1", r"talk.hear must be a table: \[talk.hear\]"),
         (b"[talk]\nprot = 1", r"\[talk\] has no option 'prot'"),
+        (b"[talc]\nport = 1", r"nobody reads \[talc\]; there are \[chat\], \[chatbroker\] and"),
+        (b"[talk.haer]\nport = 1", r"\[talk\] has no command 'haer'"),
+        (b"[talk]\nprot = [1]", r"\[talk\] has no option 'prot'"),
         (b"[talk.hear]\ndry_run = true", r"\[talk.hear\] has no option 'dry_run'"),
         (b"[talk]\nuser = 'bob'", r"\[talk\] has no option 'user'"),
         (b"[talk]\nport = [1]", r"\[talk\] port must be a single value"),

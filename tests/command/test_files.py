@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from chatbroker.command.files import make_private, write_private
+from chatbroker.command.files import make_private, place_of, write_private
 
 
 def mode(path):
@@ -74,3 +75,19 @@ def test_folders_are_for_their_owner_from_a_given_one_on(tmp_path):
     make_private(below / "one" / "two", below)
     assert mode(below / "one" / "two") == mode(below / "one") == mode(below) == 0o700
     assert mode(tmp_path / "share") != 0o700
+
+
+def test_a_file_takes_the_place_of_a_file_and_not_of_a_link_or_a_device(tmp_path):
+    path, link = tmp_path / "file", tmp_path / "link"
+    assert place_of(path) == path
+    link.symlink_to("file")
+    assert place_of(link) == path
+    path.write_text("")
+    assert place_of(link) == place_of(path) == path
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    other = tmp_path / "other"
+    other.symlink_to("pipe")
+    for place in (pipe, other, tmp_path, Path("/dev/null")):
+        with pytest.raises(OSError, match="it is no regular file"):
+            place_of(place)

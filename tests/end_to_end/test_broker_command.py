@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import socket
@@ -70,6 +71,15 @@ def test_a_ready_file_that_cannot_be_written_is_1_in_one_line(shell, tmp_path):
     ended = shell.start(*command).finish()
     assert (ended.status, ended.err.count("\n")) == (1, 1)
     assert str(path) in ended.err
+
+
+def test_a_ready_file_does_not_take_the_place_of_what_is_no_file(shell, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    ended = shell.start("chatbroker", "run", "--port", "0", "--ready-file", str(pipe)).finish()
+    assert (ended.status, ended.err.count("\n")) == (1, 1)
+    assert f"cannot write the ready file {pipe}: it is no regular file" in ended.err
+    assert pipe.is_fifo()
 
 
 def test_data_are_kept_in_the_folder_that_is_given_or_in_none(shell, tmp_path):
