@@ -26,6 +26,7 @@ from .errors import (
     Refused,
     Unreachable,
     UsageError,
+    no_answer,
     session_error,
 )
 from .events import Event, UserInfo
@@ -474,6 +475,4 @@ class Client:
             return OutcomeUnknown(f"sent, but not acknowledged by {self.broker} in time: {MAYBE}")
         if self._core.put_off:
             return Unreachable(f"{self._core.put_off} on {self.broker}; try again later")
-        return Unreachable(
-            f"no broker answers at {self.broker}; is it running? 'chatbroker run' starts one"
-        )
+        return no_answer(self.broker, self._core.phase is Phase.GREETING)

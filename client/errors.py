@@ -22,6 +22,9 @@ from typing import ClassVar
 from ..command.status import Status
 from ..wire.errors import Code
 
+HERE, DEFAULT_PORT = ("tcp://127.0.0.1", "tcp://localhost"), "5555"
+"""What a plain broker that is started without further options listens on."""
+
 MAYBE = "it may be stored or not; sent again, it may be there twice"
 
 
@@ -42,6 +45,19 @@ class Unreachable(ClientError):
     """No broker answered in time.  Nothing that is not known to be stored was sent."""
 
     status = Status.UNREACHABLE
+
+
+def no_answer(broker: str, connected: bool) -> Unreachable:
+    """What to raise when *broker* says nothing; *connected*: although something is there."""
+    host, _, port = broker.rpartition(":")
+    if connected:
+        words = ", though something is there: see 'chatbroker status', it may be unable to store"
+    elif host not in HERE:
+        words = "; is it running, and is the address right?"
+    else:
+        more = "" if port == DEFAULT_PORT else f" --port {port}"
+        words = f"; is it running? 'chatbroker run{more}' starts one"
+    return Unreachable(f"no broker answers at {broker}{words}")
 
 
 class NameRefused(ClientError):

@@ -102,6 +102,9 @@ def test_while_the_disk_is_full_senders_wait_and_are_told(shell, broker, folder)
     sender.says("the broker cannot store messages")
     shown = sender.out.count("alice: ")
     assert shown < 2000
+    new = shell.run("echo", "hi", "--as", "bob", "--timeout", "2", at=broker)
+    assert new.status == 3
+    assert f"no broker answers at {broker.address}, though something is there" in new.err
     resource.prlimit(broker.pid, resource.RLIMIT_FSIZE, before)
     sender.says("the broker can store messages again")
     done = sender.finish()
