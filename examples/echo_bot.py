@@ -28,7 +28,8 @@ def run(name: str, broker: str) -> None:
 
 if __name__ == "__main__":
     if not 2 <= len(sys.argv) <= 3 or sys.argv[1].startswith("-"):
-        sys.exit(f"usage: {sys.argv[0]} NAME [BROKER]")
+        print(f"usage: {sys.argv[0]} NAME [BROKER]", file=sys.stderr)
+        sys.exit(2)
     broker = os.environ.get("CHAT_BROKER", "tcp://127.0.0.1:5555")
     try:
         run(sys.argv[1], sys.argv[2] if len(sys.argv) == 3 else broker)

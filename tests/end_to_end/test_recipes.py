@@ -136,7 +136,8 @@ def test_acting_on_every_message(shell, broker, tmp_path):
             "    if (event := json.loads(line))['type'] == 'broadcast':\n"
             "        print(event['text'], flush=True)\n",
         )
-    acting, printing = README.block("chat listen --as bot").splitlines()
+    acting = README.block("chat listen --as bot").rstrip()
+    printing = README.block("chat listen --json").rstrip()
     notifying, answering = CLI.block("chat listen --as bob --only direct").splitlines()
     programs = [
         shell.start("bash", "-c", f"cd {tmp_path}; PATH=$PWD:$PATH; exec {line}", at=broker)

@@ -45,7 +45,7 @@ def test_the_bot_answers_whatever_comes_and_outlives_the_broker(
 def test_the_bot_says_what_is_wrong(start):
     wrong, nowhere = start("echo_bot"), start("echo_bot", "bot", "nowhere")
     ended = wrong.wait()
-    assert (ended.status, ended.err.startswith("usage: ")) == (1, True)
+    assert (ended.status, ended.err.startswith("usage: ")) == (2, True)
     ended = nowhere.wait()
     assert (ended.status, ended.err.count("\n")) == (2, 1)
 
@@ -59,9 +59,9 @@ def test_the_examples_of_the_readme_run(shell, house, heard, tmp_path):
         assert here != bot
         (tmp_path / "bot.py").write_text(here)
         shell.start(sys.executable, str(tmp_path / "bot.py"))
-        assert heard(alice, 1) == ["bot: bot is here"]
-        alice.send("bot", "hi")
-        assert heard(alice, 2) == ["alice: hi", "bot: you said: hi"]
+        assert heard(alice, 1) == ["parrot: parrot is here"]
+        alice.send("parrot", "hi")
+        assert heard(alice, 2) == ["alice: hi", "parrot: you said: hi"]
         (tmp_path / "lines.txt").write_text("one\ntwo\n")
         code = loader.replace('"loader"', f'"loader", "{house.address}"')
         code = code.replace('"lines.txt"', f'"{tmp_path / "lines.txt"}"')
