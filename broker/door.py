@@ -179,7 +179,8 @@ class Door:
     def release(self, name: str) -> bool:
         """Frees *name*, at an operator's word; whether it was anybody's."""
         known, ended = self._registry.release(name)
-        self._unbind(ended, f"the name {name!r} was released by the broker's operator")
+        words = f"the name {name!r} was released by the broker's operator"
+        self._unbind(ended, words, Code.KICKED)
         return known
 
     def _may_wait(self, hello: Hello, outcome: Contested) -> bool:

@@ -169,7 +169,8 @@ def _run(
         return Status.INTERRUPTED
     except click.UsageError as error:
         command_path = error.ctx.command_path if error.ctx is not None else name
-        complain(name, f"{error.format_message().rstrip('.')}; see '{command_path} --help'")
+        words = f"{error.format_message().rstrip('.')}; see '{command_path} --help'"
+        complain(name, words + _of_dashes(error))
         return Status.USAGE
     except click.ClickException as error:
         complain(name, error.format_message())
@@ -184,6 +185,15 @@ def _run(
         complain(name, words)
         return status
     return returned if isinstance(returned, int) else Status.DONE
+
+
+def _of_dashes(error: click.UsageError) -> str:
+    """What to do about a text that was taken for an option."""
+    taken = isinstance(error, click.NoSuchOption) and error.ctx is not None
+    texts = error.ctx.command.params if taken and error.ctx is not None else ()
+    if any(isinstance(one, click.Argument) and one.nargs < 0 for one in texts):
+        return "; '--' stands before a text that begins with a dash"
+    return ""
 
 
 def complain(name: str, words: str) -> None:

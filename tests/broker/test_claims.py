@@ -623,7 +623,7 @@ def test_an_operator_frees_a_name_in_use(world):
     world.turn()
     for peer in (alice, second):
         (farewell,) = peer.hears()
-        assert (farewell.code, "released" in farewell.words) == ("replaced", True)
+        assert (farewell.code, "released" in farewell.words) == ("kicked", True)
         assert peer.echoes("hello").codes == ["no_session"]
     assert presence(world) == [("alice", False)]
     assert on(bob) == ["bob"]

@@ -24,7 +24,7 @@ from chatbroker.broker.database import FILE
 from chatbroker.broker.folder import folder_of
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.server import Server
-from chatbroker.client import Client, ProtocolError
+from chatbroker.client import Client, NotAuthorised
 
 WITHIN = 15.0
 NOBODY = "nobody has the name 'bob'; 'chatbroker names list' tells which there are"
@@ -106,7 +106,7 @@ def test_a_name_is_released_and_its_sessions_end(server, folder):
     with Client("alice", server.address, timeout=WITHIN) as alice:
         alice.echo("hi")
         assert ask(folder, do="release", name="Alice") == {"ok": True}
-        with pytest.raises(ProtocolError, match="was released by the broker's operator"):
+        with pytest.raises(NotAuthorised, match="was released by the broker's operator"):
             list(alice.events(WITHIN))
     assert ask(folder, do="release", name="alice")["ok"] is False
     assert check_journal(folder / FILE).summary.users == 0

@@ -279,7 +279,7 @@ def test_a_name_is_released_while_nothing_can_be_stored(watched):
     watched.journal.broken = None
     watched.turn()
     watched.turn()
-    assert alice.hears().codes == ["replaced"]
+    assert alice.hears().codes == ["kicked"]
     assert bob.hears().of(Ack) == [Ack(0, 1, ())]
     assert watched.joins("alice").welcome.readings[1].head == 0
 

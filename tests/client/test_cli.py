@@ -309,3 +309,18 @@ def test_the_commands_are_those_of_the_contract():
     commands = {"join", "send", "echo", "info", "listen", "history"}
     commands |= {"accept", "keygen", "whoami"}
     assert set(cli.chat.commands) == commands
+
+
+@pytest.mark.parametrize(
+    ("args", "hint"),
+    [
+        (("send", "bob", "-dash"), True),
+        (("echo", "--- done ---"), True),
+        (("info", "-dash"), False),
+        (("-dash",), False),
+    ],
+)
+def test_a_text_that_is_taken_for_an_option_is_told_of(process, args, hint):
+    done = process(*args)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert (b"; '--' stands before a text that begins with a dash\n" in done.stderr) == hint
