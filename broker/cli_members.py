@@ -105,11 +105,8 @@ def invite(
     token = KeyPair.fresh()
     folder = folder_given(port, data_dir)
     answer = _ask(folder, do="invite", name=name, key=key_text(token.public), seconds=seconds)
-    where = host or str(answer["host"])
-    if where in WILDCARDS:
-        where = _own_address()
-    where = f"[{where}]" if ":" in where else where
-    line = f"chat://{name}:{key_text(token.secret)}@{where}:{answer['port']}/{answer['server_key']}"
+    where, place = _place(answer, host)
+    line = f"chat://{name}:{key_text(token.secret)}@{place}"
     expires = iso(int(answer["expires"]))
     if as_json:
         click.echo(json.dumps({"name": name, "invitation": line, "expires": expires}))
@@ -118,9 +115,19 @@ def invite(
         complain("chatbroker", f"give this line to {name}; it is good once, until {expires}")
         _warn_if_known(name, answer)
         if _is_loopback(where):
-            hint = "run it with --host 0.0.0.0 for others, or give --host here"
-            complain("chatbroker", f"only this machine reaches {where}; {hint}")
+            hint = "; run it with --host 0.0.0.0 for others, or give --host here"
+            complain("chatbroker", f"only this machine reaches {where}{'' if host else hint}")
     return Status.DONE
+
+
+def _place(answer: dict[str, Any], host: str | None) -> tuple[str, str]:
+    """By which host others reach the broker, *host* or what it tells, and what of its address
+    stands behind ``chat://``."""
+    where = host or str(answer["host"])
+    if where in WILDCARDS:
+        where = _own_address()
+    where = f"[{where}]" if ":" in where else where
+    return where, f"{where}:{answer['port']}/{answer['server_key']}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -158,7 +165,8 @@ def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
         raise click.BadParameter(str(error)) from None
     answer = _ask(folder_given(port, data_dir), do="admit", name=name, key=key)
     _warn_if_known(name, answer)
-    complain("chatbroker", f"{name} needs the broker's key: {answer['server_key']}")
+    _, place = _place(answer, None)
+    complain("chatbroker", f"{name} gets in with: chat join {name} --broker chat://{place}")
     return Status.DONE
 
 

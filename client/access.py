@@ -64,7 +64,10 @@ class Access(NamedTuple):
         """What to say when the broker is secure, and this client is not, or the reverse."""
         if self.server_key:
             return "nothing is encrypted or proved by the plain broker"
-        return "an invitation, for 'chat accept', is needed to get in to the secure broker"
+        known = "or its whole address if your key is admitted"
+        return (
+            f"an invitation, for 'chat accept', {known}, is needed to get in to the secure broker"
+        )
 
     @property
     def wrong_key(self) -> str:
