@@ -18,6 +18,7 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import NamedTuple
 
+from ..command.run import complain
 from ..wire.limits import MAX_TEXT
 from .client import Client
 from .commands import Outcome
@@ -206,6 +207,11 @@ class Feed:
             self._client.wait_until(until)
         except (OutcomeUnknown, Unreachable) as gone:
             raise self._at_line(gone) from None
+        except (KeyboardInterrupt, SystemExit):
+            # The status says who asked to end, and this from where to begin again.
+            if self._entries:
+                complain("chat", f"line {self._first_unknown} is not known to be stored")
+            raise
 
     def take(self) -> Iterator[Entry]:
         """The next lines whose outcome is known, in their order.
@@ -237,9 +243,14 @@ class Feed:
         than that there is one."""
         if not self._entries or not isinstance(failure, OutcomeUnknown | Unreachable):
             return failure
+        return type(failure)(f"line {self._first_unknown}: {failure}")
+
+    @property
+    def _first_unknown(self) -> int:
+        """The first line whose outcome is not known, if there is any line."""
         entry = self._entries[0]
         known = entry.results.known if isinstance(entry.results, Receipts) else 0
-        return type(failure)(f"line {entry.line + known}: {failure}")
+        return entry.line + known
 
     def _next(self) -> Entry:
         """The first lines, as far as their outcomes are known; the rest stays."""

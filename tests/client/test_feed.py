@@ -274,6 +274,24 @@ def fails(error):
     raise error
 
 
+@pytest.mark.parametrize("asked", [KeyboardInterrupt(), SystemExit(143)])
+def test_who_is_interrupted_hears_from_which_line_on(client, feed_of, asked, capsys):
+    feed = feed_of(b"a\nb\nc\n")
+    client.waits(lambda: feed.ended)
+    client.resolves(client.receipts[0])
+    list(feed.take())
+    client.wait_until = lambda until: fails(asked)
+    with pytest.raises(type(asked)):
+        feed.wait(lambda: False)
+    assert capsys.readouterr().err == "chat: line 2 is not known to be stored\n"
+    for receipt in client.receipts[1:]:
+        client.resolves(receipt)
+    list(feed.take())
+    with pytest.raises(type(asked)):
+        feed.wait(lambda: False)
+    assert capsys.readouterr().err == ""
+
+
 @GONE
 def test_who_waits_for_too_long_is_told_from_which_line_on(client, feed_of, gone):
     feed = feed_of(b"a\nb\nc\n")
