@@ -144,6 +144,8 @@ def backup(file: Path, port: int, data_dir: Path | None, force: bool) -> int:
 
     Example: chatbroker backup broker.backup --port 5555
     """
+    if str(file) == "-":
+        raise click.UsageError("a backup is a file, and is not written to stdout")
     from .backup import back_up
 
     folder = folder_given(port, data_dir)

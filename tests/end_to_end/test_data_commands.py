@@ -117,6 +117,7 @@ def test_faults_are_told_a_line_each(serve, broker_command, folder):
         (["check", "{file}"], 1, "cannot use {file}: it is no database"),
         (["check", "x", "--data-dir", "y"], 2, "give PATH or --data-dir, not both"),
         (["backup", "x", "--data-dir", "{nowhere}"], 1, "there is no journal at {nowhere}"),
+        (["backup", "-", "--force"], 2, "a backup is a file, and is not written to stdout"),
         (["names", "list", "--data-dir", "{nowhere}"], 1, "there is no journal at {nowhere}"),
         (["names", "release", "bob", "--data-dir", "{nowhere}"], 1, "there is no journal at"),
         (["names", "release", "no name", "--data-dir", "{nowhere}"], 6, "not a valid name"),
