@@ -352,15 +352,16 @@ def _load_metrics() -> type[Metrics]:
 
 def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
     """Writes it whole or not at all: whoever waits for it may read at any moment."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = None
     try:
-        path = place_of(path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        place = place_of(path)
+        draft = place.with_name(f".{place.name}.{os.getpid()}")
         draft.write_text(json.dumps(ready) + "\n")
-        draft.replace(path)
+        draft.replace(place)
     except OSError as error:
         with suppress(OSError):  # It may be its folder that is not there.
-            draft.unlink()
+            if draft is not None:
+                draft.unlink()
         raise StartError(
             f"cannot write the ready file {path}: {error.strerror}; give another with --ready-file"
         ) from None

@@ -105,8 +105,11 @@ def invite(
     token = KeyPair.fresh()
     folder = folder_given(port, data_dir)
     answer = _ask(folder, do="invite", name=name, key=key_text(token.public), seconds=seconds)
-    where, place = _place(answer, host)
-    line = f"chat://{name}:{key_text(token.secret)}@{place}"
+    where = host or str(answer["host"])
+    if where in WILDCARDS:
+        where = _own_address()
+    where = f"[{where}]" if ":" in where else where
+    line = f"chat://{name}:{key_text(token.secret)}@{where}:{answer['port']}/{answer['server_key']}"
     expires = iso(int(answer["expires"]))
     if as_json:
         click.echo(json.dumps({"name": name, "invitation": line, "expires": expires}))
@@ -118,16 +121,6 @@ def invite(
             hint = "; run it with --host 0.0.0.0 for others, or give --host here"
             complain("chatbroker", f"only this machine reaches {where}{'' if host else hint}")
     return Status.DONE
-
-
-def _place(answer: dict[str, Any], host: str | None) -> tuple[str, str]:
-    """By which host others reach the broker, *host* or what it tells, and what of its address
-    stands behind ``chat://``."""
-    where = host or str(answer["host"])
-    if where in WILDCARDS:
-        where = _own_address()
-    where = f"[{where}]" if ":" in where else where
-    return where, f"{where}:{answer['port']}/{answer['server_key']}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -165,8 +158,10 @@ def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
         raise click.BadParameter(str(error)) from None
     answer = _ask(folder_given(port, data_dir), do="admit", name=name, key=key)
     _warn_if_known(name, answer)
-    _, place = _place(answer, None)
-    complain("chatbroker", f"{name} gets in with: chat join {name} --broker chat://{place}")
+    # By which host they reach it, who made the key knows: it lies by that.
+    whole = f"chat://HOST:{answer['port']}/{answer['server_key']}"
+    words = f"the address that 'chat keygen' was given, and the broker's key: --broker {whole}"
+    complain("chatbroker", f"{name} gets in with {words}")
     return Status.DONE
 
 

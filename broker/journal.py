@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from .former import Former
 from .log import Log, Row
 
 
@@ -101,13 +102,12 @@ class Kept(NamedTuple):
     """The position of the newest event of each log, by its key."""
     users: Sequence[UserRecord]
     sessions: Sequence[SessionRecord]
-    former: Mapping[str, bytes] = {}
-    """The epoch that each log had before, by its key, if these data went back in time: up to
-    their heads they are what they were."""
+    former: Mapping[str, Former] = {}
+    """The life that each log had before, by its key, if these data went back in time."""
 
     def log(self, key: str, epoch: bytes) -> Log:
         """The log of *key*, which goes on."""
-        return Log(key, epoch, self.heads.get(key, 0), self.former.get(key, b""))
+        return Log(key, epoch, self.heads.get(key, 0), self.former.get(key))
 
 
 class Journal(Protocol):

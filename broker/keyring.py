@@ -66,6 +66,14 @@ def server_secrets(folder: Path, fresh: Secrets) -> Secrets:
         ) from None
 
 
+def keeps_keys(folder: Path) -> bool:
+    """Whether those of a secure broker lie in *folder*, as far as one may look."""
+    try:
+        return (folder / SERVER_KEY).exists()
+    except OSError:
+        return False
+
+
 def load_members(folder: Path) -> Roll:
     """Who is admitted, as kept in *folder*.  Raises StartError."""
     path = folder / MEMBERS

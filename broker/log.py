@@ -8,6 +8,7 @@ from typing import NamedTuple
 from ..wire.batch import Packed
 from ..wire.limits import FRAME_TARGET
 from ..wire.shape import make
+from .former import Former
 
 
 class Row(NamedTuple):
@@ -37,28 +38,27 @@ def joined(runs: list[Packed]) -> Packed:
 class Log:
     """Numbers events, and holds those of the current turn."""
 
-    __slots__ = ("_former", "_shared", "epoch", "head", "key", "pending")
+    __slots__ = ("_former", "epoch", "head", "key", "pending")
 
-    def __init__(self, key: str, epoch: bytes, head: int = 0, former: bytes = b"") -> None:
-        """*former*: the epoch of the life that these data are a copy of, up to *head*; empty if
-        they are of no other."""
+    def __init__(self, key: str, epoch: bytes, head: int = 0, former: Former | None = None) -> None:
         self.key = key
         """Its name in the journal; never used again for another life of the log."""
         self.epoch = epoch
         self.head = head
         """The position of the newest committed event."""
-        self._former, self._shared = former, head
+        self._former = former
         self.pending: list[Packed] = []
         """The events of this turn, to be appended to."""
 
     def reached(self, epoch: bytes, position: int) -> int:
-        """How far into this log somebody is who got to *position* of *epoch*.
+        """How far into this log somebody is who got to *position* of *epoch*; empty for this one.
 
         Of the life before, as far as this one is the same: whoever has seen more has seen all of
         that, and nothing of what came since.  Of any other life: not at all."""
-        if epoch == self.epoch:
+        if epoch in (b"", self.epoch):
             return min(position, self.head)
-        return min(position, self._shared) if epoch == self._former else 0
+        former = self._former
+        return min(position, former.head) if former and epoch == former.epoch else 0
 
     def take(self, time: int, join: Callable[[list[Packed]], Packed] = joined) -> list[Row]:
         """The events of this turn as rows for the journal, numbered; none is pending then.

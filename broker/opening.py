@@ -8,7 +8,7 @@ from .config import Config, StartError
 from .database import FILE
 from .folder import DataFolder, folder_of
 from .journal import Journal
-from .keyring import SERVER_KEY
+from .keyring import keeps_keys
 from .memory_journal import MemoryJournal
 from .sqlite_journal import SqliteJournal
 
@@ -25,7 +25,7 @@ def open_journal(config: Config, port: int) -> Journal:
     path = folder_for(config, port)
     if path is None:
         return MemoryJournal()
-    if (path / SERVER_KEY).exists() and not (config.secure or config.insecure):
+    if keeps_keys(path) and not (config.secure or config.insecure):
         # A line that is missing in a config file would let in everyone, unencrypted.
         raise StartError(
             f"the data in {path} are a secure broker's; run it with --secure, "

@@ -40,7 +40,7 @@ class Readers:
         """The position after which *session* begins to read.  *time*: now, in ms."""
         match follow.start:
             case Start.AFTER:
-                return log.reached(follow.epoch or log.epoch, follow.value)
+                return log.reached(follow.epoch, follow.value)
             case Start.AGE:
                 return self._journal.position_at(log.key, time - follow.value)
             case Start.UNREAD if session.user is not None and log is session.user.mailbox:

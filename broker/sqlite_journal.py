@@ -29,6 +29,7 @@ from .database import (
     transaction,
 )
 from .folding import A_PART, Fold
+from .former import Former, pack_former, unpack_former
 from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog, Retention
@@ -158,16 +159,18 @@ class SqliteJournal:
         self._next_body = 1 + (read("SELECT max(id) FROM bodies").fetchone()[0] or 0)
         meta: dict[str, bytes] = dict(read("SELECT key, value FROM meta").fetchall())
         epoch = self._epoch_of(meta, fresh)
-        former: dict[str, bytes] = {}
+        heads = {key: log.head for key, log in self._logs.items()}
+        former = unpack_former(meta.get("former", b""))
         if "epoch" in meta and epoch != meta["epoch"]:
-            former = {ECHO_LOG: meta["epoch"]} | {u.log: u.epoch for u in users.values()}
+            before = {ECHO_LOG: meta["epoch"]} | {u.log: u.epoch for u in users.values()}
+            former = {key: Former(old, heads.get(key, 0)) for key, old in before.items()}
+            self._note(former=pack_former(former))
             users = {n: u._replace(epoch=self._fresh(EPOCH)) for n, u in users.items()}
             lines = [(user.epoch, user.name) for user in users.values()]
             self._db.executemany("UPDATE users SET epoch=? WHERE name=?", lines)
         self._note(epoch=epoch, sync=self._sync.encode(), boot=boot_id(), open=b"1", copied=b"")
         newest = max([log.newest for log in self._logs.values()], default=0)
         seen = max([user.seen for user in users.values()], default=0)
-        heads = {key: log.head for key, log in self._logs.items()}
         time = max(newest, seen)
         return Kept(epoch, time, heads, list(users.values()), list(sessions.values()), former)
 

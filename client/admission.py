@@ -97,7 +97,7 @@ def keygen(shared: Shared, name: str) -> int:
         remember_server(address)
     identity = _with_key(shared.broker, name)
     print(key_text(public_key(identity.key)))
-    told = "" if known_server(address) else ", and sends you the line that this prints"
+    told = "" if known_server(address) else ", and tells you what that prints"
     complain(
         "chat", f"give it to the broker's operator, who runs 'chatbroker admit {name} KEY'{told}"
     )

@@ -50,13 +50,15 @@ class Unreachable(ClientError):
 def no_answer(broker: str, connected: bool) -> Unreachable:
     """What to raise when *broker* says nothing; *connected*: although something is there."""
     host, _, port = broker.rpartition(":")
+    more = "" if port == DEFAULT_PORT else f" --port {port}"
+    here = host in HERE
     if connected:
-        words = ", though something is there: see 'chatbroker status', it may be unable to store"
-    elif host not in HERE:
-        words = "; is it running, and is the address right?"
-    else:
-        more = "" if port == DEFAULT_PORT else f" --port {port}"
+        words = ", though something is there; a broker may be unable to store"
+        words += f": see 'chatbroker status{more}'" if here else ""
+    elif here:
         words = f"; is it running? 'chatbroker run{more}' starts one"
+    else:
+        words = "; is it running, and is the address right?"
     return Unreachable(f"no broker answers at {broker}{words}")
 
 

@@ -14,7 +14,7 @@ import termios
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -168,6 +168,18 @@ class Feed:
     def start(self) -> None:
         self._thread.start()
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Reads meanwhile.  If a signal ends that, tells from which line on nothing is known."""
+        self.start()
+        try:
+            yield
+        except (KeyboardInterrupt, SystemExit):
+            # The status says who asked to end, and this from where to begin again.
+            if line := self._first_unknown:
+                complain("chat", f"line {line} is not known to be stored")
+            raise
+
     def finish(self) -> None:
         """What is there to be read is read and carried out, and nothing more is waited for."""
         self.finishing = True
@@ -207,11 +219,6 @@ class Feed:
             self._client.wait_until(until)
         except (OutcomeUnknown, Unreachable) as gone:
             raise self._at_line(gone) from None
-        except (KeyboardInterrupt, SystemExit):
-            # The status says who asked to end, and this from where to begin again.
-            if self._entries:
-                complain("chat", f"line {self._first_unknown} is not known to be stored")
-            raise
 
     def take(self) -> Iterator[Entry]:
         """The next lines whose outcome is known, in their order.
@@ -224,11 +231,11 @@ class Feed:
                 entry = self._next()
                 taken += len(entry.results)
                 if not entry.plain:
-                    known = list(takewhile(_is_known, entry.results))
-                    if len(known) < len(entry.results):
+                    known = _known(entry.results)
+                    if known < len(entry.results):
                         if known:
-                            yield Entry(entry.line, known)
-                        raise _given_up(entry.line + len(known), entry.results[len(known)])
+                            yield Entry(entry.line, entry.results[:known])
+                        raise _given_up(entry.line + known, entry.results[known])
                 yield entry
         finally:
             if taken:
@@ -241,16 +248,21 @@ class Feed:
     def _at_line(self, failure: BaseException) -> BaseException:
         """*failure* that names the first line whose outcome is not known, if it says nothing else
         than that there is one."""
-        if not self._entries or not isinstance(failure, OutcomeUnknown | Unreachable):
+        line = self._first_unknown
+        if not line or not isinstance(failure, OutcomeUnknown | Unreachable):
             return failure
-        return type(failure)(f"line {self._first_unknown}: {failure}")
+        return type(failure)(f"line {line}: {failure}")
 
     @property
     def _first_unknown(self) -> int:
-        """The first line whose outcome is not known, if there is any line."""
-        entry = self._entries[0]
-        known = entry.results.known if isinstance(entry.results, Receipts) else 0
-        return entry.line + known
+        """The first line whose outcome is not known, as far as they were read; 0 if there is
+        none."""
+        for entry in list(self._entries):  # At once: another thread adds some.
+            results = entry.results
+            known = results.known if isinstance(results, Receipts) else _known(results)
+            if known < len(results):
+                return entry.line + known
+        return 0
 
     def _next(self) -> Entry:
         """The first lines, as far as their outcomes are known; the rest stays."""
@@ -316,6 +328,11 @@ def _is_known(result: Result) -> bool:
         Outcome.UNKNOWN,
         Outcome.UNSENT,
     )
+
+
+def _known(results: Sequence[Result]) -> int:
+    """Of how many of the first of *results* the outcome is known."""
+    return sum(1 for _ in takewhile(lambda one: _is_done(one) and _is_known(one), results))
 
 
 def _given_up(line: int, result: Result) -> ClientError:

@@ -80,6 +80,7 @@ class Inbox:
     def notice(self, code: str, words: str) -> None:
         """The broker told something of itself.  That it cannot store it repeats every few seconds,
         as a sign of life: it is news at first, and when the reason is another one."""
+        # Whoever is let in is let in by a broker that can: see `welcome`.
         held = code == Code.CANNOT_STORE
         if held and words == self._held:
             return
@@ -114,6 +115,7 @@ class Inbox:
     # --- what the broker says -------------------------------------------------------------
 
     def welcome(self, readings: Iterable[Reading]) -> None:
+        self._held = ""
         for reading in readings:
             reader = self.readers.get(reading.log)
             if reader is not None and reader.welcome(reading):

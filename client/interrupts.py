@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-AGAIN = 1.0
-"""Seconds after which another signal is of somebody who does not want to wait.  A terminal that is
-closed sends two at once, of the kernel and of the shell: the second one is no other wish."""
+AGAIN, KEYS = 1.0, 0.05
+"""Seconds after which another signal is of somebody who does not want to wait; and if it is of a
+key that was pressed (SIGINT).  A terminal that is closed sends two at once, of the kernel and of
+the shell: the second one is no other wish."""
 
 
 class Interrupts:
@@ -76,7 +77,8 @@ class Interrupts:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        again = self._pending is not None and now - self._since > AGAIN
+        pause = KEYS if number == signal.SIGINT else AGAIN
+        again = self._pending is not None and now - self._since > pause
         if self._pending is None:
             self._pending, self._since = self._asked_by(number), now
         for wake in self._wakers:

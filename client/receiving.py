@@ -225,7 +225,6 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
         meter = Meter(bounds, time.monotonic())
         printer = Printer(output, meter)
         feed = Feed(client, _carry_out, say_all=_say_all)
-        feed.start()
         watch_reader(output, client.notify)
 
         def show_events(most: int | None = None) -> None:
@@ -237,20 +236,21 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
             gone = output.closed and not feed.finishing
             return feed.ready or client.waiting_events > 0 or gone
 
-        while not feed.finished:
-            feed.wait(something_new)
-            if output.closed:
-                feed.finish()
-            show_events()
-            for entry in feed.take():
-                match entry.results:
-                    case [Answer(users)]:
-                        output.users(users)
-                    case [Help()]:
-                        print("\n".join(help_lines()), file=sys.stderr)
-                    case _:
-                        refused |= report_entry(entry, output)
-            output.flush()
+        with feed.reading():
+            while not feed.finished:
+                feed.wait(something_new)
+                if output.closed:
+                    feed.finish()
+                show_events()
+                for entry in feed.take():
+                    match entry.results:
+                        case [Answer(users)]:
+                            output.users(users)
+                        case [Help()]:
+                            print("\n".join(help_lines()), file=sys.stderr)
+                        case _:
+                            refused |= report_entry(entry, output)
+                output.flush()
         if stay:
             meter.restart(time.monotonic())
             while not meter.reached:

@@ -180,15 +180,15 @@ def send_lines(
             return Status.OUT_OF_TIME
         output = Output(as_json=shared.json, interrupts=interrupts)
         feed = Feed(client, handle, say_all=say_all)
-        feed.start()
-        while not feed.finished:
-            feed.wait(lambda: feed.ready or client.waiting_events > 0)
-            report_connection(client)
-            for entry in feed.take():
-                refused |= report_entry(entry, output)
-            output.flush()
-            if output.closed:
-                feed.finish()
+        with feed.reading():
+            while not feed.finished:
+                feed.wait(lambda: feed.ready or client.waiting_events > 0)
+                report_connection(client)
+                for entry in feed.take():
+                    refused |= report_entry(entry, output)
+                output.flush()
+                if output.closed:
+                    feed.finish()
     return Status.REFUSED if refused else Status.DONE
 
 

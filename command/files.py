@@ -39,7 +39,7 @@ def place_of(path: Path) -> Path:
     Raises OSError if what is there is no regular file: a device would be no more."""
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is no regular file")
-    return path.resolve()
+    return Path(os.path.realpath(path))
 
 
 def make_private(folder: Path, below: Path) -> None:

@@ -42,6 +42,14 @@ class Backlog:
             messages += not isinstance(event, Missed)
         return given[::-1]
 
+    @property
+    def ends(self) -> dict[str, int]:
+        """Of each log, the newest position that was not given yet; 0 when there is none."""
+        return {
+            log: getattr(fetched[-1], "seq", 0) if (fetched := self._fetched[log]) else end
+            for log, end in self._ends.items()
+        }
+
     def rewind(self, given: Mapping[str, int]) -> None:
         """What was given of each log up to that position is to be given again."""
         for log, position in given.items():

@@ -276,11 +276,22 @@ class Conversation:
                 # What was sent to that log may be among it: it is stored, and will not be seen.
                 self._forget_seen(direct=log == DIRECT_LOG)
                 if lost is None:
-                    self._backlog = None
-                    self._life += 1
-                    self._old[log] = 0
+                    self._begin_anew(log)
             case Notice():
                 pass
+
+    def _begin_anew(self, log: str) -> None:
+        """The broker has another history.  Where reading begins in it, what is before is what it
+        was, and stands on the screen as far as it was given."""
+        if self._backlog is not None:
+            # What is being recalled will not be shown, and is had again.
+            ends = {} if self._recalling else self._backlog.ends
+            starts = [(each, self._client.began(each)[0]) for each in LOGS]
+            self._backlog = self._new_backlog(
+                [(each, min(start, ends.get(each, start))) for each, start in starts]
+            )
+        self._life += 1
+        self._old[log] = 0
 
     def _said(self, event: Broadcast | Direct, row: Row) -> None:
         to = event.to if isinstance(event, Direct) else None

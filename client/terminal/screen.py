@@ -104,7 +104,7 @@ class _Messages(UIControl):
         return False
 
 
-NOT_LEFT = "you stay: not done are {} lines behind 'quit', of what was pasted (Up)"
+NOT_LEFT = "you stay: behind 'quit' more was pasted, and not carried out (Up): {}"
 
 
 class Screen:
@@ -285,6 +285,8 @@ class Screen:
             self._buffer.reset()
             self._follow()
             for left, line in enumerate(lines, 1 - len(lines)):
+                if self.app.is_done:
+                    break  # The broker has ended it.
                 if not self._type(line):
                     self._leave() if not left else self._tell(NOT_LEFT.format(-left))
                     break

@@ -10,6 +10,7 @@ from chatbroker.broker import backup as backup_module
 from chatbroker.broker.backup import back_up
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.database import FILE
+from chatbroker.broker.former import Former
 from chatbroker.broker.journal import Commit, JournalError, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
@@ -72,12 +73,22 @@ def test_a_restored_copy_begins_a_new_epoch(journal, path, target):
     assert (kept.epoch, kept.heads) == (b"epoch-02", {"echo": 1})
     (alice,) = kept.users
     assert alice.epoch != before.epoch
-    assert kept.former == {"echo": EPOCH, before.log: before.epoch}
+    former = {"echo": Former(EPOCH, 1), before.log: Former(before.epoch, 0)}
+    assert kept.former == former
+    body = pack_events([Event(1, "bob", "", "since")])
+    again.commit(Commit(rows=[Row("echo", 1, 2, 1, 1, body)]))
     again.close()
+    # A start that served nobody, say, is no reason to have them read all of it again.
     again = SqliteJournal(target)
     kept = again.load(b"epoch-03")
-    assert (kept.epoch, kept.users, kept.former) == (b"epoch-02", [alice], {})
+    assert (kept.epoch, kept.users, kept.former) == (b"epoch-02", [alice], former)
+    assert kept.log("echo", kept.epoch).reached(EPOCH, 9) == 1
+    back_up(target, target.with_name("next.db"))
     again.close()
+    last = SqliteJournal(target.with_name("next.db"))
+    kept = last.load(b"epoch-03")
+    assert kept.former == {"echo": Former(b"epoch-02", 2), before.log: Former(alice.epoch, 0)}
+    last.close()
     # The original goes on.
     journal.close()
     original = SqliteJournal(path)

@@ -51,6 +51,11 @@ def test_what_was_a_secure_brokers_is_not_laid_open_by_a_line_that_is_missing(tm
         open_journal(meant, 5555).close()
 
 
+def test_a_folder_that_cannot_be_is_told_in_words(tmp_path):
+    with pytest.raises(StartError, match="File name too long"):
+        open_journal(Config(data_dir=tmp_path / ("a" * 300)), 5555)
+
+
 def test_settings_arrive_in_their_units(tmp_path):
     config = Config(data_dir=tmp_path, sync="off", keep=100.0, keep_bytes=1000)
     journal = open_journal(config, 5555)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from chatbroker.broker.former import Former
 from chatbroker.broker.journal import Commit, Kept, Page
 from chatbroker.broker.log import Log, Row
 from chatbroker.broker.members import nobody_in_particular
@@ -126,7 +127,8 @@ def restored(library):
     for name in ("echo", "mailbox"):
         log = getattr(library, name)
         library.write(log, 3)
-        kept = Kept(b"", 0, {log.key: log.head}, (), (), {log.key: OTHER_EPOCH})
+        former = {log.key: Former(OTHER_EPOCH, 3)}
+        kept = Kept(b"", 0, {log.key: log.head}, (), (), former)
         setattr(library, name, kept.log(log.key, log.epoch))
         library.write(getattr(library, name), 2)
     library.user.mailbox = library.mailbox
@@ -149,8 +151,12 @@ def test_what_was_read_in_the_life_before_is_read(restored, before, read):
 
 
 def test_a_log_that_is_no_copy_has_no_life_before(library):
-    library.write(library.echo, 3)
-    assert library.echo.reached(b"", 2) == 0
+    log = Log("echo", ECHO_EPOCH, 3)
+    assert (log.reached(b"", 2), log.reached(ECHO_EPOCH, 2), log.reached(OTHER_EPOCH, 2)) == (
+        2,
+        2,
+        0,
+    )
 
 
 def test_an_age_is_counted_back_from_the_brokers_time(library):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chatbroker.broker.core import Broker
+from chatbroker.broker.former import Former
 from chatbroker.broker.journal import CannotStore, Commit, Kept
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.user import Settings
@@ -48,11 +49,20 @@ class LastingJournal(MemoryJournal):
         self.users: dict[str, object] = {}
         self.sessions: dict[bytes, object] = {}
         self.full = False
+        self.former: dict[str, Former] = {}
 
     def load(self, fresh: bytes) -> Kept:
         self.epoch = self.epoch or fresh
         users, sessions = tuple(self.users.values()), tuple(self.sessions.values())
-        return Kept(self.epoch, self.time, dict(self.heads), users, sessions)
+        return Kept(self.epoch, self.time, dict(self.heads), users, sessions, self.former)
+
+    def goes_back(self) -> None:
+        """To what it is now, after all that is still to come: its logs begin another life."""
+        lives = {"echo": self.epoch} | {user.log: user.epoch for user in self.users.values()}
+        self.former = {log: Former(e, self.heads.get(log, 0)) for log, e in lives.items()}
+        self.epoch = self.epoch[::-1]
+        for name, user in self.users.items():
+            self.users[name] = user._replace(epoch=user.epoch[::-1])
 
     def commit(self, commit: Commit) -> None:
         if self.full:
@@ -451,6 +461,29 @@ def test_mail_for_who_is_away_is_unread_after_a_restart(lasting):
     again = lasting.joins("alice", credential=KEY, follows=(UNREAD,))
     assert (again.welcome.readings[0].start, again.welcome.readings[0].head) == (1, 2)
     assert again.fetches("direct", after=1).texts == ["two"]
+
+
+def test_whoever_comes_back_to_data_that_went_back_goes_on_where_these_end(lasting):
+    alice, bob = lasting.joins("alice", credential=KEY, claim=True), lasting.joins("bob")
+    for text in ("one", "two"):
+        bob.sends("alice", text)
+        bob.echoes(text)
+    seen = [Follow(log, alice.epoch(log), Start.AFTER, 7) for log in ("direct", "echo")]
+    cursor = Cursor("direct", alice.epoch("direct"), 7)  # Five of each came, and are no more.
+    lasting.journal.goes_back()
+    restarts(lasting)
+    bob = lasting.joins("carol")
+    bob.sends("alice", "new")
+    bob.echoes("new")
+    again = lasting.returns(alice, credential=KEY, follows=seen)
+    assert [(r.log, r.start, r.head) for r in again.welcome.readings] == [
+        ("direct", 2, 3),
+        ("echo", 2, 3),
+    ]
+    assert again.welcome.readings[0].epoch != cursor.epoch
+    assert lasting.journal.users["alice"].read == 0
+    assert again.says(Ping(1, 0, 0, (cursor,))).of(Pong)
+    assert lasting.journal.users["alice"].read == 2
 
 
 def test_how_far_a_user_has_read_is_stored_before_it_is_confirmed(lasting):

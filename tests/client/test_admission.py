@@ -175,7 +175,7 @@ def test_a_key_is_made_once_and_only_its_public_half_is_told(capsys):
     assert keygen(shared(), "alice") == keygen(shared(), "alice") == 0
     told = capsys.readouterr()
     assert told.out == f"{key_text(public_key(key_of()))}\n" * 2
-    assert "'chatbroker admit alice KEY', and sends you the line that this prints" in told.err
+    assert "'chatbroker admit alice KEY', and tells you what that prints" in told.err
     assert key_text(key_of()) not in told.out + told.err
 
 

@@ -245,6 +245,16 @@ def test_that_the_broker_cannot_store_is_news_once_and_when_the_reason_is_anothe
     assert talk.events() == [Told(*notice) for notice in heard]
 
 
+def test_that_the_broker_cannot_store_is_news_after_a_reconnect(talk):
+    """Whether it could meanwhile was not heard; and it could, to let one in."""
+    talk.hears(NOTICES[0])
+    talk.core.disconnected()
+    talk.connects()
+    talk.hears(talk.welcome())
+    talk.hears(NOTICES[0])
+    assert talk.events().count(Told(*NOTICES[0])) == 2
+
+
 @pytest.mark.parametrize("notice", NOTICES, ids=lambda notice: notice.code)
 def test_nothing_follows_from_a_notice(talk, notice):
     ticket = talk.submits("hi")[0]

@@ -80,7 +80,7 @@ def test_the_tree_in_the_docstring_is_the_tree():
     assert issubclass(UsageError, ValueError)
 
 
-THERE = ", though something is there: see 'chatbroker status', it may be unable to store"
+THERE = ", though something is there; a broker may be unable to store"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,9 @@ THERE = ", though something is there: see 'chatbroker status', it may be unable 
         ("tcp://localhost:6000", False, "; is it running? 'chatbroker run --port 6000' starts one"),
         ("tcp://chat.example:5555", False, "; is it running, and is the address right?"),
         ("chat://127.0.0.1:5555/abc", False, "; is it running, and is the address right?"),
-        ("tcp://127.0.0.1:5555", True, THERE),
+        ("tcp://127.0.0.1:5555", True, f"{THERE}: see 'chatbroker status'"),
+        ("tcp://127.0.0.1:6000", True, f"{THERE}: see 'chatbroker status --port 6000'"),
+        ("tcp://chat.example:5555", True, THERE),
     ],
 )
 def test_who_gets_no_answer_hears_what_to_look_at(broker, connected, words):

@@ -101,14 +101,26 @@ def test_a_block_is_exposed_no_longer_than_it_lasts():
             interrupts.check()
 
 
-def test_who_asks_again_after_a_while_does_not_wait(monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "pauses"),
+    [
+        (signal.SIGINT, (0.02, 0.04)),  # Of which only the first counts.
+        (signal.SIGINT, (0.1,)),
+        (signal.SIGTERM, (1.1,)),
+        (signal.SIGHUP, (0.6, 0.6)),
+    ],
+)
+def test_who_asks_again_after_a_while_does_not_wait(number, pauses, monkeypatch):
     now = [5.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     with Interrupts():
-        signal.raise_signal(signal.SIGINT)
-        now[0] += module.AGAIN + 0.01
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
+        for pause in pauses[:-1]:
+            now[0] += pause
+            signal.raise_signal(number)
+        now[0] += pauses[-1]
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            signal.raise_signal(number)
 
 
 @pytest.mark.parametrize("second", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])

@@ -84,6 +84,9 @@ def test_a_file_takes_the_place_of_a_file_and_not_of_a_link_or_a_device(tmp_path
     assert place_of(link) == path
     path.write_text("")
     assert place_of(link) == place_of(path) == path
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    assert place_of(loop) == loop
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     other = tmp_path / "other"

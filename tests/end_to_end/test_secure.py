@@ -197,7 +197,7 @@ def test_keygen_and_admit_do_without_a_secret_that_travels(shell, secure, far, o
     assert shell.run("keygen", "alice", at=address, env=far).out == made.out
     admitted = operator("admit", "alice", key)
     assert admitted.status == 0
-    whole = admitted.err.split()[-1]
+    whole = f"{address}/{admitted.err.strip().rpartition('/')[2]}"
     assert shell.run("whoami", "--as", "alice", at=whole, env=far) == (0, "alice\n", "")
     told = json.loads(shell.run("whoami", "--json", at=whole, env=far).out)
     assert told == {"type": "you", "name": "alice", "broker": address, "key": key}

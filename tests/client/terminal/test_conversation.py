@@ -258,6 +258,53 @@ def test_what_is_recalled_of_a_history_that_is_over_is_not_shown(talk):
     assert talk.display.past == []
 
 
+def asked_for(talk):
+    """Of which log, and up to where, what was said before is asked for from now on."""
+    asked = []
+    talk.client.browse = lambda browse: iter(asked.append((browse.log, browse._upto)) or [])
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("start", "upto"),
+    [
+        (60, 49),  # A copy was put back: what is before what was recalled is what it was.
+        (49, 49),
+        (30, 30),  # What was recalled is more than the copy has.
+        (0, None),  # It has nothing to do with what was.
+    ],
+)
+def test_what_was_said_before_is_there_in_another_history_as_far_as_it_is_the_same(
+    talk, start, upto
+):
+    talk.client.heads["echo"] = (60, 60)
+    talk.client.pages["echo"] = [said(f"m{n}", "bob", n) for n in range(1, 61)]
+    talk.conversation.begin(11)
+    assert talk.display.past[0].text.endswith("bob: m50")
+    talk.client.heads["echo"] = (start, start + 5)
+    talk.take(Missed("echo", None), Missed("direct", None))
+    asked = asked_for(talk)
+    talk.conversation.recall(5)
+    assert asked == ([] if upto is None else [("echo", upto)])
+
+
+def test_what_was_being_recalled_when_another_history_began_is_had_again(talk):
+    talk.client.heads["echo"] = (60, 60)
+    talk.client.pages["echo"] = [said(f"m{n}", "bob", n) for n in range(1, 61)]
+    talk.conversation.begin(11)
+    talk.held = []
+    talk.conversation.recall(5)
+    (job,) = talk.held
+    show = job()
+    talk.client.heads["echo"] = (55, 58)
+    talk.take(Missed("echo", None))
+    show()
+    talk.held = None
+    asked = asked_for(talk)
+    talk.conversation.recall(5)
+    assert asked == [("echo", 55)]
+
+
 def test_nobody_types_more_than_can_wait(talk):
     for number in range(MOST_PENDING + 1):
         talk.type(f"n{number}")

@@ -22,7 +22,15 @@ from chatbroker.client.interrupts import Interrupts
 from chatbroker.client.terminal.alerts import Alerts
 from chatbroker.client.terminal.links import LinkingOutput
 from chatbroker.client.terminal.rows import event_row
-from chatbroker.client.terminal.screen import KEYS, MOST_AFTER, Looks, Screen, _to_be_told, converse
+from chatbroker.client.terminal.screen import (
+    KEYS,
+    MOST_AFTER,
+    NOT_LEFT,
+    Looks,
+    Screen,
+    _to_be_told,
+    converse,
+)
 
 COLUMNS, LINES = 72, 12
 TIME = 1_800_000_000_000
@@ -282,11 +290,7 @@ def test_what_is_pasted_after_a_line_that_leaves_is_not_sent_and_keeps_one_there
     person.types(f"{PASTE}one\nquit\nsecret\nanother{END_OF_PASTE}")
     person.until(lambda: any("4 lines" in row for row in person.rows))
     person.types("y")
-    person.until(
-        lambda: (
-            "* you stay: not done are 2 lines behind 'quit', of what was pasted (Up)" in person.said
-        )
-    )
+    person.until(lambda: f"* {NOT_LEFT.format(2)}" in person.said)
     assert person.sent == [(None, "one")]
     person.types("\x1b[A\x1b[A")
     person.reads("everyone> secret")
