@@ -212,6 +212,11 @@ def run(
             )
     if secure and insecure:
         raise click.UsageError("give --secure or --insecure, not both")
+    if ready_file is not None:
+        try:
+            ready_file = place_of(ready_file)
+        except OSError as error:
+            raise _no_ready_file(ready_file, error) from None
     set_up(verbose, log_format)
     # Here, so that --help does not wait for ZeroMQ to load.
     from .notify import Notifier
@@ -243,8 +248,7 @@ def run(
 
     def forget_ready() -> None:
         if ready_file is not None:
-            with suppress(OSError):  # It was no file, and was not written.
-                place_of(ready_file).unlink(missing_ok=True)
+            ready_file.unlink(missing_ok=True)
         if secure:
             # That this stops is not held up by it: what is left there is out of date.
             try:
@@ -352,19 +356,20 @@ def _load_metrics() -> type[Metrics]:
 
 def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
     """Writes it whole or not at all: whoever waits for it may read at any moment."""
-    draft = None
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        place = place_of(path)
-        draft = place.with_name(f".{place.name}.{os.getpid()}")
         draft.write_text(json.dumps(ready) + "\n")
-        draft.replace(place)
+        draft.replace(path)
     except OSError as error:
         with suppress(OSError):  # It may be its folder that is not there.
-            if draft is not None:
-                draft.unlink()
-        raise StartError(
-            f"cannot write the ready file {path}: {error.strerror}; give another with --ready-file"
-        ) from None
+            draft.unlink()
+        raise _no_ready_file(path, error) from None
+
+
+def _no_ready_file(path: Path, error: OSError) -> StartError:
+    return StartError(
+        f"cannot write the ready file {path}: {error.strerror}; give another with --ready-file"
+    )
 
 
 def _explain(error: Exception) -> tuple[Status, str] | None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..wire.errors import BadKey, BadName
 from ..wire.keys import parse_key
 from ..wire.names import canonical_name
-from .errors import UsageError
+from .errors import Unreachable, UsageError
 
 DEFAULT = "tcp://127.0.0.1:5555"
 
@@ -79,3 +79,19 @@ def plain_text(address: Address) -> str:
     """*address* without its key, for people."""
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{'chat' if address.secure else 'tcp'}://{host}:{address.port}"
+
+
+def no_answer(broker: str, connected: bool) -> Unreachable:
+    """What to raise when *broker* says nothing; *connected*: although something is there."""
+    host, _, port = broker.rpartition(":")
+    own_host, _, usual = DEFAULT.rpartition(":")
+    more = "" if port == usual else f" --port {port}"
+    here = host in (own_host, "tcp://localhost")
+    if connected:
+        words = ", though something is there; a broker may be unable to store"
+        words += f": see 'chatbroker status{more}'" if here else ""
+    elif here:
+        words = f"; is it running? 'chatbroker run{more}' starts one"
+    else:
+        words = "; is it running, and is the address right?"
+    return Unreachable(f"no broker answers at {broker}{words}")

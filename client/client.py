@@ -13,7 +13,7 @@ from ..wire.limits import ID_LENGTH, MAX_TEXT
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
 from ..wire.names import NAME_RULE, canonical_name, check_texts
 from .access import find_access
-from .address import DEFAULT, parse_address
+from .address import DEFAULT, no_answer, parse_address
 from .browse import Browse
 from .commands import Commands, Outcome
 from .core import ClientCore, Phase
@@ -26,7 +26,6 @@ from .errors import (
     Refused,
     Unreachable,
     UsageError,
-    no_answer,
     session_error,
 )
 from .events import Event, UserInfo

@@ -12,6 +12,7 @@ from ..wire.errors import WireError
 from ..wire.limits import MAX_FRAME, VERSION
 from ..wire.messages import Enrol, Enrolled, Error, Refused
 from .access import Access
+from .address import no_answer
 from .errors import NotAuthorised, ProtocolError, Unreachable, session_error
 from .link import HANDSHAKES, present_keys, public_key, require_descriptors, why_refused
 
@@ -80,7 +81,7 @@ def _ask(
             name = _answer(sock.recv(), broker)
             if name:
                 return name
-    raise Unreachable(f"no broker answers at {broker}; is it running, and is the address right?")
+    raise no_answer(broker, connected=False)
 
 
 def _answer(frame: bytes, broker: str) -> str:

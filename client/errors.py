@@ -22,9 +22,6 @@ from typing import ClassVar
 from ..command.status import Status
 from ..wire.errors import Code
 
-HERE, DEFAULT_PORT = ("tcp://127.0.0.1", "tcp://localhost"), "5555"
-"""What a plain broker that is started without further options listens on."""
-
 MAYBE = "it may be stored or not; sent again, it may be there twice"
 
 
@@ -45,21 +42,6 @@ class Unreachable(ClientError):
     """No broker answered in time.  Nothing that is not known to be stored was sent."""
 
     status = Status.UNREACHABLE
-
-
-def no_answer(broker: str, connected: bool) -> Unreachable:
-    """What to raise when *broker* says nothing; *connected*: although something is there."""
-    host, _, port = broker.rpartition(":")
-    more = "" if port == DEFAULT_PORT else f" --port {port}"
-    here = host in HERE
-    if connected:
-        words = ", though something is there; a broker may be unable to store"
-        words += f": see 'chatbroker status{more}'" if here else ""
-    elif here:
-        words = f"; is it running? 'chatbroker run{more}' starts one"
-    else:
-        words = "; is it running, and is the address right?"
-    return Unreachable(f"no broker answers at {broker}{words}")
 
 
 class NameRefused(ClientError):

@@ -78,9 +78,8 @@ class Inbox:
             self.events.append(event)
 
     def notice(self, code: str, words: str) -> None:
-        """The broker told something of itself.  That it cannot store it repeats every few seconds,
-        as a sign of life: it is news at first, and when the reason is another one."""
-        # Whoever is let in is let in by a broker that can: see `welcome`.
+        """The broker told something of itself.  That it cannot store is repeated every few
+        seconds, as a sign of life: it is news at first, and when the reason is another one."""
         held = code == Code.CANNOT_STORE
         if held and words == self._held:
             return
@@ -115,7 +114,7 @@ class Inbox:
     # --- what the broker says -------------------------------------------------------------
 
     def welcome(self, readings: Iterable[Reading]) -> None:
-        self._held = ""
+        self._held = ""  # One that cannot store lets nobody in.
         for reading in readings:
             reader = self.readers.get(reading.log)
             if reader is not None and reader.welcome(reading):

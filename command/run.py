@@ -189,11 +189,11 @@ def _run(
 
 def _of_dashes(error: click.UsageError) -> str:
     """What to do about a text that was taken for an option."""
-    taken = isinstance(error, click.NoSuchOption) and error.ctx is not None
-    texts = error.ctx.command.params if taken and error.ctx is not None else ()
-    if any(isinstance(one, click.Argument) and one.nargs < 0 for one in texts):
-        return "; '--' stands before a text that begins with a dash"
-    return ""
+    if not isinstance(error, click.NoSuchOption) or error.ctx is None:
+        return ""
+    params = error.ctx.command.params
+    takes_text = any(isinstance(one, click.Argument) and one.nargs < 0 for one in params)
+    return "; '--' stands before a text that begins with a dash" if takes_text else ""
 
 
 def complain(name: str, words: str) -> None:

@@ -1,16 +1,29 @@
-"""What the tests of the journal on disk put into it, and how they look at it."""
+"""What the tests of the journal on disk put into it, and how they look at it; and a journal that
+cannot store."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 
-from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
+from chatbroker.broker.journal import CannotStore, Commit, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
+from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.sqlite_journal import SqliteJournal
 
 PLENTY = 1 << 40
 EPOCH = b"epoch-01"
+
+
+class FullJournal(MemoryJournal):
+    """One that cannot store while it is *full*."""
+
+    full = False
+
+    def commit(self, commit: Commit) -> None:
+        if self.full:
+            raise CannotStore("this disk is full")
+        super().commit(commit)
 
 
 def row(log: str, first: int, events: int = 1, time: int = 0, body: bytes = b"event") -> Row:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from journals import FullJournal
 
 from chatbroker.broker.allowance import Allowance
-from chatbroker.broker.journal import CannotStore
-from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.origin import Origin
 from chatbroker.wire.bucket import UNLIMITED, Rate
 from chatbroker.wire.codec import Encoder
@@ -108,15 +107,6 @@ def test_it_is_told_once_a_turn_and_of_the_number_that_is_expected(slow):
     assert [(e.code, e.ref) for e in alice.hears().of(Error)] == [("slow_down", 16)]
     slow.turn()
     assert not alice.hears()
-
-
-class FullJournal(MemoryJournal):
-    full = False
-
-    def commit(self, commit):
-        if self.full:
-            raise CannotStore("disk full")
-        super().commit(commit)
 
 
 @pytest.fixture

@@ -6,22 +6,12 @@ import re
 from pathlib import Path
 
 import pytest
+from journals import FullJournal
 
 from chatbroker.broker import intake, watch
 from chatbroker.broker.counts import BATCHES, CUT_OFF, Counts, Histogram
-from chatbroker.broker.journal import CannotStore
-from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.wire.limits import MAX_TEXT
 from chatbroker.wire.messages import Hello, Send
-
-
-class FullJournal(MemoryJournal):
-    full = False
-
-    def commit(self, commit):
-        if self.full:
-            raise CannotStore("this disk is full")
-        super().commit(commit)
 
 
 def test_every_reason_to_cut_somebody_off_has_a_label():

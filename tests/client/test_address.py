@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from chatbroker.client.address import DEFAULT, parse_address, parse_invitation, plain_text
-from chatbroker.client.errors import UsageError
+from chatbroker.client.address import (
+    DEFAULT,
+    no_answer,
+    parse_address,
+    parse_invitation,
+    plain_text,
+)
+from chatbroker.client.errors import Unreachable, UsageError
 from chatbroker.wire.keys import key_text
 
 
@@ -125,3 +131,24 @@ def test_half_an_invitation_is_none_and_is_not_repeated(line):
 def test_an_address_is_shown_without_its_key():
     assert plain_text(parse_address(f"chat://[::1]:5555/{WRITTEN}")) == "chat://[::1]:5555"
     assert plain_text(parse_address("tcp://host:5555")) == "tcp://host:5555"
+
+
+THERE = ", though something is there; a broker may be unable to store"
+
+
+@pytest.mark.parametrize(
+    ("broker", "connected", "words"),
+    [
+        ("tcp://127.0.0.1:5555", False, "; is it running? 'chatbroker run' starts one"),
+        ("tcp://localhost:6000", False, "; is it running? 'chatbroker run --port 6000' starts one"),
+        ("tcp://chat.example:5555", False, "; is it running, and is the address right?"),
+        ("chat://127.0.0.1:5555/abc", False, "; is it running, and is the address right?"),
+        ("tcp://127.0.0.1:5555", True, f"{THERE}: see 'chatbroker status'"),
+        ("tcp://127.0.0.1:6000", True, f"{THERE}: see 'chatbroker status --port 6000'"),
+        ("tcp://chat.example:5555", True, THERE),
+    ],
+)
+def test_who_gets_no_answer_hears_what_to_look_at(broker, connected, words):
+    error = no_answer(broker, connected)
+    assert isinstance(error, Unreachable)
+    assert str(error) == f"no broker answers at {broker}{words}"

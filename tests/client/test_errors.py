@@ -14,7 +14,6 @@ from chatbroker.client.errors import (
     ProtocolError,
     Unreachable,
     UsageError,
-    no_answer,
     session_error,
 )
 from chatbroker.wire.errors import Code
@@ -78,24 +77,3 @@ def test_the_tree_in_the_docstring_is_the_tree():
     assert all(name in errors.__doc__ for name in kinds)
     assert all(issubclass(getattr(errors, name), ClientError) for name in kinds)
     assert issubclass(UsageError, ValueError)
-
-
-THERE = ", though something is there; a broker may be unable to store"
-
-
-@pytest.mark.parametrize(
-    ("broker", "connected", "words"),
-    [
-        ("tcp://127.0.0.1:5555", False, "; is it running? 'chatbroker run' starts one"),
-        ("tcp://localhost:6000", False, "; is it running? 'chatbroker run --port 6000' starts one"),
-        ("tcp://chat.example:5555", False, "; is it running, and is the address right?"),
-        ("chat://127.0.0.1:5555/abc", False, "; is it running, and is the address right?"),
-        ("tcp://127.0.0.1:5555", True, f"{THERE}: see 'chatbroker status'"),
-        ("tcp://127.0.0.1:6000", True, f"{THERE}: see 'chatbroker status --port 6000'"),
-        ("tcp://chat.example:5555", True, THERE),
-    ],
-)
-def test_who_gets_no_answer_hears_what_to_look_at(broker, connected, words):
-    error = no_answer(broker, connected)
-    assert isinstance(error, Unreachable)
-    assert str(error) == f"no broker answers at {broker}{words}"
