@@ -16,8 +16,11 @@ import click
 
 from ..command.completion import offered
 from ..command.quantities import parse_duration
+from ..command.run import complain
 from ..command.status import Status
+from ..wire.limits import MAX_WORDS
 from .cli_data import (
+    Declined,
     all_pages,
     data_dir_option,
     folder_given,
@@ -54,6 +57,17 @@ def _ask(port: int, data_dir: Path | None, **request: Any) -> dict[str, Any]:
 def _do(port: int, data_dir: Path | None, **request: Any) -> int:
     """Has *request* carried out."""
     _ask(port, data_dir, **request)
+    return Status.DONE
+
+
+def _impose(
+    kind: str, who: str, port: int, data_dir: Path | None, reason: str, duration: str | None
+) -> int:
+    """Bans or mutes, and says so if nobody is called that."""
+    request = {"do": kind, "name": who, "reason": reason, "seconds": _seconds(duration)}
+    if _ask(port, data_dir, **request).get("known") is False:
+        words = f"nobody has the name {who!r} so far; the {kind} holds for whoever comes with it"
+        complain("chatbroker", words)
     return Status.DONE
 
 
@@ -117,8 +131,7 @@ def ban(who: str, port: int, data_dir: Path | None, reason: str, duration: str |
 
     Example: chatbroker ban alice --for 12h --reason spam
     """
-    seconds = _seconds(duration)
-    return _do(port, data_dir, do="ban", name=who, reason=reason, seconds=seconds)
+    return _impose("ban", who, port, data_dir, reason, duration)
 
 
 @click.command()
@@ -178,8 +191,7 @@ def mute(name: str, port: int, data_dir: Path | None, reason: str, duration: str
 
     Example: chatbroker mute alice --for 10m
     """
-    seconds = _seconds(duration)
-    return _do(port, data_dir, do="mute", name=name, reason=reason, seconds=seconds)
+    return _impose("mute", name, port, data_dir, reason, duration)
 
 
 @click.command()
@@ -201,9 +213,24 @@ def unmute(name: str, port: int, data_dir: Path | None) -> int:
 def announce(text: tuple[str, ...], port: int, data_dir: Path | None) -> int:
     """Tell TEXT to everybody who is there now; it is not kept.
 
+    '-' reads it from stdin.
+
     Example: chatbroker announce "back in five minutes"
     """
-    return _do(port, data_dir, do="announce", words=" ".join(text))
+    words = _from_stdin() if text == ("-",) else " ".join(text)
+    return _do(port, data_dir, do="announce", words=words)
+
+
+def _from_stdin() -> str:
+    """All of stdin, without the newline at its end.  Raises Declined."""
+    # One byte beyond that tells whether it is too long.
+    words = sys.stdin.buffer.read(MAX_WORDS + 2).removesuffix(b"\n")
+    if len(words) > MAX_WORDS:
+        raise Declined(f"an announcement is at most {MAX_WORDS} bytes, and stdin has more")
+    try:
+        return words.decode()
+    except UnicodeDecodeError:
+        raise Declined("an announcement is UTF-8, and what came on stdin is not") from None
 
 
 COMMANDS = (status, kick, ban, unban, bans, mute, unmute, announce)

@@ -149,10 +149,11 @@ class Operator:
 
     def _ban(self, asked: Asked) -> Answer:
         ban = _sanction(Kind.BAN, asked)
+        known = self._known(ban)  # Before it ends the session of who has only borrowed the name.
         self._sanctions.impose(ban)
         ended = self.enforce(ban)
         self._around.audit("ban", **_audited(ban), sessions=ended)
-        return {"sessions": ended}
+        return {"sessions": ended} | known
 
     def enforce(self, ban: Sanction) -> int:
         """Ends the sessions of whom *ban* meets; how many there were."""
@@ -172,7 +173,11 @@ class Operator:
         self._sanctions.impose(mute)
         self._hand.notify(mute.who, Code.MUTED, mute.words())
         self._around.audit("mute", **_audited(mute))
-        return {}
+        return self._known(mute)
+
+    def _known(self, sanction: Sanction) -> Answer:
+        """Whether whom it is on has been here: a misspelt name has not."""
+        return {} if key_of(sanction.who) else {"known": self._hand.knows(sanction.who)}
 
     def _unban(self, asked: Asked) -> Answer:
         return self._lift(Kind.BAN, "unban", asked)

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from ..command.completion import offered
 from ..command.config import PROFILE, Profile
+from ..command.quantities import parse_duration
 from ..wire.errors import BadName
 from ..wire.names import canonical_name
 from .address import DEFAULT, parse_address
@@ -21,17 +22,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Seconds(click.FloatRange):
-    """Any time from 0 on; nan is none."""
+    """Any time from 0 on, in seconds or as a duration such as 10m; nan is none."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        in_units = parse_duration(str(value))
         try:
-            if math.isnan(float(value)):
+            if in_units is None and math.isnan(float(value)):
                 raise ValueError
         except ValueError:
-            self.fail(f"{value!r} is not a number of seconds", param, ctx)
-        seconds: float = super().convert(value, param, ctx)
+            self.fail(f"{value!r} is no number of seconds and no duration such as 10m", param, ctx)
+        seconds: float = super().convert(value if in_units is None else in_units, param, ctx)
         return seconds
 
 

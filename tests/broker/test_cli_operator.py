@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from chatbroker.broker import cli_operator as module
 from chatbroker.broker import office, status
 from chatbroker.broker.cli import _explain, chatbroker
+from chatbroker.wire.limits import MAX_WORDS
 
 KEY = "k" * 52
 FOUND = {"version": "1", "users": {"on": 2}}
@@ -39,9 +40,9 @@ def run(monkeypatch, tmp_path):
     """Runs a command: status, stdout, words of an error."""
     monkeypatch.setenv("CHATBROKER_CONFIG", str(tmp_path / "none"))
 
-    def invoke(*args):
+    def invoke(*args, input=None):
         ended = CliRunner().invoke(
-            chatbroker, [*args, "--data-dir", str(tmp_path)], standalone_mode=False
+            chatbroker, [*args, "--data-dir", str(tmp_path)], input, standalone_mode=False
         )
         if ended.exception is None:
             return ended.return_value, ended.output, ""
@@ -85,6 +86,53 @@ def test_what_is_asked_of_the_broker(broker, run, args, request_):
 def test_a_refusal_is_told_and_ends_with_6(broker, run, args):
     broker.answers = [{"ok": False, "words": "not today"}]
     assert run(*args) == (6, "", "not today")
+
+
+@pytest.mark.parametrize("do", ["ban", "mute"])
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (True, ""),
+        (None, ""),
+        (
+            False,
+            "chatbroker: nobody has the name 'bbo' so far; the {do} holds for whoever comes "
+            "with it\n",
+        ),
+    ],
+)
+def test_a_name_that_nobody_has_is_told_and_done_all_the_same(broker, run, do, known, words):
+    broker.answers = [{"ok": True} | ({} if known is None else {"known": known})]
+    assert run(do, "bbo") == (0, words.format(do=do), "")
+    assert [one["do"] for one in broker.asked] == [do]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "words"),
+    [
+        (b"back at five\n", "back at five"),
+        (b"two\nlines", "two\nlines"),
+        (b"x" * MAX_WORDS + b"\n", "x" * MAX_WORDS),
+        (b"", ""),
+    ],
+    ids=["a line", "lines", "long", "nothing"],
+)
+def test_an_announcement_comes_from_stdin_if_it_is_a_dash(broker, run, stdin, words):
+    assert run("announce", "-", input=stdin) == (0, "", "")
+    assert broker.asked == [{"do": "announce", "words": words}]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "words"),
+    [
+        ("ü".encode() * MAX_WORDS, "an announcement is at most 1024 bytes, and stdin has more"),
+        (b"\xff", "an announcement is UTF-8, and what came on stdin is not"),
+    ],
+    ids=["too long", "no text"],
+)
+def test_what_came_on_stdin_and_cannot_be_told_is_refused(broker, run, stdin, words):
+    assert run("announce", "-", input=stdin) == (6, "", words)
+    assert broker.asked == []
 
 
 @pytest.mark.parametrize("duration", ["soon", "0s", "30", "-1h", ""])

@@ -163,7 +163,7 @@ def test_a_broker_in_memory_is_asked_and_forgets(serve, data_folder):
     server = serve(Config(port=0, memory=True))
     folder = folder_of(server.port)
     assert ask(folder, do="status")["status"]["memory"] is True
-    assert put(folder, {"do": "ban", "name": "bob"})["ok"] is True
+    assert put(folder, {"do": "ban", "name": "bob"}) == {"ok": True, "sessions": 0, "known": False}
     with pytest.raises(NotAuthorised, match="'bob' is banned"):
         client_of(server, "bob")
     assert {path.name for path in folder.iterdir()} == {"lock", "control"}
@@ -248,6 +248,8 @@ def test_bans_and_mutes_outlive_the_broker(serve, folder):
     put(folder, {"do": "ban", "name": "carol"})
     ends(server)
     put(folder, {"do": "unban", "name": "carol"})
+    # Whether dora was ever here it does not say: it does not look.
+    assert put(folder, {"do": "mute", "name": "dora"}) == {"ok": True}
     server = serve()
     with pytest.raises(NotAuthorised, match=r"'bob' is banned \(spam\)"):
         client_of(server, "bob")

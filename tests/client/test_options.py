@@ -73,6 +73,9 @@ def test_defaults(chat):
         (("--as", "bob"), "user", "bob"),
         (("--timeout", "0.5"), "timeout", 0.5),
         (("--timeout", "0"), "timeout", 0.0),
+        (("--timeout", "1m30s"), "timeout", 90.0),
+        (("--timeout", "500ms"), "timeout", 0.5),
+        (("--timeout", "inf"), "timeout", math.inf),
         (("--json",), "json", True),
     ],
 )

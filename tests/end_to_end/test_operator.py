@@ -151,7 +151,7 @@ def test_a_mute_is_over_at_its_time(shell, serve, operate, eventually):
 
 
 def test_an_announcement_is_told_to_everybody_and_cannot_write_to_their_terminals(
-    shell, serve, operate
+    shell, serve, operate, folder
 ):
     broker = serve()
     lines = shell.chat("join", "alice", at=broker.address)
@@ -162,6 +162,9 @@ def test_an_announcement_is_told_to_everybody_and_cannot_write_to_their_terminal
     assert operate("announce", "back", "in \x1b[31m five") == (0, "", "")
     for program in (lines, listens):
         program.says(r"^chat: announcement: back in \\x1b\[31m five$")
+    script = f"date +'it is %Y' | chatbroker announce - --data-dir {folder}"
+    assert shell.script(script) == (0, "", "")
+    lines.says(r"^chat: announcement: it is 20\d\d$")
     assert listens.out == ""
     ends(broker)
 
@@ -224,7 +227,8 @@ def test_a_broker_in_memory_has_a_hand_and_leaves_no_trace(shell, tmp_path):
     def operate(*args):
         return shell.start("chatbroker", *args, *here, env=env).finish()
 
-    assert operate("ban", "bob") == (0, "", "")
+    nobody = "nobody has the name 'bob' so far; the ban holds for whoever comes with it"
+    assert operate("ban", "bob") == (0, "", f"chatbroker: {nobody}\n")
     assert shell.run("join", "bob", at=address, env=env).status == 5
     assert json.loads(operate("status", "--json").out)["memory"] is True
     folder = home / f"broker-{here[1]}"
