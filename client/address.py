@@ -81,14 +81,14 @@ def plain_text(address: Address) -> str:
     return f"{'chat' if address.secure else 'tcp'}://{host}:{address.port}"
 
 
-def no_answer(broker: str, connected: bool) -> Unreachable:
-    """What to raise when *broker* says nothing; *connected*: although something is there."""
+def no_answer(broker: str, there: bool) -> Unreachable:
+    """What to raise when *broker* says nothing; *there*: although something takes connections."""
     host, _, port = broker.rpartition(":")
     own_host, _, usual = DEFAULT.rpartition(":")
     more = "" if port == usual else f" --port {port}"
     here = host in (own_host, "tcp://localhost")
-    if connected:
-        words = ", though something is there; a broker may be unable to store"
+    if there:
+        words = ", though something is there; a broker may be stopped, or unable to store"
         words += f": see 'chatbroker status{more}'" if here else ""
     elif here:
         words = f"; is it running? 'chatbroker run{more}' starts one"

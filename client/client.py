@@ -474,4 +474,4 @@ class Client:
             return OutcomeUnknown(f"sent, but not acknowledged by {self.broker} in time: {MAYBE}")
         if self._core.put_off:
             return Unreachable(f"{self._core.put_off} on {self.broker}; try again later")
-        return no_answer(self.broker, self._core.phase is Phase.GREETING)
+        return no_answer(self.broker, self._link.there)

@@ -14,7 +14,14 @@ from ..wire.messages import Enrol, Enrolled, Error, Refused
 from .access import Access
 from .address import no_answer
 from .errors import NotAuthorised, ProtocolError, Unreachable, session_error
-from .link import HANDSHAKES, present_keys, public_key, require_descriptors, why_refused
+from .link import (
+    ATTEMPTS,
+    HANDSHAKES,
+    present_keys,
+    public_key,
+    require_descriptors,
+    why_refused,
+)
 
 ASK_AGAIN = 1.0
 """Seconds after which it is said again."""
@@ -35,7 +42,7 @@ def enrol(access: Access, secret: bytes, broker: str, timeout: float) -> str:
             sock.setsockopt(option, value)
         sock.setsockopt(zmq.IPV6, int(host.startswith("[")))
         present_keys(sock, access)
-        with sock.get_monitor_socket(HANDSHAKES) as monitor:
+        with sock.get_monitor_socket(ATTEMPTS | HANDSHAKES) as monitor:
             try:
                 sock.connect(f"tcp://{host}:{access.port}")
                 return _ask(sock, monitor, request, access, broker, until)
@@ -58,7 +65,7 @@ def _ask(
     poller = zmq.Poller()
     poller.register(sock, zmq.POLLIN)
     poller.register(monitor, zmq.POLLIN)
-    failures, say_at = 0, float("inf")
+    failures, say_at, there = 0, float("inf"), False
     while (now := time.monotonic()) < until:
         if now >= say_at:
             say_at = now + ASK_AGAIN
@@ -70,7 +77,9 @@ def _ask(
         ready = dict(poller.poll(int(wait * 1000) + 1))
         if monitor in ready:
             event, value = struct.unpack("=HI", monitor.recv_multipart()[0])
-            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            if event & ATTEMPTS:
+                there = event == zmq.EVENT_CONNECTED
+            elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 failures, say_at = 0, 0.0
             else:
                 failures += event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
@@ -81,7 +90,7 @@ def _ask(
             name = _answer(sock.recv(), broker)
             if name:
                 return name
-    raise no_answer(broker, connected=False)
+    raise no_answer(broker, there)
 
 
 def _answer(frame: bytes, broker: str) -> str:

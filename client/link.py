@@ -63,6 +63,9 @@ HANDSHAKES = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
 
+ATTEMPTS = zmq.EVENT_CONNECTED | zmq.EVENT_CLOSED
+"""How attempts to connect end: something takes the connection, or nothing is there."""
+
 RECONNECT_AFTER = 200, 1000
 """Milliseconds between which each socket draws how long it waits before it tries again.  Fixed, it
 would make a herd of all clients when a broker comes back; libzmq adds up to as much again at
@@ -97,6 +100,8 @@ class Link:
         self._host = f"[{access.host}]" if ":" in access.host else access.host
         self._failures = 0
         """Handshakes in a row that the broker broke off."""
+        self.there = False
+        """Whether something took the last connection, be it a broker that works or not."""
         self._lock = lock
         """Held while the core is used, and never while waiting or sending."""
         require_descriptors()
@@ -112,7 +117,7 @@ class Link:
         self._unsent: list[bytes] = []
         self._dealer = self._socket(zmq.DEALER, DEALER_OPTIONS)
         self._monitor: zmq.Socket[bytes] = self._dealer.get_monitor_socket(
-            HANDSHAKES | zmq.EVENT_DISCONNECTED
+            ATTEMPTS | HANDSHAKES | zmq.EVENT_DISCONNECTED
         )
         self._poller.register(self._dealer, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -185,6 +190,9 @@ class Link:
 
     def _take_change(self, event: int, value: int, now: float) -> None:
         """The connection came, went, or was refused."""
+        if event & ATTEMPTS:
+            self.there = event == zmq.EVENT_CONNECTED
+            return
         self._unsent.clear()
         if event == zmq.EVENT_DISCONNECTED:
             self._core.disconnected()

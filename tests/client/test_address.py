@@ -133,11 +133,11 @@ def test_an_address_is_shown_without_its_key():
     assert plain_text(parse_address("tcp://host:5555")) == "tcp://host:5555"
 
 
-THERE = ", though something is there; a broker may be unable to store"
+THERE = ", though something is there; a broker may be stopped, or unable to store"
 
 
 @pytest.mark.parametrize(
-    ("broker", "connected", "words"),
+    ("broker", "there", "words"),
     [
         ("tcp://127.0.0.1:5555", False, "; is it running? 'chatbroker run' starts one"),
         ("tcp://localhost:6000", False, "; is it running? 'chatbroker run --port 6000' starts one"),
@@ -148,7 +148,7 @@ THERE = ", though something is there; a broker may be unable to store"
         ("tcp://chat.example:5555", True, THERE),
     ],
 )
-def test_who_gets_no_answer_hears_what_to_look_at(broker, connected, words):
-    error = no_answer(broker, connected)
+def test_who_gets_no_answer_hears_what_to_look_at(broker, there, words):
+    error = no_answer(broker, there)
     assert isinstance(error, Unreachable)
     assert str(error) == f"no broker answers at {broker}{words}"

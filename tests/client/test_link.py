@@ -380,6 +380,15 @@ def test_handshakes_that_break_off_are_counted_anew_after_one_that_did_not(
         assert counted[0] == 1
 
 
+def test_whether_something_is_there_is_known_without_a_word_of_it(links):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        link = links(silent.getsockname()[1])
+        assert not link.there
+        steps(link, lambda: link.there)
+        assert link.core.phase is Phase.OFFLINE
+    steps(link, lambda: not link.there)  # It is closed, and so is the connection.
+
+
 # --- waking -------------------------------------------------------------------------------
 
 

@@ -110,6 +110,10 @@ def test_no_broker_is_3_for_every_command(shell, nobody):
 def test_a_broker_that_does_not_answer_is_3(shell, stopped):
     ended = shell.run_all(*[[*command, "--timeout", "0.3"] for command in COMMANDS], at=stopped)
     assert [e.status for e in ended] == [3] * len(COMMANDS)
+    # To start another one, as where nothing is, would be bad advice.
+    found = shell.run("info", "--timeout", "3", at=stopped)
+    words = "though something is there; a broker may be stopped, or unable to store"
+    assert found.err.startswith(f"chat: no broker answers at {stopped.address}, {words}")
 
 
 @pytest.mark.parametrize("command", COMMANDS[1:4] + COMMANDS[5:], ids=" ".join)
