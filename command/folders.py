@@ -22,9 +22,15 @@ def data_folder() -> Path:
     return user_data_path("chatbroker", appauthor=False)
 
 
-def file_name(host: str, port: int) -> str:
-    """What stands for the broker at *host* and *port* in the name of a file: one for all
-    spellings that surely mean the same."""
+def one_spelling(host: str) -> str:
+    """*host*, in the one spelling of those by which surely the same is meant."""
+    # As a broker listens there, and a client connects: by IPv4.
+    known = {"localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host.lower(), host.lower())
     with suppress(ValueError):  # Not an IP address, so a name.
-        host = ip_address(host).compressed
-    return f"{quote(host.lower(), safe='')}_{port}"
+        return ip_address(known).compressed
+    return known
+
+
+def file_name(host: str, port: int) -> str:
+    """What stands for the broker at *host* and *port* in the name of a file."""
+    return f"{quote(one_spelling(host), safe='')}_{port}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .files import make_private, write_private
-from .folders import data_folder, file_name
+from .folders import data_folder, file_name, one_spelling
 
 EVERYWHERE = ("0.0.0.0", "::")
 """Who listens there is reached at all addresses of the machine: of IPv4, and of both."""
@@ -35,7 +35,7 @@ class Local(NamedTuple):
 
 def local_path(host: str, port: int) -> Path:
     """Where that of the broker on *host* and *port* is."""
-    return local_folder() / f"{file_name(_known_as(host), port)}.json"
+    return local_folder() / f"{file_name(host, port)}.json"
 
 
 def write_local(port: int, local: Local) -> None:
@@ -49,7 +49,7 @@ def write_local(port: int, local: Local) -> None:
 def clear_local(host: str, port: int) -> None:
     """Whoever listens on *host* and *port* now is alone there: what others left that were reached
     there is out of date.  Raises OSError."""
-    host = _known_as(host)
+    host = one_spelling(host)
     if host in EVERYWHERE:
         stale = [
             path
@@ -75,7 +75,7 @@ def remove_local(host: str, port: int, pid: int) -> None:
 def read_local(host: str, port: int) -> Local | None:
     """How to find in to the broker that is reached at *host* and *port*; None if it is not this
     user's, or not secure."""
-    host = _known_as(host)
+    host = one_spelling(host)
     hosts = (host, *_everywhere(host)) if _is_loopback(host) else (host,)
     for each in hosts:
         found = _read(local_path(each, port))
@@ -87,16 +87,6 @@ def read_local(host: str, port: int) -> Local | None:
 def local_folder() -> Path:
     """Where these files are."""
     return data_folder() / "run"
-
-
-def _known_as(host: str) -> str:
-    """*host*, in the one spelling of those by which the same is meant."""
-    # As a broker listens there, and a client connects: by IPv4.
-    known = {"localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host.lower(), host.lower())
-    try:
-        return ip_address(known).compressed
-    except ValueError:
-        return known
 
 
 def _everywhere(host: str) -> tuple[str, ...]:

@@ -69,6 +69,8 @@ def test_the_same_user_at_the_same_broker_is_the_same_one():
     [
         ("tcp://127.0.0.1:5555", "tcp://127.0.0.1:05555"),
         ("tcp://localhost:5555", "tcp://LOCALHOST:5555"),
+        ("tcp://localhost:5555", "tcp://127.0.0.1:5555"),
+        ("tcp://Chat.Example:5555", "tcp://chat.example:5555"),
         ("tcp://[::1]:5555", "tcp://[0:0:0:0:0:0:0:1]:5555"),
         ("tcp://[FE80::1%1]:5555", "tcp://[fe80::1%1]:5555"),
     ],

@@ -28,5 +28,6 @@ def test_the_library_is_loaded_when_it_is_needed():
 def test_spellings_of_one_address_have_one_file_and_no_host_leaves_the_folder():
     assert file_name("127.0.0.1", 5555) == "127.0.0.1_5555"
     assert file_name("0:0::1", 5555) == file_name("::1", 5555) == "%3A%3A1_5555"
+    assert file_name("LocalHost", 5555) == "127.0.0.1_5555"
     assert file_name("Example.ORG", 1) == "example.org_1"
     assert file_name("../x", 1) == "..%2Fx_1"
