@@ -87,6 +87,9 @@ class SqliteJournal:
         came before it are folded, whose records may name them."""
         self._ahead = WriteAheadLog(self._db, path)
         self._cleaning = Cleaning(self._db, path, self._retention, self._tail, self._ahead)
+        self._loaded = False
+        """Whether what is stored was taken up.  Else it is left as it is: of what was taken up by
+        half, a fold would drop the other half."""
         self._folds_first = False
         """Whether a fold came before retention when it was tidied last."""
         self.commits = 0
@@ -129,6 +132,7 @@ class SqliteJournal:
         except ValueError as error:
             rollback(self._db)
             raise JournalError(f"cannot use {self._path}: {error}; {HINT}") from None
+        self._loaded = True
         return kept
 
     def _load(self, fresh: bytes) -> Kept:
@@ -455,13 +459,17 @@ class SqliteJournal:
             self.commits = self.events = 0
         # What was committed is in the file, and the next start would take it up from there.
         with closing(self._db), suppress(sqlite3.Error, JournalError):
-            self._fold()
-            # That nothing was undone is true only if all of it is on disk.
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            self._note(open=b"0")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if self._loaded:
+                self._leave_in_order()
         self._release()
+
+    def _leave_in_order(self) -> None:
+        self._fold()
+        # That nothing was undone is true only if all of it is on disk.
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._note(open=b"0")
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 _FOLDED_ROW = "SELECT rows.* FROM rows JOIN bodies ON bodies.id = rows.body WHERE rows.id=?"
