@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
-from ..command.files import place_of
+from ..command.files import place_of, sync_folder
 from .database import explain, open_to_read
 from .journal import JournalError
 
@@ -79,9 +79,4 @@ def _put(draft: Path, target: Path, replace: bool) -> None:
         except FileExistsError:
             raise _in_the_way(target) from None
     # The file is there after a power cut only if its folder says so.
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # Some file systems cannot.
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(target.parent)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FILES = {
     "~/.local/share/chatbroker/broker-PORT": "The data of the broker on PORT: what was said, "
     "names, the audit log, bans and mutes, keys. Another folder is named by --data-dir.",
-    "~/.local/share/chatbroker/run/PORT.json": "How the commands of its own user find in to a "
+    "~/.local/share/chatbroker/run/HOST_PORT.json": "How the commands of its own user find in to a "
     "secure broker.",
 }
 

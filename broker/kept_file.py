@@ -35,11 +35,11 @@ class KeptFile:
 
     def write(self, text: str) -> None:
         """Keeps *text* in its place.  When this returns, a crash of the machine leaves it there.
-        Raises CannotKeep, and what was there stays."""
+        Raises CannotKeep; then it is not told what is there after a crash, this or what was."""
         try:
             write_private(self.path, text)
         except OSError as error:
-            words = f"cannot write {self.path}: {error.strerror}; nothing has changed"
+            words = f"cannot write {self.path}: {error.strerror}; it does not hold now"
             raise CannotKeep(f"{words}, see to that and try again") from None
 
 

@@ -150,7 +150,7 @@ class MemoryJournal:
         if kept is None:
             return
         self.size -= kept.size
-        self.events -= sum(map(_events, kept.rows[kept.start :]))
+        self.events -= sum(map(_events, kept.rows))  # Those that were dropped have none.
 
     @property
     def in_memory(self) -> int:

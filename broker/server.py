@@ -382,7 +382,8 @@ class Server:
                 except zmq.Again:
                     self.counts.skipped += 1
                     others += 1
-            elif type(effect) is Note:
+            else:
+                assert type(effect) is Note
                 self._office.note(effect)
                 others += 1
         self.counts.published += published

@@ -109,8 +109,10 @@ def _with_key(broker: str, name: str) -> Identity:
     identity = Identity.of(broker, name)
     if not identity.key:
         _locked(identity)
-        identity.take_key(fresh_secret())
-        identity.unlock()
+        try:
+            identity.take_key(fresh_secret())
+        finally:
+            identity.unlock()
     return identity
 
 

@@ -89,7 +89,7 @@ class Client:
         interrupts: Interrupts | None = None,
     ) -> None:
         address = parse_address(broker)
-        session, replaces = os.urandom(ID_LENGTH), b""
+        session = os.urandom(ID_LENGTH)
         exclusive = exclusive and name is not None and hear
         if name is not None:
             try:
@@ -101,16 +101,11 @@ class Client:
             if credential or (identity.name, theirs[:2]) != (name, address[:2]):
                 raise UsageError("an identity is of one name at one broker; it has the credential")
             credential = identity.credential
-            if exclusive and identity.locked:
-                # Before HELLO goes out: if this process is killed, the next must know of it.
-                identity.remember(session)
-                replaces = identity.previous
+        takes_over = identity if exclusive and identity is not None and identity.locked else None
         access = find_access(address, name, identity)
-        readers = []
-        if hear:
-            readers.append(Reader(ECHO_LOG, since or Since.now()))
-            if name is not None:
-                readers.append(Reader(DIRECT_LOG, since_direct or Since.unread()))
+        readers = [Reader(ECHO_LOG, since or Since.now())] if hear else []
+        if hear and name is not None:
+            readers.append(Reader(DIRECT_LOG, since_direct or Since.unread()))
         self.broker = broker
         self.timeout = timeout
         self.reconnect = reconnect
@@ -122,7 +117,7 @@ class Client:
             exclusive=exclusive,
             presence=hear if presence is None else presence,
             claim=identity is not None,
-            replaces=replaces,
+            replaces=takes_over.previous if takes_over else b"",
         )
         self._changed = threading.Condition(threading.Lock())
         self._closing = self._opened = False
@@ -130,6 +125,13 @@ class Client:
         self._down_since: float | None = None
         self._interrupts = interrupts
         self._link = Link(self._core, access, self._changed)
+        try:
+            if takes_over:
+                # Before HELLO goes out: if this process is killed, the next must know of it.
+                takes_over.remember(session)
+        except BaseException:
+            self._link.close()
+            raise
         if interrupts is not None:
             interrupts.on_signal(self._link.wake)
         self._thread = threading.Thread(target=self._run, name="chatbroker client", daemon=True)
@@ -139,8 +141,8 @@ class Client:
             self._opened = True
         except BaseException:
             self.close()
-            if identity is not None and replaces and self._core.unknown_to_broker:
-                identity.remember(replaces)  # Still the one to be replaced.
+            if takes_over and takes_over.previous and self._core.unknown_to_broker:
+                takes_over.remember(takes_over.previous)  # Still the one to be replaced.
             raise
 
     # --- what there is to know ------------------------------------------------------------
@@ -340,7 +342,8 @@ class Client:
     # --- the end --------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leaves: the name is free at once.  What is still unresolved stays unresolved."""
+        """Leaves: the name is free at once.  What became of what is unresolved is not known then
+        (`Outcome.UNKNOWN`), or it was never sent (`Outcome.UNSENT`)."""
         with self._changed:
             if self._closing:
                 return

@@ -2,7 +2,7 @@
 
     ClientError             everything below
      ├─ UsageError          you misused the client (also a ValueError)
-     ├─ Unreachable         no broker answered in time; nothing was sent
+     ├─ Unreachable         no broker answered in time; all that was sent is stored
      ├─ NameRefused         the name is taken, claimed, or not a valid name
      ├─ NotAuthorised       the broker does not let this user do that
      ├─ Refused             a command was refused: ``code`` and words say why

@@ -7,6 +7,9 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+CANNOT = (errno.EINVAL, errno.ENOTSUP)
+"""What a file system says that cannot flush a folder (fsync(2))."""
+
 
 def write_private(path: Path, text: str, *, replace: bool = True) -> None:
     """Has *text* in the file *path* on disk, readable for its owner only.
@@ -53,9 +56,12 @@ def make_private(folder: Path, below: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Has the names in *folder* on disk.  Raises OSError."""
+    """Has the names in *folder* on disk, if its file system can do that.  Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT:
+            raise
     finally:
         os.close(descriptor)

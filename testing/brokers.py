@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,6 +60,7 @@ class BrokerProcess:
             if self._process.poll() is not None or time.monotonic() > until:
                 words = self.log()
                 self.kill()
+                self._folder.cleanup()
                 raise RuntimeError(f"the broker did not start: {words}")
             time.sleep(0.01)
         ready = json.loads(ready_file.read_text())
@@ -105,15 +107,19 @@ class BrokerProcess:
 
     def close(self) -> None:
         """Closes the clients and ends the broker, whatever state it is in."""
-        for client in self._clients:
-            client.close()
+        with ExitStack() as ending:  # All of it, whatever fails.
+            ending.callback(self._folder.cleanup)
+            ending.callback(self._end)
+            for client in self._clients:
+                ending.callback(client.close)
+
+    def _end(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGCONT)
             try:
                 self.stop()
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._folder.cleanup()
 
     def __enter__(self) -> Self:
         return self
@@ -126,19 +132,17 @@ class Brokers:
     """Starts brokers, and ends all of them."""
 
     def __init__(self) -> None:
-        self._started: list[BrokerProcess] = []
+        self._started = ExitStack()
 
     def start(
         self, *options: str, port: int = 0, pub_port: int = 0, data_dir: Path | None = None
     ) -> BrokerProcess:
         """A new broker on free ports; several run side by side."""
         broker = BrokerProcess(*options, port=port, pub_port=pub_port, data_dir=data_dir)
-        self._started.append(broker)
-        return broker
+        return self._started.enter_context(broker)
 
     def close(self) -> None:
-        for broker in self._started:
-            broker.close()
+        self._started.close()
 
 
 def _port(address: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -108,6 +109,17 @@ def test_what_only_one_module_needs_is_imported_only_there(path):
     assert "prompt_toolkit" not in found or path.parent.name == "terminal"
     assert "pytest" not in found or path.name == "plugin.py"
     assert "prometheus_client" not in found or path.name == "metrics.py"
+
+
+def test_all_packages_are_installed_with_their_marks_of_being_typed():
+    """An editable install has them all, whatever a wheel would have."""
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {str(path.parent.relative_to(ROOT)) for path in MODULES}
+    assert set(setuptools["package-dir"].values()) == folders
+    assert set(setuptools["packages"]) == set(setuptools["package-dir"])
+    for package in PACKAGES:
+        assert "py.typed" in setuptools["package-data"][f"chatbroker.{package}"]
+        assert (ROOT / package / "py.typed").exists()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=ids)

@@ -15,6 +15,8 @@ from queue import Empty, SimpleQueue
 
 from ...command.status import Status
 from ..client import Client
+from ..errors import Refused
+from ..escape import escape
 from ..interrupts import Interrupts
 from .background import Background
 from .conversation import Conversation
@@ -55,6 +57,8 @@ class Keyboard:
         """*take* is called with each line, and with None at the end."""
         self._take = take
         self._descriptor = descriptor
+        self.rest = ""
+        """What was typed last, if the input ended within a line."""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keyboard", daemon=True)
 
@@ -78,6 +82,7 @@ class Keyboard:
             for line in lines:
                 self._take(line.decode(errors="replace"))
             if not typed:
+                self.rest = rest.decode(errors="replace")
                 break
         self._take(None)
 
@@ -118,4 +123,8 @@ def converse(client: Client, interrupts: Interrupts, screenful: int, bell: bool)
         if failures:
             raise failures[0]
         wait_for_answers(client, interrupts, conversation)
+        if keyboard.rest:
+            # Not sent: also a terminal that is closed while somebody types ends its input.
+            rest = escape(keyboard.rest)
+            raise Refused("usage", f"not sent, as the input ended before its line did: {rest}")
     return Status.DONE

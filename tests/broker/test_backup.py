@@ -135,6 +135,25 @@ def test_what_comes_meanwhile_is_not_replaced(journal, path, target, monkeypatch
     assert target.read_text() == "mine"
 
 
+def test_it_is_on_disk_before_it_has_its_name_and_the_name_before_it_is_told(
+    journal, path, target, monkeypatch
+):
+    done = []
+    fsync = os.fsync
+
+    def synced(descriptor: int) -> None:
+        name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+        done.append((name, target.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    back_up(path, target)
+    (draft, named), then = done
+    assert draft.startswith(f".{target.name}.")
+    assert not named
+    assert then == (target.parent.name, True)
+
+
 def test_the_brokers_own_file_is_not_replaced(journal, path):
     with pytest.raises(JournalError, match="is the broker's own file; give another"):
         back_up(path, path, replace=True)

@@ -490,6 +490,17 @@ def test_sessions_that_ended_in_any_way_do_not_count(limited):
     assert hello_from(world, "192.0.2.7", "bob")[1].of(Welcome)
 
 
+def test_as_many_sessions_as_there_may_be_push_out_none_that_lapsed(limited):
+    world = limited(sessions=2)
+    alice = world.joins("alice", claim=True)
+    alice.echoes("one")
+    world.passes(20.0)
+    credential = alice.welcome.credential
+    world.joins("alice", credential=credential)
+    assert alice.joins(credential=credential).of(Welcome)
+    assert alice.resumed
+
+
 def test_the_sessions_of_a_user_are_as_many_as_the_operator_lets_them(limited):
     world = limited(sessions=2)
     alice = world.joins("alice")

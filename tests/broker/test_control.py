@@ -205,6 +205,13 @@ def test_a_crowd_that_says_nothing_keeps_nobody_out(server, folder, visit):
     assert json.loads(says(crowd[-1], b'{"do":"release","name":"bob"}\n')) == UNKNOWN
 
 
+def test_the_first_goes_for_one_too_many_and_no_other(server, folder, visit):
+    crowd = [visit() for _ in range(MOST_VISITORS)]
+    assert ask(folder, do="release", name="bob") == UNKNOWN
+    assert says(crowd[0], b"{}\n") == b""
+    assert json.loads(says(crowd[1], b'{"do":"release","name":"bob"}\n')) == UNKNOWN
+
+
 def test_garbage_does_not_keep_users_from_talking(server, folder, visit):
     chance = random.Random(7)
     with Client("alice", server.address, timeout=WITHIN) as alice:

@@ -8,6 +8,7 @@ other in test_core_hostile.py.
 from __future__ import annotations
 
 import pytest
+from journals import FullJournal
 
 from chatbroker.broker.effects import Deliver, Note, Publish
 from chatbroker.broker.journal import CannotStore, Commit, JournalError
@@ -538,6 +539,18 @@ def test_at_the_end_everyone_is_acknowledged_and_then_told_goodbye(watched):
     assert heard[-1] == goodbye
     assert observer.hears() == [goodbye]
     assert len(watched.journal.commits) == 1
+
+
+def test_what_waited_to_be_stored_is_acknowledged_at_the_end_if_it_can_be_stored(world_with):
+    world = world_with(FullJournal())
+    alice = world.joins("alice")
+    world.journal.full = True
+    assert alice.says(Echo(1, ("waits",))).codes == ["cannot_store"]
+    world.journal.full = False
+    world.perform(world.broker.shutdown())
+    heard = alice.hears()
+    assert heard.of(Ack) == [Ack(0, 1)]
+    assert heard.codes == ["storing", "shutting_down"]
 
 
 def test_at_the_end_who_is_not_there_is_told_nothing(world):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
@@ -168,3 +169,24 @@ def test_a_fold_that_fails_at_its_end_forgets_no_head(opened):
     store(journal, row("echo", 4))
     journal._fold()
     assert [r.first for r in kept(journal, "echo")] == [1, 4]
+
+
+def test_what_could_not_be_folded_is_folded_before_the_next_commit(opened, monkeypatch):
+    monkeypatch.setattr(tail_module, "MOST_ROWS", 31)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 4)
+    journal = opened()
+    stored = sixteen(journal)
+
+    def refuse_to_fold(action: int, *what: str | None) -> int:
+        folds = action == sqlite3.SQLITE_INSERT and what[0] == "rows"
+        return sqlite3.SQLITE_DENY if folds else sqlite3.SQLITE_OK
+
+    journal._db.set_authorizer(refuse_to_fold)
+    with pytest.raises(JournalError):
+        journal.tidy(1)
+    with pytest.raises(JournalError):
+        store(journal, row("echo", 1))
+    journal._db.set_authorizer(None)
+    store(journal, row("echo", 1))
+    assert journal._db.execute("SELECT count(*) FROM rows").fetchone() == (32,)
+    assert [kept(journal, log) for log in stored] == list(stored.values())

@@ -9,7 +9,18 @@ from chatbroker.broker.sanctions import Kind, Sanction
 from chatbroker.broker.session import RUN_SIZE
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import WINDOW
-from chatbroker.wire.messages import Ack, Bye, Farewell, Notice, Ping, Presence, Refused, Welcome
+from chatbroker.wire.messages import (
+    Ack,
+    Bye,
+    Farewell,
+    Notice,
+    Ping,
+    Presence,
+    Refused,
+    Run,
+    Send,
+    Welcome,
+)
 
 PRESENCE = b"presence\0"
 
@@ -69,6 +80,19 @@ def test_a_claimed_name_stays_whose_it_is(world, hand):
     world.turn()
     assert world.connects().joins("bob").codes == ["name_claimed"]
     assert world.joins("bob", credential=b"b" * 16)
+
+
+def test_who_is_kicked_is_away_to_what_is_said_in_the_same_turn(world, hand):
+    alice = world.joins("alice")
+    world.joins("bob", claim=True, credential=b"b" * 16)
+    alice.posts(Send(1, "bob", ("hears it",)))
+    world.begin()
+    world.receive()
+    hand.kick("bob", Code.KICKED, "words")
+    alice.posts(Send(2, "bob", ("gets it later",)))
+    world.receive()
+    world.ends_turn()
+    assert alice.hears().of(Ack) == [Ack(0, 2, away=(Run(2, 2),))]
 
 
 def test_nobody_is_kicked_who_is_not_there(world, hand):

@@ -439,6 +439,25 @@ def test_what_a_connection_left_behind_is_not_looked_at(servers, peers, monkeypa
     assert looked_at.count(looked_at[0]) == 1
 
 
+def test_what_a_connection_left_waiting_is_not_looked_at(servers, peers, monkeypatch):
+    """It was taken, and was to be handed on in a later turn."""
+    server = servers()
+    looked_at = []
+    monkeypatch.setattr(server._core, "receive", lambda identity, *_: looked_at.append(identity))
+    monkeypatch.setattr(type(server._core), "full", True)
+    alice = peers(server)
+    alice.says(Info(1, ""))
+    waiting = server._intake._waiting
+    until(lambda: not server._intake.drain() and waiting)
+    (identity,) = waiting
+    server._intake.lost(identity)
+    monkeypatch.setattr(type(server._core), "full", False)
+    bob = peers(server)
+    bob.says(Info(1, ""))
+    until(lambda: server._intake.drain() and looked_at)
+    assert identity not in looked_at
+
+
 def test_whose_connection_has_ended_is_soon_known_to_be_gone(running, peers):
     """Long before a lease runs out that is as long as it has to be among thousands."""
     server = running(lease=0.5, heartbeat=0.1)

@@ -6,12 +6,15 @@ import pytest
 
 from chatbroker.client import (
     Client,
+    ClientError,
     Direct,
     Identity,
+    IdentityError,
     NameRefused,
     Unreachable,
     UsageError,
 )
+from chatbroker.client import client as client_module
 from chatbroker.wire.messages import Hello
 from chatbroker.wire.messages import Refused as HelloRefused
 from hearing import WITHIN, texts
@@ -148,6 +151,39 @@ def test_a_locked_identity_remembers_who_joined(chatbroker, alice_at):
     assert attached.lock()
     with chatbroker.client("alice", identity=attached) as client:
         assert client._core._replaces == session
+
+
+def test_what_ends_before_the_broker_is_asked_is_not_remembered(puppets, alice_at, monkeypatch):
+    def cannot(*_):
+        raise ClientError("too many open files")
+
+    puppet = puppets()
+    identity = alice_at(puppet)
+    assert identity.lock()
+    identity.remember(b"session-of-alice")
+    monkeypatch.setattr(client_module, "Link", cannot)
+    with pytest.raises(ClientError, match="too many open files"):
+        Client("alice", puppet.address, identity=identity)
+    assert alice_at(puppet).previous == b"session-of-alice"
+
+
+def test_what_cannot_be_remembered_ends_it_before_the_broker_is_asked(
+    puppets, alice_at, monkeypatch
+):
+    def cannot(session):
+        raise IdentityError("no space left")
+
+    links = []
+    link = client_module.Link
+    monkeypatch.setattr(client_module, "Link", lambda *it: links.append(link(*it)) or links[-1])
+    puppet = puppets()
+    identity = alice_at(puppet)
+    assert identity.lock()
+    monkeypatch.setattr(identity, "remember", cannot)
+    with pytest.raises(IdentityError, match="no space left"):
+        Client("alice", puppet.address, identity=identity)
+    assert links[0]._dealer.closed
+    assert not puppet.heard.of(Hello)
 
 
 def test_who_never_joined_is_not_remembered(puppets, alice_at):

@@ -136,6 +136,15 @@ def test_a_log_that_is_gone_is_asked_for_again(talk):
     assert talk.core.phase is Phase.READY
 
 
+def test_a_log_that_is_gone_keeps_nobody_who_leaves(talk):
+    (fetch,) = talk.hears(Pong(0, (Cursor("echo", b"echo---1", 4),))).of(Fetch)
+    talk.core.leave()
+    talk.says()
+    assert talk.hears(Error("no_such_log", "no such log", fetch.ref)) == []
+    assert talk.core.phase is Phase.LEAVING
+    assert talk.passes(PATIENCE) == []
+
+
 INTERRUPTIONS = {"out_of_order", "no_session", "no_such_log", "slow_down", "fetch_later"}
 
 

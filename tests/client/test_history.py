@@ -7,6 +7,7 @@ import os
 import pytest
 
 from chatbroker.client import Client, Direct, Missed
+from chatbroker.client import history as history_module
 from chatbroker.client.errors import NewHistory
 from chatbroker.client.history import History, between, containing
 from chatbroker.testing.brokers import BrokerProcess
@@ -123,7 +124,7 @@ def test_a_log_that_was_lost_is_not_mixed_with_its_successor(chatbrokers):
         list(walk)
 
 
-def test_what_is_no_longer_kept_is_told(tmp_path, chatbrokers):
+def test_what_is_no_longer_kept_is_told(tmp_path, chatbrokers, monkeypatch):
     broker = chatbrokers.start("--keep-bytes", "1MB", data_dir=tmp_path / "data")
     alice = broker.client("alice")
     with alice.pipeline() as pipe:
@@ -140,5 +141,16 @@ def test_what_is_no_longer_kept_is_told(tmp_path, chatbrokers):
     assert said[0].lost == said[1].seq - 1
     assert said[-1].seq == 200
     assert history.newest("echo", 2)[-1].seq == 200
+    walks = []
+    monkeypatch.setattr(
+        history, "walk", lambda *where: walks.append(where) or History.walk(history, *where)
+    )
+    monkeypatch.setattr(history_module, "FIRST_WINDOW", 1)
+    monkeypatch.setattr(history_module, "MOST_WINDOW", 5)
+    found = history.newest("echo", 9, containing("nowhere"))
+    assert [type(event) for event in found] == [Missed]
+    # What is lost is asked for once, and not in each window before it.
+    assert walks[-1][1] <= said[0].lost < walks[-1][2]
+    monkeypatch.undo()
     assert len(history.newest("echo", 200)) <= 200
     assert history.position_at("echo", 1) >= said[0].lost

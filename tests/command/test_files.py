@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,24 @@ def test_what_fails_leaves_what_was_there_and_nothing_beside_it(tmp_path, monkey
         write_private(path, "second")
     assert path.read_text() == "first"
     assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)]
+)
+def test_a_folder_need_not_be_flushed_where_that_cannot_be(tmp_path, monkeypatch, number, told):
+    fsync = os.fsync
+
+    def flush(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    expected = pytest.raises(OSError, match="Input/output") if told else nullcontext()
+    with expected:
+        write_private(tmp_path / "file", "text")
+    assert (tmp_path / "file").read_text() == "text"
 
 
 def test_folders_are_for_their_owner_from_a_given_one_on(tmp_path):

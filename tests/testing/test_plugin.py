@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
 from chatbroker.client import Direct, NameRefused
+from chatbroker.testing.brokers import BrokerProcess, Brokers
 
 
 def messages(client, timeout=5.0):
@@ -70,3 +72,29 @@ def test_everything_is_gone_afterwards(pytester):
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_a_broker_that_does_not_start_is_told_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(RuntimeError, match=r"did not start: .*no limit such as"):
+        BrokerProcess("--limit", "nonsense=1")
+    assert os.listdir(tmp_path) == []
+
+
+def test_all_brokers_end_though_a_client_cannot_be_closed(tmp_path, monkeypatch):
+    def cannot():
+        raise OSError("cannot be closed")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    brokers = Brokers()
+    started = [brokers.start() for _ in range(2)]
+    for broker in started:
+        client = broker.client("alice")
+        monkeypatch.setattr(client, "close", cannot)
+    with pytest.raises(OSError, match="cannot be closed"):
+        brokers.close()
+    monkeypatch.undo()
+    for broker in started:
+        broker._clients[0].close()
+        assert broker._process.poll() == 0
+    assert os.listdir(tmp_path) == []

@@ -54,7 +54,8 @@ def test_a_keyboard_gives_lines_one_by_one(keys):
     keys.gives("one", "two", "three \ufffd")
     keys.press(b"half a li")
     keys.end()
-    keys.gives("one", "two", "three \ufffd", None)  # Half a line is said to nobody.
+    keys.gives("one", "two", "three \ufffd", None)
+    assert keys.rest == "half a li"
 
 
 def test_a_character_may_come_in_two_pieces(keys):
@@ -140,6 +141,24 @@ def test_the_end_of_input_leaves_when_all_is_stored(person, until):
     person.end()
     until(lambda: person.client.sent)
     person.client.resolve()
+    assert person.result() == 0
+
+
+def test_half_a_line_at_the_end_is_sent_to_nobody_and_told(person, until):
+    person.sits_down()
+    person.types("hello")
+    person.press(b"half \x1b[2J")
+    until(lambda: person.client.sent)
+    person.client.resolve()
+    person.end()
+    with pytest.raises(Refused, match=r"the input ended before its line did: half \\x1b\[2J$"):
+        person.result()
+    assert [ticket.text for ticket in person.client.sent] == ["hello"]
+
+
+def test_what_follows_quit_was_not_to_be_sent(person, until):
+    person.sits_down()
+    person.press(b"quit\nhalf")
     assert person.result() == 0
 
 
