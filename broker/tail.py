@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from ..wire.limits import MAX_INT
 from .journal import Commit, SessionRecord, UserRecord
 from .retention import KeptLog
 
@@ -73,7 +74,8 @@ def pack_turn(
 
 
 MAX_NUMBER = 1 << 62
-"""SQLite's are below 2^63, and some of these are counted on from."""
+"""SQLite's are below 2^63, and some of these are counted on from.  Those of sessions are not, and
+clients choose some of them: they are up to MAX_INT."""
 
 # Of the fields of each record; a boolean is an int here, as the tables give it back.
 _USER = (str, bytes, bytes, str, int, int, int, int)
@@ -82,16 +84,16 @@ _ROW = (int,) * 6
 _BODY = (int, int, bytes)
 
 
-def _checked(value: Any, type: type) -> Any:
+def _checked(value: Any, type: type, most: int = MAX_NUMBER) -> Any:
     if not isinstance(value, type):
         raise ValueError(f"{type.__name__} is wanted")  # noqa: TRY004 - a damaged file
-    if isinstance(value, int) and not 0 <= value <= MAX_NUMBER:
-        raise ValueError(f"a number from 0 to {MAX_NUMBER} is wanted")
+    if isinstance(value, int) and not 0 <= value <= most:
+        raise ValueError(f"a number from 0 to {most} is wanted")
     return value
 
 
-def _fields(record: Any, types: tuple[type, ...]) -> list[Any]:
-    return [_checked(value, type) for value, type in zip(record, types, strict=True)]
+def _fields(record: Any, types: tuple[type, ...], most: int = MAX_NUMBER) -> list[Any]:
+    return [_checked(value, type, most) for value, type in zip(record, types, strict=True)]
 
 
 def unpack_turn(data: bytes) -> Turn:
@@ -103,7 +105,7 @@ def unpack_turn(data: bytes) -> Turn:
             [_checked(name, str) for name in gone],
             [_checked(log, str) for log in dropped],
             [UserRecord(*_fields(user, _USER)) for user in users],
-            [SessionRecord(*_fields(session, _SESSION)) for session in sessions],
+            [SessionRecord(*_fields(session, _SESSION, MAX_INT)) for session in sessions],
             [
                 (log, prev, first, events, time, body)
                 for log, prev, first, events, time, body in [_fields(row, _ROW) for row in rows]

@@ -7,15 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbroker.broker import core, door
+from chatbroker.broker.check import check_journal
 from chatbroker.broker.core import ENOUGH_EVENTS
 from chatbroker.broker.door import MOST_WAITING_FOR_NAME, PROBE_HOLDS
 from chatbroker.broker.effects import Deliver
 from chatbroker.broker.registry import Registry
+from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.limits import (
     MAX_FETCH,
     MAX_FRAME,
+    MAX_INT,
     MAX_MESSAGES,
     MAX_TEXTS,
     PUSH_WINDOW,
@@ -58,6 +61,32 @@ def told(world, peer) -> int:
 
 
 # --- whatever a client says ---------------------------------------------------------------
+
+
+def test_whatever_numbers_a_client_chooses_the_broker_starts_again_on_them(world_with, tmp_path):
+    """One that the records of turns could not have would keep it from starting after a crash."""
+    for number in (2**53, 2**62, 2**62 + 1, MAX_INT - 1, MAX_INT):
+        path = tmp_path / f"{number}.db"
+        journal = SqliteJournal(path)
+        world = world_with(journal)
+        follows = [Follow("echo", b"", Start.AFTER, number), Follow("direct", b"", Start.NOW, 0)]
+        alice = world.connects()
+        assert alice.joins("alice", attempt=number, claim=True, follows=follows).of(Welcome)
+        assert alice.says(Echo(1, ("said",)), Send(2, "alice", ("to myself",))).of(Ack)
+        epoch = alice.welcome.readings[1].epoch
+        alice.says(
+            Ping(number, 2, 2, (Cursor("direct", epoch, number),), number),
+            Fetch(number, "echo", b"", number, number),
+            Info(number, ""),
+        )
+        alice.says(Echo(number, ("far ahead",)), Send(number, "alice", ("as well",)))
+        journal._db.close()  # As after kill -9: nothing is folded.
+        assert check_journal(path).faults == []
+        again = SqliteJournal(path)
+        kept = again.load(b"epoch-02")
+        again.close()
+        assert [(user.name, user.read) for user in kept.users] == [("alice", 1)]
+        assert [session.born for session in kept.sessions] == [number]
 
 
 names = st.sampled_from(["", "alice", "bob", "mallory", "not a name"])

@@ -96,8 +96,10 @@ def test_a_damaged_record_is_a_value_error(part, wrong):
             unpack_turn(msgpack.packb(record))
 
 
-@pytest.mark.parametrize("number", [-1, MAX_NUMBER + 1, 2**63])
-@pytest.mark.parametrize("part", [3, 4, 5, 6])
+@pytest.mark.parametrize(
+    ("part", "number"),
+    [(part, n) for part in (3, 5, 6) for n in (-1, MAX_NUMBER + 1, 2**63)] + [(4, -1), (4, 2**63)],
+)
 def test_a_number_that_the_tables_have_no_room_for_is_a_value_error(part, number):
     for at, field in enumerate(WHOLE[part][0]):
         if type(field) is int:
