@@ -189,4 +189,4 @@ class Acting:
             self._row.popleft()
             done += 1
         if done:
-            self._client.receive_many(0, done)
+            self._client.handled(done)

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from ..wire.errors import BadName, BadText, Code, TooLong
+from ..wire.errors import BadName
 from ..wire.limits import ID_LENGTH, MAX_TEXT
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
-from ..wire.names import NAME_RULE, canonical_name, check_texts
+from ..wire.names import canonical_name
 from .access import find_access
 from .address import DEFAULT, no_answer, parse_address
 from .browse import Browse
@@ -23,7 +23,6 @@ from .errors import (
     NameRefused,
     NewHistory,
     OutcomeUnknown,
-    Refused,
     Unreachable,
     UsageError,
     session_error,
@@ -35,6 +34,7 @@ from .interrupts import Interrupts
 from .link import Link
 from .pipeline import Pipeline, Receipt, failure
 from .reader import Reader
+from .sayable import check_sayable, checked_recipient
 from .starts import Since
 
 MOST_PENDING = 8192
@@ -97,8 +97,7 @@ class Client:
             except BadName as error:
                 raise NameRefused(error.code.value, str(error)) from None
         if identity is not None:
-            theirs = parse_address(identity.broker)
-            if credential or (identity.name, theirs[:2]) != (name, address[:2]):
+            if credential or not identity.is_of(name, address):
                 raise UsageError("an identity is of one name at one broker; it has the credential")
             credential = identity.credential
         takes_over = identity if exclusive and identity is not None and identity.locked else None
@@ -126,8 +125,7 @@ class Client:
         self._interrupts = interrupts
         self._link = Link(self._core, access, self._changed)
         try:
-            if takes_over:
-                # Before HELLO goes out: if this process is killed, the next must know of it.
+            if takes_over:  # Before HELLO goes out: if it is killed, the next must know of it.
                 takes_over.remember(session)
         except BaseException:
             self._link.close()
@@ -198,7 +196,7 @@ class Client:
         the client's.  Raises Refused (no such user, too long), OutcomeUnknown, Unreachable
         (then it was not sent and will not be), UsageError.
         """
-        return self._say(self._checked_to(to), text, timeout)
+        return self._say(checked_recipient(to), text, timeout)
 
     def echo(self, text: str, timeout: float | None = None) -> Receipt:
         """Sends *text* to everyone; otherwise as `send`."""
@@ -239,20 +237,25 @@ class Client:
         """The events that are there, up to *most*; waits for the first as `receive` does.
 
         What was taken before counts as shown then, and is not unread the next time."""
-        events = self._core.inbox.events
         taken: list[Event] = []
-        was_full = to_send = False
 
         # Taken where it is looked for: another thread may be waiting for the same event.
         def take() -> bool:
-            nonlocal was_full, to_send
-            was_full = len(events) >= MOST_EVENTS // 2
-            taken.extend(self._core.inbox.take(most))
-            to_send = self._core.taken(time.monotonic())
+            taken.extend(self._take(most))
             return bool(taken)
 
         self._await(take, timeout, fail=False)
-        if to_send or (was_full and len(events) < MOST_EVENTS // 2):
+        return taken
+
+    def _take(self, most: int, shown: bool = False) -> list[Event]:
+        """Takes up to *most* events; *shown*: they count as shown now.  The lock is held."""
+        inbox = self._core.inbox
+        was_full = len(inbox.events) >= MOST_EVENTS // 2
+        taken = inbox.take(most)
+        if shown:
+            inbox.shown()
+        to_send = self._core.taken(time.monotonic())
+        if to_send or (was_full and len(inbox.events) < MOST_EVENTS // 2):
             self._link.wake()  # There is room again to go on reading, or mail to confirm.
         return taken
 
@@ -335,20 +338,32 @@ class Client:
         return len(self._core.inbox.events)
 
     def waiting(self, start: int, stop: int) -> list[Event]:
-        """Of the events that `receive` would give, those from *start* to *stop*: not taken."""
+        """Of the events that `receive` would give, those from *start* to *stop*: not taken.
+
+        With `handled` it is for a program that must not lose one, whatever ends it."""
         with self._changed:
             return self._core.inbox.look(start, stop)
+
+    def handled(self, count: int) -> None:
+        """The first *count* of them are done with: they are taken, and count as shown."""
+        with self._changed:
+            self._take(count, shown=True)
 
     # --- the end --------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Leaves: the name is free at once.  What became of what is unresolved is not known then
-        (`Outcome.UNKNOWN`), or it was never sent (`Outcome.UNSENT`)."""
+        """Leaves: the name is free at once, and what was taken counts as shown.  What became of
+        what is unresolved is not known then (`Outcome.UNKNOWN`), or it was never sent
+        (`Outcome.UNSENT`)."""
+        self._leave(shown=True)
+
+    def _leave(self, shown: bool) -> None:
         with self._changed:
             if self._closing:
                 return
             self._closing = True
-            self._core.inbox.shown()
+            if shown:
+                self._core.inbox.shown()
             self._core.leave()
         self._link.wake()
         self._thread.join()
@@ -356,8 +371,10 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *exc: object) -> None:
+        """Closes it.  What was taken last was not shown, perhaps, if an exception ends it: that is
+        unread the next time."""
+        self._leave(shown=kind is None)
 
     # --- inside ---------------------------------------------------------------------------
 
@@ -390,15 +407,6 @@ class Client:
         since = now if self._down_since is None else self._down_since
         self._down_since = since if self._core.silent(now) else None
 
-    def _checked_to(self, to: str) -> str:
-        if not isinstance(to, str):
-            raise UsageError(f"a name is a str, not {type(to).__name__}")
-        try:
-            return canonical_name(to)
-        except BadName:
-            words = f"no such user: {to[:40]}; {NAME_RULE}"
-            raise Refused(Code.NO_SUCH_USER.value, words) from None
-
     def _say(self, to: str | None, text: str, timeout: float | None) -> Receipt:
         commands = Commands(to, (text,))
         self._submit(commands)
@@ -408,15 +416,7 @@ class Client:
 
     def _submit(self, commands: Commands) -> None:
         """Sends all of them, or raises and sends none."""
-        for kind in {*map(type, commands.texts)}:
-            if not issubclass(kind, str):
-                raise UsageError(f"a text is a str, not {kind.__name__}")
-        try:
-            check_texts(commands.texts, self.max_text)
-        except BadText as error:
-            # "bad_text" is no code of the protocol's: the codec cannot even carry such a text.
-            code = error.code.value if isinstance(error, TooLong) else "bad_text"
-            raise Refused(code, str(error)) from None
+        check_sayable(commands.texts, self.max_text)
         if not self._core.name:
             raise UsageError("an observer has no name to send as; give the client one")
         outbox = self._core.outbox

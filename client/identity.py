@@ -69,6 +69,10 @@ class Identity:
         found = _read(path)
         return None if found is None else cls(broker, path.name, path, found)
 
+    def is_of(self, name: str | None, address: Address) -> bool:
+        """Whether it is that of *name* (in its canonical form) at the broker at *address*."""
+        return self.name == name and parse_address(self.broker)[:2] == address[:2]
+
     @property
     def locked(self) -> bool:
         """Whether this process is the one that has joined, as `lock` found."""

@@ -13,6 +13,12 @@ from .events import Event, UserInfo
 from .interrupts import Interrupts
 from .render import Renderer, json_line, json_lines, text_lines, users_json, users_line
 
+A_PIECE = select.PIPE_BUF
+"""Bytes that a pipe takes without waiting, when it is ready."""
+
+LOOK_EVERY = 200
+"""Milliseconds without a reader after which it is looked whether a signal came."""
+
 
 class Output:
     """Writes lines to stdout in one of the formats of docs/cli.md."""
@@ -33,6 +39,8 @@ class Output:
         self.told_away: set[str | None] = set()
         """Of whom it was said that they are away, and will get what is sent."""
         self._lines: list[str] = []
+        self.unwritten = 0
+        """How many lines of the last `flush` were not written whole, whatever ended it."""
         self._interrupts = interrupts or Interrupts()
 
     def events(self, events: Sequence[Event]) -> None:
@@ -47,20 +55,58 @@ class Output:
         self._lines.append(json_line(fields))
 
     def flush(self) -> None:
-        """Writes what was collected.  To be called before waiting for anything."""
-        if self._lines:
-            text = self._end.join(self._lines) + self._end
-            self._lines.clear()
-            if self.closed:
-                return
-            # A reader that does not read must not keep Ctrl-C from working.
-            try:
-                with self._interrupts.exposed():
-                    sys.stdout.write(text)
-                    sys.stdout.flush()
-            except BrokenPipeError:
-                self.closed = True
-                silence_stdout()
+        """Writes what was collected.  To be called before waiting for anything.
+
+        Raises what a signal asks for, when all is written or nobody reads it; OSError."""
+        lines, self._lines = self._lines, []
+        self.unwritten = len(lines)
+        if not lines or self.closed:
+            return
+        data = self._encoded(lines)
+        written = 0
+        sys.stdout.flush()
+        # Past its buffer, of which nobody knows how much was written when that fails.
+        write = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer).write
+        ready = _readiness()
+        try:
+            while written < len(data):
+                # A reader that does not read must not keep Ctrl-C from working.
+                while not ready(LOOK_EVERY):
+                    self._interrupts.check()
+                # None, if the other end made it one that never waits.
+                written += write(data[written : written + A_PIECE]) or 0
+        except BrokenPipeError:
+            self.closed = True
+            silence_stdout()
+        finally:
+            self.unwritten = self._missing(lines, written) if written < len(data) else 0
+        self._interrupts.check()
+
+    def _encoded(self, lines: Sequence[str]) -> bytes:
+        text = self._end.join(lines) + self._end
+        return text.encode(sys.stdout.encoding, "backslashreplace")
+
+    def _missing(self, lines: Sequence[str], written: int) -> int:
+        """How many of *lines* were not written whole, of which so many bytes were."""
+        whole = 0
+        for line in lines:
+            written -= len(self._encoded([line]))
+            if written < 0:
+                break
+            whole += 1
+        return len(lines) - whole
+
+
+def _readiness() -> Callable[[int], object]:
+    """What waits, for so many milliseconds at most, until stdout takes something; truth if it
+    does."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # It is no file, and never has one wait.
+        return bool
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return poll.poll
 
 
 def watch_reader(output: Output, changed: Callable[[], None]) -> None:

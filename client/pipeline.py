@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self, overload
 
 from .commands import Commands, Outcome, Ticket
 from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable, UsageError
+from .sayable import checked_recipient
 
 if TYPE_CHECKING:
     from .client import Client
@@ -102,7 +103,7 @@ class Pipeline:
     def send(self, to: str, text: str) -> Receipt:
         """Sends *text* to one user and does not wait.  Raises as `Client.send` does, but for
         refusals of the broker: those are in the receipt."""
-        return self._submit(self._client._checked_to(to), [text])[0]
+        return self._submit(checked_recipient(to), [text])[0]
 
     def echo(self, text: str) -> Receipt:
         """Sends *text* to everyone and does not wait."""
@@ -110,7 +111,7 @@ class Pipeline:
 
     def send_many(self, to: str, texts: Iterable[str]) -> Receipts:
         """As `send` for each of *texts*, faster.  If it raises Refused, none of them is sent."""
-        return self._submit(self._client._checked_to(to), texts)
+        return self._submit(checked_recipient(to), texts)
 
     def echo_many(self, texts: Iterable[str]) -> Receipts:
         """As `echo` for each of *texts*, faster.  If it raises Refused, none of them is sent."""

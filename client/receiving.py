@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from .acting import Acting, environment
 from .action import Action, exact_texts
 from .client import Client
 from .errors import NameRefused
-from .events import Broadcast, Direct, Event, Joined, Left, Missed, Notice, Offline, Online
+from .events import Broadcast, Direct, Joined, Left, Missed, Notice, Offline, Online
 from .feed import Answer, Feed, Help, Quit
 from .identity import Identity
 from .input import EchoLine, HelpLine, InfoLine, QuitLine, SendLine, help_lines, parse_line
@@ -27,6 +27,9 @@ from .pipeline import Pipeline, Receipt, Receipts
 from .render import Renderer, json_lines
 from .sending import named, report_change, report_entry
 from .starts import Since
+
+A_STEP = 1000
+"""Events that are printed together."""
 
 _SPOKEN_OF = frozenset({Offline, Online, Notice})
 """What `report_change` tells of."""
@@ -42,16 +45,28 @@ class Printer:
         self._printed = {Missed, *wanted}
         self._counted = counted_kinds(only)
 
-    def show(self, events: Sequence[Event], now: float) -> None:
+    def print_from(self, client: Client, most: int | None, now: float) -> None:
+        """Prints what waits in *client*, up to *most* events, and takes what is printed: the rest
+        is unread the next time, whatever ends this."""
+        events = client.waiting(0, A_STEP if most is None else min(most, A_STEP))
         kinds = [*map(type, events)]
         for event in events if _SPOKEN_OF.intersection(kinds) else ():
             report_change(event)
+        printed = events
         if not self._printed.issuperset(kinds):
-            events = [event for event in events if type(event) in self._printed]
-        self._output.events(events)
+            printed = [event for event in events if type(event) in self._printed]
+        self._output.events(printed)
         counted = sum(map(kinds.count, self._counted))
         if counted:
             self._meter.count(now, counted)
+        handled = len(events)
+        try:
+            self._output.flush()
+        finally:
+            if self._output.unwritten:
+                first = printed[len(printed) - self._output.unwritten]
+                handled = next(at for at, event in enumerate(events) if event is first)
+            client.handled(handled)
 
 
 class Printing:
@@ -61,7 +76,6 @@ class Printing:
 
     def __init__(self, client: Client, output: Output, meter: Meter, only: str | None) -> None:
         self._client = client
-        self._output = output
         self._meter = meter
         self._printer = Printer(output, meter, only)
 
@@ -71,9 +85,7 @@ class Printing:
         return self._client.waiting_events > 0
 
     def step(self, now: float) -> None:
-        most = 1000 if self._meter.left is None else min(self._meter.left, 1000)
-        self._printer.show(self._client.receive_many(0, most), now)
-        self._output.flush()
+        self._printer.print_from(self._client, self._meter.left, now)
 
     def finish(self, now: Callable[[], float]) -> None:
         """Nothing is under way between two steps."""
@@ -228,13 +240,13 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
         watch_reader(output, client.notify)
 
         def show_events(most: int | None = None) -> None:
-            events = client.receive_many(0, 1000 if most is None else min(most, 1000))
-            printer.show(events, time.monotonic())
-            output.flush()
+            if not output.closed:
+                printer.print_from(client, most, time.monotonic())
 
         def something_new() -> bool:
-            gone = output.closed and not feed.finishing
-            return feed.ready or client.waiting_events > 0 or gone
+            if output.closed:
+                return feed.ready or not feed.finishing
+            return feed.ready or client.waiting_events > 0
 
         with feed.reading():
             while not feed.finished:

@@ -37,10 +37,9 @@ class Shelf:
     def waiting(self, start, stop):
         return list(self.events)[start:stop]
 
-    def receive_many(self, timeout, most):
-        assert timeout == 0
-        assert 0 < most <= len(self.events)
-        self.taken += [self.events.popleft() for _ in range(most)]
+    def handled(self, count):
+        assert 0 < count <= len(self.events)
+        self.taken += [self.events.popleft() for _ in range(count)]
 
     def notify(self):
         with self._changed:

@@ -74,6 +74,34 @@ def test_mail_is_read_when_the_program_comes_back_after_it_took_it(connect, come
     assert read(bob) == [1]
 
 
+def test_mail_that_was_taken_last_is_unread_if_an_exception_ends_it(connect):
+    """Whoever fails over a message has not handled it."""
+    bob = connect("bob", presence=False)
+    connect("alice").send("bob", "hi")
+    with pytest.raises(ValueError, match="cannot handle it"), bob:  # noqa: PT012
+        while not isinstance(bob.receive(WITHIN), Direct):
+            pass
+        raise ValueError("cannot handle it")
+    assert bob.closed
+    assert read(bob) == []
+
+
+def test_mail_is_read_as_soon_as_it_is_handled(connect):
+    bob = connect("bob", presence=False)
+    alice = connect("alice")
+    for text in ("one", "two", "three"):
+        alice.send("bob", text)
+    assert bob.sync()
+    assert [event.text for event in bob.waiting(1, 9)] == ["one", "two", "three"]
+    assert read(bob) == []
+    bob.handled(2)
+    assert read(bob) == [1]
+    assert [event.text for event in bob.waiting(0, 9)] == ["two", "three"]
+    bob.handled(9)
+    assert read(bob) == [3]
+    assert bob.waiting_events == 0
+
+
 def test_one_credential_is_one_user_in_several_clients(connect):
     first = connect("alice", exclusive=False)
     second = connect("alice", exclusive=False, credential=first.credential)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import sys
+import threading
+import time
 
 import pytest
 
+from chatbroker.client import output as output_module
 from chatbroker.client.events import Broadcast, Joined, UserInfo
 from chatbroker.client.output import Output, watch_reader
 
 EVENT = Broadcast(1, 0, "bob", "hi")
+WITHIN = 15.0
 
 
 class Reader:
@@ -118,3 +123,105 @@ def test_when_the_reader_has_gone_nothing_is_written_and_nothing_fails(piped):
         output.events([EVENT])
         output.flush()
         assert output.closed
+
+
+# --- what does not get out ----------------------------------------------------------------
+
+
+class Asked:
+    """A signal, as soon as somebody looks for the n-th time."""
+
+    def __init__(self, looks):
+        self._looks = looks
+
+    def check(self):
+        self._looks -= 1
+        if self._looks == 0:
+            raise KeyboardInterrupt
+
+
+def long(number):
+    return Broadcast(number, 0, "bob", f"{number:01000}")
+
+
+def test_a_signal_ends_the_wait_for_a_reader_and_what_was_not_written_is_known(piped, monkeypatch):
+    monkeypatch.setattr(output_module, "LOOK_EVERY", 1)
+    reader = piped()
+    output = Output(lambda events: [event.text for event in events], interrupts=Asked(3))
+    output.events([long(number) for number in range(1000)])
+    with pytest.raises(KeyboardInterrupt):
+        output.flush()
+    *whole, cut = reader.comes().split("\n")
+    assert whole == [f"{number:01000}" for number in range(len(whole))]
+    assert 0 < len(whole) == 1000 - output.unwritten
+    assert len(cut) < 1000
+    output.flush()
+    assert (reader.comes(), output.unwritten) == ("", 0)  # Nothing is written twice.
+
+
+def test_a_signal_is_raised_when_all_is_written(piped):
+    reader = piped()
+    output = Output(lambda events: [event.text for event in events], interrupts=Asked(1))
+    output.events([EVENT])
+    with pytest.raises(KeyboardInterrupt):
+        output.flush()
+    assert (reader.comes(), output.unwritten) == ("hi\n", 0)
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_slow_reader_gets_it_all(piped, blocking):
+    reader = piped()
+    os.set_blocking(reader.stream.fileno(), blocking)
+    output = Output(lambda events: [event.text for event in events])
+    output.events([long(number) for number in range(1000)])
+    got = []
+
+    def read():
+        while sum(map(len, got)) < 1001 * 1000:
+            got.append(reader.comes())
+            time.sleep(0.0001)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    output.flush()
+    thread.join(WITHIN)
+    assert "".join(got).splitlines() == [f"{number:01000}" for number in range(1000)]
+    assert output.unwritten == 0
+
+
+def test_a_reader_that_goes_in_the_middle_has_what_it_has(piped, until):
+    reader = piped()
+    output = Output(lambda events: [event.text for event in events])
+    output.events([long(number) for number in range(1000)])
+    thread = threading.Thread(target=output.flush)
+    thread.start()
+    until(lambda: select.select([reader._end], [], [], 0)[0])
+    reader.goes()
+    thread.join(WITHIN)
+    assert output.closed
+    assert 0 < output.unwritten <= 1000
+
+
+def test_a_full_disk_is_told_and_nothing_counts_as_written(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        output = Output(lambda events: [event.text for event in events])
+        output.events([EVENT, EVENT])
+        with pytest.raises(OSError, match="No space left"):
+            output.flush()
+        assert output.unwritten == 2
+        monkeypatch.undo()
+
+
+def test_a_line_may_be_several_and_is_whole_or_not(piped, monkeypatch):
+    monkeypatch.setattr(output_module, "A_PIECE", 7)
+    monkeypatch.setattr(output_module, "LOOK_EVERY", 1)
+    reader = piped()
+    output = Output(lambda events: ["ab\ncd", "é" * 4, "end"], interrupts=Asked(1))
+    answers = iter([1, 1, 0])
+    monkeypatch.setattr(output_module, "_readiness", lambda: lambda wait: next(answers))
+    output.events([EVENT])
+    with pytest.raises(KeyboardInterrupt):
+        output.flush()
+    assert reader.comes() == "ab\ncd\n" + "é" * 4
+    assert output.unwritten == 2  # The newline behind the second is missing.

@@ -30,9 +30,6 @@ class Quiet:
         self.later = []
         """Outcomes that come one by one, while somebody waits."""
 
-    def _checked_to(self, to):
-        return to.lower()
-
     def _submit(self, commands):
         self.receipts += Receipts(self, commands)
 
@@ -106,11 +103,7 @@ def test_many_are_said_at_once(client, pipeline):
 
 
 def test_what_is_refused_before_it_is_sent_is_not_of_the_pipeline(client, pipeline):
-    def refuses(to):
-        raise Refused("no_such_user", "no such user: nobody at all")
-
-    client._checked_to = refuses
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="no such user: nobody at all"):
         pipeline.send("nobody at all", "hi")
     pipeline.flush()
     assert pipeline.refused == []

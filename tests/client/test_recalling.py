@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 
 import pytest
@@ -38,11 +39,11 @@ def test_all_of_it_is_written_page_by_page(drawn, capsys):
 
 
 def test_whoever_reads_no_more_is_asked_for_no_more(drawn, monkeypatch):
-    class Reader:
-        def write(self, text):
-            raise BrokenPipeError
-
-    monkeypatch.setattr("sys.stdout", Reader())
+    reader, writer = os.pipe()
+    os.close(reader)
     monkeypatch.setattr("chatbroker.client.output.silence_stdout", lambda: None)
-    assert run_history(SHARED, EVERYTHING, None, "\n") == 0
+    with open(writer, "w") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        assert run_history(SHARED, EVERYTHING, None, "\n") == 0
+        monkeypatch.undo()
     assert len(drawn) == A_PAGE

@@ -43,6 +43,20 @@ EVENTS = [
 ]
 
 
+class Shelf:
+    """What waits in a client, and what was taken of it."""
+
+    def __init__(self, *events):
+        self._events = events
+        self.taken = []
+
+    def waiting(self, start, stop):
+        return [*self._events[len(self.taken) :][start:stop]]
+
+    def handled(self, count):
+        self.taken += self.waiting(0, count)
+
+
 # --- what ---------------------------------------------------------------------------------
 
 
@@ -58,9 +72,9 @@ EVENTS = [
 def test_what_is_printed_and_what_is_counted(capsys, only, shown, counted):
     output = Output(lambda events: [type(event).__name__ for event in events])
     meter = Meter(Bounds(10, None, None), 0.0)
-    printer = Printer(output, meter, only)
-    printer.show(EVENTS, 1.0)
-    output.flush()
+    shelf = Shelf(*EVENTS)
+    Printer(output, meter, only).print_from(shelf, 99, 1.0)
+    assert shelf.taken == EVENTS
     out, err = capsys.readouterr()
     assert out.splitlines() == shown
     assert meter.left == 10 - counted
@@ -69,11 +83,42 @@ def test_what_is_printed_and_what_is_counted(capsys, only, shown, counted):
 
 def test_who_comes_and_goes_does_not_end_silence():
     meter = Meter(Bounds(None, None, 3.0), 100.0)
-    printer = Printer(Output(str), meter)
-    printer.show([Joined(0, "carol")], 102.0)
+    printer = Printer(Output(), meter)
+    shelf = Shelf(Joined(0, "carol"), Broadcast(1, 0, "bob", "hi"))
+    printer.print_from(shelf, 1, 102.0)
     assert meter.pause(102.0) == 1.0
-    printer.show([Broadcast(1, 0, "bob", "hi")], 102.0)
+    printer.print_from(shelf, None, 102.0)
     assert meter.pause(102.0) == 3.0
+
+
+class Stuck:
+    """An output of which only the first lines are written."""
+
+    def __init__(self, most, error):
+        self._most, self._error = most, error
+        self.lines = []
+
+    def events(self, events):
+        self.lines = [event.text for event in events]
+
+    def flush(self):
+        self.unwritten = max(len(self.lines) - self._most, 0)
+        if self.unwritten and self._error:
+            raise self._error
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt(), None])
+@pytest.mark.parametrize(("most", "taken"), [(0, 1), (1, 3), (2, 4), (3, 5), (9, 6)])
+def test_what_is_not_printed_is_not_taken(error, most, taken):
+    """Between what is printed lies what is not to be; it goes with what follows it."""
+    one, two, three, four = (Broadcast(n, 0, "bob", str(n)) for n in range(4))
+    shelf = Shelf(Joined(0, "carol"), one, Left(0, "carol"), two, three, four)
+    stuck = Stuck(most, error)
+    printer = Printer(stuck, Meter(NO_BOUNDS, 0.0), "broadcast")
+    with pytest.raises(type(error)) if error and most < 4 else contextlib.nullcontext():
+        printer.print_from(shelf, 99, 1.0)
+    assert stuck.lines == ["0", "1", "2", "3"]
+    assert len(shelf.taken) == taken
 
 
 # --- listening ----------------------------------------------------------------------------

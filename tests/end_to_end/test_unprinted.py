@@ -1,0 +1,76 @@
+"""What could not be printed is unread, whatever ends a program; and what was printed is not."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import termios
+
+import pytest
+
+COUNT = 2000
+TEXTS = [f"{number:04}" + "x" * 200 for number in range(COUNT)]
+"""Several times what a pipe holds, and less than two steps of printing."""
+
+LISTEN = ("listen", "--as", "bob", "--format", "{text}", "--only", "direct")
+
+
+@pytest.fixture
+def mail(shell, broker):
+    """Waits for bob, who is away."""
+    assert shell.run(*LISTEN, "--for", "0.1", at=broker).status == 0
+    with broker.client("speaker", hear=False).pipeline() as pipeline:
+        pipeline.send_many("bob", TEXTS)
+
+
+def unread(shell, broker):
+    """What bob is given when he comes again."""
+    return shell.run(*LISTEN, "--idle", "1", at=broker).out.splitlines()
+
+
+def held(descriptor):
+    """Bytes that wait in a pipe."""
+    return struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4))[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
+def test_what_nobody_read_when_a_signal_came_is_printed_the_next_time(
+    shell, broker, mail, eventually, tmp_path, number, status
+):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    listener = shell.start("bash", "-c", f"exec chat {' '.join(LISTEN)} > {fifo}", at=broker)
+    with fifo.open("rb") as reader:
+        size = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+        eventually(lambda: held(reader) > size - 4096, "nothing was printed")
+        listener.signal(number)
+        assert listener.wait().status == status
+        *printed, _cut = reader.read().decode().split("\n")
+    assert 0 < len(printed) < COUNT
+    assert printed + unread(shell, broker) == TEXTS
+
+
+@pytest.mark.parametrize("command", [LISTEN, ("join", "bob", "--stay", "--idle", "1")])
+def test_what_a_full_disk_did_not_take_is_printed_the_next_time(shell, broker, mail, command):
+    full = shell.script(f"chat {' '.join(command)} > /dev/full", at=broker)
+    assert full.status == 1
+    words = "cannot write: No space left on device; what is missing was not printed"
+    assert words in full.err
+    assert unread(shell, broker) == TEXTS
+
+
+def test_what_was_printed_before_a_limit_is_not_printed_again(shell, broker, mail, tmp_path):
+    file = tmp_path / "printed"
+    # A file that may not grow is one that is written in part.
+    limited = shell.script(
+        f"ulimit -f 100; trap '' XFSZ; chat {' '.join(LISTEN)} > {file}", at=broker
+    )
+    assert limited.status == 1
+    assert "File too large" in limited.err
+    *printed, _cut = file.read_text().split("\n")
+    assert len(printed) == 100 * 1024 // 205
+    assert printed + unread(shell, broker) == TEXTS
