@@ -56,6 +56,9 @@ SUB_OPTIONS: dict[int, int] = {zmq.RCVHWM: 5000, zmq.LINGER: 0}
 LEAST_HEARTBEAT = 15.0
 """Seconds between two heartbeats of a SUB; more if the broker wants fewer PINGs than that."""
 
+MOST_HEARTBEAT = 86_400.0
+"""The same at most: ZeroMQ counts them in an int of milliseconds."""
+
 HANDSHAKES = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -129,13 +132,17 @@ class Link:
 
     def _socket(self, kind: int, options: dict[int, int]) -> zmq.Socket[bytes]:
         sock: zmq.Socket[bytes] = self._context.socket(kind)
-        for option, value in (OPTIONS | options).items():
-            sock.setsockopt(option, value)
-        present_keys(sock, self._access)
-        if self._host.startswith("["):
-            sock.setsockopt(zmq.IPV6, 1)
-        # RECONNECT_IVL_MAX would remove what libzmq adds, so it is not set.
-        sock.setsockopt(zmq.RECONNECT_IVL, random.randint(*RECONNECT_AFTER))
+        try:
+            for option, value in (OPTIONS | options).items():
+                sock.setsockopt(option, value)
+            present_keys(sock, self._access)
+            if self._host.startswith("["):
+                sock.setsockopt(zmq.IPV6, 1)
+            # RECONNECT_IVL_MAX would remove what libzmq adds, so it is not set.
+            sock.setsockopt(zmq.RECONNECT_IVL, random.randint(*RECONNECT_AFTER))
+        except BaseException:
+            sock.close(0)  # The end of the context would wait for it for ever.
+            raise
         return sock
 
     def _connect(self, sock: zmq.Socket[bytes], port: int | None) -> None:
@@ -231,7 +238,8 @@ class Link:
         if port == self._sub_port or not self._core.topics:
             return
         self._close_sub()
-        heartbeat = round(max(self._core.heartbeat.every, LEAST_HEARTBEAT) * 1000)
+        every = min(max(self._core.heartbeat.every, LEAST_HEARTBEAT), MOST_HEARTBEAT)
+        heartbeat = round(every * 1000)
         self._sub = self._socket(zmq.SUB, SUB_OPTIONS | {zmq.HEARTBEAT_IVL: heartbeat})
         for topic in (GREETING_TOPIC, *self._core.topics):
             self._sub.setsockopt(zmq.SUBSCRIBE, topic)

@@ -29,7 +29,7 @@ from chatbroker.client.link import (
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.codec import Encoder
-from chatbroker.wire.limits import MAX_FRAME
+from chatbroker.wire.limits import MAX_FRAME, MAX_INT
 from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Hello, Ping, Presence
 
 STEPS = 2000
@@ -102,6 +102,24 @@ def test_the_dealer_is_set_as_reliability_needs(links, puppets):
         60_000,
         15_000,
     )
+
+
+@pytest.mark.parametrize("heartbeat", [2**31, 2**53, MAX_INT])
+def test_whatever_heartbeat_a_broker_wants_it_can_be_left(links, puppets, heartbeat):
+    puppet = puppets(lambda p, *hello: p.welcomes(*hello, heartbeat=heartbeat, lease=heartbeat))
+    link = links(puppet.port)
+    joins(link)
+    steps(link, lambda: link._sub is not None)
+    assert link._sub.getsockopt(zmq.HEARTBEAT_IVL) == 86_400_000
+    link.close()
+
+
+def test_a_socket_that_cannot_be_set_keeps_nobody_from_leaving(links, puppets, monkeypatch):
+    monkeypatch.setitem(SUB_OPTIONS, zmq.RCVHWM, 2**31)
+    link = links(puppets(lambda p, *hello: p.welcomes(*hello)).port)
+    with pytest.raises(OverflowError):
+        joins(link)
+    link.close()  # It returns.
 
 
 def test_reconnecting_is_spread_so_that_clients_make_no_herd(links, puppets, monkeypatch):
