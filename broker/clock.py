@@ -8,6 +8,20 @@ MOST_ATTENDED = 1.0
 """Seconds that leases lose in one turn at most: a broker that was itself stopped or starved
 has not listened, so its clients were not silent."""
 
+STEP = 60_000
+"""Milliseconds that the wall clock gains in a turn, beyond what went by, from which on it was set
+and did not drift."""
+
+DOUBT = 3600.0
+"""Seconds for which a clock that was set ahead is not believed when it comes to what cannot be
+undone: time to set it right."""
+
+BEHIND = 2000
+"""Milliseconds by which the wall clock may be behind the stamps of messages without a word."""
+
+News = tuple[str, float]
+"""A line for the broker's log, and what goes into it."""
+
 
 class TurnClock:
     """The time of the current turn."""
@@ -25,6 +39,13 @@ class TurnClock:
         """Milliseconds since 1970-01-01 UTC; never falls."""
         self.behind = 0
         """Milliseconds by which the wall clock is behind that."""
+        self._wall = 0
+        self._set = 0.0
+        """Milliseconds by which the wall clock was set ahead lately, all in all; negative: back."""
+        self._set_at = 0.0
+        """When it was last (`now`)."""
+        self._told = ""
+        """Of what `news` told last."""
 
     def begin(self, now: float, time: int) -> float:
         """Starts a turn.  *now* is a monotonic clock in seconds; *time* is the wall clock in
@@ -35,17 +56,57 @@ class TurnClock:
         passed = 0.0 if self._now is None else max(now - self._now, 0.0)
         counted = min(passed, MOST_ATTENDED)
         self.attended += counted
+        gained = time - self._wall - passed * 1000
+        if self._set or not -STEP < gained < STEP:
+            self._note_set(gained, now)
         self._now = self.now = now
+        self._wall = time
         self.time = max(self.time, time)
         self.behind = self.time - time
         self.turn += 1
         return passed - counted
 
+    def _note_set(self, gained: float, now: float) -> None:
+        """The wall clock gained so many milliseconds since the last turn."""
+        if self._now is None:
+            return  # What it was before, nobody knows.
+        if abs(gained) >= STEP:
+            self._set += gained
+            self._set_at = now
+        elif now - self._set_at > DOUBT:
+            self._set = 0.0
+
+    @property
+    def _ahead(self) -> float:
+        """Milliseconds by which the wall clock is not believed yet."""
+        return self._set if self._set >= STEP else 0.0
+
     @property
     def wall(self) -> int:
         """The wall clock as it was told, also if it stepped back: for what ends at a time that
         was reckoned by it."""
-        return self.time - self.behind
+        return self._wall
+
+    @property
+    def settled(self) -> int:
+        """The wall clock, but for what it was set ahead lately: for what goes for good when it is
+        too old.  A clock that is wrong for a moment must not take a month of messages with it."""
+        return self._wall - round(self._ahead)
+
+    def news(self) -> News | None:
+        """What is to be told of the wall clock, if that has changed."""
+        state = "behind" if self.behind > BEHIND else "ahead" if self._ahead else ""
+        if state == self._told:
+            return None
+        before, self._told = self._told, state
+        if state == "behind":
+            words = "the system's clock stepped back; messages keep the newest time there is until"
+            return f"clock behind=%.0f s: {words} it catches up", self.behind / 1000
+        if state == "ahead":
+            words = "the system's clock stepped ahead; what is too old by it stays for an hour"
+            return f"clock ahead=%.0f s: {words}", self._ahead / 1000
+        again = "messages get" if before == "behind" else "what is too old goes by"
+        return f"clock {before}=%.0f s: {again} the system's time again", 0.0
 
 
 def iso(time: int) -> str:

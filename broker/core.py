@@ -116,7 +116,7 @@ class Broker:
         self._readers = Readers(self._echo, journal, self._registry)
         self.counts = Counts()
         self._out = Outgoing(self.counts)
-        self._clock = TurnClock(kept.time)
+        self.clock = self._clock = TurnClock(kept.time)
         self._brake = Brake(self._out, self._clock)
         self._answers = Answers(self._registry, self._readers, self._out, self._brake, self._clock)
         self._unstored: _Unstored | None = None
@@ -277,7 +277,7 @@ class Broker:
         if self.held:
             return
         try:
-            self.untidy = self._journal.tidy(self._clock.time)
+            self.untidy = self._journal.tidy(self._clock.settled)
         except CannotStore as error:
             self.untidy = False
             self._out.note("cannot_tidy", because=str(error))
@@ -319,11 +319,6 @@ class Broker:
     def census(self) -> Census:
         """How many there are of what the broker knows.  May be called from any thread."""
         return self._registry.census(len(self._door.bound))
-
-    @property
-    def clock_behind(self) -> int:
-        """Milliseconds by which the wall clock is behind the stamps of messages."""
-        return self._clock.behind
 
     @property
     def pause(self) -> float:

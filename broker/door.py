@@ -334,16 +334,17 @@ class Door:
 
     def expire(self) -> None:
         """Lets go of the silent.  Everybody was heard: no sign of life may be waiting."""
-        if self._clock.attended - self._swept < SWEEP_EVERY:
+        clock = self._clock
+        if clock.attended - self._swept < SWEEP_EVERY:
             return
-        self._swept = self._clock.attended
+        self._swept = clock.attended
         self._heartbeats.measure(self.bound.values(), self._swept)
-        last = self._clock.turn - 1
+        last = clock.turn - 1
         self._probed = {s: probed for s, probed in self._probed.items() if probed[0] >= last}
         for identity in self.waiting:
             # Whoever gave up meanwhile is found out, and does not get the name.
             self._out.reply(identity, Pong(0, ()))
-        for session in self._registry.expire(self._clock.attended, self._clock.time):
+        for session in self._registry.expire(clock.attended, clock.time, clock.settled):
             if self.bound.get(session.identity) is session:
                 del self.bound[session.identity]
         for name in self._registry.unclaimed:

@@ -304,8 +304,10 @@ class Registry:
             for user in self.users.values():
                 user.spent = Spent(self.settings.allowance)
 
-    def expire(self, clock: float, time: int) -> list[Session]:
-        """Lets lapse what is overdue, forgets what lapsed long ago; returns the former."""
+    def expire(self, clock: float, time: int, settled: int) -> list[Session]:
+        """Lets lapse what is overdue, forgets what lapsed long ago; returns the former.
+
+        *settled*: the time by which claims lapse (`TurnClock.settled`)."""
         overdue = []
         if clock >= self.due:
             # The clock first: few are overdue, and `holding` takes nine times as long.
@@ -336,7 +338,7 @@ class Registry:
                         id = empty
                         break
             self._forget(self.sessions[id], time)
-        oldest = time - round(self.settings.claim_ttl * 1000)
+        oldest = settled - round(self.settings.claim_ttl * 1000)
         while self._absent:
             user = next(iter(self._absent))
             if user.seen > oldest:

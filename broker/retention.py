@@ -184,7 +184,8 @@ class Retention:
             self._begun, self._slack = time, 0
             if self.most_bytes is not None and over:
                 self._plan(self.most_bytes)
-            elif self._keep is not None and time >= self._next_look:
+            elif self._keep is not None and not 0 < self._next_look - time <= self.LOOK_EVERY:
+                # Also if the clock was set back: not when it is as late again.
                 self._next_look = time + self.LOOK_EVERY
                 too_old = time - self._keep
                 for log in self._logs.values():

@@ -78,9 +78,6 @@ ASLEEP = 0.00003
 STALL = 1.0
 """Seconds lost in a turn that are worth a warning; less is a busy machine."""
 
-BEHIND = 2000
-"""Milliseconds by which the wall clock may be behind the stamps of messages without a word."""
-
 LAST_TURNS = 0.3
 """Seconds for which a broker that stops goes on taking what clients have under way."""
 
@@ -144,7 +141,6 @@ class Server:
         """Until when it sleeps at once, as others wanted the processor."""
         self._asked = False
         """Whether an operator asked for something that is not stored yet, perhaps."""
-        self._clock_is_behind = False
         self.reread = False
         """Whether the configuration is to be read again; set by a signal's handler."""
         edge = Edge(
@@ -315,14 +311,9 @@ class Server:
         self._intake.tidy(time.monotonic())
         self._core.accept_sessions(self._descriptors.enough())
         self._notifier.alive(self._turned)
-        behind = self._core.clock_behind
-        if (behind > BEHIND) != self._clock_is_behind:
-            self._clock_is_behind = behind > BEHIND
-            if behind > BEHIND:
-                words = "the system's clock stepped back; messages keep the newest time there is"
-                log.warning("clock behind=%.0f s: %s until it catches up", behind / 1000, words)
-            else:
-                log.warning("clock behind=0 s: messages get the system's time again")
+        news = self._core.clock.news()
+        if news is not None:
+            log.warning(*news)
 
     @property
     def stopping(self) -> bool:
@@ -351,7 +342,7 @@ class Server:
         self._turned = now = time.monotonic()
         wall = time.time_ns() // 1_000_000
         stalled = self._core.begin(now, wall)
-        self._office.begin(now, wall)
+        self._office.begin(now, wall, self._core.clock.settled)
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)

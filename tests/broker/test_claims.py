@@ -541,6 +541,23 @@ def test_a_claim_lapses_when_nobody_held_the_name_for_long(world_with):
     assert welcome.credential not in (KEY, b"")
 
 
+def test_a_clock_that_is_wrong_for_a_moment_frees_no_name(world_with):
+    world = world_with(claim_ttl=DAY)
+    leaves(claims(world))
+    month = 30 * 86_400_000
+    world.wall += month
+    world.passes(5.0)
+    world.wall -= month
+    world.passes(5.0)
+    assert [refused.code for refused in asks(world)] == ["name_claimed"]
+    # What it was set to is believed in the end.
+    world.wall += month
+    world.passes(3590.0)
+    assert [refused.code for refused in asks(world)] == ["name_claimed"]
+    world.passes(30.0)
+    assert type(asks(world)[0]) is Welcome
+
+
 def test_a_claim_counts_from_when_the_name_was_last_held(world_with):
     world = world_with(claim_ttl=600.0)
     leaves(claims(world))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatbroker.broker.clock import MOST_ATTENDED, TurnClock
+from chatbroker.broker.clock import DOUBT, MOST_ATTENDED, STEP, TurnClock
 
 
 @pytest.fixture
@@ -59,3 +59,85 @@ def test_turns_are_counted(clock):
     clock.begin(0.0, 0)
     clock.begin(0.0, 0)
     assert clock.turn == before + 2
+
+
+# --- a clock that was set -----------------------------------------------------------------
+
+MONTH = 30 * 86_400_000
+
+
+class Turns:
+    """A turn each half second, while the wall clock is set now and then."""
+
+    def __init__(self):
+        self.clock = TurnClock()
+        self.now, self.wall = 5000.0, 1_800_000_000_000
+        self.pass_by(0.0)
+
+    def pass_by(self, seconds, set_by=0):
+        self.wall += set_by
+        for _ in range(max(round(seconds * 2), 1)):
+            self.now += 0.5
+            self.wall += 500
+            self.clock.begin(self.now, self.wall)
+        return self.clock.settled - self.wall
+
+    @property
+    def told(self):
+        news = self.clock.news()
+        return news and (news[0] % news[1:]).partition(":")[0]
+
+
+@pytest.fixture
+def turns():
+    return Turns()
+
+
+def test_a_clock_that_runs_is_believed(turns):
+    assert turns.pass_by(10.0) == 0
+    assert turns.pass_by(10.0, set_by=STEP - 1000) == 0  # As after a pause of the machine.
+    assert turns.told is None
+
+
+def test_a_clock_that_was_set_ahead_is_believed_after_an_hour(turns):
+    assert turns.pass_by(DOUBT - 1.0, set_by=MONTH) == -MONTH
+    assert turns.told == "clock ahead=2592000 s"
+    assert turns.told is None
+    assert turns.clock.time == turns.wall  # New messages have its time at once.
+    assert turns.pass_by(2.0) == 0
+    assert turns.told == "clock ahead=0 s"
+
+
+def test_a_clock_that_was_wrong_for_a_moment_has_changed_nothing(turns):
+    before = turns.clock.settled
+    turns.pass_by(2.0, set_by=MONTH)
+    assert turns.clock.settled == before + 2000
+    turns.pass_by(2.0, set_by=-MONTH)
+    assert turns.clock.settled == before + 4000
+    assert turns.told == "clock behind=2591998 s"
+
+
+def test_a_clock_that_was_set_back_for_a_moment_is_believed_when_it_is_back(turns):
+    assert turns.pass_by(2.0, set_by=-MONTH) == 0
+    assert turns.pass_by(2.0, set_by=MONTH) == 0
+    assert turns.told is None
+
+
+def test_each_time_that_it_is_set_counts(turns):
+    for hours in (1, 2, 3):
+        assert turns.pass_by(1800.0, set_by=3_600_000) == -hours * 3_600_000
+    assert turns.pass_by(1800.0, set_by=-3_600_000) == -2 * 3_600_000
+    assert turns.pass_by(3601.0) == 0
+
+
+def test_what_the_clock_was_before_the_first_turn_nobody_knows():
+    clock = TurnClock(MONTH)
+    clock.begin(0.0, 3 * MONTH)
+    assert clock.settled == 3 * MONTH
+    assert clock.news() is None
+
+
+def test_a_broker_that_was_stopped_has_not_seen_its_clock_set(turns):
+    turns.now += 86_400.0
+    turns.wall += 86_400_000
+    assert turns.pass_by(1.0) == 0

@@ -573,6 +573,18 @@ def test_if_the_journal_fails_at_the_end_nobody_is_acknowledged(watched):
     assert alice.hears() == []
 
 
+def test_what_is_too_old_is_reckoned_by_a_clock_that_was_not_just_set(watched, monkeypatch):
+    times = []
+    monkeypatch.setattr(watched.journal, "tidy", lambda time: times.append(time) and False)
+    watched.turn()
+    watched.broker.tidy()
+    watched.wall += 30 * 86_400_000
+    watched.turn()
+    watched.broker.tidy()
+    first, second = times
+    assert 0 <= second - first < 1000
+
+
 # --- what goes into the broker's own log --------------------------------------------------
 
 

@@ -233,7 +233,7 @@ def test_who_got_the_name_and_was_killed_does_not_cost_the_others_who_wait(world
     alice_s = world.broker._registry.sessions[alice.session]
     bob.reachable = False
     alice_s.expires = 0.0
-    world.broker._registry.expire(1e9, 0)
+    world.broker._registry.expire(1e9, 0, 0)
     world.passes(0.5)
     assert "name_taken" not in carol.hears().codes
 

@@ -202,7 +202,7 @@ def test_there_are_so_many_sessions_and_no_more(office_with):
 def test_a_lapsed_session_takes_no_place(office_with):
     office = office_with(most_sessions=1)
     office.joins("alice", expires=15.0)
-    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0, 0, 0)
     office.joins("bob")
 
 
@@ -235,10 +235,10 @@ def test_an_observer_goes_without_a_trace(office):
 
 def test_a_silent_session_lapses_when_its_lease_is_over(office):
     alice = office.joins("alice", expires=15.0)
-    assert office.registry.expire(14.9, 0) == []
-    assert office.registry.expire(15.0, 0) == [alice]
+    assert office.registry.expire(14.9, 0, 0) == []
+    assert office.registry.expire(15.0, 0, 0) == [alice]
     assert alice.state is State.LAPSED
-    assert office.registry.expire(16.0, 0) == []
+    assert office.registry.expire(16.0, 0, 0) == []
 
 
 def test_a_lost_session_keeps_its_name_for_the_grace(office):
@@ -246,8 +246,8 @@ def test_a_lost_session_keeps_its_name_for_the_grace(office):
     office.registry.lost(alice, clock=100.0)
     assert alice.state is State.GONE
     assert type(office.asks("alice")) is Contested
-    assert office.registry.expire(102.9, 0) == []
-    assert office.registry.expire(103.0, 0) == [alice]
+    assert office.registry.expire(102.9, 0, 0) == []
+    assert office.registry.expire(103.0, 0, 0) == [alice]
     assert type(office.asks("alice")) is Session
 
 
@@ -260,19 +260,19 @@ def test_being_lost_never_prolongs_a_lease(office):
 def test_a_lapsed_session_comes_back(office):
     alice = office.joins("alice", session=7, expires=15.0)
     alice.cseq = 5
-    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0, 0, 0)
     again = office.joins("alice", session=7, expires=35.0)
     assert again is alice
     assert (again.state, again.cseq) == (State.LIVE, 5)
-    assert office.registry.expire(20.0, 0) == []
+    assert office.registry.expire(20.0, 0, 0) == []
 
 
 def test_a_lapsed_session_is_forgotten_after_an_hour(office):
     alice = office.joins("alice", session=7, expires=15.0)
-    office.registry.expire(15.0, 0)
-    office.registry.expire(15.0 + 3599.0, 0)
+    office.registry.expire(15.0, 0, 0)
+    office.registry.expire(15.0 + 3599.0, 0, 0)
     assert alice.state is State.LAPSED
-    office.registry.expire(15.0 + 3600.0, 0)
+    office.registry.expire(15.0 + 3600.0, 0, 0)
     assert alice.state is State.ENDED
     assert office.registry.sessions == {}
     assert office.dropped == [alice.user.mailbox.key]
@@ -281,12 +281,12 @@ def test_a_lapsed_session_is_forgotten_after_an_hour(office):
 
 def test_who_came_back_is_not_forgotten_on_the_former_date(office):
     alice = office.joins("alice", session=7, expires=15.0)
-    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0, 0, 0)
     office.joins("alice", session=7, expires=5000.0)
-    office.registry.expire(4000.0, 0)
+    office.registry.expire(4000.0, 0, 0)
     assert alice.state is State.LIVE
-    office.registry.expire(5000.0, 0)
-    office.registry.expire(5000.0 + 3599.0, 0)
+    office.registry.expire(5000.0, 0, 0)
+    office.registry.expire(5000.0 + 3599.0, 0, 0)
     assert alice.state is State.LAPSED
 
 
@@ -294,14 +294,14 @@ def test_so_many_lapsed_sessions_are_kept_and_the_oldest_go_first(office_with):
     office = office_with(most_lapsed=2)
     people = [office.joins(name, expires=when) for name, when in (("a", 1), ("b", 2), ("c", 3))]
     for clock in (1.0, 2.0, 3.0):
-        office.registry.expire(clock, 0)
+        office.registry.expire(clock, 0, 0)
     assert [session.state for session in people] == [State.ENDED, State.LAPSED, State.LAPSED]
 
 
 def test_the_name_of_a_lapsed_user_goes_to_the_next_who_asks(office):
     alice = office.joins("alice", session=7, expires=15.0)
     second = office.joins("alice", credential=alice.user.credential, expires=15.0)
-    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0, 0, 0)
     successor = office.joins("alice", credential=b"x" * ID_LENGTH)
     assert successor.user is not alice.user
     assert successor.user.mailbox.epoch != alice.user.mailbox.epoch
@@ -314,7 +314,7 @@ def test_the_name_of_a_lapsed_user_goes_to_the_next_who_asks(office):
 
 def test_the_owner_of_a_lapsed_name_gets_it_back_with_the_mailbox(office):
     alice = office.joins("alice", expires=15.0)
-    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0, 0, 0)
     again = office.joins("alice", credential=alice.user.credential)
     assert again.user is alice.user
     assert office.dropped == []
@@ -323,7 +323,7 @@ def test_the_owner_of_a_lapsed_name_gets_it_back_with_the_mailbox(office):
 def test_who_never_spoke_and_has_no_mailbox_is_forgotten_at_once(office):
     alice = office.joins("alice", spoke=False, follows=("echo",))
     observer = office.joins("", spoke=False, follows=("echo",))
-    assert set(office.registry.expire(15.0, 0)) == {alice, observer}
+    assert set(office.registry.expire(15.0, 0, 0)) == {alice, observer}
     assert alice.state is observer.state is State.ENDED
     assert office.registry.sessions == {}
     assert office.dropped == [alice.user.mailbox.key]
@@ -332,7 +332,7 @@ def test_who_never_spoke_and_has_no_mailbox_is_forgotten_at_once(office):
 def test_who_spoke_or_has_a_mailbox_is_kept(office):
     alice = office.joins("alice", spoke=False, follows=("direct",))
     bob = office.joins("bob", spoke=True, follows=())
-    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0, 0, 0)
     assert alice.state is bob.state is State.LAPSED
 
 
@@ -341,7 +341,7 @@ def test_who_spoke_or_has_a_mailbox_is_kept(office):
 
 def test_a_known_session_does_not_come_back_beside_an_exclusive_one(office):
     alice = office.joins("alice", session=7, exclusive=True)
-    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0, 0, 0)
     key = alice.user.credential
     second = office.joins("alice", credential=key, exclusive=True, expires=99.0)
     contested = office.asks("alice", session=7, exclusive=True)
@@ -411,7 +411,7 @@ def test_who_waits_for_the_grace_is_still_on(office):
     alice = office.joins("alice", expires=15.0)
     office.registry.lost(alice, clock=0.0)
     assert office.on() == ["alice"]
-    office.registry.expire(3.0, 0)
+    office.registry.expire(3.0, 0, 0)
     assert office.on() == []
 
 
@@ -428,7 +428,7 @@ def test_the_time_of_coming_stays_until_the_user_left(office):
 
 def test_who_lapsed_and_came_back_is_on_since_then(office):
     office.joins("alice", session=7, time=100)
-    office.registry.expire(15.0, 0)
+    office.registry.expire(15.0, 0, 0)
     office.joins("alice", session=7, time=200)
     assert office.registry.page("") == ([User("alice", 200)], False)
 
@@ -527,7 +527,7 @@ def test_whatever_happens_the_list_is_who_holds_a_name_and_follows_a_mailbox(ste
                 registry.leave(session, 0)
             case "wait":
                 clock += number * 10.0
-                registry.expire(clock, 0)
+                registry.expire(clock, 0, 0)
         for on, changed in registry.take_changes():
             assert (changed in announced) is not on
             announced ^= {changed}
@@ -563,7 +563,7 @@ def test_who_left_nothing_is_forgotten_before_who_left_something():
     has_mail = office.joins("bob", expires=1.0, spoke=False)
     has_mail.user.mailbox.head = 3
     crowd = [office.joins(f"guest{number}", expires=1.0, spoke=False) for number in range(5)]
-    office.registry.expire(2.0, 0)
+    office.registry.expire(2.0, 0, 0)
     left = set(office.registry.sessions.values())
     assert left == {spoke, has_mail}
     assert not {guest.id for guest in crowd} & office.registry.sessions.keys()
@@ -574,13 +574,13 @@ def test_whose_mail_came_after_the_lapse_left_something(mail):
     """Another session of the user was on; or it came in the turn in which the lease ran out."""
     office = Office(most_lapsed=1)
     alice = office.joins("alice", expires=1.0, spoke=False)
-    office.registry.expire(2.0, 0)
+    office.registry.expire(2.0, 0, 0)
     if mail == "head":
         alice.user.mailbox.head = 1
     else:
         alice.user.mailbox.pending.append((b"an event", 1))
     guest = office.joins("guest", expires=1.0, spoke=False)
-    office.registry.expire(3.0, 0)
+    office.registry.expire(3.0, 0, 0)
     assert {*office.registry.sessions.values()} == {alice}
     assert guest.id not in office.registry.sessions
 
@@ -588,7 +588,7 @@ def test_whose_mail_came_after_the_lapse_left_something(mail):
 def test_if_all_left_something_the_oldest_goes():
     office = Office(most_lapsed=2)
     first, *others = [office.joins(name, expires=1.0) for name in ("alice", "bob", "carol")]
-    office.registry.expire(2.0, 0)
+    office.registry.expire(2.0, 0, 0)
     assert set(office.registry.sessions.values()) == set(others)
     assert first.id not in office.registry.sessions
 
@@ -599,7 +599,7 @@ def test_of_too_many_lapsed_sessions_the_oldest_is_forgotten():
     owner = first.user.credential
     for _ in range(Allowance().sessions - 1):
         office.joins("alice", credential=owner, expires=1.0)
-    office.registry.expire(2.0, 0)
+    office.registry.expire(2.0, 0, 0)
     assert len(first.user.sessions) == Allowance().sessions
     office.joins("alice", credential=owner)
     assert len(first.user.sessions) == Allowance().sessions
