@@ -16,7 +16,8 @@ from ..command import VERSION
 from ..command.config import config_defaults, config_path
 from ..command.files import place_of
 from ..command.local import Local, clear_local, remove_local, write_local
-from ..command.run import CommandGroup, run_command
+from ..command.place import Place
+from ..command.run import CommandGroup, run_command, words_of
 from ..command.status import Status
 from .cli_data import Declined, backup, check, names
 from .cli_limits import Limit, allowance
@@ -84,7 +85,7 @@ def chatbroker() -> None:
 )
 @click.option(
     "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False),
     envvar="CHATBROKER_DATA_DIR",
     help="Folder for the data.  [default: one by port in the platform's data folder]",
 )
@@ -162,7 +163,7 @@ def chatbroker() -> None:
 )
 @click.option(
     "--ready-file",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False),
     envvar="CHATBROKER_READY_FILE",
     help="Write the addresses and the pid here, as JSON, when it serves.",
 )
@@ -302,12 +303,12 @@ class Rereading:
         """The settings by the options that were given and by what the config file says now.
 
         Raises StartError."""
-        found = _reread(self._context)
         there = config_path().exists()
         if self._there and not there:
             # Not what was meant, most likely; and by the defaults messages would go at once that
             # were to be kept for longer.
             raise StartError(f"{config_path()} is gone; an empty file has the defaults hold")
+        found = _reread(self._context)
         self._there = there
         return found
 
@@ -323,7 +324,7 @@ def _reread(context: click.Context) -> Config:
                 given[name] = value
         return _config_of(given)
     except click.UsageError as error:
-        raise StartError(error.format_message()) from None
+        raise StartError(words_of(error)) from None
 
 
 for _command in (check, backup, names, invite, admit, revoke, members, *COMMANDS):

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from ..command.completion import offered
+from ..command.place import Place
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import BadName
@@ -25,6 +27,7 @@ from .columns import aligned
 from .completing import known
 from .database import FILE
 from .folder import folder_of
+from .journal import JournalError
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -38,7 +41,7 @@ port_option = click.option(
 )
 data_dir_option = click.option(
     "--data-dir",
-    type=click.Path(path_type=Path),
+    type=Place(),
     envvar="CHATBROKER_DATA_DIR",
     help="Folder of its data.  [default: the one of the port]",
 )
@@ -97,7 +100,7 @@ def _iso(time: int) -> str | None:
 
 
 @click.command()
-@click.argument("path", required=False, type=click.Path(path_type=Path))
+@click.argument("path", required=False, type=Place())
 @port_option
 @data_dir_option
 @json_option
@@ -108,12 +111,20 @@ def check(path: Path | None, port: int, data_dir: Path | None, as_json: bool) ->
 
     Example: chatbroker check --port 5555
     """
-    if path is not None and data_dir is not None:
-        raise click.UsageError("give PATH or --data-dir, not both")
+    context = click.get_current_context()
+    for name, spelled in (("port", "--port"), ("data_dir", "--data-dir")):
+        if path is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"give PATH or {spelled}, not both")
     from .check import check_journal, journal_at
 
     found = journal_at(path if path is not None else folder_given(port, data_dir), FILE)
-    report = check_journal(found)
+    try:
+        report = check_journal(found)
+    except JournalError as error:
+        if path is None:
+            raise
+        # What a broker's own file is to be replaced by is no advice for any other.
+        raise JournalError(str(error).partition(";")[0]) from None
     for fault in report.faults:
         complain("chatbroker", f"{found}: {fault}")
     if report.count > len(report.faults):
@@ -135,7 +146,7 @@ def check(path: Path | None, port: int, data_dir: Path | None, as_json: bool) ->
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Place())
 @port_option
 @data_dir_option
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
@@ -150,11 +161,9 @@ def backup(file: Path, port: int, data_dir: Path | None, force: bool) -> int:
 
     folder = folder_given(port, data_dir)
     back_up(folder / FILE, file, force)
-    print(
-        f"chatbroker: to restore it, stop the broker, remove {folder / FILE}* "
-        f"and copy {file} to {folder / FILE}",
-        file=sys.stderr,
-    )
+    if sys.stderr.isatty():  # To a job that makes one each night it is no news.
+        words = f"to restore it, stop the broker, remove {folder / FILE}* and copy {file}"
+        complain("chatbroker", f"{words} to {folder / FILE}")
     return Status.DONE
 
 

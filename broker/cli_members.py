@@ -149,6 +149,8 @@ def _own_address() -> str:
 def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
     """Admit KEY, which 'chat keygen' printed, as that of NAME.
 
+    It prints the broker's key, which NAME needs too.
+
     Example: chatbroker admit alice mfzwk2lt…
     """
     name = _named(name)
@@ -158,6 +160,7 @@ def admit(name: str, key: str, port: int, data_dir: Path | None) -> int:
         raise click.BadParameter(str(error)) from None
     answer = _ask(folder_given(port, data_dir), do="admit", name=name, key=key)
     _warn_if_known(name, answer)
+    click.echo(str(answer["server_key"]))
     # By which host they reach it, who made the key knows: it lies by that.
     whole = f"chat://HOST:{answer['port']}/{answer['server_key']}"
     words = f"the address that 'chat keygen' was given, and the broker's key: --broker {whole}"

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from ..command.files import sync_folder
 from .journal import CannotStore, JournalError
 
 FILE = "journal.db"
@@ -120,18 +121,14 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
     """
     try:
         if not path.exists():
-            # Before SQLite does, with whatever rights the umask leaves.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            _make(path)
         _require_readable(path)
         _require_own(path)
         db = sqlite3.connect(path, isolation_level=None, timeout=BUSY / 1000)
     except (OSError, sqlite3.Error) as error:
         raise JournalError(f"cannot open {path}: {_reason(error)}; {OPENABLE}") from None
     try:
-        # The first two take effect in a file without tables only.
         for pragma in (
-            f"page_size={PAGE}",
-            "auto_vacuum=INCREMENTAL",
             "journal_mode=WAL",
             f"synchronous={SYNC[sync]}",
             f"wal_autocheckpoint={CHECKPOINT}",
@@ -151,6 +148,32 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _make(path: Path) -> None:
+    """Makes a journal that holds nothing at *path*: it is there whole, or not at all.
+
+    Raises JournalError, OSError."""
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        # SQLite would have the new file take in what is in the log of another.
+        words = f"it is gone, and {log.name} beside it is not"
+        raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
+    draft = path.with_name(f".{path.name}.new")
+    for left in (draft, Path(f"{draft}-journal")):
+        left.unlink(missing_ok=True)
+    # Before SQLite does, with whatever rights the umask leaves.
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    try:
+        with closing(sqlite3.connect(draft, isolation_level=None)) as db:
+            # These take effect in a file without tables only.
+            db.execute(f"PRAGMA page_size={PAGE}")
+            db.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            _migrate(db, path)
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+    draft.replace(path)
+    sync_folder(path.parent)
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -211,6 +234,9 @@ def _require_own(path: Path) -> None:
         # It would remove the log, with all that was not copied out of it.
         words = f"it is empty, and {log.name} beside it is not"
         raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
+    if size == 0:
+        # As a copy leaves it for which there was no room; and all names would be free at once.
+        raise JournalError(f"cannot use {path}: it is empty; {REPLACE}")
 
 
 def schema_of(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:

@@ -61,8 +61,11 @@ def parse_address(address: str) -> Address:
 
 
 def parse_invitation(line: str) -> Invitation:
-    """The parts of an invitation.  Raises UsageError, which does not repeat it."""
-    match = _INVITATION.fullmatch(line)
+    """The parts of an invitation, or of the command that ``chatbroker invite`` prints with it.
+
+    Raises UsageError, which does not repeat it."""
+    words = line.removeprefix("chat accept").strip()
+    match = _INVITATION.fullmatch(words.removeprefix("'").removesuffix("'"))
     try:
         if match is not None:
             address = parse_address(f"chat://{match[3]}")

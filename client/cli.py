@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from ..command import VERSION
 from ..command.completion import offered
+from ..command.place import Place
 from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
 from ..command.status import Status
@@ -211,7 +212,7 @@ def _sources(function: Any) -> Any:
         click.option(
             "--file",
             "path",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=Place(exists=True, dir_okay=False),
             help="Send the contents of a file as one message.",
         ),
         click.option("--lines", is_flag=True, help="Send each line of stdin as a message."),

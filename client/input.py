@@ -88,7 +88,7 @@ def parse_line(line: str) -> Request | None:
     A leading ``/`` is allowed.  One space separates a message from what is before it; all
     others belong to the message.  Raises BadLine.
     """
-    line = line.lstrip()
+    line = line.removeprefix("\ufeff").lstrip()  # Some editors begin a file with that mark.
     if not line:
         return None
     name, rest = split_word(line)

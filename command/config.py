@@ -60,13 +60,20 @@ def read_config(group: click.Group) -> Config:
     """
     path = config_path()
     try:
-        with path.open("rb") as file:
-            import tomllib  # Most have no file, and would wait for it.
+        raw = path.read_bytes()
+        import tomllib  # Most have no file, and would wait for it.
 
-            tables = tomllib.load(file)
+        tables = tomllib.loads(raw.decode("utf-8-sig"))  # Some editors begin a file with a mark.
     except (FileNotFoundError, NotADirectoryError):
+        if os.environ.get("CHATBROKER_CONFIG"):
+            # A slip of the keyboard, most likely: by the defaults it would be another broker, and
+            # what is to be kept would go.
+            words = f"CHATBROKER_CONFIG names {path}, and there is no such file"
+            raise click.UsageError(f"{words}; an empty one will do") from None
         return Config(path, {}, {})
-    except (OSError, ValueError) as error:  # tomllib's errors, and bad UTF-8, are ValueErrors.
+    except OSError as error:
+        raise click.UsageError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # tomllib's errors, and bad UTF-8.
         raise click.UsageError(f"cannot read {path}: {error}") from None
     assert group.name is not None  # Both commands have one.
     for key, table in tables.items():

@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from .config import PROFILE, Config, Profile, name_variables, read_config
+from .config import PROFILE, Config, Profile, config_path, name_variables, read_config
 from .status import Status
 
 
@@ -169,7 +170,7 @@ def _run(
         return Status.INTERRUPTED
     except click.UsageError as error:
         command_path = error.ctx.command_path if error.ctx is not None else name
-        words = f"{error.format_message().rstrip('.')}; see '{command_path} --help'"
+        words = f"{words_of(error)}; see '{command_path} --help'"
         complain(name, words + _of_dashes(error))
         return Status.USAGE
     except click.ClickException as error:
@@ -185,6 +186,18 @@ def _run(
         complain(name, words)
         return status
     return returned if isinstance(returned, int) else Status.DONE
+
+
+def words_of(error: click.UsageError) -> str:
+    """What is wrong; and where that stands, if it is not on the command line."""
+    words = error.format_message().rstrip(".")
+    if isinstance(error, click.BadParameter) and error.param is not None and error.ctx is not None:
+        source = error.ctx.get_parameter_source(str(error.param.name))
+        if source is ParameterSource.ENVIRONMENT:
+            words += f" (in the variable {error.param.envvar})"
+        elif source is ParameterSource.DEFAULT_MAP:
+            words += f" (in {config_path()})"
+    return words
 
 
 def _of_dashes(error: click.UsageError) -> str:

@@ -104,7 +104,7 @@ def pictures():
         ours = os.environ | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "CHATBROKER_DATA": data,
-            "CHATBROKER_CONFIG": f"{data}/config.toml",
+            "CHATBROKER_CONFIG": os.devnull,
             "CHAT_BROKER": broker.address,
             "LC_ALL": "C.UTF-8",
         }

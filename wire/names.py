@@ -19,7 +19,13 @@ _NAME = re.compile(rf"[a-z0-9][a-z0-9_.-]{{0,{MAX_NAME - 1}}}")
 SURELY_FITS = MAX_TEXT // 4
 """A text of so many characters fits, whatever they are."""
 
-NAME_RULE = f"a name is 1 to {MAX_NAME} of a-z 0-9 _ . - and starts with a letter or a digit"
+EVERYONE = "everyone"
+"""Nobody's name: a person would take what is said to its user for what is said to all."""
+
+NAME_RULE = (
+    f"a name is 1 to {MAX_NAME} of a-z 0-9 _ . -, starts with a letter or a digit, and is not "
+    f"{EVERYONE!r}"
+)
 
 
 def canonical_name(name: str) -> str:
@@ -29,7 +35,7 @@ def canonical_name(name: str) -> str:
     """
     # isascii before lower: the Kelvin sign, for one, lowers to an ASCII k.
     mapped = name.lower() if name.isascii() else name
-    if _NAME.fullmatch(mapped) is None:
+    if not is_name(mapped):
         shown = name if len(name) <= MAX_NAME else name[:MAX_NAME] + "…"
         raise BadName(f"not a valid name: {shown!r}; {NAME_RULE}")
     return mapped
@@ -38,7 +44,7 @@ def canonical_name(name: str) -> str:
 def is_name(name: str) -> bool:
     """Whether *name* is one, in its canonical form: what else a broker calls a name is shown
     escaped, and is not to be put on anybody's line."""
-    return _NAME.fullmatch(name) is not None
+    return _NAME.fullmatch(name) is not None and name != EVERYONE
 
 
 def checked_text(text: str, most: int = MAX_TEXT) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from .typed import COMMANDS, EVERYONE, NAMES_AFTER
+from ...wire.names import EVERYONE
+from .typed import COMMANDS, NAMES_AFTER
 
 
 class Offer(NamedTuple):

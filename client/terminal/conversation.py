@@ -12,7 +12,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from ...wire.messages import DIRECT_LOG, ECHO_LOG
-from ...wire.names import is_name
+from ...wire.names import EVERYONE, is_name
 from ..address import parse_address, plain_text
 from ..client import Client
 from ..commands import Outcome
@@ -25,7 +25,6 @@ from ..render import users_line
 from .backlog import Backlog
 from .rows import Row, event_row, mark_row, mentions, pending_row, told_row
 from .typed import (
-    EVERYONE,
     PastLine,
     ReplyLine,
     SayLine,

@@ -13,7 +13,7 @@ from prompt_toolkit.application import Application
 from prompt_toolkit.buffer import Buffer, CompletionState
 from prompt_toolkit.completion import Completion
 from prompt_toolkit.enums import EditingMode
-from prompt_toolkit.filters import Condition, is_searching
+from prompt_toolkit.filters import Condition, has_completions, is_searching
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.keys import Keys
@@ -39,6 +39,7 @@ from prompt_toolkit.widgets import SearchToolbar
 
 from ...command.status import Status
 from ...wire.messages import DIRECT_LOG
+from ...wire.names import EVERYONE
 from ..client import Client
 from ..errors import ClientError
 from ..escape import escape
@@ -52,7 +53,6 @@ from .links import LinkingOutput, Links
 from .recall import typed_before
 from .rows import Row, told_row
 from .style import STYLES
-from .typed import EVERYONE
 from .view import View
 from .wrap import clipped
 
@@ -104,7 +104,7 @@ class _Messages(UIControl):
         return False
 
 
-NOT_LEFT = "you stay: behind 'quit' more was pasted, and not carried out (Up): {}"
+NOT_LEFT = "you stay; lines pasted behind 'quit' were not entered: {} (Up)"
 
 
 class Screen:
@@ -245,6 +245,10 @@ class Screen:
         def _complete_back(event: KeyPressEvent) -> None:
             if self._buffer.complete_state:
                 self._buffer.complete_previous()
+
+        @keys.add("escape", filter=has_completions & ~asking, eager=True)
+        def _complete_no_more(event: KeyPressEvent) -> None:
+            self._buffer.cancel_completion()
 
         @keys.add("pageup")
         def _up(event: KeyPressEvent) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...wire.errors import BadName
-from ...wire.names import canonical_name
+from ...wire.names import EVERYONE, canonical_name
 from ..input import (
     COMMANDS as LINE_MODE,
 )
@@ -23,8 +23,6 @@ from ..input import (
     SendLine,
     split_word,
 )
-
-EVERYONE = "everyone"
 
 
 class SayLine(NamedTuple):

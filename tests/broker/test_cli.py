@@ -28,6 +28,7 @@ def run(monkeypatch, tmp_path):
         if name.startswith("CHATBROKER_"):
             monkeypatch.delenv(name)
     config = tmp_path / "config.toml"
+    config.touch()
     monkeypatch.setenv("CHATBROKER_CONFIG", str(config))
 
     def invoke(*args, file=None):
@@ -44,7 +45,7 @@ def processes(tmp_path):
     started = []
 
     def start(*args, **options):
-        env = os.environ | {"CHATBROKER_CONFIG": str(tmp_path / "none")}
+        env = os.environ | {"CHATBROKER_CONFIG": os.devnull}
         command = [sys.executable, "-m", "chatbroker.broker", *args]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, **options
@@ -77,7 +78,8 @@ def ready(process):
 def reads_again(monkeypatch, tmp_path):
     """The config file, and what reads the settings again that it was in when asked for."""
     path = tmp_path / "config.toml"
-    monkeypatch.setenv("CHATBROKER_CONFIG", str(path))
+    monkeypatch.delenv("CHATBROKER_CONFIG", raising=False)
+    monkeypatch.setattr(click, "get_app_dir", lambda name: str(tmp_path))
 
     def begin():
         group = chatbroker.make_context("chatbroker", ["run"])

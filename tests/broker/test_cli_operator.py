@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import click
 import pytest
@@ -38,7 +39,7 @@ def broker(monkeypatch):
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     """Runs a command: status, stdout, words of an error."""
-    monkeypatch.setenv("CHATBROKER_CONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("CHATBROKER_CONFIG", os.devnull)
 
     def invoke(*args, input=None):
         ended = CliRunner().invoke(

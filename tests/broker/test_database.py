@@ -69,9 +69,33 @@ def test_all_its_files_are_its_owners_whatever_the_umask(opened, path):
     assert set(modes.values()) == {0o600}
 
 
-def test_an_empty_file_becomes_a_journal(opened, path):
+@pytest.mark.parametrize("open_it", [open_journal_file, open_to_read])
+def test_an_empty_file_is_no_new_journal(path, open_it):
+    """A copy that failed leaves one; and all names would be free at once."""
     path.touch()
+    with pytest.raises(JournalError, match="it is empty; put a backup in its place, or move it aw"):
+        open_it(path)
+    assert path.stat().st_size == 0
+
+
+def test_a_log_that_was_left_is_not_taken_in_by_a_new_journal(opened, path):
+    opened().execute("INSERT INTO meta VALUES('a', x'00')")
+    log = Path(f"{path}-wal").read_bytes()
+    elsewhere = path.with_name("copy")
+    Path(f"{elsewhere}-wal").write_bytes(log)
+    with pytest.raises(
+        JournalError, match="it is gone, and copy-wal beside it is not; put a backup"
+    ):
+        open_journal_file(elsewhere)
+    assert not elsewhere.exists()
+    assert Path(f"{elsewhere}-wal").read_bytes() == log
+
+
+def test_what_was_left_of_making_one_is_no_matter(opened, path):
+    for left in (f".{FILE}.new", f".{FILE}.new-journal"):
+        path.with_name(left).write_bytes(b"half of it")
     assert schema_of(opened()) == wanted_schema()
+    assert {entry.name for entry in path.parent.iterdir()} == {FILE, f"{FILE}-wal", f"{FILE}-shm"}
 
 
 @pytest.mark.parametrize("open_it", [open_journal_file, open_to_read])
@@ -97,8 +121,7 @@ def test_an_empty_file_beside_a_log_is_no_new_journal_and_the_log_stays(opened, 
     assert Path(f"{elsewhere}-wal").read_bytes() == log
 
 
-def test_an_empty_log_beside_an_empty_file_is_no_matter(opened, path):
-    path.touch()
+def test_an_empty_log_without_a_file_is_no_matter(opened, path):
     Path(f"{path}-wal").touch()
     assert schema_of(opened()) == wanted_schema()
 
@@ -220,9 +243,11 @@ def test_what_cannot_be_read_is_told_in_words(path):
     path.write_bytes(b"words" * 5000)
     with pytest.raises(JournalError, match="it is no database"):
         open_to_read(path)
-    path.write_bytes(b"")
+    with sqlite3.connect(path.with_name("another")) as db:
+        db.execute("CREATE TABLE mine(x)")
+    db.close()
     with pytest.raises(JournalError, match="holds no journal"):
-        open_to_read(path)
+        open_to_read(path.with_name("another"))
 
 
 @not_as_root

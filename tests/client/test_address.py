@@ -108,6 +108,14 @@ def test_an_invitation_has_an_address_a_name_and_a_token(host):
     assert (found.name, found.token) == ("alice", bytes(32))
 
 
+def test_an_invitation_may_be_the_whole_command_that_was_printed():
+    invitation = f"chat://alice:{WRITTEN}@host:5555/{WRITTEN}"
+    for line in (f"chat accept '{invitation}'", f"'{invitation}'", f"chat accept  {invitation} "):
+        assert parse_invitation(line) == parse_invitation(invitation)
+    with pytest.raises(UsageError):
+        parse_invitation(f"chat accept '{invitation}' --json")
+
+
 @pytest.mark.parametrize(
     "line",
     [

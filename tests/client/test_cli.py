@@ -36,6 +36,7 @@ def run(monkeypatch, tmp_path):
         if name.startswith("CHAT_"):
             monkeypatch.delenv(name)
     config = tmp_path / "config.toml"
+    config.touch()
     monkeypatch.setenv("CHATBROKER_CONFIG", str(config))
 
     def invoke(*args, stdin=None, file=None):
@@ -51,7 +52,7 @@ def process(monkeypatch, tmp_path):
     """Runs ``chat`` as a process."""
 
     def start(*args, stdin=b""):
-        env = os.environ | {"CHATBROKER_CONFIG": str(tmp_path / "none")}
+        env = os.environ | {"CHATBROKER_CONFIG": os.devnull}
         return subprocess.run(
             [sys.executable, "-m", "chatbroker.client", *args],
             input=stdin,

@@ -37,6 +37,7 @@ from chatbroker.client.input import (
         ("send bob hi there", SendLine("bob", "hi there")),
         ("send bob  hi", SendLine("bob", " hi")),
         ("send Bob hi", SendLine("Bob", "hi")),
+        ("\ufeffecho hello", EchoLine("hello")),
     ],
 )
 def test_a_line_is_a_request(line, request_):

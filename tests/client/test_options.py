@@ -28,6 +28,7 @@ def chat(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("CHAT_")]:
         monkeypatch.delenv(name)
     config = tmp_path / "config.toml"
+    config.touch()
     monkeypatch.setenv("CHATBROKER_CONFIG", str(config))
 
     @click.group(cls=CommandGroup, name="chat")

@@ -55,14 +55,28 @@ def test_the_platform_says_where_unless_a_variable_does(monkeypatch):
     assert config_path() == Path("/some/where.toml")
 
 
-def test_without_a_file_there_are_no_defaults(config, talk):
+@pytest.mark.parametrize("below", ["config.toml", "file/config.toml"])
+def test_without_a_file_there_are_no_defaults(monkeypatch, tmp_path, talk, below):
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("CHATBROKER_CONFIG", raising=False)
+    monkeypatch.setattr(click, "get_app_dir", lambda name: (tmp_path / below).parent)
     assert config_defaults(talk) == {}
 
 
-def test_a_file_below_what_is_no_folder_is_none(monkeypatch, config, talk):
-    config.write_text("")
-    monkeypatch.setenv("CHATBROKER_CONFIG", str(config / "config.toml"))
-    assert config_defaults(talk) == {}
+@pytest.mark.parametrize("below", ["config.toml", "file/config.toml"])
+def test_a_file_that_is_named_has_to_be_there(monkeypatch, tmp_path, talk, below):
+    (tmp_path / "file").touch()
+    path = tmp_path / below
+    monkeypatch.setenv("CHATBROKER_CONFIG", str(path))
+    words = f"CHATBROKER_CONFIG names {path}, and there is no such file; an empty one will do"
+    with pytest.raises(click.UsageError) as caught:
+        config_defaults(talk)
+    assert str(caught.value) == words
+
+
+def test_a_file_may_begin_with_the_mark_of_some_editors(config, talk):
+    config.write_bytes(b"\xef\xbb\xbf[talk]\nport = 1")
+    assert config_defaults(talk) == {"port": 1}
 
 
 def test_a_key_is_an_options_name_without_its_dashes(config, talk):
@@ -108,8 +122,9 @@ def test_what_nobody_could_use_is_refused_with_its_place(config, talk, text, wor
 
 def test_a_file_that_cannot_be_read_is_told(config, talk):
     config.mkdir()
-    with pytest.raises(click.UsageError, match="cannot read"):
+    with pytest.raises(click.UsageError) as caught:
         config_defaults(talk)
+    assert str(caught.value) == f"cannot read {config}: Is a directory"
 
 
 def test_every_option_has_a_variable(talk):
@@ -186,6 +201,7 @@ def test_a_profile_holds_what_the_table_of_the_command_holds(config, talk_of):
 
 
 def test_a_profile_that_there_is_not_is_told_with_those_that_there_are(config, talk_of):
+    config.touch()
     with pytest.raises(click.UsageError, match=r"no profile 'wrok' in .*; there are: none"):
         read_config(talk_of).profile("wrok")
     config.write_text("[profile.work]\n[profile.home]\n")

@@ -24,7 +24,7 @@ def explain(error):
 @pytest.fixture
 def ends(monkeypatch, tmp_path):
     """Runs a command that does what the test says; how it ended."""
-    monkeypatch.setenv("CHATBROKER_CONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("CHATBROKER_CONFIG", os.devnull)
 
     def run(body, *args):
         @click.group(name="talk", cls=CommandGroup)
@@ -88,6 +88,24 @@ def test_a_wrong_command_line_says_how_to_get_help(capsys, ends, args):
     assert err.count("\n") == 1
 
 
+def test_a_wrong_value_is_told_with_the_variable_or_the_file_that_has_it(
+    capsys, ends, monkeypatch, tmp_path
+):
+    wrong = "talk: Invalid value for '--count': 'x' is not a valid integer"
+    ends(lambda: None, "--count", "x")
+    assert capsys.readouterr().err == f"{wrong}; see 'talk hear --help'\n"
+    monkeypatch.setenv("TALK_HEAR_COUNT", "x")
+    ends(lambda: None)
+    where = "(in the variable TALK_HEAR_COUNT)"
+    assert capsys.readouterr().err == f"{wrong} {where}; see 'talk hear --help'\n"
+    monkeypatch.delenv("TALK_HEAR_COUNT")
+    config = tmp_path / "config.toml"
+    config.write_text('[talk.hear]\ncount = "x"')
+    monkeypatch.setenv("CHATBROKER_CONFIG", str(config))
+    ends(lambda: None)
+    assert capsys.readouterr().err == f"{wrong} (in {config}); see 'talk hear --help'\n"
+
+
 def test_a_usage_error_found_later_is_one_too(capsys, ends):
     assert ends(raises(click.UsageError("give one of them"))) == Status.USAGE
     assert "give one of them" in capsys.readouterr().err
@@ -145,6 +163,7 @@ def shell(tmp_path):
             "PYTHONIOENCODING": "utf-8",
         }
         (tmp_path / "talk.py").write_text(PROGRAM)
+        (tmp_path / "none").touch()
         command = ["bash", "-c", line]
         return subprocess.run(
             command, env=env, capture_output=True, text=True, timeout=20, check=False

@@ -197,7 +197,7 @@ class Shell:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("CHAT_", "CHATBROKER_"))}
         self.env = kept | {
             "PATH": f"{COMMANDS}{os.pathsep}{os.environ['PATH']}",
-            "CHATBROKER_CONFIG": str(folder / "no-config.toml"),
+            "CHATBROKER_CONFIG": os.devnull,
             "CHATBROKER_DATA": os.environ["CHATBROKER_DATA"],
             "PYTHONWARNINGS": "error",
             "LC_ALL": "C.UTF-8",

@@ -29,6 +29,7 @@ def offers(monkeypatch, tmp_path):
         monkeypatch.setattr(module, "PATIENCE", 30.0)
     for name in [name for name in os.environ if name.startswith("CHAT_")]:
         monkeypatch.delenv(name)
+    (tmp_path / "config.toml").touch()
     monkeypatch.setenv("CHATBROKER_CONFIG", str(tmp_path / "config.toml"))
 
     def offer(line, begun=""):

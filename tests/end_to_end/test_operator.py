@@ -386,6 +386,7 @@ def test_sighup_reads_the_config_file_again(shell, serve, operate, folder, tmp_p
 
 def test_sighup_names_only_what_changed(shell, tmp_path):
     config = tmp_path / "config.toml"
+    config.touch()
     env = {"CHATBROKER_CONFIG": str(config)}
     broker = shell.start("chatbroker", "run", "--port", "0", "--memory", "-v", env=env)
     broker.shows("ready")

@@ -72,7 +72,6 @@ SHOWN = {
 """What blocks show of a broker to which one message was said, in this order."""
 
 SAID = {
-    "sudo -u chatbroker /opt/chatbroker/bin/chatbroker backup": r"chatbroker: to restore it, .*\n",
     "curl -s http://127.0.0.1:9464/metrics | grep -E '^chatbroker_commit": (
         r"\nreal\t\S+\nuser\t\S+\nsys\t\S+\n"
     ),

@@ -50,6 +50,8 @@ def test_32_characters_are_a_name_and_33_are_not():
         "alice\n",
         "alice\0",
         "al\tice",
+        "everyone",
+        "Everyone",
         "_alice",
         ".alice",
         "-alice",

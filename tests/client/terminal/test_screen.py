@@ -217,6 +217,20 @@ def test_tab_completes(person):
     person.leaves()
 
 
+def test_escape_closes_what_tab_shows_and_takes_back_what_was_chosen(person):
+    person.sits_down()
+    person.types("h\t")
+    person.until(lambda: any("history [N]" in row for row in person.rows))
+    person.types("\t")
+    person.reads("everyone> history")
+    person.types("\x1b")
+    person.reads("everyone> h")
+    person.until(lambda: not any("history [N]" in row for row in person.rows))
+    person.types("i\r")
+    person.until(lambda: person.sent == [(None, "hi")])
+    person.leaves()
+
+
 def test_ctrl_c_empties_the_line_and_ctrl_d_leaves_only_an_empty_one(person):
     person.sits_down()
     person.types("first\r")
