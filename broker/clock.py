@@ -40,10 +40,8 @@ class TurnClock:
         self.behind = 0
         """Milliseconds by which the wall clock is behind that."""
         self._wall = 0
-        self._set = 0.0
-        """Milliseconds by which the wall clock was set ahead lately, all in all; negative: back."""
-        self._set_at = 0.0
-        """When it was last (`now`)."""
+        self._steps: list[tuple[float, float]] = []
+        """When the wall clock was set lately (`now`), and by how many milliseconds ahead."""
         self._told = ""
         """Of what `news` told last."""
 
@@ -57,8 +55,8 @@ class TurnClock:
         counted = min(passed, MOST_ATTENDED)
         self.attended += counted
         gained = time - self._wall - passed * 1000
-        if self._set or not -STEP < gained < STEP:
-            self._note_set(gained, now)
+        if self._steps or not -STEP < gained < STEP:
+            self._note_step(gained, now)
         self._now = self.now = now
         self._wall = time
         self.time = max(self.time, time)
@@ -66,20 +64,19 @@ class TurnClock:
         self.turn += 1
         return passed - counted
 
-    def _note_set(self, gained: float, now: float) -> None:
+    def _note_step(self, gained: float, now: float) -> None:
         """The wall clock gained so many milliseconds since the last turn."""
         if self._now is None:
             return  # What it was before, nobody knows.
+        self._steps = [step for step in self._steps if now - step[0] <= DOUBT]
         if abs(gained) >= STEP:
-            self._set += gained
-            self._set_at = now
-        elif now - self._set_at > DOUBT:
-            self._set = 0.0
+            self._steps.append((now, gained))
 
     @property
     def _ahead(self) -> float:
         """Milliseconds by which the wall clock is not believed yet."""
-        return self._set if self._set >= STEP else 0.0
+        ahead = sum([gained for _, gained in self._steps])
+        return ahead if ahead >= STEP else 0.0
 
     @property
     def wall(self) -> int:

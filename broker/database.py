@@ -154,14 +154,14 @@ def _make(path: Path) -> None:
     """Makes a journal that holds nothing at *path*: it is there whole, or not at all.
 
     Raises JournalError, OSError."""
-    log = Path(f"{path}-wal")
+    place = Path(os.path.realpath(path))  # Where a link points to, which stays.
+    log = Path(f"{place}-wal")
     if log.exists() and log.stat().st_size:
         # SQLite would have the new file take in what is in the log of another.
         words = f"it is gone, and {log.name} beside it is not"
         raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
-    draft = path.with_name(f".{path.name}.new")
-    for left in (draft, Path(f"{draft}-journal")):
-        left.unlink(missing_ok=True)
+    draft = place.with_name(f".{place.name}.new")
+    draft.unlink(missing_ok=True)
     # Before SQLite does, with whatever rights the umask leaves.
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
@@ -170,10 +170,12 @@ def _make(path: Path) -> None:
             db.execute(f"PRAGMA page_size={PAGE}")
             db.execute("PRAGMA auto_vacuum=INCREMENTAL")
             _migrate(db, path)
+        draft.replace(place)
+        sync_folder(place.parent)
     except sqlite3.Error as error:
         raise explain(error, path) from None
-    draft.replace(path)
-    sync_folder(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:

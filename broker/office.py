@@ -89,17 +89,17 @@ class Office:
         self._place = _meeting_place(edge.facts().port) if config.memory else None
         where = self._place.path if self._place is not None else folder
         self._desk = None if where is None else Desk(where, edge.watch, edge.forget)
-        self.begin(self._now, self._time, self._time)
+        self.begin(self._now, self._time)
 
     # --- in each turn ---------------------------------------------------------------------
 
-    def begin(self, now: float, time: int, settled: int) -> None:
+    def begin(self, now: float, time: int) -> None:
         """Tells the time: *now* in seconds of a monotonic clock, *time* in milliseconds since
-        1970, and *settled* that by which bans and mutes are over (`TurnClock.settled`)."""
+        1970."""
         self._now, self._time = now, time
         self.audit.begin(now, time)
-        if settled >= self._sanctions.next_end:
-            for sanction in self._sanctions.expire(settled):
+        if time >= self._sanctions.next_end:
+            for sanction in self._sanctions.expire(time):
                 self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
 
     def tidy(self) -> None:

@@ -342,7 +342,7 @@ class Server:
         self._turned = now = time.monotonic()
         wall = time.time_ns() // 1_000_000
         stalled = self._core.begin(now, wall)
-        self._office.begin(now, wall, self._core.clock.settled)
+        self._office.begin(now, wall)
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)

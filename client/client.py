@@ -139,7 +139,7 @@ class Client:
             self._opened = True
         except BaseException:
             self.close()
-            if takes_over and takes_over.previous and self._core.unknown_to_broker:
+            if takes_over and self._core.unknown_to_broker:
                 takes_over.remember(takes_over.previous)  # Still the one to be replaced.
             raise
 

@@ -36,6 +36,7 @@ class Output:
         """Whether nobody reads what is written any more; then nothing is."""
         self._lines_of = render or (json_lines if as_json else text_lines)
         self._end = end
+        self._separator = end.encode()
         self.told_away: set[str | None] = set()
         """Of whom it was said that they are away, and will get what is sent."""
         self._lines: list[str] = []
@@ -73,8 +74,11 @@ class Output:
                 # A reader that does not read must not keep Ctrl-C from working.
                 while not ready(LOOK_EVERY):
                     self._interrupts.check()
-                # None, if the other end made it one that never waits.
-                written += write(data[written : written + A_PIECE]) or 0
+                # Whole lines, lest others that write there come in between; and a pipe has each
+                # piece whole or not at all.  None, if the other end made it one that never waits.
+                end = data.rfind(self._separator, written, written + A_PIECE) + 1
+                piece = data[written : end or written + A_PIECE]
+                written += write(piece) or 0
         except BrokenPipeError:
             self.closed = True
             silence_stdout()

@@ -276,11 +276,11 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
         elif not output.closed:
             # What was said up to the last line is shown, one's own messages included; in
             # turns, if there is more than fits.
-            while not client.sync(client.patience):
+            while not client.sync(client.patience) and not output.closed:
                 if not client.waiting_events:
                     complain("chat", "left before all that was said could be shown")
                     break
                 show_events()
-            while client.waiting_events:
+            while client.waiting_events and not output.closed:
                 show_events()
     return Status.REFUSED if refused else Status.DONE

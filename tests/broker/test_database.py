@@ -91,9 +91,45 @@ def test_a_log_that_was_left_is_not_taken_in_by_a_new_journal(opened, path):
     assert Path(f"{elsewhere}-wal").read_bytes() == log
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_where_a_link_points_to_it_is_made(path, there):
+    """On another disk, perhaps; one that is not mounted is no reason to begin anew here."""
+    elsewhere = path.with_name("elsewhere") / FILE
+    path.symlink_to(elsewhere)
+    if not there:
+        with pytest.raises(JournalError, match=r"cannot open .*: No such file or directory"):
+            open_journal_file(path)
+        assert not path.exists()
+    else:
+        elsewhere.parent.mkdir()
+        open_journal_file(path).close()
+        assert [entry.name for entry in elsewhere.parent.iterdir()] == [FILE]
+    assert path.is_symlink()
+    assert [entry.name for entry in path.parent.iterdir() if not entry.is_dir()] == [FILE]
+
+
+def test_it_has_its_name_when_it_is_whole_and_that_is_on_disk(path, monkeypatch):
+    done = []
+    replace = Path.replace
+    monkeypatch.setattr(
+        Path, "replace", lambda self, to: done.append(self.stat().st_size) or replace(self, to)
+    )
+    monkeypatch.setattr(database, "sync_folder", done.append)
+    open_journal_file(path).close()
+    size, folder = done
+    assert size > database.PAGE
+    assert folder == path.parent
+
+
+def test_one_that_cannot_be_made_leaves_nothing(path, monkeypatch):
+    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, "no SQL"))
+    with pytest.raises(JournalError):
+        open_journal_file(path)
+    assert list(path.parent.iterdir()) == []
+
+
 def test_what_was_left_of_making_one_is_no_matter(opened, path):
-    for left in (f".{FILE}.new", f".{FILE}.new-journal"):
-        path.with_name(left).write_bytes(b"half of it")
+    path.with_name(f".{FILE}.new").write_bytes(b"half of it")
     assert schema_of(opened()) == wanted_schema()
     assert {entry.name for entry in path.parent.iterdir()} == {FILE, f"{FILE}-wal", f"{FILE}-shm"}
 

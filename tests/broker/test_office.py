@@ -233,7 +233,7 @@ def test_what_could_not_be_kept_is_tried_again_after_a_while_only(folder, monkey
     server._secure.revoke("bob", None)
     with closing(server):
         for after in (0.0, 0.1, 0.5, 0.9, 1.1, 1.5, 2.0, 2.2):
-            office.begin(begun + after * module.CATCH_UP, 0, 0)
+            office.begin(begun + after * module.CATCH_UP, 0)
             office.tidy()
         assert tried == [0.0, 1.1, 2.2]
 

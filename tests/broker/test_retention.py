@@ -651,3 +651,14 @@ def test_no_step_is_too_long(opened, monkeypatch):
         assert before - 100 <= left(journal) <= before
         before = left(journal)
     assert len(journal._retention._logs) == 0
+
+
+def test_a_clock_that_was_set_back_does_not_keep_it_from_looking(opened):
+    journal = opened(keep=1000)
+    while journal.tidy(10**9):
+        continue
+    Filler(journal).say("echo", time=100)
+    journal._fold()
+    while journal.tidy(10_000):
+        continue
+    assert journal.fetch("echo", 0, PLENTY).rows == []

@@ -46,10 +46,11 @@ def test_what_nobody_read_when_a_signal_came_is_printed_the_next_time(
     listener = shell.start("bash", "-c", f"exec chat {' '.join(LISTEN)} > {fifo}", at=broker)
     with fifo.open("rb") as reader:
         size = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
-        eventually(lambda: held(reader) > size - 4096, "nothing was printed")
+        eventually(lambda: held(reader) > size // 2, "nothing was printed")
         listener.signal(number)
         assert listener.wait().status == status
-        *printed, _cut = reader.read().decode().split("\n")
+        *printed, cut = reader.read().decode().split("\n")
+    assert cut == ""
     assert 0 < len(printed) < COUNT
     assert printed + unread(shell, broker) == TEXTS
 
@@ -74,3 +75,17 @@ def test_what_was_printed_before_a_limit_is_not_printed_again(shell, broker, mai
     *printed, _cut = file.read_text().split("\n")
     assert len(printed) == 100 * 1024 // 205
     assert printed + unread(shell, broker) == TEXTS
+
+
+@pytest.mark.parametrize("options", [("--stay",), ()])
+def test_line_mode_ends_when_its_reader_goes_while_it_prints(
+    shell, broker, mail, eventually, tmp_path, options
+):
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    command = f"exec chat join bob {' '.join(options)} < /dev/null > {fifo}"
+    joined = shell.start("bash", "-c", command, at=broker)
+    with fifo.open("rb") as reader:
+        size = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+        eventually(lambda: held(reader) > size // 2, "nothing was printed")
+    assert joined.wait().status == 0
