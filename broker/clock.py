@@ -9,8 +9,8 @@ MOST_ATTENDED = 1.0
 has not listened, so its clients were not silent."""
 
 STEP = 60_000
-"""Milliseconds that the wall clock gains in a turn, beyond what went by, from which on it was set
-and did not drift."""
+"""Milliseconds that the wall clock gains between two looks, beyond what went by, from which on it
+was set and did not drift."""
 
 DOUBT = 3600.0
 """Seconds for which a clock that was set ahead is not believed when it comes to what cannot be
@@ -39,7 +39,8 @@ class TurnClock:
         """Milliseconds since 1970-01-01 UTC; never falls."""
         self.behind = 0
         """Milliseconds by which the wall clock is behind that."""
-        self._wall = 0
+        self._looked = 0.0, 0
+        """What both clocks said when it was last looked whether one was set."""
         self._steps: list[tuple[float, float]] = []
         """When the wall clock was set lately (`now`), and by how many milliseconds ahead."""
         self._told = ""
@@ -51,30 +52,27 @@ class TurnClock:
 
         Returns by how many seconds the turn before was longer than leases run in one turn.
         """
-        passed = 0.0 if self._now is None else max(now - self._now, 0.0)
+        if self._now is None:
+            self._now, self._looked = now, (now, time)
+        passed = max(now - self._now, 0.0)
         counted = min(passed, MOST_ATTENDED)
         self.attended += counted
-        gained = time - self._wall - passed * 1000
-        if self._steps or not -STEP < gained < STEP:
-            self._note_step(gained, now)
         self._now = self.now = now
-        self._wall = time
         self.time = max(self.time, time)
         self.behind = self.time - time
         self.turn += 1
         return passed - counted
 
-    def _note_step(self, gained: float, now: float) -> None:
-        """The wall clock gained so many milliseconds since the last turn."""
-        if self._now is None:
-            return  # What it was before, nobody knows.
+    def _ahead(self) -> float:
+        """Milliseconds by which the wall clock is not believed yet."""
+        # Here and not in each turn: it is wanted now and then.
+        now, wall = self.now, self.wall
+        before, was = self._looked
+        self._looked = now, wall
+        gained = wall - was - (now - before) * 1000
         self._steps = [step for step in self._steps if now - step[0] <= DOUBT]
         if abs(gained) >= STEP:
             self._steps.append((now, gained))
-
-    @property
-    def _ahead(self) -> float:
-        """Milliseconds by which the wall clock is not believed yet."""
         ahead = sum([gained for _, gained in self._steps])
         return ahead if ahead >= STEP else 0.0
 
@@ -82,17 +80,18 @@ class TurnClock:
     def wall(self) -> int:
         """The wall clock as it was told, also if it stepped back: for what ends at a time that
         was reckoned by it."""
-        return self._wall
+        return self.time - self.behind
 
     @property
     def settled(self) -> int:
         """The wall clock, but for what it was set ahead lately: for what goes for good when it is
         too old.  A clock that is wrong for a moment must not take a month of messages with it."""
-        return self._wall - round(self._ahead)
+        return self.wall - round(self._ahead())
 
     def news(self) -> News | None:
         """What is to be told of the wall clock, if that has changed."""
-        state = "behind" if self.behind > BEHIND else "ahead" if self._ahead else ""
+        ahead = self._ahead()
+        state = "behind" if self.behind > BEHIND else "ahead" if ahead else ""
         if state == self._told:
             return None
         before, self._told = self._told, state
@@ -101,7 +100,7 @@ class TurnClock:
             return f"clock behind=%.0f s: {words} it catches up", self.behind / 1000
         if state == "ahead":
             words = "the system's clock stepped ahead; what is too old by it stays for an hour"
-            return f"clock ahead=%.0f s: {words}", self._ahead / 1000
+            return f"clock ahead=%.0f s: {words}", ahead / 1000
         again = "messages get" if before == "behind" else "what is too old goes by"
         return f"clock {before}=%.0f s: {again} the system's time again", 0.0
 

@@ -122,6 +122,8 @@ class Broker:
         self._unstored: _Unstored | None = None
         self._stored = False
         """Whether what was said in this turn is."""
+        self._messages = 0
+        """How many messages that were, until they are counted."""
         self._hold = Hold(self._clock)
         self.untidy = False
         """Whether there is more to tidy."""
@@ -232,9 +234,7 @@ class Broker:
                 self._journal.commit(commit)
             except CannotStore as error:
                 return self._tell_all(self._hold.begin(str(error)))
-        self._unstored, self._stored = None, True
-        if messages:
-            self.counts.batches.add(messages)
+        self._unstored, self._stored, self._messages = None, True, messages
         return self._tell_all(self._hold.end()) + effects if self._hold.because else effects
 
     def _tell_all(self, notices: list[Notice]) -> list[Effect]:
@@ -301,6 +301,9 @@ class Broker:
         What was said is on its way to its readers by then: to put this together takes a tenth of
         what a lone message costs."""
         self._brake.settle()
+        if self._messages:
+            self.counts.batches.add(self._messages)
+            self._messages = 0
         return self._outcomes.tell() if self._stored else []
 
     def shutdown(self) -> list[Effect]:

@@ -80,7 +80,8 @@ class Turns:
             self.now += 0.5
             self.wall += 500
             self.clock.begin(self.now, self.wall)
-        return self.clock.settled - self.wall
+            lag = self.clock.settled - self.wall
+        return lag
 
     @property
     def told(self):
