@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
+from operator import attrgetter
 from statistics import median
 
 from . import durable, on_broker, secure
@@ -18,41 +19,42 @@ from .throughput import WARM_UP, costs, in_rounds, runs_table, whole
 
 def history(plan: Plan, both: Both) -> Found:
     """What a message, a page and a start cost as the history grows."""
-    rows, found = [], []
-    for messages in plan.histories:
-        cost = durable.measure(messages, plan.rounds)
-        found.append(cost)
+    found = durable.measure(plan.histories, plan.rounds)
+    rows = []
+    for messages, each in zip(plan.histories, found, strict=True):
+        append, lone, fetch, replay, restart, size = map(median, zip(*each, strict=True))
         rows.append(
             (
                 rate(messages),
-                micro(cost.append),
-                micro(cost.lone),
-                micro(cost.fetch),
-                rate(1 / cost.replay),
-                f"{cost.restart * 1000:.1f} ms",
-                f"{cost.bytes}",
+                micro(append),
+                micro(lone),
+                micro(fetch),
+                rate(1 / replay),
+                f"{restart * 1000:.1f} ms",
+                f"{size:.0f}",
             )
         )
     head = ("messages", "append", "lone commit", "page", "replayed/s", "restart", "bytes a message")
     print(table("The journal, as its history grows", head, rows), flush=True)
-    growth = found[-1].append / found[0].append
+    growth = ratios([cost.append for cost in found[-1]], [cost.append for cost in found[0]])
     most = f"{plan.histories[-1]:,}".replace(",", " ")
     what = f"a message costs the same with {most} stored as with {plan.histories[0]} (within 1.3)"
-    aim = Aim(what, f"{growth:.2f} x", growth <= 1.3)
+    aim = Aim(what, times(growth), growth.middle <= 1.3)
     return Found([aim], list(_growth(plan.histories, found)))
 
 
-def _growth(histories: Sequence[int], found: Sequence[durable.Costs]) -> Iterator[Ratio]:
+def _growth(histories: Sequence[int], found: Sequence[list[durable.Costs]]) -> Iterator[Ratio]:
     """The costs of the longer *histories* to those of the shortest."""
-    for messages, cost in zip(histories[1:], found[1:], strict=True):
+    for messages, each in zip(histories[1:], found[1:], strict=True):
         which = f"history of {rate(messages)} / {rate(histories[0])}"
-        for what, now, then in (
-            ("append", cost.append, found[0].append),
-            ("lone commit", cost.lone, found[0].lone),
-            ("page", cost.fetch, found[0].fetch),
-            ("restart", cost.restart, found[0].restart),
+        for what, of in (
+            ("append", attrgetter("append")),
+            ("lone commit", attrgetter("lone")),
+            ("page", attrgetter("fetch")),
+            ("restart", attrgetter("restart")),
         ):
-            yield Ratio(f"{which}: {what}", Spread.of([now / then]), Better.LESS)
+            ratio = ratios([*map(of, each)], [*map(of, found[0])])
+            yield Ratio(f"{which}: {what}", ratio, Better.LESS)
 
 
 USERS = (10, 1000, 9000)

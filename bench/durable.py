@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -54,27 +55,25 @@ class Costs(NamedTuple):
     """A message takes on disk."""
 
 
-def measure(messages: int, rounds: int) -> Costs:
-    """Fills a journal with *messages*, and measures on it."""
-    with folder_on_disk() as folder:
-        path = Path(folder, FILE)
-        history = _History(path)
-        history.fill(messages)
-        bytes = path.stat().st_size // messages
-        starts = []
-        for _ in range(rounds):
-            history.crash()
-            start = time.perf_counter()
-            history.open()
-            starts.append(time.perf_counter() - start)
-        append = [history.timed_commit(36, FRAME) for _ in range(20 * rounds)]
-        lone = [history.timed_commit(1, 1) for _ in range(100 * rounds)]
-        fetch = [history.timed_fetch() for _ in range(100 * rounds)]
-        replay = history.timed_replay()
-        history.journal.close()
-        return Costs(
-            median(append) / 36 / FRAME, median(lone), median(fetch), replay, median(starts), bytes
-        )
+def measure(histories: Sequence[int], rounds: int) -> list[list[Costs]]:
+    """Fills a journal with so many messages each, and measures on all of them by turns, so often:
+    the costs of each, round by round."""
+    with ExitStack() as stack:
+        folders = [stack.enter_context(folder_on_disk()) for _ in histories]
+        made = [_History(Path(folder, FILE)) for folder in folders]
+        for history, messages in zip(made, histories, strict=True):
+            history.fill(messages)
+            stack.callback(history.close)
+        for history in made:
+            history.costs()  # Pages are full then, also of the shortest.
+        # Else the disk would be busy with the longest one while that is measured.
+        os.sync()
+        found: list[list[Costs]] = [[] for _ in made]
+        for number in range(rounds):
+            turns = list(zip(made, found, strict=True))
+            for history, costs in turns if number % 2 == 0 else turns[::-1]:
+                costs.append(history.costs())
+        return found
 
 
 class _History:
@@ -83,6 +82,7 @@ class _History:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._heads = [0] * USERS
+        self._bytes = 0
         self._next = 0
         self._dice = random.Random(1)
         event = Event(1 << 40, "sender00", "reader00", TEXT)
@@ -109,6 +109,21 @@ class _History:
                 self._heads[user] = head + events
         return rows
 
+    def costs(self) -> Costs:
+        """What it costs now."""
+        self.crash()
+        start = time.perf_counter()
+        self.open()
+        restart = time.perf_counter() - start
+        append = [self.timed_commit(36, FRAME) for _ in range(20)]
+        lone = [self.timed_commit(1, 1) for _ in range(100)]
+        fetch = [self.timed_fetch() for _ in range(100)]
+        each = median(append) / 36 / FRAME
+        return Costs(each, median(lone), median(fetch), self.timed_replay(), restart, self._bytes)
+
+    def close(self) -> None:
+        self.journal.close()
+
     def fill(self, messages: int) -> None:
         """In large commits: how it came to be makes no difference to what is measured."""
         left = messages
@@ -117,6 +132,7 @@ class _History:
             self.journal.commit(Commit(rows=self._turn(pairs, min(FRAME, left))))
             left -= pairs * min(FRAME, left)
         self.journal.close()
+        self._bytes = self._path.stat().st_size // messages
         self.open()
 
     def timed_commit(self, pairs: int, events: int) -> float:
