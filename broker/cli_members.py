@@ -10,13 +10,13 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..command.completion import offered
+from ..command.hosts import is_loopback
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import BadKey, BadName
@@ -117,17 +117,10 @@ def invite(
         click.echo(f"chat accept '{line}'")
         complain("chatbroker", f"give this line to {name}; it is good once, until {expires}")
         _warn_if_known(name, answer)
-        if _is_loopback(where):
+        if is_loopback(where.strip("[]")):
             hint = "; run it with --host 0.0.0.0 for others, or give --host here"
             complain("chatbroker", f"only this machine reaches {where}{'' if host else hint}")
     return Status.DONE
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _own_address() -> str:

@@ -116,18 +116,18 @@ class Broker:
         self._readers = Readers(self._echo, journal, self._registry)
         self.counts = Counts()
         self._out = Outgoing(self.counts)
-        self.clock = self._clock = TurnClock(kept.time)
-        self._brake = Brake(self._out, self._clock)
-        self._answers = Answers(self._registry, self._readers, self._out, self._brake, self._clock)
+        self.clock = TurnClock(kept.time)
+        self._brake = Brake(self._out, self.clock)
+        self._answers = Answers(self._registry, self._readers, self._out, self._brake, self.clock)
         self._unstored: _Unstored | None = None
         self._stored = False
         """Whether what was said in this turn is."""
         self._messages = 0
         """How many messages that were, until they are counted."""
-        self._hold = Hold(self._clock)
+        self._hold = Hold(self.clock)
         self.untidy = False
         """Whether there is more to tidy."""
-        self._door = Door(self._registry, self._readers, self._out, self._clock, self.epoch)
+        self._door = Door(self._registry, self._readers, self._out, self.clock, self.epoch)
         self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
         self._said = Turn(self._echo)
@@ -141,7 +141,7 @@ class Broker:
     def begin(self, now: float, time: int) -> float:
         """Starts a turn; see `TurnClock.begin`."""
         self._stored = False
-        return self._clock.begin(now, time)
+        return self.clock.begin(now, time)
 
     def accept_sessions(self, accept: bool) -> None:
         """Whether new sessions may come in; the edge knows how many descriptors are left."""
@@ -181,7 +181,7 @@ class Broker:
             self._door.renew(session)
             if session.user is not None:
                 heard, spent = session.cseq, session.user.spent
-                if spent.until > self._clock.now:
+                if spent.until > self.clock.now:
                     messages = self._brake.hold_back(session, messages)
         complaint = ""
         for message in messages:
@@ -251,7 +251,7 @@ class Broker:
         if self._door.waiting:
             self._door.admit_waiting()
         messages = self._said.messages
-        said = self._said.take(self._clock.time)
+        said = self._said.take(self.clock.time)
         for user, before, head in self._said.own:
             # What one said oneself is no news; else a script that sends and then waits for an
             # answer would get its own question.
@@ -277,7 +277,7 @@ class Broker:
         if self.held:
             return
         try:
-            self.untidy = self._journal.tidy(self._clock.settled)
+            self.untidy = self._journal.tidy(self.clock.settled)
         except CannotStore as error:
             self.untidy = False
             self._out.note("cannot_tidy", because=str(error))
@@ -352,7 +352,7 @@ class Broker:
     def _enrol(self, identity: bytes, message: Enrol, origin: Origin) -> None:
         """Admits a key in place of an invitation.  It is kept before this answers."""
         try:
-            name = self._members.enrol(origin, message.key, self._clock.wall)
+            name = self._members.enrol(origin, message.key, self.clock.wall)
         except NotAdmitted as why:
             refused = Refused(Code.NOT_ALLOWED.value, str(why))
             return self._out.refuse(identity, refused, address=origin.address)
@@ -404,7 +404,7 @@ class Broker:
         recipient = None if to is None else find(self._registry.users, to)
         if to is not None and (recipient is None or not (recipient.on or recipient.claimed)):
             return Code.NO_SUCH_USER
-        return self._said.route(sender, to, recipient, self._clock.time)
+        return self._said.route(sender, to, recipient, self.clock.time)
 
     # --- questions ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from ..command.hosts import one_spelling
 from ..wire.errors import BadKey, BadName
 from ..wire.keys import parse_key
 from ..wire.names import canonical_name
@@ -87,9 +88,9 @@ def plain_text(address: Address) -> str:
 def no_answer(broker: str, there: bool) -> Unreachable:
     """What to raise when *broker* says nothing; *there*: although something takes connections."""
     host, _, port = broker.rpartition(":")
-    own_host, _, usual = DEFAULT.rpartition(":")
+    own_host, _, usual = DEFAULT.removeprefix("tcp://").rpartition(":")
     more = "" if port == usual else f" --port {port}"
-    here = host in (own_host, "tcp://localhost")
+    here = one_spelling(host.removeprefix("tcp://")) == own_host
     if there:
         words = ", though something is there; a broker may be stopped, or unable to store"
         words += f": see 'chatbroker status{more}'" if here else ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote
+
+from .hosts import one_spelling
 
 
 def data_folder() -> Path:
@@ -20,15 +20,6 @@ def data_folder() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("chatbroker", appauthor=False)
-
-
-def one_spelling(host: str) -> str:
-    """*host*, in the one spelling of those by which surely the same is meant."""
-    # As a broker listens there, and a client connects: by IPv4.
-    known = {"localhost": "127.0.0.1", "*": "0.0.0.0"}.get(host.lower(), host.lower())
-    with suppress(ValueError):  # Not an IP address, so a name.
-        return ip_address(known).compressed
-    return known
 
 
 def file_name(host: str, port: int) -> str:

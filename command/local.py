@@ -10,12 +10,12 @@ Brokers may serve on the same port of several addresses, so its name has both.
 from __future__ import annotations
 
 import json
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
 from .files import make_private, write_private
-from .folders import data_folder, file_name, one_spelling
+from .folders import data_folder, file_name
+from .hosts import is_loopback, one_spelling
 
 EVERYWHERE = ("0.0.0.0", "::")
 """Who listens there is reached at all addresses of the machine: of IPv4, and of both."""
@@ -76,7 +76,7 @@ def read_local(host: str, port: int) -> Local | None:
     """How to find in to the broker that is reached at *host* and *port*; None if it is not this
     user's, or not secure."""
     host = one_spelling(host)
-    hosts = (host, *_everywhere(host)) if _is_loopback(host) else (host,)
+    hosts = (host, *_everywhere(host)) if is_loopback(host) else (host,)
     for each in hosts:
         found = _read(local_path(each, port))
         if found is not None:
@@ -92,13 +92,6 @@ def local_folder() -> Path:
 def _everywhere(host: str) -> tuple[str, ...]:
     """Those of EVERYWHERE by which *host* is reached, too."""
     return EVERYWHERE[1:] if ":" in host else EVERYWHERE
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(path: Path) -> Local | None:

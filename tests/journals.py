@@ -65,6 +65,12 @@ def refuse_to_commit(action: int, *what: str | None) -> int:
     return sqlite3.SQLITE_DENY if ends else sqlite3.SQLITE_OK
 
 
+def refuse_to_fold(action: int, *what: str | None) -> int:
+    """An authorizer: the tables take in no rows."""
+    folds = action == sqlite3.SQLITE_INSERT and what[0] == "rows"
+    return sqlite3.SQLITE_DENY if folds else sqlite3.SQLITE_OK
+
+
 def sixteen(journal: SqliteJournal) -> dict[str, list[Row]]:
     """What is stored of sixteen logs, in a tail that it is time to fold."""
     stored: dict[str, list[Row]] = {f"@log{n:02}": [] for n in range(16)}

@@ -1,4 +1,6 @@
-"""Names that stay their users': who gets them, what waits for who is away, how they lapse.
+"""Names that stay their users': who gets them, what waits for who is away.
+
+How a claim lapses is in test_claims_lapsing.py.
 
 ``replaces`` is here too: the session that a client knows to be dead.  What of all this comes
 back when the broker is started again is in test_restarts.py.
@@ -7,6 +9,7 @@ back when the broker is started again is in test_restarts.py.
 from __future__ import annotations
 
 import pytest
+from claimants import KEY, LEASE, OTHER_KEY, REPLACED, UNREAD, asks, claims, leaves, on, presence
 
 from chatbroker.broker.allowance import Allowance
 from chatbroker.wire.messages import (
@@ -15,7 +18,6 @@ from chatbroker.wire.messages import (
     Bye,
     Farewell,
     Fetched,
-    Follow,
     Info,
     Ping,
     Pong,
@@ -23,41 +25,8 @@ from chatbroker.wire.messages import (
     Refusal,
     Refused,
     Run,
-    Start,
     Welcome,
 )
-
-KEY, OTHER_KEY = b"alice's own key!", b"mallory's key 16"
-LEASE, GRACE, DAY = 15.0, 3.0, 86400.0
-UNREAD = Follow("direct", b"", Start.UNREAD, 0)
-REPLACED = "the user's next client took this one for dead"
-
-
-def claims(world, name="alice", credential=KEY, **how):
-    """Somebody who claims *name*."""
-    return world.joins(name, credential=credential, claim=True, **how)
-
-
-def leaves(peer) -> None:
-    assert peer.says(Bye()).of(Farewell)[0].code == "left"
-
-
-def on(peer) -> list[str]:
-    """Who is on, as *peer* hears it."""
-    return [user.name for user in peer.says(Info(1, ""))[0].users]
-
-
-def asks(world, name="alice", **how) -> list:
-    """What somebody else hears who wants *name*, in this turn and the next."""
-    stranger = world.connects()
-    heard = stranger.joins(name, **how)
-    world.turn()
-    return [message for message in [*heard, *stranger.hears()] if type(message) is not Pong]
-
-
-def presence(world) -> list[tuple[str, bool]]:
-    return [(message.name, message.on) for message in world.hears(b"presence\0")]
-
 
 # --- whose the name is --------------------------------------------------------------------
 
@@ -525,101 +494,6 @@ def test_who_has_all_sessions_there_may_be_replaces_one(world):
     assert [m.code for m in asks(world, credential=KEY)] == ["broker_full"]
     (welcome,) = asks(world, credential=KEY, replaces=dead.session)
     assert type(welcome) is Welcome
-
-
-# --- how a claim lapses -------------------------------------------------------------------
-
-
-def test_a_claim_lapses_when_nobody_held_the_name_for_long(world_with):
-    world = world_with(claim_ttl=600.0)
-    alice = claims(world)
-    leaves(alice)
-    world.passes(595.0)
-    assert [refused.code for refused in asks(world)] == ["name_claimed"]
-    world.passes(10.0)
-    (welcome,) = asks(world)
-    assert welcome.credential not in (KEY, b"")
-
-
-def test_a_clock_that_is_wrong_for_a_moment_frees_no_name(world_with):
-    world = world_with(claim_ttl=DAY)
-    leaves(claims(world))
-    month = 30 * 86_400_000
-    world.wall += month
-    world.passes(5.0)
-    world.wall -= month
-    world.passes(5.0)
-    assert [refused.code for refused in asks(world)] == ["name_claimed"]
-    # What it was set to is believed in the end.
-    world.wall += month
-    world.passes(3590.0)
-    assert [refused.code for refused in asks(world)] == ["name_claimed"]
-    world.passes(30.0)
-    assert type(asks(world)[0]) is Welcome
-
-
-def test_a_claim_counts_from_when_the_name_was_last_held(world_with):
-    world = world_with(claim_ttl=600.0)
-    leaves(claims(world))
-    world.passes(500.0)
-    leaves(world.joins("alice", credential=KEY, follows=()))
-    world.passes(500.0)
-    assert [refused.code for refused in asks(world)] == ["name_claimed"]
-    world.passes(110.0)
-    assert type(asks(world)[0]) is Welcome
-
-
-def test_a_claim_does_not_lapse_while_the_name_is_held(world_with):
-    world = world_with(claim_ttl=600.0)
-    alice = claims(world, follows=())
-    world.passes(2000.0, alive=[alice])
-    leaves(alice)
-    world.passes(590.0)
-    assert [refused.code for refused in asks(world)] == ["name_claimed"]
-
-
-def test_who_lapses_has_as_long_from_then_on(world_with):
-    world = world_with(claim_ttl=600.0)
-    claims(world)
-    world.passes(LEASE + 590.0)
-    assert [refused.code for refused in asks(world)] == ["name_claimed"]
-    world.passes(20.0)
-    assert type(asks(world)[0]) is Welcome
-
-
-def test_who_left_first_is_forgotten_first(world_with):
-    world = world_with(claim_ttl=600.0)
-    alice, bob, carol = (claims(world, name) for name in ("alice", "bob", "carol"))
-    for peer in (carol, alice, bob):
-        leaves(peer)
-        world.passes(100.0, alive=[p for p in (alice, bob) if p is not peer])
-    world.passes(310.0)
-    free = {"carol": True, "alice": False, "bob": False}
-    for name, is_free in free.items():
-        assert (type(asks(world, name, follows=())[0]) is Welcome) is is_free
-
-
-def test_the_mail_goes_with_the_claim(world_with):
-    world = world_with(claim_ttl=600.0)
-    alice, bob = claims(world), world.joins("bob")
-    leaves(alice)
-    bob.sends("alice", "secret")
-    assert world.journal.events == 2
-    world.passes(610.0, alive=[bob])
-    assert bob.sends("alice", "too late").codes == ["no_such_user"]
-    again = world.joins("alice", credential=KEY, follows=(UNREAD,))
-    assert again.welcome.readings[0].head == 0
-    assert again.epoch("direct") != alice.epoch("direct")
-    assert world.journal.events == 1  # Bob's own.
-
-
-def test_a_session_that_lapsed_goes_with_the_claim(world_with):
-    world = world_with(claim_ttl=600.0)
-    alice = claims(world)
-    alice.echoes("one")
-    world.passes(LEASE + 610.0)
-    alice.joins(credential=KEY)
-    assert not alice.resumed
 
 
 # --- an operator's word -------------------------------------------------------------------

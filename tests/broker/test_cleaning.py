@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import tempfile
 from contextlib import suppress
 from itertools import pairwise
@@ -13,7 +12,16 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from journals import EPOCH, PLENTY, kept, refuse_to_commit, row, store, table_of_bodies
+from journals import (
+    EPOCH,
+    PLENTY,
+    kept,
+    refuse_to_commit,
+    refuse_to_fold,
+    row,
+    store,
+    table_of_bodies,
+)
 
 from chatbroker.broker import cleaning, cutting, sqlite_journal
 from chatbroker.broker import tail as tail_module
@@ -115,10 +123,6 @@ def test_what_could_not_be_folded_goes_without_another_commit(opened, dropped):
     store(journal, *said(1, "@a", time=1))
     if dropped:
         journal.commit(Commit(dropped=["@a"]))
-
-    def refuse_to_fold(action: int, *what: str | None) -> int:
-        folds = action == sqlite3.SQLITE_INSERT and what[0] == "rows"
-        return sqlite3.SQLITE_DENY if folds else sqlite3.SQLITE_OK
 
     journal._db.set_authorizer(refuse_to_fold)
     failures = 0

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator
 
 import pytest
-from journals import EPOCH, kept, refuse_to_commit, row, rows, sixteen, store, table_of_bodies, user
+from journals import (
+    EPOCH,
+    kept,
+    refuse_to_commit,
+    refuse_to_fold,
+    row,
+    rows,
+    sixteen,
+    store,
+    table_of_bodies,
+    user,
+)
 
 from chatbroker.broker import sqlite_journal
 from chatbroker.broker import tail as tail_module
@@ -176,10 +186,6 @@ def test_what_could_not_be_folded_is_folded_before_the_next_commit(opened, monke
     monkeypatch.setattr(sqlite_journal, "A_PART", 4)
     journal = opened()
     stored = sixteen(journal)
-
-    def refuse_to_fold(action: int, *what: str | None) -> int:
-        folds = action == sqlite3.SQLITE_INSERT and what[0] == "rows"
-        return sqlite3.SQLITE_DENY if folds else sqlite3.SQLITE_OK
 
     journal._db.set_authorizer(refuse_to_fold)
     with pytest.raises(JournalError):

@@ -7,6 +7,7 @@ in its own tests.
 from __future__ import annotations
 
 import pytest
+from claimants import asks, presence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,21 +106,9 @@ def restarts(world, down: float = 1.0, **chosen: float) -> None:
     world.published.clear()
 
 
-def presence(world) -> list[tuple[str, bool]]:
-    return [(message.name, message.on) for message in world.hears(b"presence\0")]
-
-
 def on(world) -> list[str]:
     """Who is on, as an observer hears it."""
     return [user.name for user in world.joins("").says(Info(1, ""))[0].users]
-
-
-def asks(world, name="alice", **how) -> list:
-    """What somebody else hears who wants *name*, in this turn and the next."""
-    stranger = world.connects()
-    heard = stranger.joins(name, **how)
-    world.turn()
-    return [message for message in [*heard, *stranger.hears()] if type(message) is not Pong]
 
 
 # --- a session goes on --------------------------------------------------------------------
@@ -731,5 +720,5 @@ def test_whatever_happens_what_is_stored_is_what_the_broker_knows(world_with, ha
     assert [user.seen for user in after._absent] == [user.seen for user in before._absent]
     assert {user.name for user in after._absent} == {user.name for user in before._absent}
     assert after.page("")[0] == [
-        u._replace(since=lasting.broker._clock.time) for u in before.page("")[0]
+        u._replace(since=lasting.broker.clock.time) for u in before.page("")[0]
     ]

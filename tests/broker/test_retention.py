@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from math import inf
 from operator import attrgetter
@@ -10,6 +9,7 @@ from operator import attrgetter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from journals import refuse_to_commit
 
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.cutting import ROW_COST
@@ -456,12 +456,7 @@ def test_a_disk_that_is_full_keeps_the_account_right(opened):
     filler = Filler(journal)
     filler.say("echo", time=1, times=10)
     journal._fold()
-
-    def refuse(action: int, *what: str | None) -> int:
-        ends = action == sqlite3.SQLITE_TRANSACTION and what[0] == "COMMIT"
-        return sqlite3.SQLITE_DENY if ends else sqlite3.SQLITE_OK
-
-    journal._db.set_authorizer(refuse)
+    journal._db.set_authorizer(refuse_to_commit)
     with pytest.raises(JournalError):
         journal.tidy(10_000)
     journal._db.set_authorizer(None)

@@ -493,7 +493,7 @@ def test_what_a_connection_said_last_counts_though_it_has_ended(servers, peers):
     until(lambda: intake.drain() and session.cseq)
     session.expires = 500.0
     intake.tidy(now + 1)
-    assert session.expires <= core._clock.attended + server._config.lease
+    assert session.expires <= core.clock.attended + server._config.lease
     assert session.state is State.LIVE
     assert identity not in intake._connections.callers
 
@@ -733,9 +733,9 @@ def test_a_clock_that_steps_back_is_told_and_so_is_its_catching_up(servers, capl
         server._tidy()
     assert caplog.text.count("the system's clock stepped back") == 1
     assert "clock behind=3600 s" in caplog.text
-    assert server._core._clock.time == 1_800_000_000_000
+    assert server._core.clock.time == 1_800_000_000_000
     wall[0] += 3_650_000
     server._begin()
     server._tidy()
     assert "messages get the system's time again" in caplog.text
-    assert server._core._clock.time == wall[0]
+    assert server._core.clock.time == wall[0]
