@@ -28,7 +28,7 @@ from .database import SYNC
 from .journal import CannotStore, JournalError
 from .logs import log, set_up
 from .quantity import DURATION, SIZE
-from .signals import signals
+from .signals import Signals
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -219,45 +219,48 @@ def run(
         except OSError as error:
             raise _no_ready_file(ready_file, error) from None
     set_up(verbose, log_format)
-    # Here, so that --help does not wait for ZeroMQ to load.
-    from .notify import Notifier
-    from .opening import open_journal
-    from .server import Server
-    from .sockets import loopback
+    with ExitStack() as stack:
+        signals = stack.enter_context(Signals())
+        # Here, so that --help does not wait for ZeroMQ to load.
+        from .notify import Notifier
+        from .opening import open_journal
+        from .server import Server
+        from .sockets import loopback
 
-    host = host.strip("[]")
-    in_the_open = not secure and not loopback(host)
-    if in_the_open and not insecure:
-        raise click.UsageError(
-            f"--host {host} is reached from other machines, and everyone there could read "
-            "all and take any name: give --secure, or --insecure if that is meant"
+        host = host.strip("[]")
+        in_the_open = not secure and not loopback(host)
+        if in_the_open and not insecure:
+            raise click.UsageError(
+                f"--host {host} is reached from other machines, and everyone there could read "
+                "all and take any name: give --secure, or --insecure if that is meant"
+            )
+        metrics = None
+        if metrics_port is not None:
+            metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
+        context = click.get_current_context()
+        config = _config_of(context.params)
+        server = Server(
+            config,
+            open_journal if metrics is None else metrics.open_journal,
+            Notifier(os.environ),
+            read_config=Rereading(context),
         )
-    metrics = None
-    if metrics_port is not None:
-        metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
-    context = click.get_current_context()
-    config = _config_of(context.params)
-    server = Server(
-        config,
-        open_journal if metrics is None else metrics.open_journal,
-        Notifier(os.environ),
-        read_config=Rereading(context),
-    )
+        stack.enter_context(closing(server))
 
-    if in_the_open:
-        log.warning("insecure host=%s: everyone there comes in, nothing is encrypted", host)
+        if in_the_open:
+            log.warning("insecure host=%s: everyone there comes in, nothing is encrypted", host)
 
-    def forget_ready() -> None:
-        if ready_file is not None:
-            ready_file.unlink(missing_ok=True)
-        if secure:
-            # That this stops is not held up by it: what is left there is out of date.
-            try:
-                remove_local(host, server.port, os.getpid())
-            except OSError as error:
-                log.warning("own user: the key left for them cannot be removed: %s", error)
+        def forget_ready() -> None:
+            if ready_file is not None:
+                ready_file.unlink(missing_ok=True)
+            if secure:
+                # That this stops is not held up by it: what is left there is out of date.
+                try:
+                    remove_local(host, server.port, os.getpid())
+                except OSError as error:
+                    log.warning("own user: the key left for them cannot be removed: %s", error)
 
-    with closing(server), signals(server, forget_ready), ExitStack() as stack:
+        stack.enter_context(signals.attend(server, forget_ready))
         local = server.local()
         ready: dict[str, str | int] = {
             "broker": server.address,

@@ -16,7 +16,7 @@ import click
 
 from ..command.completion import offered
 from ..command.quantities import parse_duration
-from ..command.run import complain
+from ..command.run import complain, means_stdin
 from ..command.status import Status
 from ..wire.limits import MAX_WORDS
 from .cli_data import (
@@ -217,7 +217,7 @@ def announce(text: tuple[str, ...], port: int, data_dir: Path | None) -> int:
 
     Example: chatbroker announce "back in five minutes"
     """
-    words = _from_stdin() if text == ("-",) else " ".join(text)
+    words = _from_stdin() if means_stdin(text) else " ".join(text)
     return _do(port, data_dir, do="announce", words=words)
 
 

@@ -316,11 +316,6 @@ class Server:
             log.warning(*news)
 
     @property
-    def stopping(self) -> bool:
-        """Whether `stop` was called."""
-        return bool(self._stopping)
-
-    @property
     def wake_fd(self) -> int:
         """Whatever is written here has `run` look again."""
         return self._wake_writer.fileno()

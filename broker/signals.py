@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import Any, Protocol, Self
 
 STOP_WITHIN = 1.6
 """Seconds after which a stop that peers hold up is cut short."""
@@ -20,50 +20,72 @@ class Stoppable(Protocol):
     reread: bool
 
     @property
-    def stopping(self) -> bool: ...
-
-    @property
     def wake_fd(self) -> int: ...
 
     def stop(self, why: str) -> None: ...
 
 
-@contextmanager
-def signals(server: Stoppable, cut_short: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Turns SIGTERM and SIGINT into `stop`, SIGHUP into a look at the config file.  Main thread
-    only.
+class Signals:
+    """While entered, turns SIGTERM and SIGINT into `stop`, SIGHUP into a look at the config file.
+    Main thread only.  What comes before there is a server waits for it."""
 
-    *cut_short* is called when peers hold up the stop and the process is ended for it."""
+    def __init__(self) -> None:
+        self._server: Stoppable | None = None
+        self._asked = ""
+        """The name of the signal that asked to stop, if any did."""
+        self._reread = False
+        self._cut_short: Callable[[], None] = lambda: None
+        self._watchdog = threading.Timer(STOP_WITHIN, self._end)
+        self._watchdog.daemon = True
+        self._terminals = [number for number in range(3) if os.isatty(number)]
+        self._handlers: dict[int, Any] = {}
 
-    # What is stored is stored; a peer that does not read may hold up the rest.
-    def end() -> None:
-        cut_short()
+    def __enter__(self) -> Self:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._handlers[number] = signal.signal(number, self._stop)
+        self._handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._watchdog.cancel()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def attend(
+        self, server: Stoppable, cut_short: Callable[[], None] = lambda: None
+    ) -> Iterator[None]:
+        """While entered, *server* is told.
+
+        *cut_short* is called when peers hold up the stop and the process is ended for it."""
+        # A handler alone does not end poll(): Python resumes the wait after it.
+        previous = signal.set_wakeup_fd(server.wake_fd, warn_on_full_buffer=False)
+        self._server, self._cut_short = server, cut_short
+        try:
+            if self._asked:
+                server.stop(self._asked)
+            if self._reread:
+                server.reread = True
+            yield
+        finally:
+            self._server = None
+            signal.set_wakeup_fd(previous)
+
+    def _end(self) -> None:
+        # What is stored is stored; a peer that does not read may hold up the rest.
+        self._cut_short()
         os._exit(0)
 
-    watchdog = threading.Timer(STOP_WITHIN, end)
-    watchdog.daemon = True
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        first = not server.stopping
-        server.stop(signal.Signals(number).name)
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        first, self._asked = not self._asked, signal.Signals(number).name
+        if self._server is not None:
+            self._server.stop(self._asked)
         if first:
-            watchdog.start()
+            self._watchdog.start()
 
-    terminals = [number for number in range(3) if os.isatty(number)]
-
-    def hang_up(number: int, frame: FrameType | None) -> None:
-        if terminals and not any(map(os.isatty, terminals)):
-            handle(number, frame)  # The terminal was closed: nobody could end it any more.
-        server.reread = True
-
-    # A handler alone does not end poll(): Python resumes the wait after it.
-    previous = signal.set_wakeup_fd(server.wake_fd, warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
-    handlers[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
-    try:
-        yield
-    finally:
-        watchdog.cancel()
-        signal.set_wakeup_fd(previous)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        if self._terminals and not any(map(os.isatty, self._terminals)):
+            self._stop(number, frame)  # The terminal was closed: nobody could end it any more.
+        self._reread = True
+        if self._server is not None:
+            self._server.reread = True

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import click
 
 from . import status
+from .begin import MODULES
 from .config import name_variables
 from .roff import Sheet, bold, italic
 from .run import CommandGroup
@@ -242,9 +243,7 @@ def _environment(
 
 
 def _programs() -> list[CommandGroup]:
-    """The commands that are installed: here nobody knows which these are."""
-    scripts = distribution("chatbroker").entry_points.select(group="console_scripts")
-    return [getattr(import_module(script.module), script.name) for script in scripts]
+    return [getattr(import_module(module), name) for name, module in MODULES.items()]
 
 
 def main(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -17,6 +18,19 @@ from .status import Status
 
 class StdoutClosed(Exception):
     """Whoever read stdout has gone (`| head`)."""
+
+
+LITERAL = "chatbroker.literal"
+"""In a context's ``meta``: whether some arguments stand after ``--``."""
+
+
+def means_stdin(text: Sequence[str]) -> bool:
+    """Whether *text*, the words of a message on the command line, stands for stdin.
+
+    A dash after ``--`` is a dash: who hands on what others wrote must not lose its own stdin by
+    it."""
+    context = click.get_current_context(silent=True)
+    return (*text,) == ("-",) and (context is None or not context.meta.get(LITERAL))
 
 
 class CommandGroup(click.Group):
@@ -38,6 +52,10 @@ class CommandGroup(click.Group):
         self.files = files or {}
         self.variables = variables or {}
         self.statuses = statuses
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[LITERAL] = "--" in args[:-1]
+        return super().parse_args(ctx, args)
 
     def make_context(
         self, info_name: str | None, args: list[str], *more: Any, **extra: Any
@@ -163,6 +181,8 @@ def _run(
     name: str, command: CommandGroup, explain: Callable[[Exception], tuple[Status, str] | None]
 ) -> int:
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # See `begin`.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         returned = command.main(prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as exit:
         return exit.exit_code

@@ -84,7 +84,7 @@ MEETS_THE_SYSTEM = {
         *("server", "intake", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
         *("watch", "memory", "publisher", "listener"),
         *("cli", "cli_data", "cli_members", "control"),
-        *("database", "folder", "sqlite_journal", "backup"),
+        *("database", "folder", "sqlite_journal", "backup", "standing"),
         *("metrics", "notify"),
         *("audit", "cli_operator", "logs", "office"),
     },

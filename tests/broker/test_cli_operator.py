@@ -41,9 +41,9 @@ def run(monkeypatch, tmp_path):
     """Runs a command: status, stdout, words of an error."""
     monkeypatch.setenv("CHATBROKER_CONFIG", os.devnull)
 
-    def invoke(*args, input=None):
+    def invoke(command, *args, input=None):
         ended = CliRunner().invoke(
-            chatbroker, [*args, "--data-dir", str(tmp_path)], input, standalone_mode=False
+            chatbroker, [command, "--data-dir", str(tmp_path), *args], input, standalone_mode=False
         )
         if ended.exception is None:
             return ended.return_value, ended.output, ""
@@ -121,6 +121,11 @@ def test_a_name_that_nobody_has_is_told_and_done_all_the_same(broker, run, do, k
 def test_an_announcement_comes_from_stdin_if_it_is_a_dash(broker, run, stdin, words):
     assert run("announce", "-", input=stdin) == (0, "", "")
     assert broker.asked == [{"do": "announce", "words": words}]
+
+
+def test_a_dash_after_two_dashes_is_a_dash(broker, run):
+    assert run("announce", "--", "-", input=b"of somebody else") == (0, "", "")
+    assert broker.asked == [{"do": "announce", "words": "-"}]
 
 
 @pytest.mark.parametrize(

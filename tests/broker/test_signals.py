@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import socket
+from contextlib import contextmanager
 
 import pytest
 
 from chatbroker.broker import signals as module
-from chatbroker.broker.signals import signals
+from chatbroker.broker.signals import Signals
 
 
 class Stopped:
@@ -18,10 +19,6 @@ class Stopped:
         self.reread = False
         self.reasons = []
         self.wake_fd = wake_fd
-
-    @property
-    def stopping(self):
-        return bool(self.reasons)
 
     def stop(self, why):
         self.reasons.append(why)
@@ -41,6 +38,12 @@ class Watchdog:
 
     def cancel(self):
         self.cancelled += 1
+
+
+@contextmanager
+def signals(server, *cut_short):
+    with Signals() as asked, asked.attend(server, *cut_short):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +135,22 @@ def test_afterwards_all_is_as_it_was(server, woken):
         raise KeyError
     assert [signal.getsignal(number) for number in numbers] == before
     assert signal.set_wakeup_fd(descriptor) == descriptor
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_asks_it_to_stop_before_it_is_there_is_not_forgotten(server, number):
+    with Signals() as asked:
+        signal.raise_signal(number)
+        assert Watchdog.made.started == 1
+        with asked.attend(server):
+            assert server.reasons == [number.name]
+            assert not server.reread
+        signal.raise_signal(number)  # It is closing.
+        assert server.reasons == [number.name]
+
+
+def test_a_server_that_comes_after_a_sighup_looks_again(server, terminals):
+    with Signals() as asked:
+        signal.raise_signal(signal.SIGHUP)
+        with asked.attend(server):
+            assert (server.reread, server.reasons) == (True, [])
