@@ -89,6 +89,8 @@ class Office:
         self._place = _meeting_place(edge.facts().port) if config.memory else None
         where = self._place.path if self._place is not None else folder
         self._desk = None if where is None else Desk(where, edge.watch, edge.forget)
+        # What was over before was told when it was, if anybody was there.
+        sanctions.expire(self._time)
         self.begin(self._now, self._time)
 
     # --- in each turn ---------------------------------------------------------------------
@@ -181,6 +183,7 @@ class Office:
                 # Whoever was banned is not let in because a file was lost.
                 raise CannotKeep(f"{file.path} is gone; 'chatbroker unban' lifts a ban")
             self._sanctions.take_up(kept)
+            self._sanctions.expire(self._time)  # What is kept has them until it is written again.
             for ban in self._sanctions.listed(Kind.BAN):
                 self._operator.enforce(ban)
 

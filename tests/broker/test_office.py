@@ -431,6 +431,18 @@ def test_bans_that_were_written_by_hand_hold(serve, folder):
         client_of(server, "bob")
 
 
+def test_bans_that_are_over_do_not_come_back(serve, folder):
+    """Nobody writes their file for that."""
+    entry = {"kind": "ban", "who": "bob", "since": 0, "until": 1}
+    folder.mkdir(mode=0o700)
+    (folder / SANCTIONS).write_text(json.dumps({"sanctions": [entry]}))
+    server = serve()
+    with client_of(server, "bob") as bob:
+        reread(server)
+        bob.echo("still here")
+    assert "expired" not in [line["event"] for line in audited(folder)]
+
+
 def test_what_retention_keeps_is_what_was_read_last(serve, folder):
     wanted = [Config(port=0, data_dir=folder, keep_bytes=5)]
     server = serve(read_config=lambda: wanted[0])
