@@ -13,17 +13,14 @@ from ..wire.limits import ID_LENGTH, MAX_TEXT
 from ..wire.messages import DIRECT_LOG, ECHO_LOG
 from ..wire.names import canonical_name
 from .access import find_access
-from .address import DEFAULT, no_answer, parse_address
+from .address import DEFAULT, parse_address
 from .browse import Browse
 from .commands import Commands, Outcome
 from .core import ClientCore, Phase
 from .errors import (
-    MAYBE,
     ClientError,
     NameRefused,
     NewHistory,
-    OutcomeUnknown,
-    Unreachable,
     UsageError,
     session_error,
 )
@@ -32,7 +29,7 @@ from .identity import Identity
 from .inbox import MOST_EVENTS
 from .interrupts import Interrupts
 from .link import Link
-from .pipeline import Pipeline, Receipt, failure
+from .pipeline import Pipeline, Receipt, failure, given_up
 from .reader import Reader
 from .sayable import check_sayable, checked_recipient
 from .starts import Since
@@ -351,6 +348,12 @@ class Client:
 
     # --- the end --------------------------------------------------------------------------
 
+    @property
+    def ended(self) -> ClientError | None:
+        """Why the broker ended the session; None if it did not."""
+        refusal = self._core.refusal
+        return refusal and session_error(refusal.code, refusal.words, self.broker)
+
     def close(self) -> None:
         """Leaves: the name is free at once, and what was taken counts as shown.  What became of
         what is unresolved is not known then (`Outcome.UNKNOWN`), or it was never sent
@@ -431,14 +434,13 @@ class Client:
         self._link.wake()
         self._await(lambda: receipt.done, timeout, receipt)
         if receipt.outcome is not Outcome.ACCEPTED:
-            raise failure(receipt)
+            raise failure(receipt, self.ended)
 
     def _check_open(self) -> None:
         if self._crash is not None:
             raise ClientError(f"the client broke: {self._crash!r}") from self._crash
-        refusal = self._core.refusal
-        if refusal is not None:
-            raise session_error(refusal.code, refusal.words, self.broker)
+        if (ended := self.ended) is not None:
+            raise ended
         if self._closing:
             raise UsageError("the client is closed")
 
@@ -464,17 +466,7 @@ class Client:
                 if ends and now >= min(ends):
                     if not fail and until is not None and now >= until:
                         return False
-                    raise self._give_up(receipt)
+                    raise given_up(self._core, receipt, self.broker, self._link.there)
                 # An hour at a time: a lock cannot wait for as long as a float can say.
                 self._changed.wait(min([*(end - now for end in ends), 3600.0]))
         return True
-
-    def _give_up(self, receipt: Receipt | None) -> ClientError:
-        outbox = self._core.outbox
-        if receipt is not None and outbox.withdraw(receipt):
-            return Unreachable(f"no answer from {self.broker}; nothing was sent, try again")
-        if receipt is not None or outbox.uncertain:
-            return OutcomeUnknown(f"sent, but not acknowledged by {self.broker} in time: {MAYBE}")
-        if self._core.put_off:
-            return Unreachable(f"{self._core.put_off} on {self.broker}; try again later")
-        return no_answer(self.broker, self._link.there)

@@ -212,13 +212,20 @@ class Feed:
         is raised by `take`."""
         return self.ended and not self._entries and self._failure is None
 
-    def wait(self, until: Callable[[], bool]) -> None:
+    def wait(self, until: Callable[[], bool], tell: Callable[[], None]) -> None:
         """Has the client wait until then.  Raises what it raises, which names the first line whose
-        outcome is not known if the broker was gone for too long."""
+        outcome is not known if the broker was gone for too long.
+
+        *tell*: takes what is known, and tells it; called if something else ends the wait."""
         try:
             self._client.wait_until(until)
-        except (OutcomeUnknown, Unreachable) as gone:
-            raise self._at_line(gone) from None
+        except ClientError as error:
+            tell()  # Which raises what says more, if a line was given up.
+            raise self._at_line(error) from None
+        except BaseException:
+            with suppress(ClientError):
+                tell()
+            raise
 
     def take(self) -> Iterator[Entry]:
         """The next lines whose outcome is known, in their order.
@@ -235,7 +242,7 @@ class Feed:
                     if known < len(entry.results):
                         if known:
                             yield Entry(entry.line, entry.results[:known])
-                        raise _given_up(entry.line + known, entry.results[known])
+                        raise self._given_up(entry.line + known, entry.results[known])
                 yield entry
         finally:
             if taken:
@@ -244,6 +251,14 @@ class Feed:
                     self._room.notify()
         if self.ended and self._failure is not None:
             raise self._at_line(self._failure)
+
+    def _given_up(self, line: int, result: Result) -> ClientError:
+        if not isinstance(result, Receipt) or result.outcome is not Outcome.UNSENT:
+            return OutcomeUnknown(f"line {line} was sent, but not acknowledged: {MAYBE}")
+        if (ended := self._client.ended) is not None:
+            complain("chat", f"line {line} was not sent")
+            return ended
+        return Unreachable(f"line {line} was not sent: the broker is gone; go on from there")
 
     def _at_line(self, failure: BaseException) -> BaseException:
         """*failure* that names the first line whose outcome is not known, if it says nothing else
@@ -333,12 +348,6 @@ def _is_known(result: Result) -> bool:
 def _known(results: Sequence[Result]) -> int:
     """Of how many of the first of *results* the outcome is known."""
     return sum(1 for _ in takewhile(lambda one: _is_done(one) and _is_known(one), results))
-
-
-def _given_up(line: int, result: Result) -> ClientError:
-    if isinstance(result, Receipt) and result.outcome is Outcome.UNSENT:
-        return Unreachable(f"line {line} was not sent: the broker is gone; go on from there")
-    return OutcomeUnknown(f"line {line} was sent, but not acknowledged: {MAYBE}")
 
 
 def _there_is(descriptor: int) -> int:

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
+from .address import no_answer
 from .commands import Commands, Outcome, Ticket
 from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable, UsageError
 from .sayable import checked_recipient
 
 if TYPE_CHECKING:
     from .client import Client
+    from .core import ClientCore
 
 
 class Receipt(Ticket):
@@ -173,7 +175,7 @@ class Pipeline:
             # A refusal is no failure here; it is in `refused`.
             self._client._await(lambda: not self.pending, timeout)
         if self._given_up is not None:
-            raise failure(self._given_up)
+            raise failure(self._given_up, self._client.ended)
 
     def __enter__(self) -> Self:
         return self
@@ -191,10 +193,23 @@ class Pipeline:
             raise failure(self.refused[0])
 
 
-def failure(receipt: Receipt) -> ClientError:
-    """The exception for a message that was not accepted."""
+def failure(receipt: Receipt, ended: ClientError | None = None) -> ClientError:
+    """The exception for a message that was not accepted.  *ended*: why the session is over, if the
+    broker ended it."""
     if receipt.outcome is Outcome.REFUSED:
         return Refused(receipt.code, receipt.words)
     if receipt.outcome is Outcome.UNKNOWN:
         return OutcomeUnknown(f"sent, but not acknowledged: {MAYBE}")
-    return Unreachable("not sent: the connection was given up before; send it again")
+    return ended or Unreachable("not sent: the connection was given up before; send it again")
+
+
+def given_up(core: ClientCore, receipt: Receipt | None, broker: str, there: bool) -> ClientError:
+    """The exception for who waited in vain, for *receipt* or for anything else.  *there*: whether
+    something is at the address."""
+    if receipt is not None and core.outbox.withdraw(receipt):
+        return Unreachable(f"no answer from {broker}; nothing was sent, try again")
+    if receipt is not None or core.outbox.uncertain:
+        return OutcomeUnknown(f"sent, but not acknowledged by {broker} in time: {MAYBE}")
+    if core.put_off:
+        return Unreachable(f"{core.put_off} on {broker}; try again later")
+    return no_answer(broker, there)

@@ -248,12 +248,9 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
                 return feed.ready or not feed.finishing
             return feed.ready or client.waiting_events > 0
 
-        with feed.reading():
-            while not feed.finished:
-                feed.wait(something_new)
-                if output.closed:
-                    feed.finish()
-                show_events()
+        def tell() -> None:
+            nonlocal refused
+            try:
                 for entry in feed.take():
                     match entry.results:
                         case [Answer(users)]:
@@ -262,7 +259,16 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
                             print("\n".join(help_lines()), file=sys.stderr)
                         case _:
                             refused |= report_entry(entry, output)
+            finally:
                 output.flush()
+
+        with feed.reading():
+            while not feed.finished:
+                feed.wait(something_new, tell)
+                if output.closed:
+                    feed.finish()
+                show_events()
+                tell()
         if stay:
             meter.restart(time.monotonic())
             while not meter.reached:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ..command.run import complain
+from ..command.run import complain, means_stdin
 from ..command.status import Status
 from .access import is_own_user, own_names
 from .address import parse_address
@@ -96,7 +96,7 @@ def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
                 raw = file.read(LONGEST)
         except OSError as error:
             raise click.UsageError(f"cannot read {path}: {error.strerror}") from None
-    elif text == ("-",):
+    elif means_stdin(text):
         raw = sys.stdin.buffer.read(LONGEST)
         if not raw:
             return None
@@ -180,13 +180,20 @@ def send_lines(
             return Status.OUT_OF_TIME
         output = Output(as_json=shared.json, interrupts=interrupts)
         feed = Feed(client, handle, say_all=say_all)
-        with feed.reading():
-            while not feed.finished:
-                feed.wait(lambda: feed.ready or client.waiting_events > 0)
-                report_connection(client)
+
+        def tell() -> None:
+            nonlocal refused
+            try:
                 for entry in feed.take():
                     refused |= report_entry(entry, output)
+            finally:
                 output.flush()
+
+        with feed.reading():
+            while not feed.finished:
+                feed.wait(lambda: feed.ready or client.waiting_events > 0, tell)
+                report_connection(client)
+                tell()
                 if output.closed:
                     feed.finish()
     return Status.REFUSED if refused else Status.DONE

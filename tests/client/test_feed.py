@@ -15,6 +15,7 @@ from chatbroker.client.commands import Commands, Note, Outcome
 from chatbroker.client.errors import (
     ClientError,
     NameRefused,
+    NotAuthorised,
     OutcomeUnknown,
     Refused,
     Unreachable,
@@ -42,6 +43,8 @@ GIVEN_UP = pytest.mark.parametrize(
 
 class QuietClient:
     """A client without a broker: the test says what becomes of the commands."""
+
+    ended = None
 
     def __init__(self):
         self.changed = threading.Condition()
@@ -304,7 +307,7 @@ def test_who_waits_for_too_long_is_told_from_which_line_on(client, feed_of, gone
     assert [entry.line for entry in feed.take()] == [1]
     client.wait_until = lambda ready: fails(gone)
     with pytest.raises(type(gone), match=r"^line 2: no answer$"):
-        feed.wait(lambda: feed.ready)
+        feed.wait(lambda: feed.ready, lambda: None)
 
 
 @GONE
@@ -316,7 +319,7 @@ def test_of_lines_that_were_said_together_the_first_without_an_outcome_is_named(
     client.resolves(client.receipts[0])
     client.wait_until = lambda ready: fails(gone)
     with pytest.raises(type(gone), match=r"^line 2: no answer$"):
-        feed.wait(lambda: feed.ready)
+        feed.wait(lambda: feed.ready, lambda: None)
 
 
 @GONE
@@ -330,12 +333,52 @@ def test_a_reader_that_could_not_go_on_names_the_line_too(client, feed_of, gone)
         list(feed.take())
 
 
+KICKED = NotAuthorised("'bob' was kicked")
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt(), KICKED], ids=["a signal", "a kick"])
+def test_what_is_known_is_told_whatever_ends_the_wait(client, feed_of, ends):
+    feed = feed_of(b"a\nb\nc\n")
+    client.waits(lambda: feed.ended)
+    for receipt in client.receipts[:2]:
+        client.resolves(receipt)
+    client.wait_until = lambda ready: fails(ends)
+    told = []
+    with pytest.raises(type(ends)):
+        feed.wait(lambda: feed.ready, lambda: told.extend(entry.line for entry in feed.take()))
+    assert told == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ends", "error", "words"),
+    [
+        (Outcome.UNSENT, KICKED, NotAuthorised, "'bob' was kicked"),
+        (Outcome.UNKNOWN, KICKED, OutcomeUnknown, "line 2 was sent, but not acknowledged"),
+        (Outcome.UNKNOWN, KeyboardInterrupt("asked"), KeyboardInterrupt, "asked"),
+    ],
+)
+def test_a_line_that_was_given_up_says_more_than_what_ended_the_session(
+    client, feed_of, capsys, outcome, ends, error, words
+):
+    """Whether the end or the line is noticed first: both are there at once."""
+    feed = feed_of(b"a\nb\n")
+    client.waits(lambda: feed.ended)
+    client.ended = KICKED
+    client.resolves(client.receipts[0])
+    client.resolves(client.receipts[1], outcome)
+    client.wait_until = lambda ready: fails(ends)
+    with pytest.raises(error, match=words):
+        feed.wait(lambda: feed.ready, lambda: list(feed.take()))
+    unsent = "chat: line 2 was not sent\n"
+    assert capsys.readouterr().err == (unsent if outcome is Outcome.UNSENT else "")
+
+
 def test_what_is_of_no_line_is_raised_as_it_is(client, feed_of):
     feed = feed_of(b"a\n")
     client.waits(lambda: feed.ended)
     client.wait_until = lambda ready: fails(NameRefused("name_taken", "taken"))
     with pytest.raises(NameRefused, match=r"^taken$"):
-        feed.wait(lambda: feed.ready)
+        feed.wait(lambda: feed.ready, lambda: None)
 
 
 def test_the_one_who_waits_is_told_of_a_refused_line(client, feed_of):

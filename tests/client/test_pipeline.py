@@ -24,6 +24,8 @@ WITHIN = 15.0
 class Quiet:
     """Stands for a client: the test says what becomes of its messages."""
 
+    ended = None
+
     def __init__(self):
         self.receipts = []
         self.timeouts = []

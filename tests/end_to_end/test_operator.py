@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 
@@ -68,6 +69,25 @@ def test_who_is_kicked_ends_with_5_and_comes_back(shell, serve, operate):
     refused = operate("kick", "bob")
     assert refused == (6, "", "chatbroker: nobody is on as 'bob'; 'chat info' tells who is\n")
     assert shell.run("join", "bob", input="echo back\n", at=broker.address).status == 0
+    ends(broker)
+
+
+@pytest.mark.parametrize("command", [["echo", "--lines", "--as", "bob"], ["join", "bob"]])
+def test_of_many_lines_a_kick_leaves_no_outcome_untold_that_is_known(
+    shell, serve, operate, command
+):
+    broker = serve()
+    verb = "" if command[0] == "echo" else "echo "
+    script = f"yes '{verb}x' | chat {' '.join(command)} --json"
+    lines = shell.start("bash", "-o", "pipefail", "-c", script, at=broker.address)
+    lines.shows('"line":300}')
+    assert operate("kick", "bob") == (0, "", "")
+    ended = lines.wait()
+    assert ended.status in (5, 7)
+    records = [json.loads(line) for line in ended.out.splitlines()]
+    accepted = [record["line"] for record in records if record.get("type") == "accepted"]
+    unknown = int(re.search(r"^chat: line (\d+) was", ended.err, re.M)[1])
+    assert accepted == [*range(1, unknown)]
     ends(broker)
 
 

@@ -378,3 +378,14 @@ def test_a_file_is_sent_as_one_message(shell, broker, tmp_path):
     by_stdin = shell.run("echo", "-", input="two\nlines\n", at=broker)
     assert (by_path.wait().status, by_stdin.status) == (0, 0)
     assert listener.wait().out.count('"text":"two\\nlines"') == 2
+
+
+def test_a_dash_after_two_dashes_is_a_dash(shell, broker):
+    """So a script may hand on what others wrote, and keeps what stands on its own stdin."""
+    lines = "one\n-\nthree\n"
+    script = 'while read -r line; do chat echo -- "$line"; done'
+    said = shell.start("bash", "-c", script, at=broker)
+    said.feed(lines.encode())
+    assert said.finish().status == 0
+    found = shell.run("history", "--format", "{text}", at=broker)
+    assert found.out.splitlines() == ["one", "-", "three"]
