@@ -8,11 +8,11 @@ from typing import NamedTuple
 from .audit import note_once
 from .control import ask
 from .database import ELSEWHERE, FILE
-from .folder import DataFolder, in_use
+from .folder import in_use
 from .journal import Commit, JournalError
+from .opening import own_journal
 from .operator import unknown
 from .snapshot import Snapshot, reading
-from .sqlite_journal import SqliteJournal
 
 
 class Claim(NamedTuple):
@@ -57,12 +57,7 @@ def release(folder: Path, name: str, fresh: bytes) -> str:
     path = folder / FILE
     if not path.exists():
         raise JournalError(f"there is no journal at {path}; {ELSEWHERE}")
-    lock = DataFolder(folder)
-    try:
-        journal = SqliteJournal(path, release=lock.close)
-    except BaseException:
-        lock.close()
-        raise
+    journal = own_journal(folder)
     try:
         logs = {user.name: user.log for user in journal.load(fresh).users}
         if name not in logs:

@@ -127,6 +127,8 @@ class Broker:
         self._hold = Hold(self.clock)
         self.untidy = False
         """Whether there is more to tidy."""
+        self._untidy_because = ""
+        """Why the last attempt could not; empty if it could."""
         self._door = Door(self._registry, self._readers, self._out, self.clock, self.epoch)
         self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
@@ -150,7 +152,7 @@ class Broker:
     def receive(self, identity: bytes, frame: bytes, origin: Origin = ANYWHERE) -> None:
         """Takes one frame of a client, from a connection that comes from *origin*.
 
-        Raises nothing: bad input gets a coded reply."""
+        Bad input gets a coded reply.  Raises JournalError if what is asked for cannot be read."""
         try:
             messages = self._decoding.decode(frame)
         except VersionMismatch as mismatch:
@@ -239,7 +241,7 @@ class Broker:
 
     def _tell_all(self, notices: list[Notice]) -> list[Effect]:
         frames = [self._out.pack(notice) for notice in notices]
-        found = self._registry.live()
+        found = list(self._registry.live())
         effects: list[Effect] = [Deliver(s.identity, frame) for frame in frames for s in found]
         return effects + self._hold.notes()
 
@@ -276,11 +278,14 @@ class Broker:
         """Has the journal do one small step of what nobody waits for.  Raises JournalError."""
         if self.held:
             return
+        because = ""
         try:
             self.untidy = self._journal.tidy(self.clock.settled)
         except CannotStore as error:
-            self.untidy = False
-            self._out.note("cannot_tidy", because=str(error))
+            self.untidy, because = False, str(error)
+        if because and because != self._untidy_because:
+            self._out.note("cannot_tidy", grave=True, because=because)
+        self._untidy_because = because
 
     def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
         """Pushes what was said, and acknowledges it to who hears anything else."""
@@ -298,9 +303,10 @@ class Broker:
         """Ends the turn for those who spoke in it, when the effects of `commit` were performed:
         what to tell them yet, which is nothing while it is held.
 
-        What was said is on its way to its readers by then: to put this together takes a tenth of
-        what a lone message costs."""
+        What was said is on its way to its readers by then: this takes a fifth of what a lone
+        message costs."""
         self._brake.settle()
+        self._journal.settle()
         if self._messages:
             self.counts.batches.add(self._messages)
             self._messages = 0

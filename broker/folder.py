@@ -31,6 +31,7 @@ class DataFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: list[int] = []
         make_folder(path)
         try:
             self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -55,8 +56,25 @@ class DataFolder:
             # Whoever had it went, and took the file along, between our two looks.
             os.close(self._lock)
             raise StartError(f"data folder {path} was left by another broker just now; try again")
-        os.ftruncate(self._lock, 0)
-        os.write(self._lock, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(self._lock, 0)
+            os.write(self._lock, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            os.close(self._lock)
+            raise _unusable(path, error) from None
+
+    def hold(self, file: Path) -> None:
+        """Has *file*, which is there, be nobody else's, also if they come by a link to it, or after
+        somebody removed the lock of this folder.  Raises StartError."""
+        # It stays open until whoever reads and writes the file has closed it: who closes a file
+        # loses the locks that SQLite has on it in the same process.
+        self._held.append(os.open(file, os.O_RDWR))
+        try:
+            fcntl.flock(self._held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartError(
+                f"{file} is in use by another broker; stop it, or give another --data-dir"
+            ) from None
 
     def remove(self) -> None:
         """Lets others use it, and leaves no trace of it that is not another's."""
@@ -68,6 +86,8 @@ class DataFolder:
 
     def close(self) -> None:
         """Lets others use it."""
+        while self._held:
+            os.close(self._held.pop())
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1

@@ -20,6 +20,7 @@ from .gate import MARK, Gate
 from .origin import Origin
 from .portion import A_FRAME, MOST, Portion
 from .publisher import Publisher
+from .said import Said, Several
 from .sockets import port_of
 from .watch import SECURE_OVERHEAD, Watch
 
@@ -60,31 +61,6 @@ SURE_FOR = 0.02
 
 GOODBYE = 0.2
 """Seconds between the last frame to a client and the end of its connection."""
-
-
-class _Several(bytes):
-    """The first part of a message of several parts, where it is to be refused."""
-
-
-class _Said(list[bytes]):
-    """Frames that one connection sent and that wait to be handed on."""
-
-    __slots__ = ("apart", "caller", "counted")
-    caller: Connection
-    apart: bool
-    """Whether they are handed on one by one: not all of them are commands."""
-    counted: int
-    """How many of them the caller is known to have said."""
-
-    def tell_caller(self) -> None:
-        """Has the caller have said them."""
-        self.caller.took(self[self.counted :])
-        self.counted = len(self)
-
-    def drop(self, number: int) -> None:
-        """That many were handed on."""
-        del self[:number]
-        self.counted -= number
 
 
 class Intake:
@@ -134,7 +110,7 @@ class Intake:
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
         come, frame by frame, and nobody would hear an answer."""
-        self._waiting: dict[bytes, _Said] = {}
+        self._waiting: dict[bytes, Said] = {}
         """What was taken and is not handed on yet, by connection: what one sent is cheaper to
         take in together."""
         self._portion = Portion()
@@ -204,22 +180,22 @@ class Intake:
         if not ready and not self._waiting:
             self._drained = True
             return True
-        core, now = self._core, time.monotonic()
-        until = now + MOST_SECONDS
+        now = time.monotonic()
+        # If there is another, the next poll tells; but silence can be told from a full queue by
+        # looking only.
+        if slept and self._lone and now - self._watch.drained < SURE_FOR and self._hear_one():
+            return True
+        core, until = self._core, now + MOST_SECONDS
         left = bool(self._waiting)
-        drained = quick = lone = False
+        drained = lone = False
         size = 0
         if not left or sum([len(f) for said in self._waiting.values() for f in said]) < MOST_LEFT:
-            # To see that there is no other costs a tenth of a lone message.  If there is, the
-            # next poll tells; but silence can be told from a full queue by looking only.
-            sure = now - self._watch.drained < SURE_FOR
-            quick = slept and not left and bool(self._lone) and sure
             heard = self._heard
-            drained, size = self._take(until, 1 if quick else self._portion.at(now))
+            drained, size = self._take(until, self._portion.at(now))
             lone = not left and self._heard == heard + 1
             for said in self._waiting.values():
                 said.tell_caller()
-        self._note_who(lone)
+        self._note_who(next(iter(self._waiting), b"") if lone else b"")
         for identity in list(self._waiting):
             at = time.monotonic()
             if core.full or at > until:
@@ -230,13 +206,36 @@ class Intake:
         self._drained = drained and not self._waiting
         if self._drained:
             self._watch.drained = now
-        return self._drained or (quick and not self._waiting)
+        return self._drained
 
-    def _note_who(self, lone: bool) -> None:
-        """What was taken came alone, or did not."""
-        who = next(iter(self._waiting), b"") if lone else b""
-        self.dialogue = bool(who) and who == self._lone
-        self._lone = who
+    def _note_who(self, alone: bytes) -> None:
+        """What was taken came alone by that connection, or empty: did not."""
+        self.dialogue = bool(alone) and alone == self._lone
+        self._lone = alone
+
+    def _hear_one(self) -> bool:
+        """Takes the message that waits, and hands it on as if it were the only one; whether that
+        was done.  Else what was taken waits.
+
+        To see whether it is the only one, and to have it wait, costs a third of a lone message."""
+        if self._waiting or self._discarding is not None:
+            return False
+        try:
+            identity = self._router.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        self._heard += 1
+        part = self._router.recv(0, False)
+        caller = self._caller(identity, part)
+        frame = part.bytes
+        if part.more or caller.fd == NO_FD or _is_own(identity):
+            self._place_for(identity, part, caller).append(frame)
+            return False
+        caller.took((frame,))
+        self._note_who(identity)
+        self._drained = False
+        self._core.receive(identity, frame, caller.origin)
+        return True
 
     def _take(self, until: float, most: int) -> tuple[bool, int]:
         """Takes what waits, until it has *most*; whether nothing is left, and how much it was, both
@@ -264,7 +263,7 @@ class Intake:
             frame = part.bytes
             said: list[bytes] | None = waiting.get(identity)
             if said is None or secure or part.more:
-                said = self._place_for(identity, part)
+                said = self._place_for(identity, part, self._caller(identity, part))
                 discarding = self._discarding
             said.append(frame)
             size += len(frame)
@@ -273,11 +272,9 @@ class Intake:
         self._heard += number
         return empty, max(size, number * A_FRAME)
 
-    def _place_for(self, identity: bytes, part: zmq.Frame) -> list[bytes]:
-        """Where *part* waits, the first one of its message; nowhere, if it is not to be heard."""
-        caller = None if self._gate is not None else self._connections.callers.get(identity)
-        if caller is None:
-            caller = self._caller_of(identity, part)
+    def _place_for(self, identity: bytes, part: zmq.Frame, caller: Connection) -> list[bytes]:
+        """Where *part* of *caller* waits, the first one of its message; nowhere, if it is not to
+        be heard."""
         if part.more:
             self._discarding, self._parts = caller, 1
         if caller is GONE:
@@ -289,19 +286,23 @@ class Intake:
         else:
             said = self._waiting.get(identity)
             if said is None:
-                said = self._waiting[identity] = _Said()
+                said = self._waiting[identity] = Said()
                 said.caller, said.apart, said.counted = caller, False, 0
             if not part.more:
                 return said
             # It is answered when what was said before it is.
             said.apart = True
-            said.append(_Several(part.bytes))
+            said.append(Several(part.bytes))
             return []
         caller.took([part.bytes])
         return []
 
-    def _caller_of(self, identity: bytes, part: zmq.Frame) -> Connection:
+    def _caller(self, identity: bytes, part: zmq.Frame) -> Connection:
         """The connection by which *part* came; GONE, if it may say nothing."""
+        known = None if self._gate is not None else self._connections.callers.get(identity)
+        return known or self._find_caller(identity, part)
+
+    def _find_caller(self, identity: bytes, part: zmq.Frame) -> Connection:
         if identity in self._gone:
             return GONE
         known = self._connections.callers.get(identity)
@@ -326,7 +327,7 @@ class Intake:
                 return
             said.apart = True  # To look again each time that it is its turn would cost a third.
         for heard, frame in enumerate(said, 1):
-            if type(frame) is _Several:
+            if type(frame) is Several:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
             else:
                 core.receive(identity, frame, origin)

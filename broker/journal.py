@@ -145,6 +145,10 @@ class Journal(Protocol):
     def commit(self, commit: Commit) -> None:
         """Stores what one turn changed, all or none.  Raises CannotStore, JournalError."""
 
+    def settle(self) -> None:
+        """Does what `commit` left until those who wait for it have heard; else the next call that
+        needs it does.  Until then `size` and its like are as before."""
+
     def fetch(self, log: str, after: int, budget: int) -> Page:
         """The rows with events after *after*: at least one if there is any, about *budget*
         bytes at most.  Raises JournalError."""

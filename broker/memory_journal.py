@@ -79,6 +79,7 @@ class MemoryJournal:
         self._most_events = events
         self._most_size = size
         self._logs: dict[str, _Kept] = {}
+        self._unsettled: Commit | None = None
         self.events = 0
         self.size = 0
 
@@ -86,6 +87,14 @@ class MemoryJournal:
         return Kept(fresh, 0, {}, (), ())
 
     def commit(self, commit: Commit) -> None:
+        if self._unsettled is not None:
+            self.settle()
+        self._unsettled = commit
+
+    def settle(self) -> None:
+        commit, self._unsettled = self._unsettled, None
+        if commit is None:
+            return
         for log in commit.dropped:
             self._drop(log)
         for row in commit.rows:
@@ -117,6 +126,7 @@ class MemoryJournal:
                 self.size -= freed
 
     def fetch(self, log: str, after: int, budget: int) -> Page:
+        self.settle()
         kept = self._logs.get(log)
         if kept is None:
             return Page(0, 0, ())
@@ -137,6 +147,7 @@ class MemoryJournal:
         return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
 
     def position_at(self, log: str, time: int) -> int:
+        self.settle()
         kept = self._logs.get(log)
         if kept is None:
             return 0

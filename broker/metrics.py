@@ -114,6 +114,9 @@ class MeteredJournal:
             raise
         self.seconds.add(time.perf_counter() - begun)
 
+    def settle(self) -> None:
+        self._journal.settle()
+
     def fetch(self, log: str, after: int, budget: int) -> Page:
         page = self._journal.fetch(log, after, budget)
         self.fetches += 1

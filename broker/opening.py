@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from .config import Config, StartError
 from .database import FILE
@@ -31,15 +32,26 @@ def open_journal(config: Config, port: int) -> Journal:
             f"the data in {path} are a secure broker's; run it with --secure, "
             "or with --insecure to let in everyone"
         )
+    return own_journal(
+        path,
+        sync=config.sync,
+        keep=None if config.keep is None else round(config.keep * 1000),
+        keep_bytes=config.keep_bytes,
+    )
+
+
+def own_journal(path: Path, **settings: Any) -> SqliteJournal:
+    """The journal in the data folder at *path*, for this process alone.  *settings*: those of
+    `SqliteJournal`.  Raises StartError, JournalError."""
     folder = DataFolder(path)
     try:
-        return SqliteJournal(
-            path / FILE,
-            config.sync,
-            None if config.keep is None else round(config.keep * 1000),
-            config.keep_bytes,
-            release=folder.close,
-        )
+        journal = SqliteJournal(path / FILE, release=folder.close, **settings)
     except BaseException:
         folder.close()
         raise
+    try:
+        folder.hold(path / FILE)
+    except BaseException:
+        journal.close()
+        raise
+    return journal

@@ -91,9 +91,9 @@ class Outgoing:
         """Adds a packed message for all who subscribed to *topic*."""
         self._published.setdefault(topic, []).append(packed)
 
-    def note(self, what: str, **fields: object) -> None:
+    def note(self, what: str, grave: bool = False, **fields: object) -> None:
         """Adds a line for the broker's log.  Never a user's text."""
-        self._notes.append(Note(what, fields))
+        self._notes.append(Note(what, fields, grave))
 
     def take(self) -> list[Effect]:
         """Everything collected, as effects; nothing is left."""

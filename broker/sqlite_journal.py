@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 from ..wire.messages import ECHO_LOG
 from .cleaning import Cleaning
@@ -30,9 +31,11 @@ from .database import (
 )
 from .folding import A_PART, Fold
 from .former import Former, pack_former, unpack_former
-from .journal import Commit, JournalError, Kept, Page, SessionRecord, UserRecord
+from .journal import CannotStore, Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .log import Row
+from .looking_up import position_at, rows_after
 from .retention import KeptLog, Retention
+from .standing import Standing
 from .tail import SMALL, Body, Tail, TailRow, pack_turn, still_kept, unpack_turn
 from .write_ahead import WriteAheadLog
 
@@ -42,6 +45,21 @@ EPOCH = 8
 
 AGAIN = 500
 """Milliseconds after which a part of a fold that could not be written is tried again."""
+
+
+class _Stored(NamedTuple):
+    """What is on disk now, and not noted in memory yet."""
+
+    commit: Commit
+    record: int
+    """Bytes of its record."""
+    bodies: list[Body]
+    small: bool
+    """Whether the record holds them; else they are in their table."""
+    new: list[KeptLog]
+    logs: list[KeptLog]
+    """Of each row."""
+    rows: list[tuple[int, int, int, int, int, int]]
 
 
 class SqliteJournal:
@@ -87,6 +105,8 @@ class SqliteJournal:
         came before it are folded, whose records may name them."""
         self._ahead = WriteAheadLog(self._db, path)
         self._cleaning = Cleaning(self._db, path, self._retention, self._tail, self._ahead)
+        self._unsettled: _Stored | None = None
+        self._standing: Standing | None = None
         self._loaded = False
         """Whether what is stored was taken up.  Else it is left as it is: of what was taken up by
         half, a fold would drop the other half."""
@@ -126,10 +146,11 @@ class SqliteJournal:
             kept = self._load(fresh)
             self._db.execute("COMMIT")
             self._db.execute(f"PRAGMA synchronous={SYNC[self._sync]}")
+            self._standing = Standing(self._path)
         except sqlite3.Error as error:
             rollback(self._db)
             raise explain(error, self._path) from None
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             rollback(self._db)
             raise JournalError(f"cannot use {self._path}: {error}; {HINT}") from None
         self._loaded = True
@@ -227,6 +248,9 @@ class SqliteJournal:
     def commit(self, commit: Commit) -> None:
         if not any(commit):
             return
+        self.settle()
+        if why := self._astray():
+            raise CannotStore(why)
         if self._tail.overdue or self._behind:
             self._fold()
         db = self._db
@@ -262,23 +286,23 @@ class SqliteJournal:
             highest = self._retention.highest
             self._retention.free_ids += [log.id for log in new if log.id <= highest]
             raise explain(error, self._path) from None
-        self._tail.add(commit, len(turn))
-        self._ahead.committed(len(turn) + (0 if small else size))
-        if small:
-            self._tail.bodies.update((body[0], body) for body in bodies)
-        self._next_body += len(bodies)
-        self._stored(commit, new, logs, rows)
+        self._unsettled = _Stored(commit, len(turn), bodies, small, new, logs, rows)
 
-    def _stored(
-        self,
-        commit: Commit,
-        new: list[KeptLog],
-        logs: list[KeptLog],
-        rows: list[tuple[int, int, int, int, int, int]],
-    ) -> None:
-        """Brings what is in memory up to date with what is on disk now."""
+    def settle(self) -> None:
+        """Brings what is in memory up to date with what is on disk."""
+        stored, self._unsettled = self._unsettled, None
+        if stored is None:
+            return
+        commit, record, bodies, small, new, logs, rows = stored
         self.commits += 1
         self._next_turn += 1
+        self._next_body += len(bodies)
+        self._tail.add(commit, record)
+        if small:
+            self._tail.bodies.update([(body[0], body) for body in bodies])
+            self._ahead.committed(record)
+        else:
+            self._ahead.committed(record + sum([len(data) for _, _, data in bodies]))
         for key in commit.dropped:
             self._forget(key)
         for log in new:
@@ -366,6 +390,7 @@ class SqliteJournal:
     # --- reading --------------------------------------------------------------------------
 
     def fetch(self, log: str, after: int, budget: int) -> Page:
+        self.settle()
         kept = self._logs.get(log)
         if kept is None:
             return Page(0, 0, ())
@@ -374,7 +399,8 @@ class SqliteJournal:
         # A reader may ask for what is after any number, also for one that no id has room for.
         after_kept = min(max(after, kept.lost), kept.head)
         try:
-            for prev, first, events, time, body in self._rows_after(kept, after_kept):
+            tail = self._tail.rows.get(kept, ())
+            for prev, first, events, time, body in rows_after(self._db, tail, kept, after_kept):
                 if rows and len(body) > budget:
                     break
                 rows.append(Row(log, prev, first, events, time, body))
@@ -383,60 +409,26 @@ class SqliteJournal:
             raise explain(error, self._path) from None
         return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
 
-    def _rows_after(self, log: KeptLog, after: int) -> Iterator[tuple[int, int, int, int, bytes]]:
-        """The rows with events after *after*, in order: those of the tables, then the tail."""
-        tail = self._tail.rows.get(log, ())
-        base = log.id << POSITIONS
-        if not tail or tail[0].prev > after:
-            # Also the row that begins at or before the first wanted event.
-            found = self._db.execute(
-                "SELECT max(id) FROM rows WHERE id BETWEEN ? AND ?", (base, base | after + 1)
-            ).fetchone()
-            lines = self._db.execute(
-                "SELECT rows.id, prev, events, time, data FROM rows JOIN bodies ON "
-                "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id",
-                (found[0] or base, base | (1 << POSITIONS) - 1),
-            )
-            for id, prev, events, time, data in lines:
-                first = id - base
-                if first + events - 1 > after:
-                    yield prev, first, events, time, data
-        for row in tail:
-            if row.first + row.events - 1 > after:
-                yield row.prev, row.first, row.events, row.time, row.data
-
     def position_at(self, log: str, time: int) -> int:
+        self.settle()
         kept = self._logs.get(log)
         if kept is None:
             return 0
         try:
-            return self._position_at(kept, time)
+            return position_at(self._db, self._tail.rows.get(kept, ()), kept, time)
         except sqlite3.Error as error:
             raise explain(error, self._path) from None
 
-    def _position_at(self, log: KeptLog, time: int) -> int:
-        tail = self._tail.rows.get(log, ())
-        end = tail[0].prev if tail else log.head
-        base = log.id << POSITIONS
-        # Times never fall within a log, so positions can be halved by them: the event at *low*
-        # is too early, the one at *high* is not, or is past the end.
-        low, high = log.lost, end + 1
-        while low + 1 < high:
-            first, events, when = self._db.execute(
-                "SELECT id, events, time FROM rows WHERE id <= ? ORDER BY id DESC LIMIT 1",
-                (base | (low + high) // 2,),
-            ).fetchone()
-            if when < time:
-                low = first - base + events - 1
-            else:
-                high = first - base
-        if high <= end:
-            return high - 1
-        return next((row.prev for row in tail if row.time >= time), log.head)
-
     # --- keeping within bounds ------------------------------------------------------------
 
+    def _astray(self) -> str:
+        """What is wrong with where its files are; empty if nothing is."""
+        return "" if self._standing is None else self._standing.fault()
+
     def tidy(self, time: int) -> bool:
+        self.settle()
+        if why := self._astray():
+            raise CannotStore(why)
         self._time = time
         self._retention.look(time)
         if self._ahead.long:
@@ -454,9 +446,12 @@ class SqliteJournal:
         return went or self._cleaning.shrink()
 
     def close(self) -> None:
+        self.settle()
         if self.commits:
             log.info("journal commits=%d messages=%d", self.commits, self.events)
             self.commits = self.events = 0
+        if why := self._astray():
+            log.error("journal %s; what it held ends with this broker", why)
         # What was committed is in the file, and the next start would take it up from there.
         with closing(self._db), suppress(sqlite3.Error, JournalError):
             if self._loaded:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from chatbroker.broker.journal import CannotStore, Commit, SessionRecord, UserRecord
+from chatbroker.broker.journal import CannotStore, Commit, Journal, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.sqlite_journal import SqliteJournal
@@ -35,8 +35,14 @@ def rows(log: str, count: int, events: int = 1, body: bytes = b"event") -> list[
     return [row(log, 1 + events * n, events, n + 1, body) for n in range(count)]
 
 
+def take(journal: Journal, commit: Commit) -> None:
+    """Has it store *commit*, and note that."""
+    journal.commit(commit)
+    journal.settle()
+
+
 def store(journal: SqliteJournal, *stored: Row) -> None:
-    journal.commit(Commit(rows=stored))
+    take(journal, Commit(rows=stored))
 
 
 def kept(journal: SqliteJournal, log: str) -> list[Row]:
@@ -77,7 +83,7 @@ def sixteen(journal: SqliteJournal) -> dict[str, list[Row]]:
     for first in (1, 2):
         body = os.urandom(20)
         turn = [row(log, first, time=first, body=body) for log in stored]
-        journal.commit(Commit(users=[user("alice", read=first)], rows=turn))
+        take(journal, Commit(users=[user("alice", read=first)], rows=turn))
         for log, one in zip(stored, turn, strict=True):
             stored[log].append(one)
     return stored

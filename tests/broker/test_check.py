@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgpack
 import pytest
+from journals import take
 
 from chatbroker.broker import sqlite_journal, tail
 from chatbroker.broker.check import MOST_FAULTS, check_journal, journal_at
@@ -48,15 +49,16 @@ def journal(path):
 def fill(journal: SqliteJournal) -> None:
     """Two users, a conversation and a public log: three messages, one of them in two places."""
     shared = pack_events([Event(7, "bob", "alice", "hi")])
-    journal.commit(
+    take(
+        journal,
         Commit(
             users=[user("alice", read=1), user("bob")],
             sessions=[session(1, "alice"), session(2, "bob")],
             rows=[Row("echo", 0, 1, 2, 5, body("one", "two"))],
-        )
+        ),
     )
     rows = [Row("@alice:1", 0, 1, 1, 7, shared), Row("@bob:1", 0, 1, 1, 7, shared)]
-    journal.commit(Commit(rows=rows))
+    take(journal, Commit(rows=rows))
 
 
 def faults(path: Path) -> list[str]:
@@ -85,7 +87,8 @@ def test_a_message_counts_once_however_it_is_stored(journal, path, fold):
     own, gone = Event(1, "alice", "alice", "note"), Event(1, "alice", "carol", "are you there?")
     both = pack_events([there, back])
     alices = pack_events([there, back, own, gone])
-    journal.commit(
+    take(
+        journal,
         Commit(
             users=[user("alice"), user("bob")],
             rows=[
@@ -95,14 +98,14 @@ def test_a_message_counts_once_however_it_is_stored(journal, path, fold):
                 Row("@alice:1", 4, 5, 2, 1, both),
                 Row("@bob:1", 2, 3, 2, 1, both),
             ],
-        )
+        ),
     )
     if fold:
         journal._fold()
     report = check_journal(path)
     assert report.faults == []
     assert report.summary.messages == 2 + 2 + 2 + 2
-    journal.commit(Commit(gone=["bob"], dropped=["@bob:1"]))
+    take(journal, Commit(gone=["bob"], dropped=["@bob:1"]))
     # What is left of the conversation: all of it, in her mailbox.
     assert check_journal(path).summary.messages == 2 + 6
 
@@ -116,7 +119,7 @@ def test_an_empty_journal_is_whole(journal, path):
 def test_what_is_not_folded_goes_on_after_what_is(journal, path):
     fill(journal)
     journal._fold()
-    journal.commit(Commit(rows=[Row("echo", 2, 3, 1, 9, body("three"))]))
+    take(journal, Commit(rows=[Row("echo", 2, 3, 1, 9, body("three"))]))
     report = check_journal(path)
     assert (report.faults, report.summary.messages, report.summary.newest) == ([], 4, 9)
 
@@ -145,7 +148,7 @@ def test_a_body_that_is_another_in_its_record_is_a_fault(journal, path, refs, da
 
 
 def test_a_folded_row_whose_body_is_in_a_record_only_is_a_fault(journal, path):
-    journal.commit(Commit(rows=[Row("echo", 0, 1, 1, 5, body("one"))]))
+    take(journal, Commit(rows=[Row("echo", 0, 1, 1, 5, body("one"))]))
     insert = "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 5, 1)"
     update = f"UPDATE logs SET head=1, size={ROW_COST + len(body('one'))}, oldest=5, newest=5"
     journal._db.executescript(f"{insert}; {update}")
@@ -155,7 +158,7 @@ def test_a_folded_row_whose_body_is_in_a_record_only_is_a_fault(journal, path):
 @folded
 def test_a_dropped_log_is_no_fault_while_its_rows_are_there(journal, path, fold):
     fill(journal)
-    journal.commit(Commit(gone=["bob"], dropped=["@bob:1"]))
+    take(journal, Commit(gone=["bob"], dropped=["@bob:1"]))
     if fold:
         journal._fold()
     report = check_journal(path)
@@ -169,7 +172,7 @@ def test_what_retention_took_is_no_fault(path):
     journal = SqliteJournal(path, keep=10)
     journal.load(b"epoch-01")
     fill(journal)
-    journal.commit(Commit(rows=[Row("echo", 2, 3, 1, 99, body("three"))]))
+    take(journal, Commit(rows=[Row("echo", 2, 3, 1, 99, body("three"))]))
     while journal.tidy(100):
         assert faults(path) == []
     assert check_journal(path).summary.messages == 1
@@ -180,7 +183,7 @@ def test_what_retention_took_is_no_fault(path):
 
 
 def test_a_body_of_more_events_than_a_reader_takes_is_a_fault(journal, path):
-    journal.commit(Commit(rows=[Row("echo", 0, 1, 4097, 9, body(*["long enough"] * 4097))]))
+    take(journal, Commit(rows=[Row("echo", 0, 1, 4097, 9, body(*["long enough"] * 4097))]))
     assert faults(path) == ["body 1: 4097 events, and readers take 4096"]
 
 
@@ -225,7 +228,7 @@ def test_faults_of_the_tail_are_found(journal, path):
     fill(journal)
     large = body(*"x" * 500)
     rows = [Row(log, 1, 2, 500, 8, large) for log in ("@alice:1", "@bob:1")]
-    journal.commit(Commit(rows=rows))
+    take(journal, Commit(rows=rows))
     journal._db.execute("DELETE FROM logs WHERE key='echo'")
     journal._db.execute("DELETE FROM bodies WHERE id=3")
     found = faults(path)
@@ -234,7 +237,7 @@ def test_faults_of_the_tail_are_found(journal, path):
 
 
 def test_what_a_record_holds_of_bodies_is_looked_at(journal, path):
-    journal.commit(Commit(rows=[Row("echo", 0, 1, 1, 5, body("one"))]))
+    take(journal, Commit(rows=[Row("echo", 0, 1, 1, 5, body("one"))]))
     turn = (), (), (), (), (), [(1, 1, 2, 1, 5, 2), (1, 2, 3, 1, 5, 3)], [(2, 2, body("a", "b"))]
     journal._db.execute("INSERT INTO turns VALUES(2, ?)", (msgpack.packb(turn),))
     found = faults(path)
@@ -245,14 +248,14 @@ def test_what_a_record_holds_of_bodies_is_looked_at(journal, path):
 
 def test_a_missing_turn_is_found(journal, path):
     fill(journal)
-    journal.commit(Commit(rows=[Row("echo", 2, 3, 1, 9, body("three"))]))
+    take(journal, Commit(rows=[Row("echo", 2, 3, 1, 9, body("three"))]))
     journal._db.execute("DELETE FROM turns WHERE id=2")
     assert "turns: a turn is missing between the first and the last" in faults(path)
 
 
 def test_a_hole_and_a_time_that_falls_are_told_with_positions(journal, path):
     rows = [Row("echo", n, n + 1, 1, n, body(str(n))) for n in range(5)]
-    journal.commit(Commit(rows=rows))
+    take(journal, Commit(rows=rows))
     journal._fold()
     journal._db.execute("DELETE FROM rows WHERE prev=2")
     journal._db.execute("UPDATE rows SET time=0 WHERE prev=3")
@@ -262,7 +265,7 @@ def test_a_hole_and_a_time_that_falls_are_told_with_positions(journal, path):
 
 
 def test_many_faults_are_counted_and_some_are_told(journal, path):
-    journal.commit(Commit(rows=[Row("echo", n, n + 1, 1, n, body(str(n))) for n in range(50)]))
+    take(journal, Commit(rows=[Row("echo", n, n + 1, 1, n, body(str(n))) for n in range(50)]))
     journal._fold()
     journal._db.execute("UPDATE bodies SET refs=9")
     report = check_journal(path)
@@ -270,7 +273,7 @@ def test_many_faults_are_counted_and_some_are_told(journal, path):
 
 
 def test_damage_below_the_tables_is_told(journal, path):
-    journal.commit(Commit(rows=[Row("echo", n, n + 1, 1, n, body("x" * 500)) for n in range(200)]))
+    take(journal, Commit(rows=[Row("echo", n, n + 1, 1, n, body("x" * 500)) for n in range(200)]))
     journal.close()
     raw = bytearray(path.read_bytes())
     for at in range(8192, len(raw), 8192):

@@ -21,6 +21,7 @@ from journals import (
     row,
     store,
     table_of_bodies,
+    take,
 )
 
 from chatbroker.broker import cleaning, cutting, sqlite_journal
@@ -122,7 +123,7 @@ def test_what_could_not_be_folded_goes_without_another_commit(opened, dropped):
     journal = opened(keep=1000)
     store(journal, *said(1, "@a", time=1))
     if dropped:
-        journal.commit(Commit(dropped=["@a"]))
+        take(journal, Commit(dropped=["@a"]))
 
     journal._db.set_authorizer(refuse_to_fold)
     failures = 0
@@ -180,7 +181,7 @@ def test_the_number_of_a_log_is_not_given_again_before_no_record_names_it(opened
     store(journal, *said(1, "@a"))
     journal._fold()
     store(journal, *said(2, "@a"))
-    journal.commit(Commit(dropped=["@a"]))
+    take(journal, Commit(dropped=["@a"]))
     assert journal._retention.step()[-1] == []
     store(journal, *said(1, "@b"))
     journal = opened(crash=True)
@@ -201,7 +202,7 @@ def test_a_fold_that_was_under_way_does_not_let_go_what_is_dropped(opened, path,
     assert journal._fold_some()
     store(journal, *said(2, "@b"))
     assert journal._fold_some()
-    journal.commit(Commit(dropped=["@b"]))
+    take(journal, Commit(dropped=["@b"]))
     assert journal._fold_some()
     assert journal._folding is None
     for _ in range(3):
@@ -216,7 +217,7 @@ def test_a_log_that_is_to_go_counts_for_no_bound_after_a_restart_either(opened, 
     journal = opened()
     store(journal, *much(9, "@a"), *much(2, "@b"))
     journal._fold()
-    journal.commit(Commit(dropped=["@a"]))
+    take(journal, Commit(dropped=["@a"]))
     journal._fold()
     assert journal._cleaning.step()
     journal = opened(crash=True)
@@ -232,7 +233,7 @@ def test_what_is_dropped_goes_without_more_to_come(opened, path, monkeypatch, du
     journal = opened()
     store(journal, *much(3, "@a"), *much(3, "echo"))
     assert journal._fold_some() is during
-    journal.commit(Commit(dropped=["@a"]))
+    take(journal, Commit(dropped=["@a"]))
     while journal.tidy(1):
         assert check_journal(path).faults == []
     assert [log.key for log in journal._retention._logs.values()] == ["echo"]
@@ -247,7 +248,7 @@ def test_bodies_wait_for_each_other_and_then_they_all_go(opened, monkeypatch):
     journal = opened()
     store(journal, *much(9, "@a", "@b"))
     journal._fold()
-    journal.commit(Commit(dropped=["@a", "@b"]))
+    take(journal, Commit(dropped=["@a", "@b"]))
     there = [(18, {})]
     while journal.tidy(1):
         left = journal._db.execute("SELECT count(*) FROM rows").fetchone()[0]
@@ -265,7 +266,7 @@ def test_no_body_goes_while_rows_are_to_go(opened, monkeypatch):
     journal = opened()
     store(journal, *much(5, "@a"))
     journal._fold()
-    journal.commit(Commit(dropped=["@a"]))
+    take(journal, Commit(dropped=["@a"]))
     journal._fold()
     counts = []
     while journal._cleaning.step():
@@ -307,7 +308,7 @@ def test_a_step_that_fails_leaves_the_account_as_it_was(opened, path, monkeypatc
     small_steps(monkeypatch)
     journal = opened()
     store(journal, *much(9, "@a", "@b"))
-    journal.commit(Commit(dropped=["@a", "@b"]))
+    take(journal, Commit(dropped=["@a", "@b"]))
     steps = 0
     while True:
         journal._db.set_authorizer(refuse_to_commit)
@@ -377,7 +378,7 @@ class CleaningMachine(RuleBasedStateMachine):
                 head = mine[-1].last if mine else 0
                 mine.append(Row(self.key(log), head, head + 1, events, self.time, body))
                 turn.append(mine[-1])
-        self.journal.commit(Commit(dropped=dropped, rows=turn))
+        take(self.journal, Commit(dropped=dropped, rows=turn))
 
     @rule(fails=st.booleans(), times=st.integers(1, 5))
     def tidy(self, fails, times) -> None:

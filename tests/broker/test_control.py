@@ -380,6 +380,23 @@ def test_who_finds_no_descriptor_wakes_the_loop_no_more_for_a_moment(folder, vis
     desk.close()
 
 
+def test_it_closes_while_there_is_no_descriptor(folder, visit, monkeypatch):
+    folder.mkdir()
+    watched: set[socket.socket] = set()
+    desk = Desk(folder, watched.add, watched.remove)
+    visit()
+
+    def refused(sock):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "accept", refused)
+        desk.hear(lambda request, by: {})
+    desk.close()
+    assert watched == set()
+    assert not (folder / SOCKET).exists()
+
+
 def test_all_sockets_are_closed_with_the_desk(folder, visit):
     before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
     folder.mkdir()

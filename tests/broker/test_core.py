@@ -315,25 +315,35 @@ def test_what_cannot_be_tidied_waits(watched):
     class Untidy:
         def __init__(self) -> None:
             self.times = []
-            self.answers = [True, False]
+            self.answers = [
+                True,
+                False,
+                True,
+                "disk full",
+                "disk full",
+                "another",
+                False,
+                "another",
+            ]
 
         def __call__(self, time):
             self.times.append(time)
-            if not self.answers:
-                raise CannotStore("disk full")
-            return self.answers.pop(0)
+            answer = self.answers.pop(0)
+            if isinstance(answer, str):
+                raise CannotStore(answer)
+            return answer
 
     watched.journal.tidy = untidy = Untidy()
     idle = watched.broker.pause
     watched.turn()
-    watched.broker.tidy()
-    assert watched.broker.pause == 0.0
-    watched.broker.tidy()
-    assert watched.broker.pause == idle
-    watched.broker.tidy()
+    for pause in (0.0, idle, 0.0, idle, idle, idle, idle, idle):
+        watched.broker.tidy()
+        assert watched.broker.pause == pause
     watched.turn()
-    assert watched.notes == [("cannot_tidy", {"because": "disk full"})]
-    assert untidy.times == [watched.wall - 10] * 3
+    # Once for each reason, and again when it comes back.
+    told = [note["because"] for what, note in watched.notes if what == "cannot_tidy"]
+    assert told == ["disk full", "another", "another"]
+    assert untidy.times == [watched.wall - 10] * 8
 
 
 def test_nothing_is_tidied_while_nothing_can_be_stored(watched):

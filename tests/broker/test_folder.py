@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -112,6 +113,35 @@ def test_a_lock_that_is_a_folder_is_told_in_words(tmp_path):
     (tmp_path / LOCK).mkdir()
     with pytest.raises(StartError, match=r"cannot use data folder .*: Is a directory"):
         DataFolder(tmp_path)
+
+
+def test_a_disk_that_is_full_is_told_with_its_folder(tmp_path, monkeypatch):
+    def refused(descriptor, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "ftruncate", refused)
+        words = f"cannot use data folder {tmp_path}: No space left on device; give another"
+        with pytest.raises(StartError, match=words):
+            DataFolder(tmp_path)
+    assert not in_use(tmp_path)
+
+
+def test_a_file_is_nobody_elses_however_they_come_to_it(tmp_path):
+    folders = []
+    for name in ("one", "other"):
+        folders.append(DataFolder(tmp_path / name))
+    file, link = tmp_path / "one" / "file", tmp_path / "other" / "file"
+    file.write_text("mine")
+    link.symlink_to(file)
+    folders[0].hold(file)
+    with pytest.raises(StartError, match=f"{link} is in use by another broker; stop it"):
+        folders[1].hold(link)
+    folders[1].close()
+    folders[0].close()
+    again = DataFolder(tmp_path / "other")
+    again.hold(link)
+    again.close()
 
 
 @not_as_root

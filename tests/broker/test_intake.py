@@ -639,15 +639,76 @@ def test_of_what_did_not_come_alone_all_is_taken(server, alone):
     assert len(heard.alone) == 5
 
 
-def test_a_message_of_several_parts_that_is_taken_to_be_alone_is_taken_out_later(
+def test_a_message_of_several_parts_that_is_taken_to_be_alone_is_refused(
     server, alone, monkeypatch, reused
 ):
     heard, _ = alone
     waiting(server, monkeypatch, reused, ("alice", A, b"1", b"2", b"3"), ("alice", A, b"4"))
-    server._intake.drain(slept=True)
-    assert heard.alone[1:] == [(Code.BAD_FRAME, "a message is one part")]
     assert server._intake.drain(slept=True)
-    assert heard.alone[2:] == [("alice", b"4")]
+    assert heard.alone[1:] == [(Code.BAD_FRAME, "a message is one part"), ("alice", b"4")]
+    assert not server._intake._lone
+
+
+def test_what_is_taken_to_be_alone_waits_behind_the_rest_of_a_message(
+    server, alone, monkeypatch, reused
+):
+    """Such a message ended the turn before."""
+    heard, _ = alone
+    waiting(server, monkeypatch, reused, ("alice", A, b"1", b"2", b"3"), ("alice", A, b"4"))
+    with monkeypatch.context() as hurry:
+        hurry.setattr(intake_module, "DISCARD_SECONDS", -1.0)
+        assert not server._intake.drain()
+    server._intake._lone = A
+    assert server._intake.drain(slept=True)
+    assert heard.alone[1:] == [(Code.BAD_FRAME, "a message is one part"), ("alice", b"4")]
+
+
+def test_nothing_is_taken_to_be_alone_while_something_waits(server, alone, monkeypatch, reused):
+    heard, waits = alone
+    heard.full = True
+    waits(b"1")
+    assert not server._intake.drain()
+    server._intake._lone = A
+    heard.full = False
+    waits(b"2")
+    assert server._intake.drain(slept=True)
+    assert [frame for _, frame in heard.alone] == [b"alone", b"1", b"2"]
+
+
+def test_two_who_answer_each_other_are_each_taken_to_be_alone(server, alone, monkeypatch, reused):
+    heard, _ = alone
+    for said in (("bob", B, b"1"), ("alice", A, b"2"), ("bob", B, b"3")):
+        waiting(server, monkeypatch, reused, said)
+        assert server._intake.drain(slept=True)
+        assert not server._intake.dialogue
+        assert not server._intake._drained
+    assert heard.alone[1:] == [("bob", b"1"), ("alice", b"2"), ("bob", b"3")]
+    assert not server._intake._router
+
+
+def test_who_chose_the_routing_id_is_refused_also_if_alone(server, alone, monkeypatch, reused):
+    heard, _ = alone
+    waiting(server, monkeypatch, reused, ("bob", b"mine", b"1"))
+    assert server._intake.drain(slept=True)
+    assert heard.alone[1:] == [(Code.BAD_IDENTITY, "set no routing id of your own")]
+    assert not server._intake._waiting
+
+
+def test_what_is_taken_to_be_alone_counts(server, alone, monkeypatch, reused):
+    _, waits = alone
+    caller = server._intake._connections.callers[A]
+    frames, taken = caller.frames, caller.taken
+    waits(b"x" * 300)
+    assert server._intake.drain(slept=True)
+    assert (caller.frames, caller.taken) == (frames + 1, taken + 309)
+
+
+def test_if_nothing_waits_none_came_alone(server, alone):
+    _, waits = alone
+    waits()
+    assert server._intake.drain(slept=True)
+    assert not server._intake._lone
+    assert server._intake.all_heard()
 
 
 def test_a_dialogue_is_of_one_who_says_one_thing_after_the_other(server, monkeypatch, reused):

@@ -24,9 +24,11 @@ class MemoryJournal(memory_journal.MemoryJournal):
 
     def store(self, rows: list[Row]) -> None:
         self.commit(Commit(rows=rows))
+        self.settle()
 
     def drop(self, log: str) -> None:
         self.commit(Commit(dropped=[log]))
+        self.settle()
 
 
 @pytest.fixture

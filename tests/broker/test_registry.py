@@ -569,6 +569,18 @@ def test_who_left_nothing_is_forgotten_before_who_left_something():
     assert not {guest.id for guest in crowd} & office.registry.sessions.keys()
 
 
+def test_who_left_nothing_and_came_back_is_not_forgotten():
+    office = Office(most_lapsed=2)
+    back = office.joins("alice", session=7, expires=1.0, spoke=False)
+    office.registry.expire(1.0, 0, 0)
+    owner = back.user.credential
+    office.joins("alice", session=7, credential=owner, expires=99.0, spoke=False)
+    crowd = [office.joins(name, expires=2.0) for name in ("bob", "carol", "dave")]
+    office.registry.expire(2.0, 0, 0)
+    assert back.state is State.LIVE
+    assert set(office.registry.sessions.values()) == {back, *crowd[1:]}
+
+
 @pytest.mark.parametrize("mail", ["head", "pending"])
 def test_whose_mail_came_after_the_lapse_left_something(mail):
     """Another session of the user was on; or it came in the turn in which the lease ran out."""

@@ -9,7 +9,7 @@ from operator import attrgetter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from journals import refuse_to_commit
+from journals import refuse_to_commit, take
 
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.cutting import ROW_COST
@@ -45,7 +45,7 @@ class Filler:
                 head = self.heads.get(log, 0)
                 rows.append(Row(log, head, head + 1, 1, time, text(size)))
                 self.heads[log] = head + 1
-            self.journal.commit(Commit(rows=rows))
+            take(self.journal, Commit(rows=rows))
 
 
 def tidied(journal: SqliteJournal, time: int) -> int:
@@ -72,7 +72,7 @@ def test_mail_expires_though_the_other_end_of_the_conversation_is_gone(opened, f
     filler = Filler(journal)
     for number in range(20):
         filler.say(f"@once-{number}", "@bob", time=number * LOOK)
-        journal.commit(Commit(dropped=[f"@once-{number}"]))
+        take(journal, Commit(dropped=[f"@once-{number}"]))
         if fold:
             tidied(journal, number)
     tidied(journal, 100_000 + 10 * LOOK)
@@ -88,7 +88,7 @@ def test_the_bound_holds_though_the_other_end_of_the_conversations_is_gone(opene
     filler = Filler(journal)
     for number in range(500):
         filler.say(f"@once-{number}", "@bob", time=number)
-        journal.commit(Commit(dropped=[f"@once-{number}"]))
+        take(journal, Commit(dropped=[f"@once-{number}"]))
         tidied(journal, number)
     (stored,) = journal._db.execute("SELECT sum(length(data)) FROM bodies").fetchone()
     assert most // 2 < stored < most
@@ -384,7 +384,7 @@ def test_a_step_takes_so_many_rows_at_most(opened, monkeypatch):
     for number in range(7):
         filler.say("echo", time=1, times=5)
         filler.say("@gone", time=1, times=number)
-    journal.commit(Commit(dropped=["@gone"]))
+    take(journal, Commit(dropped=["@gone"]))
     journal = opened(keep=1000)  # Nothing came since.
     before = left(journal)
     while journal.tidy(1_000_000):
@@ -424,7 +424,7 @@ def test_a_restart_in_the_middle_goes_on(opened, path, monkeypatch, crash):
     filler = Filler(journal)
     filler.say("echo", "@gone", time=1, times=20)
     filler.say("echo", time=5000)
-    journal.commit(Commit(dropped=["@gone"]))
+    take(journal, Commit(dropped=["@gone"]))
     journal.tidy(5500)
     journal.tidy(5500)
     for _ in range(20):
@@ -533,7 +533,7 @@ class Crowd:
             head = self._filler.heads.get(log, 0)
             rows.append(Row(log, head, head + 1, 1, self._time, text(20, self._time)))
             self._filler.heads[log] = head + 1
-        self._journal.commit(Commit(rows=rows, dropped=[*gone]))
+        take(self._journal, Commit(rows=rows, dropped=[*gone]))
         self._journal.tidy(self._time)
 
 
@@ -613,7 +613,7 @@ def test_the_bound_holds_while_users_come_and_go(opened):
     filler = Filler(journal)
     for turn in range(100):
         filler.say("echo", f"@once-{turn}", time=turn, size=10_000)
-        journal.commit(Commit(dropped=[f"@once-{turn}"]))
+        take(journal, Commit(dropped=[f"@once-{turn}"]))
         journal.tidy(turn)
     assert journal._retention.size <= most + 2 * 10_100
 
@@ -625,7 +625,7 @@ def test_a_log_that_is_dropped_while_it_is_cut_goes_whole(opened, path):
     journal = opened(keep=10)
     assert journal.tidy(10 * LOOK)
     assert 0 < len(kept(journal, "@alice")) < 300
-    journal.commit(Commit(dropped=["@bob", "@alice"]))
+    take(journal, Commit(dropped=["@bob", "@alice"]))
     tidied(journal, 10 * LOOK)
     assert journal._retention.size == 0
     assert journal._db.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
@@ -639,7 +639,7 @@ def test_no_step_is_too_long(opened, monkeypatch):
     names = [f"@{number}" for number in range(300)]
     for number in range(0, 300, 20):
         Filler(journal).say(*names[number : number + 20], time=1, size=10)
-        journal.commit(Commit(dropped=names[number : number + 20]))
+        take(journal, Commit(dropped=names[number : number + 20]))
         journal.tidy(1)
     before = left(journal)
     while journal.tidy(1):

@@ -21,6 +21,7 @@ from journals import (
     session,
     store,
     table_of_bodies,
+    take,
     user,
 )
 
@@ -183,9 +184,9 @@ def test_everything_comes_back(opened, crash):
     journal = opened()
     assert journal.kept == (EPOCH, 0, {}, [], [], {})
     stored = [row("echo", 1, 3, 7), row("@alice:1", 1, 1, 9)]
-    journal.commit(Commit(users=[user("alice")], sessions=[session(1, "alice")], rows=stored))
-    journal.commit(Commit(users=[user("bob", read=3)], sessions=[session(2, "bob")]))
-    journal.commit(Commit(ended=[session(2, "bob").id], users=[user("bob", read=4, seen=77)]))
+    take(journal, Commit(users=[user("alice")], sessions=[session(1, "alice")], rows=stored))
+    take(journal, Commit(users=[user("bob", read=3)], sessions=[session(2, "bob")]))
+    take(journal, Commit(ended=[session(2, "bob").id], users=[user("bob", read=4, seen=77)]))
     again = opened(crash=crash).kept
     assert again.epoch == EPOCH
     assert again.time == 77
@@ -197,14 +198,16 @@ def test_everything_comes_back(opened, crash):
 
 def test_who_is_gone_is_gone_with_sessions_and_mail(opened):
     journal = opened()
-    journal.commit(
-        Commit(users=[user("alice")], sessions=[session(1, "alice")], rows=rows("@alice:1", 2))
+    take(
+        journal,
+        Commit(users=[user("alice")], sessions=[session(1, "alice")], rows=rows("@alice:1", 2)),
     )
     journal = opened()
-    journal.commit(Commit(sessions=[session(2, "alice")]))
+    take(journal, Commit(sessions=[session(2, "alice")]))
     again = user("alice", log="@alice:2", epoch=b"mail-002")
-    journal.commit(
-        Commit(gone=["alice"], dropped=["@alice:1"], users=[again], sessions=[session(3, "alice")])
+    take(
+        journal,
+        Commit(gone=["alice"], dropped=["@alice:1"], users=[again], sessions=[session(3, "alice")]),
     )
     assert kept(journal, "@alice:1") == []
     journal = opened(crash=True)
@@ -216,12 +219,35 @@ def test_who_is_gone_is_gone_with_sessions_and_mail(opened):
         continue
     assert journal._db.execute("SELECT count(*) FROM bodies").fetchone() == (0,)
     assert journal._db.execute("SELECT count(*) FROM logs").fetchone() == (0,)
+    # By the tables alone.
+    assert list(opened().kept.sessions) == [session(3, "alice")]
+
+
+@pytest.mark.parametrize(
+    ("late", "steps"),
+    [(False, [["fold"], ["clean"], ["fold"]]), (True, [["fold", "clean"], ["clean", "fold"]])],
+)
+def test_folds_and_retention_take_turns_and_if_that_is_late_both(journal, monkeypatch, late, steps):
+    done = []
+
+    def step(name):
+        done[-1].append(name)
+        return True
+
+    monkeypatch.setattr(journal._cleaning, "step", lambda: step("clean"))
+    monkeypatch.setattr(journal, "_fold_some", lambda: step("fold"))
+    monkeypatch.setattr(journal._retention, "late", late)
+    monkeypatch.setattr(journal._retention, "look", lambda time: None)
+    for _ in steps:
+        done.append([])
+        assert journal.tidy(1)
+    assert done == steps
 
 
 def test_the_number_of_a_log_that_is_gone_is_given_again(journal):
     for name in "abc":
         store(journal, row(f"@{name}", 1))
-    journal.commit(Commit(dropped=["@b"]))
+    take(journal, Commit(dropped=["@b"]))
     while journal.tidy(1):
         continue
     store(journal, row("@d", 1, body=b"new"), row("@e", 1))
@@ -246,7 +272,7 @@ def test_what_is_not_folded_is_bounded_by_what_it_takes(opened, monkeypatch):
     journal = opened()
     for cseq in range(100):
         sessions = [session(n, "alice", cseq=cseq, outcomes=b"o" * 17_000) for n in range(10)]
-        journal.commit(Commit(users=[user("alice")], sessions=sessions))
+        take(journal, Commit(users=[user("alice")], sessions=sessions))
         (size,) = journal._db.execute("SELECT sum(length(data)) FROM turns").fetchone()
         assert size < 2 * 1_000_000 + 2 * 171_000
 
@@ -293,18 +319,18 @@ def test_what_cannot_be_stored_may_be_tried_again_and_is_stored_once(journal):
     )
     for _ in range(3):
         with pytest.raises(CannotStore, match="no space left on the disk"):
-            journal.commit(turn)
+            take(journal, turn)
     assert [r.first for r in kept(journal, "echo")] == [1]
     assert journal.fetch("@alice:1", 0, PLENTY).rows == ()
     journal._db.execute("PRAGMA max_page_count=1000000")
-    journal.commit(turn)
+    take(journal, turn)
     assert [r.first for r in kept(journal, "echo")] == [1, 2]
     assert len(kept(journal, "@alice:1")) == 1
     assert journal.commits == 2
 
 
 def test_an_empty_commit_costs_nothing(journal):
-    journal.commit(Commit())
+    take(journal, Commit())
     assert journal.commits == 0
 
 
@@ -365,7 +391,7 @@ def test_nobody_else_may_read_the_file(opened, path):
 def test_an_epoch_ends_when_commits_may_have_been_undone(path, sync, crash, boot, renewed):
     journal = SqliteJournal(path, sync)
     journal.load(EPOCH)
-    journal.commit(Commit(users=[user("alice")], rows=rows("echo", 3)))
+    take(journal, Commit(users=[user("alice")], rows=rows("echo", 3)))
     if boot is not None:
         journal._note(boot=boot)
     journal._db.close() if crash else journal.close()
@@ -381,7 +407,7 @@ def test_new_epochs_of_mailboxes_are_those_of_later_starts(path):
     """Else positions that were undone would seem to hold again."""
     journal = SqliteJournal(path, "off")
     journal.load(EPOCH)
-    journal.commit(Commit(users=[user("alice"), user("bob")]))
+    take(journal, Commit(users=[user("alice"), user("bob")]))
     journal._note(boot=b"another")
     journal._db.close()
     loaded = []
@@ -462,12 +488,12 @@ class JournalMachine(RuleBasedStateMachine):
             (pages,) = self.journal._db.execute("PRAGMA page_count").fetchone()
             self.journal._db.execute(f"PRAGMA max_page_count={pages}")
             try:
-                self.journal.commit(turn)
+                take(self.journal, turn)
                 turn = Commit()  # There was room in the last page.
             except CannotStore:
                 pass
             self.journal._db.execute("PRAGMA max_page_count=1000000")
-        self.journal.commit(turn)
+        take(self.journal, turn)
 
     @rule(crash=st.booleans())
     def restart(self, crash) -> None:
@@ -597,7 +623,7 @@ def test_that_commits_may_be_undone_is_on_disk_before_the_first(path, sync):
 def test_numbers_of_logs_that_were_not_stored_are_given_once(journal):
     for name in "abc":
         store(journal, row(f"@{name}", 1))
-    journal.commit(Commit(dropped=["@a"]))
+    take(journal, Commit(dropped=["@a"]))
     while journal.tidy(1):
         continue
     both = (row("@d", 1), row("@e", 1))
@@ -614,7 +640,7 @@ def test_numbers_of_logs_that_were_not_stored_are_given_once(journal):
 def test_the_number_of_a_log_that_is_gone_is_given_though_a_commit_failed_with_it(journal):
     for name in "abc":
         store(journal, row(f"@{name}", 1))
-    journal.commit(Commit(dropped=["@b"]))
+    take(journal, Commit(dropped=["@b"]))
     while journal.tidy(1):
         continue
     for _ in range(2):

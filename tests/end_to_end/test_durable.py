@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+import time
 
 import pytest
 
@@ -88,6 +89,42 @@ def test_a_second_broker_on_the_same_data_is_refused_in_words(shell, broker, fol
         f"chatbroker: data folder {folder} is in use by another broker (pid {broker.pid}); "
         "stop it, or give another with --data-dir\n"
     )
+
+
+@pytest.mark.parametrize("way", ["a link to the journal", "a lock that was removed"])
+def test_nor_is_a_second_one_that_comes_another_way(shell, broker, folder, tmp_path, way):
+    other = folder
+    if way == "a link to the journal":
+        other = tmp_path / "other"
+        other.mkdir(mode=0o700)
+        (other / "journal.db").symlink_to(folder / "journal.db")
+    else:
+        (folder / "lock").unlink()
+    second = shell.start("chatbroker", "run", "--port", "0", "--data-dir", str(other)).finish()
+    assert (second.status, second.err) == (
+        1,
+        f"chatbroker: {other / 'journal.db'} is in use by another broker; "
+        "stop it, or give another --data-dir\n",
+    )
+    assert shell.run("echo", "hi", "--as", "alice", at=broker).status == 0
+
+
+def test_nothing_is_acknowledged_when_the_journal_was_removed(shell, broker, folder):
+    sender = shell.chat("join", "alice", at=broker)
+    sender.type("echo before")
+    sender.shows("alice: before")
+    away = folder.with_name("away")
+    folder.rename(away)
+    time.sleep(0.1)  # That is looked for each 20 ms.
+    sender.type("echo after")
+    sender.says(rf"the broker cannot store messages \({folder / 'journal.db'} is gone")
+    assert "alice: after" not in sender.out
+    away.rename(folder)
+    sender.says("the broker can store messages again")
+    sender.shows("alice: after")
+    assert sender.finish().status == 0
+    assert broker.stop() == 0
+    assert shell.start("chatbroker", "check", "--data-dir", str(folder)).finish().status == 0
 
 
 def test_while_the_disk_is_full_senders_wait_and_are_told(shell, broker, folder):
