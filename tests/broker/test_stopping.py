@@ -11,7 +11,7 @@ import pytest
 
 from chatbroker.broker import server as server_module
 from chatbroker.broker import signals as signals_module
-from chatbroker.broker.signals import signals
+from chatbroker.broker.signals import Signals
 from chatbroker.wire.messages import Ack, Echo, Farewell
 from serving import WITHIN
 
@@ -124,7 +124,7 @@ def test_a_signal_wakes_it_and_stops_it(servers, caplog, number):
     caplog.set_level(logging.INFO, "chatbroker")
     server = servers()
     before = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
-    with signals(server):
+    with Signals() as signals, signals.attend(server):
         kill = threading.Timer(0.05, os.kill, (os.getpid(), number))
         kill.start()
         server.run()
@@ -137,7 +137,7 @@ def test_a_signal_wakes_it_and_stops_it(servers, caplog, number):
 def test_the_watchdog_does_not_outlive_what_it_watches(servers):
     """A program that goes on after its broker would be ended in the middle of its work."""
     server = servers()
-    with signals(server):
+    with Signals() as signals, signals.attend(server):
         signal.raise_signal(signal.SIGTERM)
         server.run()
     left = [t for t in threading.enumerate() if isinstance(t, threading.Timer)]
@@ -164,7 +164,7 @@ def test_a_signal_of_somebody_else_does_not_make_it_spin(servers):
     stop = threading.Timer(0.5, server.stop)
     stop.start()
     try:
-        with signals(server):
+        with Signals() as signals, signals.attend(server):
             server.run()
     finally:
         signal.signal(signal.SIGUSR1, before)
