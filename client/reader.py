@@ -46,6 +46,8 @@ class Reader:
         self.shown = 0
         """The position of the last event that the program took and has shown."""
         self.shown_epoch = b""
+        self._asked = 0
+        """The cursor that the last HELLO told."""
         self.start = 0
         """Where reading began in this epoch."""
         self.head = 0
@@ -65,6 +67,7 @@ class Reader:
 
     def follow(self) -> Follow:
         """What HELLO asks for."""
+        self._asked = self.position
         if self.epoch:
             return Follow(self.log, self.epoch, Start.AFTER, self.position)
         return Follow(self.log, b"", self._since.start, self._since.value)
@@ -82,6 +85,11 @@ class Reader:
     def welcome(self, reading: Reading) -> bool:
         """Begins, or goes on.  True if the log is another one than before."""
         first, another = not self.epoch, self.epoch not in (b"", reading.epoch)
+        if not first and not another and reading.head < self._asked:
+            # Its data were put back by hand, or damaged, and it cannot know: the positions after
+            # the head will be of other events.
+            another = True
+            self.shown = min(self.shown, reading.start)
         if first or another:
             self.position = self.start = reading.start
         self.epoch = reading.epoch

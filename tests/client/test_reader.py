@@ -70,6 +70,29 @@ def test_what_was_read_of_a_former_life_is_told_although_the_next_begins_there()
     assert reader.cursor() == Cursor("echo", EPOCH, 7)
 
 
+def test_a_log_that_ends_before_the_cursor_is_another_one():
+    """Data that were put back by hand have the epoch that they had."""
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    reader.shown = 7
+    assert reader.follow().value == 7
+    assert reader.welcome(Reading("echo", EPOCH, 5, 5))
+    assert positions(reader.offer(batch(6, 8))) == [6, 7, 8]
+    assert reader.caught_up
+    # Nor is any of that read before it is shown.
+    assert reader.cursor() is None
+
+
+def test_what_came_after_the_hello_is_no_other_log():
+    """By the other socket, before the WELCOME."""
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    reader.follow()
+    positions(reader.offer(batch(8, 9)))
+    assert not reader.welcome(Reading("echo", EPOCH, 7, 8))
+    assert positions(reader.offer(batch(8, 10))) == [10]
+
+
 def test_a_batch_at_the_cursor_is_handed_on():
     reader = welcomed(position=3)
     assert positions(reader.offer(batch(4, 6))) == [4, 5, 6]

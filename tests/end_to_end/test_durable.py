@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import time
@@ -154,7 +155,9 @@ def test_while_the_disk_is_full_senders_wait_and_are_told(shell, broker, folder)
 
 def test_a_sender_that_is_ahead_of_data_that_were_put_back_goes_on(shell, broker, again, folder):
     """A folder that was copied by hand has the epoch of the data; only the numbers of commands
-    tell that they went back."""
+    tell that they went back, and those of messages to who reads."""
+    reader = shell.chat("listen", "--json", "--count", "4", at=broker)
+    reader.says("listening")
     sender = shell.chat("join", "alice", at=broker)
     sender.type("echo one")
     sender.shows("alice: one")
@@ -175,3 +178,6 @@ def test_a_sender_that_is_ahead_of_data_that_were_put_back_goes_on(shell, broker
     assert sender.finish().status == 0
     listed = shell.run("listen", "--since", "all", "--count", "2", at=broker)
     assert texts(listed.out) == ["one", "four"]
+    heard = [json.loads(line) for line in reader.wait().out.splitlines()]
+    told = [one.get("text") or one["reason"] for one in heard if one["type"] != "notice"]
+    assert told == ["one", "two", "three", "new_history", "four"]
