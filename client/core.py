@@ -40,6 +40,7 @@ from ..wire.messages import (
 )
 from . import events
 from .commands import Commands
+from .greeting import Greeting
 from .heartbeat import Heartbeat
 from .inbox import Inbox
 from .outbox import Outbox
@@ -55,11 +56,6 @@ each time.  Others wait for the same."""
 
 MOST_DOUBLINGS = 4
 """How often these times are doubled for a HELLO."""
-
-SETTLE = (0.0, 0.05, 0.25, 1.0)
-"""Seconds after PUB's greeting at which the client asks for the heads.  PUB greets a
-connection when it accepts it, and may take the subscription a moment later: what was said
-in between is noticed at once instead of at the next heartbeat."""
 
 CONFIRM_WITHIN = 0.5
 """Seconds after which the broker hears that the program has shown mail.  Of a reader that is
@@ -130,7 +126,7 @@ class ClientCore:
         """Whether a PING is due soon to tell more."""
         self._heard = 0
         """Bytes received since the last PING."""
-        self._greeted = False
+        self._greeting = Greeting()
         self._was_online = False
         self._attempt = 0
         """HELLOs sent so far."""
@@ -179,8 +175,7 @@ class ClientCore:
 
     def greeted(self, now: float) -> None:
         """PUB greeted the SUB: from here on it hears what is published."""
-        self._greeted = True
-        self._extra_pings = deque(sorted([*self._extra_pings, *(now + d for d in SETTLE)]))
+        self._extra_pings = deque(sorted([*self._extra_pings, *self._greeting.come(now)]))
 
     def _take(self, frame: bytes, now: float) -> None:
         try:
@@ -250,7 +245,7 @@ class ClientCore:
     @property
     def listening(self) -> bool:
         """Whether everything that is said from now on will be heard."""
-        return self.phase is Phase.READY and (self._greeted or not self.topics)
+        return self.phase is Phase.READY and (self._greeting.heard or not self.topics)
 
     # --- what is to be sent ---------------------------------------------------------------
 
@@ -265,6 +260,10 @@ class ClientCore:
             pieces.append(self._encode(self._hello()))
         elif self.phase is Phase.READY:
             assert self.limits is not None  # READY came with WELCOME.
+            if self.topics and self._greeting.is_missed(now):
+                words = f"nothing comes from the broker's port {self.pub_port}"
+                words += ": broadcasts come late, as long as it cannot be reached"
+                self.inbox.notice("no_broadcasts", words)
             self._questions(now, pieces, self.limits.push_window)
             # HELLO aside, a frame holds commands: what fits into one goes out together.
             pieces.extend(self.outbox.due(self.limits.window, MAX_FRAME // 2, now))
@@ -353,6 +352,7 @@ class ClientCore:
         self.limits = welcome.limits
         self.outbox.pace.keep_to(welcome.limits)
         self.pub_port = welcome.pub_port
+        self._greeting.expect(now)
         self._epoch = welcome.epoch
         self.heartbeat.go_by(welcome.heartbeat, welcome.lease, 0)
         self._next_ping = now if again else self.heartbeat.after(now)

@@ -89,7 +89,8 @@ class Notice(NamedTuple):
     """What the broker has to say of itself, that it cannot store messages now, say; or what its
     operator has to say.
 
-    ``code`` is a word of docs/protocol.md, "Codes"."""
+    ``code`` is a word of docs/protocol.md, "Codes"; or ``no_broadcasts``, of the client itself: PUB
+    cannot be reached, and broadcasts come with the heartbeat."""
 
     code: str
     words: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from chatbroker.client import core as core_module
+from chatbroker.client import greeting
 from chatbroker.client.core import CONFIRM_WITHIN, PATIENCE, Phase
+from chatbroker.client.events import Notice
 from chatbroker.wire.messages import (
     Ack,
     Cursor,
@@ -230,7 +231,7 @@ def test_a_greeting_is_followed_by_a_look_at_the_heads(talk):
     talk.core.greeted(talk.now)
     assert len(talk.says().of(Ping)) == 1
     looks = sum(len(talk.passes(0.05).of(Ping)) for _ in range(30))
-    assert looks == len(core_module.SETTLE) - 1
+    assert looks == len(greeting.SETTLE) - 1
 
 
 def test_listening_is_not_promised_before_the_greeting(talk_with):
@@ -240,6 +241,36 @@ def test_listening_is_not_promised_before_the_greeting(talk_with):
     assert not talk.core.listening
     talk.hears(talk.welcome())
     assert talk.core.listening
+
+
+def notices(talk):
+    return [event.words for event in talk.events() if type(event) is Notice]
+
+
+def test_that_no_greeting_comes_is_told_once_for_each_welcome(talk_with):
+    talk = talk_with()
+    for _ in range(2):
+        talk.connects()
+        talk.hears(talk.welcome())
+        talk.passes(greeting.WITHIN - 0.1)
+        assert notices(talk) == []
+        talk.passes(0.1)
+        (words,) = notices(talk)
+        assert words.startswith("nothing comes from the broker's port 5556: broadcasts come late")
+        talk.passes(10.0)
+        assert notices(talk) == []
+        talk.core.disconnected()
+
+
+@pytest.mark.parametrize("logs", [["echo"], ["direct"]])
+def test_a_greeting_that_came_or_that_nobody_waits_for_is_not_missed(talk_with, logs):
+    talk = talk_with(logs=logs, presence=False)
+    talk.connects()
+    talk.hears(talk.welcome())
+    if "echo" in logs:
+        talk.core.greeted(talk.now)
+    talk.passes(greeting.WITHIN)
+    assert notices(talk) == []
 
 
 def test_listening_waits_for_no_greeting_of_what_is_not_subscribed(talk_with):

@@ -253,8 +253,11 @@ class Proxy:
 
     HOST = "127.0.0.2"
 
-    def __init__(self, broker: BrokerProcess, cut_at: Iterable[int] = ()) -> None:
-        """*cut_at*: every connection is cut when so many bytes were forwarded in all."""
+    def __init__(
+        self, broker: BrokerProcess, cut_at: Iterable[int] = (), broadcasts: bool = True
+    ) -> None:
+        """*cut_at*: every connection is cut when so many bytes were forwarded in all.
+        *broadcasts*: whether their port is forwarded too."""
         self.address = f"tcp://{self.HOST}:{broker.port}"
         self.cuts = 0
         self._cut_at = sorted(cut_at)
@@ -266,7 +269,8 @@ class Proxy:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._listeners = [
-            socket.create_server((self.HOST, port)) for port in (broker.port, broker.pub_port)
+            socket.create_server((self.HOST, port))
+            for port in (broker.port, broker.pub_port)[: 1 + broadcasts]
         ]
         for listener in self._listeners:
             self._begin(self._accept, listener)
@@ -365,8 +369,8 @@ def proxies() -> Iterator[Callable[..., Proxy]]:
     """Starts proxies: ``proxies(broker, cut_at=[…])``."""
     started: list[Proxy] = []
 
-    def start(broker: BrokerProcess, cut_at: Iterable[int] = ()) -> Proxy:
-        started.append(Proxy(broker, cut_at))
+    def start(broker: BrokerProcess, *args: Any, **options: Any) -> Proxy:
+        started.append(Proxy(broker, *args, **options))
         return started[-1]
 
     try:

@@ -195,3 +195,17 @@ def test_a_position_is_of_the_mailbox_when_only_that_is_wanted(shell, broker):
         alice.send("bob", "one")
         alice.send("bob", "two")
     assert listener.wait().out == "1 one\n2 two\n"
+
+
+def test_who_cannot_reach_the_port_of_broadcasts_is_told_and_gets_them_late(
+    shell, broker, proxies
+):
+    """A firewall that lets one of the two through, say."""
+    proxy = proxies(broker, broadcasts=False)
+    reader = shell.chat("listen", "--count", "1", at=proxy.address)
+    reader.says(rf"^chat: nothing comes from the broker's port {broker.pub_port}: broadcasts come")
+    assert shell.run("echo", "hi", "--as", "alice", at=broker).status == 0
+    ended = reader.wait()
+    assert ended.status == 0
+    assert ended.out.endswith(" alice: hi\n")
+    assert "listening" not in ended.err
