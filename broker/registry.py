@@ -22,6 +22,7 @@ from ..wire.limits import EPOCH_LENGTH, ID_LENGTH, MAX_USERS
 from ..wire.messages import DIRECT_LOG, Hello, Refused
 from ..wire.messages import User as Listed
 from ..wire.names import canonical_name
+from ..wire.shape import make
 from .allowance import Spent
 from .counts import Census
 from .journal import Commit, Kept
@@ -464,7 +465,7 @@ class Registry:
             sessions = [session.record() for session in self._new_sessions]
             commit = Commit(self._ended, self._gone, self._dropped, users, sessions, rows)
         else:
-            commit = Commit(dropped=self._dropped, rows=rows)
+            commit = make(Commit, ((), (), self._dropped, (), (), rows))
         self._new_users.clear()
         self._new_sessions.clear()
         # New ones: what happens while a commit is held belongs into the next.

@@ -31,6 +31,8 @@ class Turn:
     def __init__(self, echo: Log) -> None:
         self._echo = echo
         self._dirty: dict[Log, User | None] = {}
+        self._joined: dict[tuple[int, ...], Packed] = {}
+        """While it is taken: what was joined, by the ids of its parts."""
         self._news: set[Log] = set()
         """The mailboxes that somebody else, or their owner on purpose, sent something to."""
         self.routes: dict[tuple[User, str | None], Route] = {}
@@ -74,28 +76,28 @@ class Turn:
     def take(self, time: int) -> list[tuple[Log, User | None, list[Row]]]:
         """What was said, as rows per log with the log's owner (None: the public log)."""
         self.own.clear()
-        known: dict[tuple[int, ...], Packed] = {}
-
-        def join(runs: list[Packed]) -> Packed:
-            # A row that is the same in the mailboxes of both is joined once, and stored once.
-            if len(runs) == 1:
-                return runs[0]
-            # By which objects they are: all of them were there before any was taken.
-            which = tuple(map(id, runs))
-            if which not in known:
-                known[which] = joined(runs)
-            return known[which]
-
         taken: list[tuple[Log, User | None, list[Row]]] = []
         for log, owner in self._dirty.items():
             if owner is not None and owner.gone:
                 continue  # The mailbox of one who has left for good would outlive its owner.
-            rows = log.take(time, join)
+            rows = log.take(time, self._join)
             taken.append((log, owner, rows))
             if owner is not None and rows and log not in self._news:
                 self.own.append((owner, rows[0].prev, rows[-1].last))
+        self._joined.clear()
         self._dirty.clear()
         self._news.clear()
         self.routes.clear()
         self.events = self.too_long = 0
         return taken
+
+    def _join(self, runs: list[Packed]) -> Packed:
+        """*runs* as one.  A row that is the same in the mailboxes of both is joined once, and
+        stored once."""
+        if len(runs) == 1:
+            return runs[0]
+        # By which objects they are: all of them were there before any was taken.
+        which = tuple(map(id, runs))
+        if which not in self._joined:
+            self._joined[which] = joined(runs)
+        return self._joined[which]

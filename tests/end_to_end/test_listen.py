@@ -197,9 +197,7 @@ def test_a_position_is_of_the_mailbox_when_only_that_is_wanted(shell, broker):
     assert listener.wait().out == "1 one\n2 two\n"
 
 
-def test_who_cannot_reach_the_port_of_broadcasts_is_told_and_gets_them_late(
-    shell, broker, proxies
-):
+def test_who_cannot_reach_the_port_of_broadcasts_is_told_and_gets_them_late(shell, broker, proxies):
     """A firewall that lets one of the two through, say."""
     proxy = proxies(broker, broadcasts=False)
     reader = shell.chat("listen", "--count", "1", at=proxy.address)
