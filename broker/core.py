@@ -128,7 +128,7 @@ class Broker:
         self.untidy = False
         """Whether there is more to tidy."""
         self._untidy_because = ""
-        """Why the last attempt could not; empty if it could."""
+        """Why the last step could not be done; empty if it was."""
         self._door = Door(self._registry, self._readers, self._out, self.clock, self.epoch)
         self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
@@ -284,8 +284,9 @@ class Broker:
         except CannotStore as error:
             self.untidy, because = False, str(error)
         if because and because != self._untidy_because:
-            self._out.note("cannot_tidy", grave=True, because=because)
-        self._untidy_because = because
+            self._out.warn("cannot_tidy", because=because)
+        if because or self.untidy:  # Else nothing was done, and so it is not known to go.
+            self._untidy_because = because
 
     def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
         """Pushes what was said, and acknowledges it to who hears anything else."""

@@ -112,6 +112,7 @@ _HEADER = 100
 REPLACE = "put a backup in its place, or move it away to begin anew"
 OPENABLE = "it has to be a file that you may open"
 ELSEWHERE = "give the broker's --port, or its --data-dir"
+ELSEWHERE_ON_DISK = "give one on another file system with --data-dir"
 
 
 def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
@@ -128,8 +129,10 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise JournalError(f"cannot open {path}: {_reason(error)}; {OPENABLE}") from None
     try:
+        if db.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
+            words = "SQLite can share no memory there, as on a network's file system"
+            raise JournalError(f"cannot use {path}: {words}; {ELSEWHERE_ON_DISK}")
         for pragma in (
-            "journal_mode=WAL",
             f"synchronous={SYNC[sync]}",
             f"wal_autocheckpoint={CHECKPOINT}",
             # What a large commit needed is given back.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..command.folders import data_folder
 from .config import StartError
+from .database import ELSEWHERE_ON_DISK
 
 log = logging.getLogger("chatbroker")
 
@@ -44,8 +45,7 @@ class DataFolder:
             os.close(self._lock)
             if not isinstance(error, BlockingIOError):
                 raise StartError(
-                    f"cannot lock data folder {path}: {error.strerror}; "
-                    "give one on another file system with --data-dir"
+                    f"cannot lock data folder {path}: {error.strerror}; {ELSEWHERE_ON_DISK}"
                 ) from None
             by = f" (pid {holder})" if holder else ""
             raise StartError(
@@ -68,13 +68,15 @@ class DataFolder:
         somebody removed the lock of this folder.  Raises StartError."""
         # It stays open until whoever reads and writes the file has closed it: who closes a file
         # loses the locks that SQLite has on it in the same process.
-        self._held.append(os.open(file, os.O_RDWR))
         try:
+            self._held.append(os.open(file, os.O_RDWR))
             fcntl.flock(self._held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             raise StartError(
                 f"{file} is in use by another broker; stop it, or give another --data-dir"
             ) from None
+        except OSError as error:
+            raise StartError(f"cannot lock {file}: {error.strerror}; {ELSEWHERE_ON_DISK}") from None
 
     def remove(self) -> None:
         """Lets others use it, and leaves no trace of it that is not another's."""

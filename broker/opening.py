@@ -43,15 +43,19 @@ def open_journal(config: Config, port: int) -> Journal:
 def own_journal(path: Path, **settings: Any) -> SqliteJournal:
     """The journal in the data folder at *path*, for this process alone.  *settings*: those of
     `SqliteJournal`.  Raises StartError, JournalError."""
-    folder = DataFolder(path)
+    folder, file = DataFolder(path), path / FILE
     try:
-        journal = SqliteJournal(path / FILE, release=folder.close, **settings)
+        there = file.exists()
+        if there:  # Before it is brought up to date, which may be another's affair.
+            folder.hold(file)
+        journal = SqliteJournal(file, release=folder.close, **settings)
     except BaseException:
         folder.close()
         raise
-    try:
-        folder.hold(path / FILE)
-    except BaseException:
-        journal.close()
-        raise
+    if not there:
+        try:
+            folder.hold(file)
+        except BaseException:
+            journal.close()
+            raise
     return journal

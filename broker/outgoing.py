@@ -91,9 +91,13 @@ class Outgoing:
         """Adds a packed message for all who subscribed to *topic*."""
         self._published.setdefault(topic, []).append(packed)
 
-    def note(self, what: str, grave: bool = False, **fields: object) -> None:
+    def note(self, what: str, **fields: object) -> None:
         """Adds a line for the broker's log.  Never a user's text."""
-        self._notes.append(Note(what, fields, grave))
+        self._notes.append(Note(what, fields))
+
+    def warn(self, what: str, **fields: object) -> None:
+        """The same, of what an operator is to see who does not ask for more."""
+        self._notes.append(Note(what, fields, grave=True))
 
     def take(self) -> list[Effect]:
         """Everything collected, as effects; nothing is left."""

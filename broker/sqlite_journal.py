@@ -451,7 +451,9 @@ class SqliteJournal:
             log.info("journal commits=%d messages=%d", self.commits, self.events)
             self.commits = self.events = 0
         if why := self._astray():
-            log.error("journal %s; what it held ends with this broker", why)
+            log.error(
+                "journal %s; what it holds is in the file that was open, if that is left", why
+            )
         # What was committed is in the file, and the next start would take it up from there.
         with closing(self._db), suppress(sqlite3.Error, JournalError):
             if self._loaded:

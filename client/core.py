@@ -351,6 +351,8 @@ class ClientCore:
         self.put_off = ""
         self.limits = welcome.limits
         self.outbox.pace.keep_to(welcome.limits)
+        if self.pub_port not in (None, welcome.pub_port):
+            self._greeting = Greeting()  # That of another PUB.
         self.pub_port = welcome.pub_port
         self._greeting.expect(now)
         self._epoch = welcome.epoch

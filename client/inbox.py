@@ -33,7 +33,7 @@ class Inbox:
         self.browses = Browses()
         self._held = ""
         """Why the broker cannot store, in its words; empty if it can."""
-        self._taken: dict[str, tuple[int, bytes]] = {}
+        self._taken: dict[str, tuple[int, bytes | None]] = {}
         """How far the program has taken each log, which it may not have shown yet: the position
         and its epoch."""
 
@@ -118,6 +118,8 @@ class Inbox:
         for reading in readings:
             reader = self.readers.get(reading.log)
             if reader is not None and reader.welcome(reading):
+                if reader.shown_epoch is None:
+                    self._taken.pop(reading.log, None)
                 self.tell(events.Missed(reading.log, None))
         self.browses.again()
 

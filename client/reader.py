@@ -45,7 +45,9 @@ class Reader:
         """The cursor: the position of the last event that was handed on."""
         self.shown = 0
         """The position of the last event that the program took and has shown."""
-        self.shown_epoch = b""
+        self.shown_epoch: bytes | None = b""
+        """None: of a history that is gone and had the epoch that this one has: nobody can be told
+        of it."""
         self._asked = 0
         """The cursor that the last HELLO told."""
         self.start = 0
@@ -78,7 +80,7 @@ class Reader:
 
         None as long as it has taken nothing: whoever begins late in a log has not read what
         is before."""
-        if self.shown == self.start and self.shown_epoch == self.epoch:
+        if self.shown_epoch is None or (self.shown, self.shown_epoch) == (self.start, self.epoch):
             return None
         return Cursor(self.log, self.shown_epoch, self.shown)
 
@@ -88,8 +90,7 @@ class Reader:
         if not first and not another and reading.head < self._asked:
             # Its data were put back by hand, or damaged, and it cannot know: the positions after
             # the head will be of other events.
-            another = True
-            self.shown = min(self.shown, reading.start)
+            another, self.shown_epoch = True, None
         if first or another:
             self.position = self.start = reading.start
         self.epoch = reading.epoch

@@ -6,6 +6,7 @@ import pytest
 
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.claimed import Claim, claims, release
+from chatbroker.broker.config import StartError
 from chatbroker.broker.database import FILE
 from chatbroker.broker.folder import DataFolder
 from chatbroker.broker.journal import Commit, JournalError, SessionRecord, UserRecord
@@ -80,6 +81,17 @@ def test_a_name_is_released_where_no_broker_serves(filled, path):
         "nobody has the name 'bob'; 'chatbroker names list' tells which there are"
     )
     DataFolder(path.parent).close()
+
+
+def test_no_name_is_released_in_a_journal_that_is_in_use(filled, path, tmp_path):
+    """By a broker that came another way, or whose folder lost its lock."""
+    filled.close()
+    other = DataFolder(tmp_path / "other")
+    other.hold(path)
+    with pytest.raises(StartError, match="is in use by another broker"):
+        release(path.parent, "bob", EPOCH)
+    other.close()
+    assert release(path.parent, "bob", EPOCH) == ""
 
 
 def test_nothing_is_made_where_nothing_is(tmp_path):

@@ -315,16 +315,8 @@ def test_what_cannot_be_tidied_waits(watched):
     class Untidy:
         def __init__(self) -> None:
             self.times = []
-            self.answers = [
-                True,
-                False,
-                True,
-                "disk full",
-                "disk full",
-                "another",
-                False,
-                "another",
-            ]
+            full, another = "disk full", "another"
+            self.answers = [True, False, True, full, False, full, another, True, another]
 
         def __call__(self, time):
             self.times.append(time)
@@ -336,14 +328,14 @@ def test_what_cannot_be_tidied_waits(watched):
     watched.journal.tidy = untidy = Untidy()
     idle = watched.broker.pause
     watched.turn()
-    for pause in (0.0, idle, 0.0, idle, idle, idle, idle, idle):
+    for pause in (0.0, idle, 0.0, idle, idle, idle, idle, 0.0, idle):
         watched.broker.tidy()
         assert watched.broker.pause == pause
     watched.turn()
-    # Once for each reason, and again when it comes back.
+    # Once for each reason, and again if something could be done in between.
     told = [note["because"] for what, note in watched.notes if what == "cannot_tidy"]
     assert told == ["disk full", "another", "another"]
-    assert untidy.times == [watched.wall - 10] * 8
+    assert untidy.times == [watched.wall - 10] * 9
 
 
 def test_nothing_is_tidied_while_nothing_can_be_stored(watched):

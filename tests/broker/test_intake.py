@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 import time
@@ -692,6 +693,38 @@ def test_who_chose_the_routing_id_is_refused_also_if_alone(server, alone, monkey
     assert server._intake.drain(slept=True)
     assert heard.alone[1:] == [(Code.BAD_IDENTITY, "set no routing id of your own")]
     assert not server._intake._waiting
+
+
+@pytest.mark.parametrize("peer", ["gone", "old"])
+def test_nobody_hears_who_may_say_nothing_also_if_alone(server, alone, monkeypatch, reused, peer):
+    """A connection that was cut off, and one of ZMTP 2, of which ZeroMQ tells nothing."""
+    heard, _ = alone
+    waiting(server, monkeypatch, reused, ("bob", B, b"1"))
+    if peer == "gone":
+        server._intake._gone[B] = None
+    else:
+        (_, part) = server._intake._router._frames
+
+        def get(what):
+            raise zmq.ZMQError(errno.EINVAL)
+
+        part.get = get
+    assert server._intake.drain(slept=True)
+    assert heard.alone[1:] == ([] if peer == "gone" else [(Code.BAD_FRAME, "ZMTP 3 is needed")])
+    assert not server._intake._waiting
+
+
+def test_of_those_that_come_alone_too_all_were_heard_after_as_many_as_there_can_be(server, alone):
+    _, waits = alone
+    server._descriptors.used = 3
+    assert server._intake.all_heard()
+    said = []
+    for number in range(5):
+        waits(b"%d" % number)
+        assert server._intake.drain(slept=True)
+        said.append(server._intake.all_heard())
+    assert said == [False, False, False, True, False]
+    assert server._intake.dialogue
 
 
 def test_what_is_taken_to_be_alone_counts(server, alone, monkeypatch, reused):

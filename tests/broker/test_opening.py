@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chatbroker.broker import database
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.database import FILE
 from chatbroker.broker.folder import in_use
@@ -40,6 +41,35 @@ def test_a_journal_holds_its_folder_until_it_is_closed(tmp_path):
     journal.close()
     assert not in_use(tmp_path)
     open_journal(config, 5556).close()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_journal_that_is_anothers_is_left_alone(tmp_path, monkeypatch, there):
+    """By a link, and found so before or after it was made."""
+    first = open_journal(Config(data_dir=tmp_path / "one"), 5555)
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (other / FILE).symlink_to(tmp_path / "one" / FILE)
+    if not there:
+        monkeypatch.setattr(Path, "exists", lambda path: path.name != FILE and there)
+        monkeypatch.setattr(database, "_make", lambda path: None)
+    opened = []
+    monkeypatch.setattr(SqliteJournal, "close", record(opened, SqliteJournal.close))
+    with pytest.raises(StartError, match="is in use by another broker"):
+        open_journal(Config(data_dir=other), 5556)
+    monkeypatch.undo()
+    assert len(opened) == (0 if there else 1)
+    assert not in_use(other)
+    first.close()
+    open_journal(Config(data_dir=other), 5556).close()
+
+
+def record(calls, function):
+    def recorded(*args):
+        calls.append(args)
+        return function(*args)
+
+    return recorded
 
 
 def test_what_was_a_secure_brokers_is_not_laid_open_by_a_line_that_is_missing(tmp_path):

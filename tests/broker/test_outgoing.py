@@ -133,7 +133,11 @@ def test_a_rejection_carries_its_code_words_and_reference(out):
 
 def test_a_note_is_a_word_and_fields(out):
     out.note("joined", user="alice")
-    assert out.take() == [Note("joined", {"user": "alice"})]
+    out.warn("cannot_tidy", because="of the disk")
+    assert out.take() == [
+        Note("joined", {"user": "alice"}),
+        Note("cannot_tidy", {"because": "of the disk"}, grave=True),
+    ]
 
 
 def test_everyone_hears_before_anyone_is_answered(out):

@@ -101,7 +101,8 @@ def test_what_ends_with_the_process_is_told(
     journal.close()
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     path = folder / "journal.db"
-    words = f"journal {path} is gone: No such file or directory; what it held ends with this broker"
+    words = f"journal {path} is gone: No such file or directory; what it holds is in the file that "
+    words += "was open, if that is left"
     assert told == ([words] if gone else [])
 
 

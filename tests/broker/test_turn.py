@@ -184,3 +184,14 @@ def test_what_was_too_long_is_counted_in_its_turn_and_in_no_other(turn):
     turn.take(NOW)
     turn.events = 1
     assert turn.messages == 1
+
+
+def test_what_was_joined_in_a_turn_is_forgotten_with_it(turn):
+    """It is known by the ids of objects, which others have later."""
+    alice, bob = person("alice"), person("bob")
+    for text in ("one", "two"):
+        say(turn.route(alice, "bob", bob, NOW), text)
+    bodies = [row.body for _, _, rows in turn.take(NOW) for row in rows]
+    assert len(bodies) == 2
+    assert bodies[0] is bodies[1]
+    assert turn._joined == {}

@@ -262,6 +262,18 @@ def test_that_no_greeting_comes_is_told_once_for_each_welcome(talk_with):
         talk.core.disconnected()
 
 
+def test_another_port_of_broadcasts_has_a_greeting_of_its_own(talk):
+    talk.core.greeted(talk.now)
+    assert talk.core.listening
+    talk.core.disconnected()
+    talk.connects()
+    talk.hears(talk.welcome(pub_port=6000))
+    assert not talk.core.listening
+    talk.passes(greeting.WITHIN)
+    (words,) = notices(talk)
+    assert "port 6000" in words
+
+
 @pytest.mark.parametrize("logs", [["echo"], ["direct"]])
 def test_a_greeting_that_came_or_that_nobody_waits_for_is_not_missed(talk_with, logs):
     talk = talk_with(logs=logs, presence=False)

@@ -90,6 +90,25 @@ def test_who_has_taken_all_has_read_all_that_is_no_longer_kept_too(inbox):
     assert cursors(inbox)["echo"] == (ECHO, 9)
 
 
+@pytest.mark.parametrize("taken", [0, 2, 4])
+def test_of_a_log_that_went_back_nothing_is_read_before_all_was_taken(inbox, batch, taken):
+    """It has the epoch that it had: a position of before would be one of the new history."""
+    inbox.batch(batch("direct", 5, "a", "b", "c", "d"))
+    inbox.take(taken)
+    for reader in inbox.readers.values():
+        reader.follow()
+    inbox.welcome([Reading("echo", ECHO, 0, 0), Reading("direct", DIRECT, 5, 5)])
+    inbox.shown()
+    assert cursors(inbox) == {}
+    inbox.batch(batch("direct", 6, "e", "f"))
+    left = 4 - taken + 1 + 2
+    show(inbox, left - 1)
+    assert cursors(inbox) == {}
+    (last,) = show(inbox, 1)
+    assert last.text == "f"
+    assert cursors(inbox) == {"direct": (DIRECT, 7)}
+
+
 def test_of_another_life_of_a_log_nothing_is_read_until_what_was_before_is_taken(inbox, batch):
     inbox.batch(batch("direct", 5, "old", "older"))
     show(inbox, 1)

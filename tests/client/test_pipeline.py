@@ -13,7 +13,7 @@ from tickets import resolve
 from chatbroker.client import Client, OutcomeUnknown, Pipeline, Receipt, Refused, Unreachable
 from chatbroker.client import client as client_module
 from chatbroker.client.commands import Outcome
-from chatbroker.client.errors import UsageError
+from chatbroker.client.errors import NotAuthorised, UsageError
 from chatbroker.client.pipeline import Receipts, failure
 from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Refusal, Send
 
@@ -322,6 +322,15 @@ def test_after_a_flush_in_vain_what_was_given_up_is_told(client, pipeline, outco
         pipeline.flush()
     client.resolves(outcome)
     with pytest.raises(error):
+        pipeline.flush()
+
+
+@GIVEN_UP
+def test_who_was_kicked_hears_so_of_what_was_not_sent(client, pipeline, outcome, error):
+    pipeline.echo("hi")
+    client.resolves(outcome)
+    client.ended = NotAuthorised("'bob' was kicked")
+    with pytest.raises(NotAuthorised if outcome is Outcome.UNSENT else error):
         pipeline.flush()
 
 

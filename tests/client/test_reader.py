@@ -81,6 +81,8 @@ def test_a_log_that_ends_before_the_cursor_is_another_one():
     assert reader.caught_up
     # Nor is any of that read before it is shown.
     assert reader.cursor() is None
+    reader.shown, reader.shown_epoch = 6, EPOCH
+    assert reader.cursor() == Cursor("echo", EPOCH, 6)
 
 
 def test_what_came_after_the_hello_is_no_other_log():

@@ -59,3 +59,11 @@ def test_a_broker_that_is_to_stop_before_it_serves_ends_in_order(when: str) -> N
     done = run(when, "chatbroker", "run", "--port", "0", "--memory")
     assert done.returncode == 0
     assert b"Traceback" not in done.stderr
+
+
+def test_one_that_comes_when_all_is_done_shows_nothing_either() -> None:
+    code = "import atexit, signal, sys; from chatbroker.command import begin;"
+    code += "sys.argv = ['chat', '--version'];"
+    code += "atexit.register(signal.raise_signal, signal.SIGINT); begin.chat()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
 import click
 import pytest
 
-from chatbroker.command.run import CommandGroup, StdoutClosed, complain, run_command
+from chatbroker.command.run import CommandGroup, StdoutClosed, complain, means_stdin, run_command
 from chatbroker.command.status import Status
 
 
@@ -207,3 +208,55 @@ def test_no_character_fails_to_be_printed(shell):
 def test_a_stream_that_the_caller_closed_is_like_the_null_device(shell, closed):
     done = shell(f"$TALK look {closed}")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def sigint():
+    """Puts back how SIGINT is handled."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("before", "within"),
+    [
+        (signal.SIG_DFL, signal.default_int_handler),
+        (signal.SIG_IGN, signal.SIG_IGN),
+        (signal.default_int_handler, signal.default_int_handler),
+    ],
+)
+def test_an_interrupt_is_heeded_unless_the_caller_has_it_ignored(ends, sigint, before, within):
+    signal.signal(signal.SIGINT, before)
+    handlers = []
+    assert ends(lambda: handlers.append(signal.getsignal(signal.SIGINT))) == 0
+    assert handlers == [within]
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin"),
+    [
+        (["-"], True),
+        (["--", "-"], False),
+        (["-", "--"], True),
+        (["--", "a", "-"], False),
+        (["a"], False),
+        ([], False),
+    ],
+)
+def test_a_dash_stands_for_stdin_but_not_after_two(monkeypatch, args, stdin):
+    monkeypatch.setenv("CHATBROKER_CONFIG", os.devnull)
+    found = []
+
+    @click.group(name="talk", cls=CommandGroup)
+    def talk():
+        pass
+
+    @talk.command()
+    @click.argument("text", nargs=-1)
+    def say(text):
+        found.append(means_stdin(text))
+
+    monkeypatch.setattr(sys, "argv", ["talk", "say", *args])
+    assert run_command("talk", talk, explain) == 0
+    assert found == [stdin]

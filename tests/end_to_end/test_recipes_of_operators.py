@@ -55,6 +55,7 @@ SHOWN = {
     "curl -sf --max-time 5": r"\A\Z",
     "grep 'open files'": r"^Max open files +\d+ .*\nchatbroker_descriptors_\w+ \d",
     "df -h": r"^\S+\t\S+/data$",
+    "install -d -m 700 saved": r"^\S+/saved/journal\.db: whole; 1 mess",
     "P=$(systemctl": r"^ *\d+ +\S+ +\S+ .*chatbroker run --data-dir",
     "curl -s http://127.0.0.1:9464/metrics | grep -E '^chatbroker_commit": (
         r"^chatbroker_commit_seconds_sum \d.*\n(?s:.)*^top - .*"
@@ -101,6 +102,7 @@ def test_looking_after_a_service(shell, tmp_path, eventually):
         "/var/lib/chatbroker": str(data),
         "/var/backups/chatbroker": str(tmp_path / "backups"),
         "/usr/local/share/man": str(tmp_path / "man"),
+        "saved": str(tmp_path / "saved"),
         ":9464": f":{metrics}",
         ":5555": f":{port}",
         "-o chatbroker -g chatbroker ": "",  # There is no such user here.
