@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from ..command.completion import offered
-from ..command.hosts import is_loopback
+from ..command.hosts import checked_host, is_loopback
 from ..command.run import complain
 from ..command.status import Status
 from ..wire.errors import BadKey, BadName
@@ -101,6 +101,11 @@ def invite(
     if seconds is None:
         raise click.UsageError("an invitation does not hold forever; give --for 30d, say")
     name = _named(name)
+    if host is not None:
+        try:
+            host = checked_host(host)
+        except ValueError as error:
+            raise click.UsageError(f"--host: {error}") from None
     # The secret is printed here and nowhere else: the broker learns the public half.
     token = KeyPair.fresh()
     folder = folder_given(port, data_dir)

@@ -12,6 +12,7 @@ from ..wire.messages import (
     Farewell,
     Hello,
     Limits,
+    Notice,
     Pong,
     Presence,
     Reading,
@@ -289,6 +290,9 @@ class Door:
                 tuple(readings),
             ),
         )
+        mute = None if user is None else self._registry.sanctions.mute_on(user.name)
+        if mute is not None:  # A refusal says neither why nor until when.
+            self._out.reply(identity, Notice(Code.MUTED.value, mute.words()))
 
     def bye(self, identity: bytes) -> None:
         """The client leaves; it hears so even if it was never let in."""

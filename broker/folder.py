@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..command.folders import data_folder
 from .config import StartError
-from .database import ELSEWHERE_ON_DISK
+from .database import ELSEWHERE_ON_DISK, OPENABLE
 
 log = logging.getLogger("chatbroker")
 
@@ -70,6 +70,9 @@ class DataFolder:
         # loses the locks that SQLite has on it in the same process.
         try:
             self._held.append(os.open(file, os.O_RDWR))
+        except OSError as error:
+            raise StartError(f"cannot open {file}: {error.strerror}; {OPENABLE}") from None
+        try:
             fcntl.flock(self._held[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StartError(

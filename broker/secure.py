@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,12 @@ from ..command.local import Local
 from ..wire.keys import key_text
 from .folder import make_folder
 from .gate import KeyPair
-from .keyring import Secrets, load_members, server_secrets, store_members
+from .keyring import SERVER_KEY, Secrets, load_members, server_secrets, store_members
 from .members import Members, NotAdmitted, Roll
 from .origin import Origin
 from .sanctions import Sanction
+
+log = logging.getLogger("chatbroker")
 
 BanOn = Callable[[str, bytes], Sanction | None]
 
@@ -30,7 +33,7 @@ class Secure:
         self._folder = folder
         self._host = host
         self._port = port
-        secrets = Secrets(KeyPair.fresh().secret, KeyPair.fresh().secret)
+        secrets = fresh = Secrets(KeyPair.fresh().secret, KeyPair.fresh().secret)
         if folder is not None:
             make_folder(folder)
             secrets = server_secrets(folder, secrets)
@@ -38,6 +41,8 @@ class Secure:
         """The broker's own."""
         self.owner = KeyPair.of(secrets.owner)
         """Of the user who runs the broker: their running clients go on when it starts again."""
+        self._anew = folder is not None and secrets == fresh
+        """Whether the broker had no key before."""
         self._members = Members(Roll(), self._keep, self.owner.public)
         self._ban_on: BanOn = lambda name, key: None
 
@@ -47,7 +52,14 @@ class Secure:
         *ban_on*: what keeps the user of a name, or a key, out all the same.  Raises StartError."""
         self._ban_on = ban_on
         if self._folder is not None:
-            self._members = Members(load_members(self._folder), self._keep, self.owner.public)
+            roll = load_members(self._folder)
+            self._members = Members(roll, self._keep, self.owner.public)
+            if self._anew and any(roll):
+                log.warning(
+                    "key path=%s was gone and is made anew: who was admitted must be invited anew, "
+                    "or a copy of it put back",
+                    self._folder / SERVER_KEY,
+                )
         return self._members
 
     def _keep(self, roll: Roll) -> None:

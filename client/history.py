@@ -102,9 +102,10 @@ def _timed(number: int, walk: Iterable[Event]) -> Iterator[tuple[int, tuple[int,
         yield time, (number, count), event
 
 
-def between(name: str) -> Wanted:
-    """What was said in private between *name* and whoever looks."""
-    return lambda event: isinstance(event, Direct) and name in (event.sender, event.to)
+def between(name: str, other: str) -> Wanted:
+    """What was said in private between these two, who may be one."""
+    two = {name, other}
+    return lambda event: isinstance(event, Direct) and {event.sender, event.to} == two
 
 
 def containing(text: str) -> Wanted:

@@ -65,7 +65,7 @@ def run_history(shared: Shared, asked: Question, render: Renderer | None, end: s
 
 def _events(client: Client, asked: Question) -> Iterable[Event]:
     history = History(client)
-    wanted = _filter(asked)
+    wanted = _filter(asked, client.name)
     logs = []
     if asked.only != "direct" and asked.partner is None:
         logs.append(ECHO_LOG)
@@ -106,11 +106,11 @@ def _start(history: History, log: str, since: Since) -> int | None:
     return None
 
 
-def _filter(asked: Question) -> Wanted:
+def _filter(asked: Question, name: str) -> Wanted:
     tests: list[Wanted] = []
     if asked.partner is not None:
         try:
-            tests.append(between(canonical_name(asked.partner)))
+            tests.append(between(canonical_name(asked.partner), name))
         except BadName as error:
             raise UsageError(f"--with: {error}") from None
     if asked.grep is not None:

@@ -139,7 +139,11 @@ def send_one(
         ):
             if not _has_come(client, wait):
                 return Status.OUT_OF_TIME
-            one = client.echo(message) if recipient is None else client.send(recipient, message)
+            try:
+                one = client.echo(message) if recipient is None else client.send(recipient, message)
+            except Refused:
+                report_connection(client)  # Why somebody is muted, say.
+                raise
     except Refused as refused:
         if shared.json:
             output.record(type="refused", line=1, code=refused.code, text=str(refused))

@@ -229,6 +229,7 @@ class Screen:
             # Not by reset, after which earlier lines have to be read anew.
             self._buffer.history_forward(count=MOST_BACK)
             self._buffer.text = ""
+            self._begin_line()
 
         @keys.add("c-d", filter=empty & ~asking)
         def _leave(event: KeyPressEvent) -> None:
@@ -287,6 +288,7 @@ class Screen:
                 # As a line that was typed: one that is refused can be had again.
                 self._buffer.history.append_string(line)
             self._buffer.reset()
+            self._begin_line()
             self._follow()
             for left, line in enumerate(lines, 1 - len(lines)):
                 if self.app.is_done:
@@ -340,7 +342,13 @@ class Screen:
         self._owed = 0
         self._view.follow()
 
+    def _begin_line(self) -> None:
+        """With vi's keys a line begins as one is inserted into, as in a shell: the first letter of
+        a command must not be taken for one of the editor's."""
+        self.app.vi_state.reset()
+
     def _accept(self, buffer: Buffer) -> bool:
+        self._begin_line()
         self._follow()
         if not self._type(buffer.text):
             self._leave()

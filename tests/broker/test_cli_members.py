@@ -85,6 +85,17 @@ def test_an_invitation_names_an_address_that_others_reach(
     assert re.search(f"@{where}:5555/", json.loads(out)["invitation"])
 
 
+@pytest.mark.parametrize(
+    "host", ["a b", "http://x", "chat.example.org:7000", "", "[::1", "x/y", "me@x", "::1]:5555"]
+)
+def test_a_host_that_is_none_invites_nobody(broker, monkeypatch, host):
+    monkeypatch.setenv("CHATBROKER_CONFIG", os.devnull)
+    ended = CliRunner().invoke(chatbroker, ["invite", "alice", "--host", host])
+    assert ended.exit_code == 2
+    assert "--host: a host is a name or an IP address, without a port" in ended.stderr
+    assert broker.asked == []
+
+
 def test_an_invitation_to_a_name_that_is_known_says_so(broker, run):
     broker.answers = [WHERE | {"expires": 0, "known": True, "host": "10.0.0.7"}]
     status, _out, err = run("invite", "alice")

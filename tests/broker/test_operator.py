@@ -197,6 +197,8 @@ def test_a_mute_is_told_and_lifted(office, world):
     assert office.asks("mute", name="bbo") == {"ok": True, "known": False}
     assert bob.hears() == [Notice("muted", "'bob' is muted (loud)")]
     assert bob.echoes("hi").codes == ["muted"]
+    assert bob.joins("bob").of(Notice) == [Notice("muted", "'bob' is muted (loud)")]
+    assert world.connects().joins("alice").of(Notice) == []
     assert office.asks("unmute", name="bob") == {"ok": True}
     assert bob.echoes("hi").codes == []
     assert office.refuses("unmute", name="bob") == (

@@ -7,6 +7,7 @@ import pytest
 from chatbroker.broker import secure as secure_module
 from chatbroker.broker.config import StartError
 from chatbroker.broker.gate import KeyPair
+from chatbroker.broker.keyring import SERVER_KEY
 from chatbroker.broker.members import Member, NotAdmitted, Roll
 from chatbroker.broker.sanctions import Kind, Sanction, Sanctions
 from chatbroker.broker.secure import Secure
@@ -43,6 +44,18 @@ def test_who_is_admitted_is_admitted_at_the_next_start(tmp_path, secure):
     assert again.origin(KEY, "10.0.0.1") is None  # Before it is taken up.
     again.take_up(nobody)
     assert again.origin(KEY, "10.0.0.1").name == "alice"
+
+
+@pytest.mark.parametrize("admitted", [True, False])
+def test_a_key_that_is_made_anew_is_told_to_who_had_members(tmp_path, secure, caplog, admitted):
+    if admitted:
+        secure.admit("alice", KEY)
+    again = Secure(tmp_path / "data", "127.0.0.1", 5555)
+    again.take_up(nobody)
+    assert caplog.text == ""
+    (tmp_path / "data" / SERVER_KEY).unlink()
+    Secure(tmp_path / "data", "127.0.0.1", 5555).take_up(nobody)
+    assert ("was gone and is made anew" in caplog.text) is admitted
 
 
 def test_an_invitation_tells_where_the_broker_is_its_key_and_its_end(secure, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import product
 
 import pytest
 
@@ -63,9 +64,15 @@ def test_the_newest_are_found_from_the_end(history):
 
 
 def test_what_is_private_is_found_by_the_partner(history):
-    assert texts(history.newest("direct", 2, between("bob"))) == ["to bob 4", "to bob 5"]
-    found = [e for e in history.walk("direct") if between("carol")(e)]
+    assert texts(history.newest("direct", 2, between("bob", "alice"))) == ["to bob 4", "to bob 5"]
+    found = [e for e in history.walk("direct") if between("carol", "alice")(e)]
     assert {(e.sender, e.to) for e in found} == {("carol", "alice")}
+
+
+def test_what_one_said_to_oneself_is_that_alone():
+    said = [Direct(n, n, one, to, "x") for n, (one, to) in enumerate(product("ab", "ab"))]
+    assert [(e.sender, e.to) for e in said if between("a", "a")(e)] == [("a", "a")]
+    assert len([e for e in said if between("b", "a")(e)]) == 2
 
 
 def test_logs_are_merged_by_time_and_keep_their_order(history):

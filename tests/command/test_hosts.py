@@ -4,7 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from chatbroker.command.hosts import is_loopback, one_spelling
+from chatbroker.command.hosts import checked_host, is_loopback, one_spelling
+
+
+@pytest.mark.parametrize(
+    ("host", "bare"),
+    [
+        *[(host, host) for host in ("chat.example.org", "10.0.0.7", "häuser")],
+        *[(host, host) for host in ("::1", "fe80::1%eth0")],
+        ("[::1]", "::1"),
+    ],
+)
+def test_what_may_stand_in_an_address_is_a_host(host, bare):
+    assert checked_host(host) == bare
+
+
+@pytest.mark.parametrize(
+    "host", ["", "a b", "a:1", "[::1]:1", "[::1", "[a]", "a/b", "a@b", "a?b", "a\0b"]
+)
+def test_anything_else_is_none(host):
+    with pytest.raises(ValueError, match="a host is a name or an IP address, without a port"):
+        checked_host(host)
 
 
 @pytest.mark.parametrize(

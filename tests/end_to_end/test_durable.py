@@ -167,6 +167,7 @@ def test_a_sender_that_is_ahead_of_data_that_were_put_back_goes_on(shell, broker
     broker = again(broker)
     sender.type("echo two", "echo three")
     sender.shows("alice: three")
+    reader.shows('"three"')
     # The acknowledgement goes another way than the broadcast, and this answer follows it.
     sender.type("info")
     sender.shows("online: alice")
@@ -174,6 +175,7 @@ def test_a_sender_that_is_ahead_of_data_that_were_put_back_goes_on(shell, broker
     shutil.rmtree(folder)
     copy.rename(folder)
     broker = again(broker)
+    reader.says("connected again", times=2)
     sender.type("echo four")
     assert sender.finish().status == 0
     listed = shell.run("listen", "--since", "all", "--count", "2", at=broker)

@@ -160,6 +160,7 @@ def test_who_is_muted_is_told_and_refused_by_line(shell, serve, operate):
     as_json = shell.run("echo", "hi", "--as", "alice", "--json", at=broker.address)
     assert as_json.status == 6
     assert json.loads(as_json.out)["code"] == "muted"
+    assert re.search(r"^chat: 'alice' is muted until 20.*Z \(loud\)$", as_json.err, re.M)
     assert operate("unmute", "alice").status == 0
     assert shell.run("echo", "hi", "--as", "alice", at=broker.address).status == 0
     ends(broker)

@@ -501,8 +501,23 @@ def test_the_keys_of_vi(person):
     person.reads("everyone> one three")
     person.types("\r")
     person.until(lambda: person.sent == [(None, "one three")])
-    person.types("i" + CTRL_D)
+    person.types(CTRL_D)
     person.client.resolve()
+    assert person.result() == 0
+
+
+@pytest.mark.parametrize("ends", ["\r", "\x03"], ids=["Enter", "Ctrl-C"])
+def test_with_the_keys_of_vi_a_line_begins_as_one_to_type_into(person, ends):
+    """Else "send bob secret" is "end bob secret", and said to everyone."""
+    person.sits_down(vi=True)
+    person.types("one\x1b")
+    person.types("h")
+    person.types(ends)
+    person.types("send bob secret\r")
+    person.until(lambda: person.sent[-1:] == [("bob", "secret")])
+    person.types(CTRL_D)
+    for number in range(len(person.sent)):
+        person.client.resolve(number)
     assert person.result() == 0
 
 
