@@ -67,6 +67,10 @@ ENOUGH_REPLIES = 4 * 1024 * 1024
 that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes on."""
 
 
+OVER = 10.0
+"""Seconds after which a fault of the journal that is there again is another one.  One that lasts
+shows each second."""
+
 ANYWHERE = Origin()
 
 
@@ -127,8 +131,8 @@ class Broker:
         self._hold = Hold(self.clock)
         self.untidy = False
         """Whether there is more to tidy."""
-        self._untidy_because = ""
-        """Why the last step could not be done; empty if it was."""
+        self._failed = "", 0.0
+        """Why nothing could be tidied when that failed last, and when."""
         self._door = Door(self._registry, self._readers, self._out, self.clock, self.epoch)
         self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
@@ -278,15 +282,15 @@ class Broker:
         """Has the journal do one small step of what nobody waits for.  Raises JournalError."""
         if self.held:
             return
-        because = ""
         try:
             self.untidy = self._journal.tidy(self.clock.settled)
         except CannotStore as error:
-            self.untidy, because = False, str(error)
-        if because and because != self._untidy_because:
-            self._out.warn("cannot_tidy", because=because)
-        if because or self.untidy:  # Else nothing was done, and so it is not known to go.
-            self._untidy_because = because
+            self.untidy = False
+            before, since = self._failed
+            self._failed = str(error), self.clock.now
+            # What goes on need not be told again.
+            if before != str(error) or self.clock.now - since > OVER:
+                self._out.warn("cannot_tidy", because=str(error))
 
     def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
         """Pushes what was said, and acknowledges it to who hears anything else."""

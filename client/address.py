@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..command.hosts import NAMED, one_spelling
+from ..command.hosts import one_spelling
 from ..wire.errors import BadKey, BadName
 from ..wire.keys import parse_key
 from ..wire.names import canonical_name
@@ -17,7 +17,7 @@ from .errors import Unreachable, UsageError
 
 DEFAULT = "tcp://127.0.0.1:5555"
 
-_WHERE = rf"(?:\[([0-9A-Fa-f:.%]+)\]|({NAMED})):([0-9]{{1,5}})"
+_WHERE = r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s/:?#@\[\]\0]+)):([0-9]{1,5})"
 _ADDRESS = re.compile(rf"(tcp|chat)://{_WHERE}(?:/([a-z2-7]*))?")
 _INVITATION = re.compile(rf"chat://([^\s/:@]+):([a-z2-7]+)@({_WHERE}/[a-z2-7]+)")
 

@@ -423,6 +423,11 @@ class ClientCore:
         else:
             self._end(Refused(error.code, error.words))
 
+    def _notice(self, notice: Notice, now: float) -> None:
+        # Each WELCOME has one of a mute, also those that were to a HELLO before the last.
+        if notice.code != Code.MUTED or self.phase is Phase.READY:
+            self.inbox.notice(notice.code, notice.words)
+
     def _farewell(self, farewell: Farewell, now: float) -> None:
         if farewell.code == Code.LEFT and self.phase is Phase.LEAVING:
             self.phase = Phase.OVER
@@ -469,5 +474,5 @@ HANDLERS: dict[type, Callable[[ClientCore, Any, float], None]] = {
     Error: ClientCore._error,
     Farewell: ClientCore._farewell,
     Enrolled: lambda core, enrolled, now: None,  # Of a session nobody asks for it.
-    Notice: lambda core, notice, now: core.inbox.notice(notice.code, notice.words),
+    Notice: ClientCore._notice,
 }

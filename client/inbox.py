@@ -33,6 +33,8 @@ class Inbox:
         self.browses = Browses()
         self._held = ""
         """Why the broker cannot store, in its words; empty if it can."""
+        self._old: dict[str, int] = {}
+        """Of logs that went back: how many of `events` may be of before."""
         self._taken: dict[str, tuple[int, bytes | None]] = {}
         """How far the program has taken each log, which it may not have shown yet: the position
         and its epoch."""
@@ -55,8 +57,15 @@ class Inbox:
             for event in last.values():
                 if isinstance(event, events.Broadcast | events.Direct):
                     log = _LOG_OF[type(event)]
-                    self._taken[log] = (event.seq, self.readers[log].shown_epoch)
+                    if log not in self._old:
+                        self._taken[log] = (event.seq, self.readers[log].shown_epoch)
+            for log in [*self._old]:
+                self._old[log] -= len(taken)
+                if self._old[log] <= 0:
+                    del self._old[log]
+                    self.readers[log].begin_anew()
         else:
+            self._old.clear()
             for log, reader in self.readers.items():
                 self._taken[log] = (reader.position, reader.epoch)
         return taken
@@ -120,6 +129,7 @@ class Inbox:
             if reader is not None and reader.welcome(reading):
                 if reader.shown_epoch is None:
                     self._taken.pop(reading.log, None)
+                    self._old[reading.log] = len(self.events)
                 self.tell(events.Missed(reading.log, None))
         self.browses.again()
 

@@ -102,6 +102,10 @@ class Reader:
         self._events_ahead = 0
         return another
 
+    def begin_anew(self) -> None:
+        """The program has taken all that was of a history that is gone."""
+        self.shown, self.shown_epoch = self.start, self.epoch
+
     def learn_head(self, head: Cursor) -> None:
         """A PONG told where the log's head is."""
         if head.epoch == self.epoch:

@@ -6,19 +6,17 @@ import re
 from contextlib import suppress
 from ipaddress import ip_address
 
-NAMED = r"[^\s/:?#@\[\]\0]+"
-"""A host in an address, as a pattern: a name or an IPv4 address.  One of IPv6 is in brackets."""
-
 
 def checked_host(host: str) -> str:
-    """*host*, as it may stand in an address; one of IPv6 without its brackets.
+    """*host*, as others may be told of it: one of IPv6 without its brackets, and without a scope,
+    which holds on one machine only.
 
     Raises ValueError for what is no host."""
     bare = host[1:-1] if (host[:1], host[-1:]) == ("[", "]") else host
     with suppress(ValueError):
-        if ip_address(bare).version == 6:
+        if ip_address(bare).version == 6 and "%" not in bare:
             return bare
-    if not re.fullmatch(NAMED, host):
+    if not re.fullmatch(r"[\w.-]+", host):
         raise ValueError("a host is a name or an IP address, without a port")
     return host
 

@@ -20,6 +20,9 @@ from chatbroker.wire.messages import (
     User,
     Users,
 )
+from chatbroker.wire.messages import (
+    Notice as Told,
+)
 
 # --- questions ----------------------------------------------------------------------------
 
@@ -260,6 +263,19 @@ def test_that_no_greeting_comes_is_told_once_for_each_welcome(talk_with):
         talk.passes(10.0)
         assert notices(talk) == []
         talk.core.disconnected()
+
+
+def test_of_a_mute_it_is_told_once_though_hello_was_repeated(talk_with):
+    """Each WELCOME has a notice of it, also those that came too late."""
+    talk = talk_with()
+    talk.connects()
+    muted = Told("muted", "'alice' is muted")
+    stale = talk.welcome()
+    talk.passes(PATIENCE)
+    talk.hears(stale, muted)
+    assert notices(talk) == []
+    talk.hears(talk.welcome(), muted)
+    assert notices(talk) == ["'alice' is muted"]
 
 
 def test_another_port_of_broadcasts_has_a_greeting_of_its_own(talk):

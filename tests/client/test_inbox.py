@@ -109,6 +109,20 @@ def test_of_a_log_that_went_back_nothing_is_read_before_all_was_taken(inbox, bat
     assert cursors(inbox) == {"direct": (DIRECT, 7)}
 
 
+def test_of_a_log_that_went_back_who_is_never_done_confirms_too(inbox, batch):
+    inbox.batch(batch("direct", 5, "a", "b", "c"))
+    for reader in inbox.readers.values():
+        reader.follow()
+    inbox.welcome([Reading("echo", ECHO, 0, 0), Reading("direct", DIRECT, 4, 4)])
+    inbox.batch(batch("direct", 5, "d", "e", "f", "g", "h"))
+    read = []
+    for _ in range(8):
+        show(inbox, 1)
+        read.append(cursors(inbox).get("direct"))
+    # Three of before, what tells that it went back, and then each.
+    assert read == [None] * 4 + [(DIRECT, position) for position in (5, 6, 7, 8)]
+
+
 def test_of_another_life_of_a_log_nothing_is_read_until_what_was_before_is_taken(inbox, batch):
     inbox.batch(batch("direct", 5, "old", "older"))
     show(inbox, 1)

@@ -11,7 +11,7 @@ from chatbroker.command.hosts import checked_host, is_loopback, one_spelling
     ("host", "bare"),
     [
         *[(host, host) for host in ("chat.example.org", "10.0.0.7", "häuser")],
-        *[(host, host) for host in ("::1", "fe80::1%eth0")],
+        *[(host, host) for host in ("::1", "fe80::1", "::ffff:1.2.3.4", "xn--hser-0qa_1")],
         ("[::1]", "::1"),
     ],
 )
@@ -20,7 +20,24 @@ def test_what_may_stand_in_an_address_is_a_host(host, bare):
 
 
 @pytest.mark.parametrize(
-    "host", ["", "a b", "a:1", "[::1]:1", "[::1", "[a]", "a/b", "a@b", "a?b", "a\0b"]
+    "host",
+    [
+        "",
+        "a b",
+        "a:1",
+        "[::1]:1",
+        "[::1",
+        "[a]",
+        "a/b",
+        "a@b",
+        "a?b",
+        "a\0b",
+        "a\n",
+        "it's",
+        "*",
+        "$(x)",
+        "fe80::1%lo",
+    ],
 )
 def test_anything_else_is_none(host):
     with pytest.raises(ValueError, match="a host is a name or an IP address, without a port"):
