@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,14 @@ def own_journal(path: Path, **settings: Any) -> SqliteJournal:
     """The journal in the data folder at *path*, for this process alone.  *settings*: those of
     `SqliteJournal`.  Raises StartError, JournalError."""
     folder, file = DataFolder(path), path / FILE
-    try:
+    with ExitStack() as undone:
+        undone.callback(folder.close)
         there = file.exists()
         if there:  # Before it is brought up to date, which may be another's affair.
             folder.hold(file)
         journal = SqliteJournal(file, release=folder.close, **settings)
-    except BaseException:
-        folder.close()
-        raise
-    if not there:
-        try:
+        undone.callback(journal.close)
+        if not there:
             folder.hold(file)
-        except BaseException:
-            journal.close()
-            raise
+        undone.pop_all()
     return journal

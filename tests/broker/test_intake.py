@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import socket
 import threading
 import time
 
 import pytest
 import zmq
+from intakes import ALICE, BOB, A, B, Heard, Queue, Said, reused_descriptor, secure_server, waiting
 
 from chatbroker.broker import intake as intake_module
-from chatbroker.broker.config import Config
-from chatbroker.broker.gate import MARK, KeyPair
 from chatbroker.broker.intake import MOST_SECONDS, SLICE
-from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.portion import A_FRAME, LEAST
-from chatbroker.broker.server import Server
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import VERSION
@@ -24,17 +19,17 @@ from chatbroker.wire.messages import Echo, Farewell, Hello, Info, Welcome
 
 WITHIN = 15.0
 
-ALICE, BOB = KeyPair.fresh(), KeyPair.fresh()
-
 
 @pytest.fixture
 def server():
-    server = Server(Config(port=0, secure=True, memory=True), lambda config, port: MemoryJournal())
-    members = server._core._members
-    members.admit("alice", ALICE.public, 0)
-    members.admit("bob", BOB.public, 0)
-    yield server
-    server.close()
+    with secure_server() as server:
+        yield server
+
+
+@pytest.fixture
+def reused():
+    with reused_descriptor() as descriptor:
+        yield descriptor
 
 
 @pytest.fixture
@@ -144,46 +139,6 @@ def test_a_frame_under_anothers_routing_id_is_not_anothers(server, connect, monk
     assert lost == [b"planted"]
 
 
-class Said:
-    """A frame, as ZeroMQ hands it on: of a key, by a descriptor that may be another's by now."""
-
-    def __init__(self, keys, fd, data, more=False):
-        self.bytes = data
-        self.more = more
-        self._told = {zmq.SRCFD: fd, "Peer-Address": "127.0.0.1", MARK: keys.public.hex()}
-        self.get = self._told.__getitem__
-
-    def __len__(self):
-        return len(self.bytes)
-
-
-class Queue:
-    """A socket with frames that wait."""
-
-    def __init__(self, frames):
-        self._frames = frames
-
-    def __len__(self):
-        return len(self._frames)
-
-    def add(self, *frames):
-        self._frames += frames
-
-    def recv(self, flags=0, copy=True):
-        if not self._frames:
-            raise zmq.Again
-        return self._frames.pop(0)
-
-
-@pytest.fixture
-def reused():
-    """A descriptor that two connections had, one after the other."""
-    ends = socket.socketpair()
-    yield ends[0].fileno()
-    for end in ends:
-        end.close()
-
-
 @pytest.mark.parametrize("first", ["bob", "alice"])
 def test_a_frame_of_a_connection_that_is_gone_is_not_of_who_has_its_descriptor(
     server, monkeypatch, reused, first
@@ -258,47 +213,6 @@ def test_what_a_dismissed_key_says_is_not_heard_and_its_connections_end(
 
 
 # --- what one connection said is taken in together ------------------------------------------
-
-
-class Heard:
-    """Stands in for what the core is told."""
-
-    def __init__(self, server, monkeypatch, together=True, full=False):
-        self.alone, self.together, self.full = [], [], full
-        self.enough = 1000
-        core = server._core
-        monkeypatch.setattr(core, "receive", self._receive)
-        monkeypatch.setattr(core, "receive_commands", self._commands if together else self._refuse)
-        monkeypatch.setattr(core, "reject", self.rejects)
-        monkeypatch.setattr(type(core), "full", property(lambda core: self.full))
-
-    def _receive(self, identity, frame, origin):
-        self.alone.append((origin.name, frame))
-        self.full = len(self.alone) % self.enough == 0
-
-    def _commands(self, identity, frames, origin):
-        self.together.append((origin.name, [*frames]))
-        return True
-
-    def _refuse(self, identity, frames, origin):
-        return False
-
-    def rejects(self, identity, code, words):
-        self.alone.append((code, words))
-
-
-def waiting(server, monkeypatch, reused, *said):
-    """Has messages wait: of whom, by which routing id, and what, part for part."""
-    keys = {"alice": ALICE, "bob": BOB}
-    frames = []
-    for name, identity, *parts in said:
-        frames.append(identity)
-        for left, data in zip(range(len(parts))[::-1], parts, strict=True):
-            frames.append(Said(keys[name], reused, data, more=left > 0))
-    monkeypatch.setattr(server._intake, "_router", Queue(frames))
-
-
-A, B = b"\0aaaa", b"\0bbbb"
 
 
 def test_what_connections_said_in_turn_is_taken_in_by_connection(server, monkeypatch, reused):
@@ -589,177 +503,3 @@ def test_what_waits_of_a_key_is_not_joined_by_what_another_says_under_its_id(
     while not server._intake.drain():
         heard.full = False
     assert heard.alone == [("alice", b"1"), ("alice", b"2"), ("bob", b"x")]
-
-
-# --- a message that comes alone ---------------------------------------------------------------
-
-
-@pytest.fixture
-def alone(server, monkeypatch, reused):
-    """A message came alone, and it was looked whether there was another."""
-    heard = Heard(server, monkeypatch, together=False)
-    server._descriptors.used = 100
-
-    def waits(*texts):
-        waiting(server, monkeypatch, reused, *[("alice", A, text) for text in texts])
-
-    waits(b"alone")
-    assert server._intake.drain()
-    assert server._intake._lone
-    return heard, waits
-
-
-def test_after_one_that_came_alone_the_next_is_taken_to_be_alone(server, alone):
-    """The next poll tells whether it was; but that all were heard is not known."""
-    heard, waits = alone
-    waits(b"1", b"2", b"3")
-    assert server._intake.drain(slept=True)
-    assert [frame for _, frame in heard.alone] == [b"alone", b"1"]
-    assert not server._intake.all_heard()
-    assert server._intake.drain(slept=False)
-    assert [frame for _, frame in heard.alone[1:]] == [b"1", b"2", b"3"]
-    assert server._intake.all_heard()
-    assert not server._intake._lone
-
-
-def test_that_nothing_else_waits_is_looked_for_now_and_then(server, alone, monkeypatch):
-    heard, waits = alone
-    monkeypatch.setattr(intake_module, "SURE_FOR", -1.0)
-    waits(b"1", b"2", b"3")
-    assert server._intake.drain(slept=True)
-    assert len(heard.alone) == 4
-    assert server._intake.all_heard()
-
-
-def test_of_what_did_not_come_alone_all_is_taken(server, alone):
-    heard, waits = alone
-    waits(b"1", b"2")
-    assert server._intake.drain(slept=False)
-    waits(b"3", b"4")
-    assert server._intake.drain(slept=True)
-    assert len(heard.alone) == 5
-
-
-def test_a_message_of_several_parts_that_is_taken_to_be_alone_is_refused(
-    server, alone, monkeypatch, reused
-):
-    heard, _ = alone
-    waiting(server, monkeypatch, reused, ("alice", A, b"1", b"2", b"3"), ("alice", A, b"4"))
-    assert server._intake.drain(slept=True)
-    assert heard.alone[1:] == [(Code.BAD_FRAME, "a message is one part"), ("alice", b"4")]
-    assert not server._intake._lone
-
-
-def test_what_is_taken_to_be_alone_waits_behind_the_rest_of_a_message(
-    server, alone, monkeypatch, reused
-):
-    """Such a message ended the turn before."""
-    heard, _ = alone
-    waiting(server, monkeypatch, reused, ("alice", A, b"1", b"2", b"3"), ("alice", A, b"4"))
-    with monkeypatch.context() as hurry:
-        hurry.setattr(intake_module, "DISCARD_SECONDS", -1.0)
-        assert not server._intake.drain()
-    server._intake._lone = A
-    assert server._intake.drain(slept=True)
-    assert heard.alone[1:] == [(Code.BAD_FRAME, "a message is one part"), ("alice", b"4")]
-
-
-def test_nothing_is_taken_to_be_alone_while_something_waits(server, alone, monkeypatch, reused):
-    heard, waits = alone
-    heard.full = True
-    waits(b"1")
-    assert not server._intake.drain()
-    server._intake._lone = A
-    heard.full = False
-    waits(b"2")
-    assert server._intake.drain(slept=True)
-    assert [frame for _, frame in heard.alone] == [b"alone", b"1", b"2"]
-
-
-def test_two_who_answer_each_other_are_each_taken_to_be_alone(server, alone, monkeypatch, reused):
-    heard, _ = alone
-    for said in (("bob", B, b"1"), ("alice", A, b"2"), ("bob", B, b"3")):
-        waiting(server, monkeypatch, reused, said)
-        assert server._intake.drain(slept=True)
-        assert not server._intake.dialogue
-        assert not server._intake._drained
-    assert heard.alone[1:] == [("bob", b"1"), ("alice", b"2"), ("bob", b"3")]
-    assert not server._intake._router
-
-
-def test_who_chose_the_routing_id_is_refused_also_if_alone(server, alone, monkeypatch, reused):
-    heard, _ = alone
-    waiting(server, monkeypatch, reused, ("bob", b"mine", b"1"))
-    assert server._intake.drain(slept=True)
-    assert heard.alone[1:] == [(Code.BAD_IDENTITY, "set no routing id of your own")]
-    assert not server._intake._waiting
-
-
-@pytest.mark.parametrize("peer", ["gone", "old"])
-def test_nobody_hears_who_may_say_nothing_also_if_alone(server, alone, monkeypatch, reused, peer):
-    """A connection that was cut off, and one of ZMTP 2, of which ZeroMQ tells nothing."""
-    heard, _ = alone
-    waiting(server, monkeypatch, reused, ("bob", B, b"1"))
-    if peer == "gone":
-        server._intake._gone[B] = None
-    else:
-        (_, part) = server._intake._router._frames
-
-        def get(what):
-            raise zmq.ZMQError(errno.EINVAL)
-
-        part.get = get
-    assert server._intake.drain(slept=True)
-    assert heard.alone[1:] == ([] if peer == "gone" else [(Code.BAD_FRAME, "ZMTP 3 is needed")])
-    assert not server._intake._waiting
-
-
-def test_of_those_that_come_alone_too_all_were_heard_after_as_many_as_there_can_be(server, alone):
-    _, waits = alone
-    server._descriptors.used = 3
-    assert server._intake.all_heard()
-    said = []
-    for number in range(5):
-        waits(b"%d" % number)
-        assert server._intake.drain(slept=True)
-        said.append(server._intake.all_heard())
-    assert said == [False, False, False, True, False]
-    assert server._intake.dialogue
-
-
-def test_what_is_taken_to_be_alone_counts(server, alone, monkeypatch, reused):
-    _, waits = alone
-    caller = server._intake._connections.callers[A]
-    frames, taken = caller.frames, caller.taken
-    waits(b"x" * 300)
-    assert server._intake.drain(slept=True)
-    assert (caller.frames, caller.taken) == (frames + 1, taken + 309)
-
-
-def test_if_nothing_waits_none_came_alone(server, alone):
-    _, waits = alone
-    waits()
-    assert server._intake.drain(slept=True)
-    assert not server._intake._lone
-    assert server._intake.all_heard()
-
-
-def test_a_dialogue_is_of_one_who_says_one_thing_after_the_other(server, monkeypatch, reused):
-    heard = Heard(server, monkeypatch, together=False)
-    intake = server._intake
-    for said, dialogue in (
-        ([("alice", A)], False),
-        ([("alice", A)], True),
-        ([("bob", B)], False),
-        ([("alice", A)], False),
-        ([("alice", A)], True),
-        ([("alice", A)] * 2, False),
-        ([("alice", A)], False),
-        ([("alice", A)], True),
-        ([], False),
-        ([("alice", A)], False),
-    ):
-        waiting(server, monkeypatch, reused, *[(*who, b"x") for who in said])
-        assert intake.drain()
-        assert intake.dialogue == dialogue
-    assert len(heard.alone) == 11 - 1
