@@ -225,7 +225,7 @@ def run(
         from .notify import Notifier
         from .opening import open_journal
         from .server import Server
-        from .sockets import loopback
+        from .sockets import lean_frames, loopback
 
         host = host.strip("[]")
         in_the_open = not secure and not loopback(host)
@@ -279,6 +279,7 @@ def run(
             if ready_file is not None:
                 _write_ready_file(ready_file, ready)
             click.echo(f"chatbroker ready at {server.address}")
+            lean_frames()
             server.run()
         finally:
             forget_ready()

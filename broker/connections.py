@@ -52,9 +52,11 @@ class Connection:
 
     def took(self, frames: Sequence[bytes]) -> None:
         """*frames*, messages of one part each, were taken out of it."""
-        self.frames += len(frames)
-        for size in map(len, frames):
-            self.taken += size + 2 if size < LONG else size + 9
+        sizes = [*map(len, frames)]
+        self.frames += len(sizes)
+        self.taken += sum(sizes) + 2 * len(sizes)
+        if max(sizes, default=0) >= LONG:
+            self.taken += 7 * sum([size >= LONG for size in sizes])
 
     @property
     def stands(self) -> bool:

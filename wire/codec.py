@@ -250,7 +250,7 @@ class Decoder:
         if not 0 < size <= _MAX_FRAME:
             raise BadFrame(f"a frame is at most {_MAX_FRAME} bytes" if size else "an empty frame")
         kinds, messages = self._kinds, []
-        for item in self._unpack((frame,)):
+        for item in self._unpack(frame, (frame,)):
             # 3.0 and True would find 3 and 1 in the table, and the first of some bytes too.
             if type(item) is not tuple or not item or type(item[0]) is not int:
                 raise BadFrame("a message is an array that begins with its kind")
@@ -270,22 +270,25 @@ class Decoder:
         Empty, if there is anything else in them, or anything bad, or more than one frame may
         hold: then they are to be decoded one by one.
         """
-        if sum(map(len, frames)) > _MAX_FRAME or not all(frames):
+        if not all(frames):
+            return []
+        together = b"".join(frames)
+        if len(together) > _MAX_FRAME:
             return []
         try:
-            return parse_joined(self._unpack(frames))
+            return parse_joined(self._unpack(together, frames))
         except WireError:
             return []
 
-    def _unpack(self, frames: Iterable[bytes]) -> list[Any]:
-        """What *frames* hold, each whole messages."""
+    def _unpack(self, together: bytes, frames: Iterable[bytes]) -> list[Any]:
+        """What *frames* hold, each whole messages; *together*: all of their bytes."""
         unpacker, end = self._unpacker, self._end
-        feed, unpack, tell = unpacker.feed, unpacker.unpack, unpacker.tell
+        unpack, tell = unpacker.unpack, unpacker.tell
         items: list[Any] = []
         try:
-            for frame in frames:
-                feed(frame)
-                end += len(frame)
+            unpacker.feed(together)
+            for size in map(len, frames):
+                end += size
                 items.append(unpack())
                 if tell() != end:
                     items += self._rest(end)

@@ -166,3 +166,35 @@ def test_messages_do_not_hold_the_buffer_that_they_came_in():
 def test_a_libzmq_without_that_option_will_do(monkeypatch):
     monkeypatch.setattr(module, "ZERO_COPY_RECV", 9999)
     module.fresh_context().term()
+
+
+def test_lean_frames_tell_all_that_the_broker_asks(monkeypatch):
+    """Also of a message that is passed on as it is, as the publisher does."""
+    monkeypatch.setattr(zmq, "Frame", zmq.Frame)  # Undone afterwards.
+    module.lean_frames()
+    with (
+        zmq.Context() as context,
+        context.socket(zmq.ROUTER) as router,
+        context.socket(zmq.DEALER) as dealer,
+    ):
+        dealer.connect(f"tcp://127.0.0.1:{router.bind_to_random_port('tcp://127.0.0.1')}")
+        dealer.send_multipart([b"one", b"two"])
+        assert router.poll(5000)
+        _, *parts = [router.recv(copy=False) for _ in range(3)]
+        assert [type(part) for part in parts] == [zmq.backend.Frame] * 2
+        assert [(part.bytes, len(part), part.more) for part in parts] == [
+            (b"one", 3, True),
+            (b"two", 3, False),
+        ]
+        assert parts[0].get("Peer-Address") == "127.0.0.1"
+        assert parts[0].get(zmq.SRCFD) > 0
+        with (
+            context.socket(zmq.PAIR) as one,
+            context.socket(zmq.PAIR) as other,
+        ):
+            one.bind("inproc://lean")
+            other.connect("inproc://lean")
+            one.send(parts[0], zmq.SNDMORE, copy=False)
+            one.send(parts[1], copy=False)
+            assert other.poll(5000)
+            assert other.recv_multipart() == [b"one", b"two"]
