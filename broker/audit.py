@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .clock import iso
+from .clock import TurnClock, iso
 from .logs import log, say
 
 FILE = "audit.log"
@@ -40,31 +40,27 @@ GRAVE = frozenset({"cut_off"})
 
 
 class Audit:
-    """Writes decisions to *path*; None: to the log alone.
+    """Writes decisions to *path*; None: to the log alone.  *clock*: tells when.
 
     It never fails: what cannot be written is said in the log, once for as long as it lasts.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, clock: TurnClock) -> None:
         self._path = path
+        self._clock = clock
         self._file = -1
         self._torn = False
         """Whether the last line may be there in part."""
         self._failing = False
-        self._now = 0.0
-        self._time = 0
         self._kinds: dict[tuple[str, Any], _Kind] = {}
         """Few: there are so many events and codes."""
         self._open()
 
-    def begin(self, now: float, wall: int) -> None:
-        """Tells the time: *now* in seconds of a monotonic clock, *wall* in milliseconds since
-        1970.  What was suppressed is summed up when its second is over."""
-        self._now, self._time = now, wall
-        if self._kinds:
-            for kind, lately in list(self._kinds.items()):
-                if now - lately.began >= WITHIN:
-                    self._sum_up(kind)
+    def tidy(self) -> None:
+        """Sums up what was suppressed, when its second is over."""
+        for kind, lately in list(self._kinds.items()):
+            if self._clock.now - lately.began >= WITHIN:
+                self._sum_up(kind)
 
     def note(self, event: str, **fields: Any) -> None:
         """Writes that *event* was decided.  Of one event and ``code`` it writes so many lines a
@@ -72,7 +68,7 @@ class Audit:
         kind = event, fields.get("code")
         lately = self._kinds.get(kind)
         if lately is None:
-            lately = self._kinds[kind] = _Kind(self._now)
+            lately = self._kinds[kind] = _Kind(self._clock.now)
         if lately.written >= MOST:
             lately.suppressed += 1
             return
@@ -90,7 +86,8 @@ class Audit:
         say(event, event in GRAVE, **fields)
         if self._file < 0:
             return
-        line = json.dumps({"time": iso(self._time), "event": event, **fields}).encode() + b"\n"
+        decision = {"time": iso(self._clock.wall), "event": event, **fields}
+        line = json.dumps(decision).encode() + b"\n"
         if self._torn:
             line = b"\n" + line
         try:
@@ -142,9 +139,8 @@ class Audit:
 def note_once(folder: Path, event: str, **fields: Any) -> None:
     """Writes what was decided without a broker, about the data in *folder*, by whoever runs this
     process."""
-    written = Audit(folder / FILE)
+    written = Audit(folder / FILE, TurnClock(time.time_ns() // 1_000_000))
     try:
-        written.begin(0.0, time.time_ns() // 1_000_000)
         written.note(event, **{"by": os.getuid()} | fields)
     finally:
         written.close()

@@ -28,7 +28,6 @@ class TurnClock:
 
     def __init__(self, time: int = 0) -> None:
         """*time*: no earlier than any stamp there is, in milliseconds since 1970."""
-        self._now: float | None = None
         self.now = 0.0
         """Seconds of the monotonic clock, which a broker that was stopped does not miss."""
         self.turn = 0
@@ -52,12 +51,12 @@ class TurnClock:
 
         Returns by how many seconds the turn before was longer than leases run in one turn.
         """
-        if self._now is None:
-            self._now, self._looked = now, (now, time)
-        passed = max(now - self._now, 0.0)
+        if not self.turn:
+            self.now, self._looked = now, (now, time)
+        passed = max(now - self.now, 0.0)
         counted = min(passed, MOST_ATTENDED)
         self.attended += counted
-        self._now = self.now = now
+        self.now = now
         self.time = max(self.time, time)
         self.behind = self.time - time
         self.turn += 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-import time as clock
+import time
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
@@ -80,33 +80,29 @@ class Office:
         self._read_config = read_config
         self._secure = secure
         self._catch_up_at = 0.0
-        self._started = self._now = clock.monotonic()
-        self._time = clock.time_ns() // 1_000_000
+        self._clock = core.clock
+        self._started = time.monotonic()
         self._rates = Rates()
-        self.audit = Audit(folder / audit.FILE if folder is not None else None)
+        self.audit = Audit(None if folder is None else folder / audit.FILE, core.clock)
         around = Surroundings(edge.perform, edge.part_with, self.audit.note, self._status, secure)
         self._operator = Operator(core.hand, sanctions, around)
         self._place = _meeting_place(edge.facts().port) if config.memory else None
         where = self._place.path if self._place is not None else folder
         self._desk = None if where is None else Desk(where, edge.watch, edge.forget)
         # What was over before was told when it was, if anybody was there.
-        sanctions.expire(self._time)
-        self.begin(self._now, self._time)
+        sanctions.expire(time.time_ns() // 1_000_000)
 
-    # --- in each turn ---------------------------------------------------------------------
+    # --- within turns ---------------------------------------------------------------------
 
-    def begin(self, now: float, time: int) -> None:
-        """Tells the time: *now* in seconds of a monotonic clock, *time* in milliseconds since
-        1970."""
-        self._now, self._time = now, time
-        self.audit.begin(now, time)
-        if time >= self._sanctions.next_end:
-            for sanction in self._sanctions.expire(time):
-                self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
+    def expire(self) -> None:
+        """Lifts the bans and mutes that are over."""
+        for sanction in self._sanctions.expire(self._clock.wall):
+            self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
 
     def tidy(self) -> None:
         """Does what has time until nobody waits."""
-        now = self._now
+        now = self._clock.now
+        self.audit.tidy()
         self._rates.sample(now, self._totals)
         if self._desk is not None:
             self._desk.tidy()
@@ -117,9 +113,8 @@ class Office:
     def hear(self, held: bool) -> None:
         """Does what operators ask for.  *held*: whether nothing can be stored now."""
         if self._desk is not None:
-            self._desk.hear(
-                lambda request, by: self._operator.carry_out(request, by, self._time, held), held
-            )
+            carry_out, wall = self._operator.carry_out, self._clock.wall
+            self._desk.hear(lambda request, by: carry_out(request, by, wall, held), held)
 
     def tell(self) -> None:
         """What was asked for is stored."""
@@ -144,8 +139,8 @@ class Office:
             self._core.hand.survey(),
             self._journal,
             self._core.held_because,
-            self._now - self._started,
-            list(zip(totals, self._rates.per_second(self._now, *totals), strict=True)),
+            self._clock.now - self._started,
+            list(zip(totals, self._rates.per_second(self._clock.now, *totals), strict=True)),
         )
 
     # --- rereading ------------------------------------------------------------------------
@@ -183,7 +178,8 @@ class Office:
                 # Whoever was banned is not let in because a file was lost.
                 raise CannotKeep(f"{file.path} is gone; 'chatbroker unban' lifts a ban")
             self._sanctions.take_up(kept)
-            self._sanctions.expire(self._time)  # What is kept has them until it is written again.
+            # What is kept has them until it is written again.
+            self._sanctions.expire(self._clock.wall)
             for ban in self._sanctions.listed(Kind.BAN):
                 self._operator.enforce(ban)
 
@@ -228,13 +224,13 @@ def stand_in(folder: Path, request: Request) -> Answer:
     """What a broker would do that nobody is on."""
     lock = DataFolder(folder)
     try:
-        time = clock.time_ns() // 1_000_000
+        now = time.time_ns() // 1_000_000
         sanctions = sanctions_in(folder)
-        sanctions.expire(time)
+        sanctions.expire(now)
         nobody = Broker(Settings(pub_port=0), MemoryJournal(), os.urandom, None, sanctions)
         around = Surroundings(_perform_nothing, _nobody, partial(note_once, folder), dict)
         operator = Operator(nobody.hand, sanctions, around)
-        answer = operator.carry_out(request, os.getuid(), time, held=False)
+        answer = operator.carry_out(request, os.getuid(), now, held=False)
         answer.pop("known", None)  # Users are in the journal, which it does not open.
         return answer
     finally:

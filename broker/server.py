@@ -216,6 +216,7 @@ class Server:
         gc.set_threshold(MADE_IN_A_TURN)
         self._publisher.start()
         core, notifier = self._core, self._notifier
+        self._begin()
         drained, held = True, False
         serving = f"serving at {self.address}"
         notifier.ready(serving)
@@ -337,7 +338,8 @@ class Server:
         self._turned = now = time.monotonic()
         wall = time.time_ns() // 1_000_000
         stalled = self._core.begin(now, wall)
-        self._office.begin(now, wall)
+        if wall >= self._sanctions.next_end:
+            self._office.expire()
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)

@@ -11,6 +11,7 @@ import pytest
 
 from chatbroker.broker import audit as module
 from chatbroker.broker.audit import FILE, MOST, Audit, note_once
+from chatbroker.broker.clock import TurnClock
 
 NOON = 1_700_000_000_000
 
@@ -21,9 +22,13 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def audit(path):
-    made = Audit(path)
-    made.begin(0.0, NOON)
+def clock():
+    return TurnClock(NOON)
+
+
+@pytest.fixture
+def audit(path, clock):
+    made = Audit(path, clock)
     yield made
     made.close()
 
@@ -56,18 +61,17 @@ def test_only_its_owner_may_read_it(audit, path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_it_is_appended_to(path):
+def test_it_is_appended_to(path, clock):
     for user in ("alice", "bob"):
-        one = Audit(path)
-        one.begin(0.0, NOON)
+        one = Audit(path, clock)
         one.note("kick", user=user)
         one.close()
     assert [line["user"] for line in lines(path)] == ["alice", "bob"]
 
 
-def test_decisions_are_in_the_log_too(path, caplog):
+def test_decisions_are_in_the_log_too(path, clock, caplog):
     with caplog.at_level(logging.INFO, "chatbroker"):
-        Audit(None).note("kick", by=7, user="bob", reason='he said "no"')
+        Audit(None, clock).note("kick", by=7, user="bob", reason='he said "no"')
     assert caplog.messages == [r'kick by=7 user=bob reason="he said \"no\""']
     assert not path.exists()
 
@@ -75,22 +79,29 @@ def test_decisions_are_in_the_log_too(path, caplog):
 # --- floods -------------------------------------------------------------------------------
 
 
-def test_a_flood_is_summed_up(audit, path):
+def begin(audit, clock, seconds):
+    """Another turn, *seconds* after noon."""
+    clock.begin(seconds, NOON + round(1000 * seconds))
+    audit.tidy()
+
+
+def test_a_flood_is_summed_up(audit, clock, path):
+    begin(audit, clock, 0.0)
     for _ in range(1000):
         audit.note("refused", code="banned", user="bob")
     assert len(lines(path)) == MOST
-    audit.begin(0.9, NOON + 900)
+    begin(audit, clock, 0.9)
     assert len(lines(path)) == MOST
-    audit.begin(1.0, NOON + 1000)
+    begin(audit, clock, 1.0)
     summed = {"event": "refused", "code": "banned", "suppressed": 1000 - MOST}
     assert lines(path)[MOST:] == [{"time": "2023-11-14T22:13:21.000Z", **summed}]
-    audit.begin(2.0, NOON + 2000)
+    begin(audit, clock, 2.0)
     assert len(lines(path)) == MOST + 1
 
 
-def test_a_flood_that_goes_on_makes_some_lines_a_second(audit, path):
+def test_a_flood_that_goes_on_makes_some_lines_a_second(audit, clock, path):
     for second in range(10):
-        audit.begin(float(second), NOON + 1000 * second)
+        begin(audit, clock, second)
         for _ in range(100):
             audit.note("refused", code="banned")
     audit.close()
@@ -139,8 +150,8 @@ def test_after_a_rotation_it_goes_on_in_a_new_file(audit, path):
     assert [line["user"] for line in lines(path)] == ["carol"]
 
 
-def test_a_file_that_cannot_be_opened_stops_nobody(tmp_path, caplog):
-    audit = Audit(tmp_path / "none" / FILE)
+def test_a_file_that_cannot_be_opened_stops_nobody(tmp_path, clock, caplog):
+    audit = Audit(tmp_path / "none" / FILE, clock)
     audit.note("kick", user="bob")
     assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [
         f"audit path={tmp_path / 'none' / FILE} cannot be written: No such file or directory"

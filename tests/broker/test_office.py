@@ -233,7 +233,7 @@ def test_what_could_not_be_kept_is_tried_again_after_a_while_only(folder, monkey
     server._secure.revoke("bob", None)
     with closing(server):
         for after in (0.0, 0.1, 0.5, 0.9, 1.1, 1.5, 2.0, 2.2):
-            office.begin(begun + after * module.CATCH_UP, 0)
+            server._core.begin(begun + after * module.CATCH_UP, 0)
             office.tidy()
         assert tried == [0.0, 1.1, 2.2]
 
@@ -402,6 +402,21 @@ def test_settings_are_read_again(serve, folder):
         ["keep"],
         ["sync"],
     )
+
+
+def test_what_is_read_before_the_first_turn_is_written_down_with_its_time(folder, monkeypatch):
+    monkeypatch.setattr(server_module, "READ_GOODBYE", 0.02)
+    config = Config(port=0, data_dir=folder)
+
+    def read():
+        server.stop()
+        return config
+
+    server = Server(config, read_config=read)
+    server.reread = True
+    server.run()
+    (line,) = audited(folder)
+    assert (line["event"], line["time"] > "2023") == ("reread", True)
 
 
 def test_what_cannot_be_read_changes_nothing(serve, folder, caplog):
