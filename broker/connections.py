@@ -52,11 +52,11 @@ class Connection:
 
     def took(self, frames: Sequence[bytes]) -> None:
         """*frames*, messages of one part each, were taken out of it."""
-        sizes = [*map(len, frames)]
-        self.frames += len(sizes)
-        self.taken += sum(sizes) + 2 * len(sizes)
-        if max(sizes, default=0) >= LONG:
-            self.taken += 7 * sum([size >= LONG for size in sizes])
+        size = sum(map(len, frames))
+        self.frames += len(frames)
+        self.taken += size + 2 * len(frames)
+        if size >= LONG and max(map(len, frames)) >= LONG:
+            self.taken += 7 * sum([len(frame) >= LONG for frame in frames])
 
     @property
     def stands(self) -> bool:

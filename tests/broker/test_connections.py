@@ -54,6 +54,18 @@ def test_one_whose_descriptor_is_anothers_by_now_is_not_cut(pairs):
         others_peer.recv(1)
 
 
+@pytest.mark.parametrize(
+    "sizes", [(), (0,), (255,), (256,), (40, 50), (255, 256), (200, 55), (256, 0, 65536, 1)]
+)
+def test_what_was_taken_is_counted_as_it_came(pairs, sizes):
+    """With the head that ZMTP puts before each: two bytes, or nine before a long one."""
+    connection = Connection(pairs()[0].fileno(), HERE, "")
+    connection.took([b"?"])
+    connection.took([bytes(size) for size in sizes])
+    assert connection.frames == 1 + len(sizes)
+    assert connection.taken == 3 + sum(size + (2 if size < 256 else 9) for size in sizes)
+
+
 def test_one_that_had_gone_before_it_was_met_stands_no_more():
     ours, theirs = socket.socketpair()
     fd = ours.fileno()
