@@ -22,6 +22,7 @@ from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
 from .journal import JournalError
 from .retention import KeptLog
 from .snapshot import Snapshot, reading
+from .tail import UNKNOWN, intact
 
 MOST_FAULTS = 20
 """That are told in words; the others are counted."""
@@ -180,7 +181,7 @@ class _Checking:
         alone = {one[0] for one in own if self._db.execute(find, one[:1]).fetchone() is None}
         before: list[Any] = []
         with closing(self._db.execute(_BODIES)) as bodies:
-            for *body, loose in merge(bodies, [(*body, 0) for body in own]):
+            for *body, loose, crc in merge(bodies, [(*body, 0, UNKNOWN) for body in own]):
                 if body == before:
                     continue  # In a record and, as a row of it is folded, in the table.
                 before = body
@@ -189,6 +190,8 @@ class _Checking:
                     report.fault(f"log {use[1]}: body {use[0]} of a row is missing")
                     use = next(uses, None)
                 said: Sequence[Event | None] = ()
+                if not intact(data, crc):
+                    report.fault(f"body {id}: it is not what was stored")
                 try:
                     said = unpack_events(data)
                     events = len(said)
@@ -267,7 +270,7 @@ class _Checking:
 
 
 _BODIES = """
-SELECT id, coalesce(left, refs), data, left IS NOT NULL FROM bodies
+SELECT id, coalesce(left, refs), data, left IS NOT NULL, crc FROM bodies
 LEFT JOIN loose ON body = id ORDER BY id
 """
 """With as many rows as there are to be, and whether some went."""

@@ -94,12 +94,16 @@ CREATE INDEX spare ON loose(body) WHERE left = 0
 """
 """Rows may go before the records that name them, and before their bodies (``cutting``)."""
 
+_CHECKSUMS = "ALTER TABLE bodies ADD COLUMN crc INTEGER NOT NULL DEFAULT -1"
+"""What a body was when it was stored (``tail.INSERT_BODY``); -1 of those that are older."""
+
 MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     _FIRST,
     _BODIES_IN_TURNS,
     _TEXTS_ALONE,
     _FOLDED_IN_PARTS,
     _LOOSE_BODIES,
+    _CHECKSUMS,
 )
 """Each takes the tables from one version to the next; never changed once released."""
 

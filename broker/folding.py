@@ -13,7 +13,7 @@ import sqlite3
 from .cutting import UPDATE_LOG
 from .database import POSITIONS
 from .retention import KeptLog, Retention
-from .tail import Tail
+from .tail import INSERT_BODY, Tail, lines_of
 
 A_PART = 600
 """Rows in a part, at most, or those of one log.  Of so many it takes three milliseconds, as a busy
@@ -85,7 +85,7 @@ class Fold:
         ]
         # A body may be one log's of this part and another's of a later one.
         bodies = {row[-1]: tail.bodies[row[-1]] for row in rows if row[-1] in tail.bodies}
-        db.executemany("INSERT INTO bodies VALUES(?, ?, ?)", bodies.values())
+        db.executemany(INSERT_BODY, lines_of(bodies.values()))
         db.executemany("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", rows)
         db.executemany(UPDATE_LOG, [log.values() for log in self._part])
 

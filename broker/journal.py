@@ -29,7 +29,7 @@ class Page(NamedTuple):
     """An answer to a fetch."""
 
     missed_upto: int
-    """Events up to here are no longer kept, or 0 if nothing that was asked for is lost."""
+    """Events up to here are no longer kept, or damaged; 0 if nothing that was asked for is lost."""
     lost: int
     """How many that are."""
     rows: Sequence[Row]
@@ -151,7 +151,8 @@ class Journal(Protocol):
 
     def fetch(self, log: str, after: int, budget: int) -> Page:
         """The rows with events after *after*: at least one if there is any, about *budget*
-        bytes at most.  Raises JournalError."""
+        bytes at most.  One that is damaged is lost, as those are that come before what is kept.
+        Raises JournalError."""
 
     def position_at(self, log: str, time: int) -> int:
         """The position before the first row with an event at or after *time*

@@ -4,18 +4,68 @@ not taken in yet: *tail*, the rows of the log there.  Both raise sqlite3.Error.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from sqlite3 import Connection
 
-from .database import POSITIONS
+from . import logs
+from .database import HINT, POSITIONS
+from .journal import Page
+from .log import Row
 from .retention import KeptLog
-from .tail import TailRow
+from .tail import TailRow, intact
+
+MOST_TOLD = 100
+"""Damaged rows that are named in the broker's log."""
 
 
-def rows_after(
+class Damage:
+    """Tells of rows that are not what was stored."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, int]] = set()
+
+    def tell(self, row: Row) -> None:
+        """Says that *row* is left out, once."""
+        which = row.log, row.first
+        if which not in self._told and len(self._told) < MOST_TOLD:
+            self._told.add(which)
+            words = f"it is not what was stored, and is left out; {HINT}"
+            logs.log.error("journal damaged log=%s from=%d to=%d: %s", *which, row.last, words)
+
+
+def page_after(
+    db: Connection,
+    tail: Sequence[TailRow],
+    log: KeptLog,
+    after: int,
+    budget: int,
+    damaged: Callable[[Row], None],
+) -> Page:
+    """What `Journal.fetch` gives of *log*; *damaged* is told of each row that is left out."""
+    missed_upto = log.lost if log.lost > after else 0
+    rows: list[Row] = []
+    left = budget
+    # A reader may ask for what is after any number, also for one that no id has room for.
+    after_kept = min(max(after, log.lost), log.head)
+    for prev, first, events, time, body, whole in _rows_after(db, tail, log, after_kept):
+        if left < budget and (len(body) > left or not whole):
+            break
+        left -= len(body)
+        row = Row(log.key, prev, first, events, time, body)
+        if whole:
+            rows.append(row)
+        else:
+            # As if it were the last that retention took.
+            missed_upto = row.last
+            damaged(row)
+    return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
+
+
+def _rows_after(
     db: Connection, tail: Sequence[TailRow], log: KeptLog, after: int
-) -> Iterator[tuple[int, int, int, int, bytes]]:
-    """The rows of *log* with events after *after*, in order: prev, first, events, time, body."""
+) -> Iterator[tuple[int, int, int, int, bytes, bool]]:
+    """The rows of *log* with events after *after*, in order: prev, first, events, time, body, and
+    whether that is what was stored."""
     base = log.id << POSITIONS
     if not tail or tail[0].prev > after:
         # Also the row that begins at or before the first wanted event.
@@ -23,17 +73,17 @@ def rows_after(
             "SELECT max(id) FROM rows WHERE id BETWEEN ? AND ?", (base, base | after + 1)
         ).fetchone()
         lines = db.execute(
-            "SELECT rows.id, prev, events, time, data FROM rows JOIN bodies ON "
+            "SELECT rows.id, prev, events, time, data, crc FROM rows JOIN bodies ON "
             "bodies.id = rows.body WHERE rows.id BETWEEN ? AND ? ORDER BY rows.id",
             (found[0] or base, base | (1 << POSITIONS) - 1),
         )
-        for id, prev, events, time, data in lines:
+        for id, prev, events, time, data, crc in lines:
             first = id - base
             if first + events - 1 > after:
-                yield prev, first, events, time, data
+                yield prev, first, events, time, data, intact(data, crc)
     for row in tail:
         if row.first + row.events - 1 > after:
-            yield row.prev, row.first, row.events, row.time, row.data
+            yield row.prev, row.first, row.events, row.time, row.data, True
 
 
 def position_at(db: Connection, tail: Sequence[TailRow], log: KeptLog, time: int) -> int:

@@ -32,11 +32,20 @@ from .database import (
 from .folding import A_PART, Fold
 from .former import Former, pack_former, unpack_former
 from .journal import CannotStore, Commit, JournalError, Kept, Page, SessionRecord, UserRecord
-from .log import Row
-from .looking_up import position_at, rows_after
+from .looking_up import Damage, page_after, position_at
 from .retention import KeptLog, Retention
 from .standing import Standing
-from .tail import SMALL, Body, Tail, TailRow, pack_turn, still_kept, unpack_turn
+from .tail import (
+    INSERT_BODY,
+    SMALL,
+    Body,
+    Tail,
+    TailRow,
+    lines_of,
+    pack_turn,
+    still_kept,
+    unpack_turn,
+)
 from .write_ahead import WriteAheadLog
 
 log = logging.getLogger("chatbroker")
@@ -107,6 +116,7 @@ class SqliteJournal:
         self._cleaning = Cleaning(self._db, path, self._retention, self._tail, self._ahead)
         self._unsettled: _Stored | None = None
         self._standing: Standing | None = None
+        self._damage = Damage()
         self._loaded = False
         """Whether what is stored was taken up.  Else it is left as it is: of what was taken up by
         half, a fold would drop the other half."""
@@ -274,7 +284,7 @@ class SqliteJournal:
             if new or not small:
                 db.execute("BEGIN IMMEDIATE")
                 db.executemany(_INSERT_LOG, [log.line() for log in new])
-                db.executemany(_INSERT_BODY, () if small else bodies)
+                db.executemany(INSERT_BODY, () if small else lines_of(bodies))
                 db.execute(_INSERT_TURN, (self._next_turn, turn))
                 db.execute("COMMIT")
             else:
@@ -394,20 +404,11 @@ class SqliteJournal:
         kept = self._logs.get(log)
         if kept is None:
             return Page(0, 0, ())
-        missed_upto = kept.lost if kept.lost > after else 0
-        rows: list[Row] = []
-        # A reader may ask for what is after any number, also for one that no id has room for.
-        after_kept = min(max(after, kept.lost), kept.head)
         try:
             tail = self._tail.rows.get(kept, ())
-            for prev, first, events, time, body in rows_after(self._db, tail, kept, after_kept):
-                if rows and len(body) > budget:
-                    break
-                rows.append(Row(log, prev, first, events, time, body))
-                budget -= len(body)
+            return page_after(self._db, tail, kept, after, budget, self._damage.tell)
         except sqlite3.Error as error:
             raise explain(error, self._path) from None
-        return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
 
     def position_at(self, log: str, time: int) -> int:
         self.settle()
@@ -471,6 +472,5 @@ class SqliteJournal:
 
 _FOLDED_ROW = "SELECT rows.* FROM rows JOIN bodies ON bodies.id = rows.body WHERE rows.id=?"
 _BODY = "SELECT id, coalesce(left, refs), data FROM bodies LEFT JOIN loose ON body = id WHERE id=?"
-_INSERT_BODY = "INSERT INTO bodies VALUES(?, ?, ?)"
 _INSERT_TURN = "INSERT INTO turns VALUES(?, ?)"
 _INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"

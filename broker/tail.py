@@ -11,8 +11,9 @@ where a table more would be two.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgpack
 
@@ -36,6 +37,21 @@ larger ones go to their table at once."""
 
 Body = tuple[int, int, bytes]
 """Its id, how many rows have it, and the packed events."""
+
+UNKNOWN = -1
+"""The checksum of bodies that are older than checksums."""
+
+INSERT_BODY = "INSERT INTO bodies(id, refs, data, crc) VALUES(?, ?, ?, ?)"
+
+
+def lines_of(bodies: Iterable[Body]) -> Iterator[tuple[int, int, bytes, int]]:
+    """What `INSERT_BODY` takes for *bodies*."""
+    return ((id, refs, data, crc32(data)) for id, refs, data in bodies)
+
+
+def intact(data: bytes, crc: int) -> bool:
+    """Whether a body is what was stored, as far as can be told."""
+    return crc in (UNKNOWN, crc32(data))
 
 
 class TailRow(NamedTuple):

@@ -142,7 +142,7 @@ def test_a_fold_is_whole_after_each_of_its_parts(journal, path, monkeypatch):
 def test_a_body_that_is_another_in_its_record_is_a_fault(journal, path, refs, data):
     fill(journal)
     (record,) = [one for one in journal._tail.bodies.values() if one[1] == 2]
-    insert = f"INSERT INTO bodies SELECT ?, {refs}, {data} FROM (SELECT ? AS data)"
+    insert = f"INSERT INTO bodies(id, refs, data) SELECT ?, {refs}, {data} FROM (SELECT ? AS data)"
     journal._db.execute(insert, (record[0], record[2]))
     assert any(f"body {record[0]}: " in fault for fault in faults(path))
 
@@ -200,6 +200,11 @@ SPOILED = [
     ("UPDATE bodies SET data=x'c1' WHERE id=1", "body 1: not msgpack"),
     ("UPDATE bodies SET data=x'01' WHERE id=1", "body 1: an event is an array"),
     ("UPDATE bodies SET data=x'94010203' WHERE id=1", "body 1: the last event is cut short"),
+    (
+        "UPDATE bodies SET data = CAST(replace(data, 'one', 'won') AS BLOB)",
+        "body 1: it is not what was stored",
+    ),
+    ("UPDATE bodies SET crc = crc + 1 WHERE id=2", "body 2: it is not what was stored"),
     ("DELETE FROM bodies WHERE id=2", "log 2: body 2 of a row is missing"),
     ("DELETE FROM bodies WHERE id=1", "log 1: body 1 of a row is missing"),
     ("UPDATE logs SET head=9 WHERE key='echo'", "log echo: head 9, and the rows end at 2"),

@@ -44,7 +44,8 @@ def log_of(db):
             row = (id << POSITIONS | 2 * number + 1, 2 * number, 2, 10 * (number + 1), body)
             db.execute("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", row)
             db.execute(
-                "INSERT INTO bodies VALUES(?, 1, ?) ON CONFLICT DO UPDATE SET refs = refs + 1",
+                "INSERT INTO bodies(id, refs, data) VALUES(?, 1, ?) "
+                "ON CONFLICT DO UPDATE SET refs = refs + 1",
                 (body, BODY),
             )
         return log
@@ -262,7 +263,8 @@ def test_pages_are_given_back_step_by_step_and_a_few_are_left(db):
         return db.execute("PRAGMA page_count").fetchone()[0]
 
     assert give_back(db) is False
-    db.executemany("INSERT INTO bodies VALUES(?, 1, zeroblob(80000))", [(n,) for n in range(50)])
+    insert = "INSERT INTO bodies(id, refs, data) VALUES(?, 1, zeroblob(80000))"
+    db.executemany(insert, [(n,) for n in range(50)])
     db.execute("DELETE FROM bodies")
     full = pages()
     steps = 0

@@ -146,8 +146,8 @@ def test_a_commit_does_not_fold_what_is_folded_in_parts(opened, monkeypatch):
     [
         "UPDATE logs SET head=1",
         "UPDATE logs SET head=2",
-        "INSERT INTO bodies VALUES(1, 1, x'00')",
-        "INSERT INTO bodies VALUES(1, 2, CAST('one' AS BLOB))",
+        "INSERT INTO bodies(id, refs, data) VALUES(1, 1, x'00')",
+        "INSERT INTO bodies(id, refs, data) VALUES(1, 2, CAST('one' AS BLOB))",
         "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 9, 1); UPDATE logs SET head=1",
         "INSERT INTO rows VALUES(1 << 40 | 1, 0, 1, 0, 1); UPDATE logs SET head=1",
     ],

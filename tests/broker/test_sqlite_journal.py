@@ -162,7 +162,7 @@ def test_a_journal_of_the_first_version_that_died_is_taken_up(path):
             db.execute(statement)
         log, bodies = (1, "echo", 0, 0, 0, 0, 0, 0), [(1, 1, b"one"), (2, 1, b"\x00two")]
         db.execute("INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)", log)
-        db.executemany("INSERT INTO bodies VALUES(?, ?, ?)", bodies)
+        db.executemany("INSERT INTO bodies(id, refs, data) VALUES(?, ?, ?)", bodies)
         for number, record in ((1, [user("alice")]), (2, [])):
             rows = [(1, number - 1, number, 1, number + 5, number)]
             turn = msgpack.packb(((), (), (), record, (), rows))
