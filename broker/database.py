@@ -97,6 +97,9 @@ CREATE INDEX spare ON loose(body) WHERE left = 0
 _CHECKSUMS = "ALTER TABLE bodies ADD COLUMN crc INTEGER NOT NULL DEFAULT -1"
 """What a body was when it was stored (``tail.INSERT_BODY``); -1 of those that are older."""
 
+_OUTCOMES_SINCE = ""
+"""The record of a turn may have those outcomes of a session only that came since the one before."""
+
 MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     _FIRST,
     _BODIES_IN_TURNS,
@@ -104,6 +107,7 @@ MIGRATIONS: tuple[str | Callable[[sqlite3.Connection], None], ...] = (
     _FOLDED_IN_PARTS,
     _LOOSE_BODIES,
     _CHECKSUMS,
+    _OUTCOMES_SINCE,
 )
 """Each takes the tables from one version to the next; never changed once released."""
 

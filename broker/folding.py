@@ -12,6 +12,7 @@ import sqlite3
 
 from .cutting import UPDATE_LOG
 from .database import POSITIONS
+from .journal import SessionRecord
 from .retention import KeptLog, Retention
 from .tail import INSERT_BODY, Tail, lines_of
 
@@ -98,6 +99,16 @@ class Fold:
         many("DELETE FROM users WHERE name=?", gone)
         many("INSERT OR REPLACE INTO users VALUES(?,?,?,?,?,?,?,?)", tail.users.values())
         sessions = [session for session in tail.sessions.values() if session is not None]
-        many("INSERT OR REPLACE INTO sessions VALUES(?,?,?,?,?,?,?,?)", sessions)
+        # One by one: each may be 35 KB.
+        lines = (_whole(db, session)[:-1] for session in sessions)
+        many("INSERT OR REPLACE INTO sessions VALUES(?,?,?,?,?,?,?,?)", lines)
         many(UPDATE_LOG, [log.values() for log in self._going()])
         db.execute("DELETE FROM turns WHERE id<?", (self.turn,))
+
+
+def _whole(db: sqlite3.Connection, session: SessionRecord) -> SessionRecord:
+    """*session* with all of its outcomes, of which the tables have those that came before."""
+    if session.whole:
+        return session
+    (before,) = db.execute("SELECT outcomes FROM sessions WHERE id=?", (session.id,)).fetchone()
+    return session.over(session._replace(outcomes=before, whole=True))

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 from .former import Former
 from .log import Log, Row
+from .runs import merge
 
 
 class JournalError(Exception):
@@ -65,12 +66,21 @@ class SessionRecord(NamedTuple):
     cseq: int
     """The last command number that was accepted or refused."""
     outcomes: bytes
-    """What is to be told of the last commands; only ``session`` reads it."""
+    """What is to be told of the last commands, as ``runs`` packs it."""
     exclusive: bool
     hears: bool
     """Whether it follows the mailbox."""
     holding: bool
     """Whether it keeps the name from others; else it has lapsed."""
+    whole: bool = True
+    """Whether these are all outcomes; else those that came since what was stored before."""
+
+    def over(self, before: SessionRecord | None) -> SessionRecord:
+        """This, where *before* was known of the same session."""
+        if self.whole or before is None:
+            return self
+        outcomes = merge(before.outcomes, self.outcomes, self.cseq)
+        return self._replace(outcomes=outcomes, whole=before.whole)
 
 
 class Commit(NamedTuple):
@@ -86,7 +96,7 @@ class Commit(NamedTuple):
     users: Sequence[UserRecord] = ()
     """New ones, and those that replace what is stored under their name."""
     sessions: Sequence[SessionRecord] = ()
-    """New ones, and those that replace what is stored under their id."""
+    """New ones, and those that go over what is stored under their id."""
     rows: Sequence[Row] = ()
     """Those of a log adjoin each other and what is stored of it."""
 

@@ -462,7 +462,7 @@ class Registry:
         journal keeps them (*durable*)."""
         if durable:
             users = [user.record() for user in self._new_users]
-            sessions = [session.record() for session in self._new_sessions]
+            sessions = [session.news() for session in self._new_sessions]
             commit = Commit(self._ended, self._gone, self._dropped, users, sessions, rows)
         else:
             commit = make(Commit, ((), (), self._dropped, (), (), rows))

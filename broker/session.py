@@ -15,9 +15,8 @@ REPLACED moves all but ENDED to ENDED: the user's next client knows that this on
 
 from __future__ import annotations
 
-import struct
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +25,7 @@ from ..wire.errors import Code
 from ..wire.limits import MAX_RUNS, WINDOW
 from ..wire.messages import DIRECT_LOG, Ack, Follow, Refusal, Run, Start
 from ..wire.shape import make
+from . import runs
 from .journal import SessionRecord
 
 if TYPE_CHECKING:
@@ -83,8 +83,6 @@ _REASONS = (("", ""), *[(code.value, words) for code, words in WORDS.items()])
 RUN_SIZE = 74
 """Bytes that a run of refusals takes in ACKs, at most, with its part of their heads."""
 
-_STORED_RUN = struct.Struct("<QQB")
-
 HOLDING = frozenset({State.LIVE, State.GONE})
 """The states in which a session keeps its user's name from others."""
 
@@ -105,6 +103,7 @@ class Session:
         "_firsts",
         "_kinds",
         "_lasts",
+        "_stored",
         "attempt",
         "born",
         "cseq",
@@ -158,6 +157,8 @@ class Session:
         self._lasts = array("Q")
         self._kinds = bytearray()
         """For each run why it was refused, as a place among the _REASONS, or _AWAY."""
+        self._stored: int | None = None
+        """Up to which command they are stored; None if there may be others of its id."""
         self.unconfirmed = 0
         """Bytes pushed since the last sign that the client reads."""
 
@@ -210,6 +211,10 @@ class Session:
             self._firsts.append(first)
             self._lasts.append(last)
             self._kinds.append(kind)
+        self._forget_old()
+
+    def _forget_old(self) -> None:
+        """Lets go of what is further back than WINDOW."""
         old = bisect_left(self._lasts, self.cseq - WINDOW + 1)
         del self._firsts[:old], self._lasts[:old], self._kinds[:old]
 
@@ -266,14 +271,29 @@ class Session:
 
     def record(self) -> SessionRecord:
         """The session as stored.  Only that of a user is."""
+        return self._record_since(0)
+
+    def news(self) -> SessionRecord:
+        """What is to be stored of it, and then is.
+
+        Outcomes that are stored come not again: they may be 35 KB, and a session is stored
+        whenever it says something, comes back or falls silent."""
+        before, self._stored = self._stored, self.cseq
+        if before is None:
+            return self.record()
+        return self._record_since(before)._replace(whole=False)
+
+    def _record_since(self, before: int) -> SessionRecord:
+        """With the outcomes of what came after the command *before*."""
         assert self.user is not None
-        runs = zip(self._firsts, self._lasts, self._kinds, strict=True)
+        self._forget_old()
+        new = bisect_right(self._lasts, before)
         return SessionRecord(
             self.id,
             self.user.name,
             self.born,
             self.cseq,
-            b"".join([_STORED_RUN.pack(*run) for run in runs]),
+            runs.pack(zip(self._firsts[new:], self._lasts[new:], self._kinds[new:], strict=True)),
             self.exclusive,
             DIRECT_LOG in self.follows,
             self.holding,
@@ -290,8 +310,9 @@ class Session:
         if record.hears:
             # Where it reads on, its next HELLO tells.
             session.follows[DIRECT_LOG] = Follow(DIRECT_LOG, b"", Start.NOW, 0)
-        for first, last, kind in _STORED_RUN.iter_unpack(record.outcomes):
+        for first, last, kind in runs.unpack(record.outcomes):
             session._firsts.append(first)
             session._lasts.append(last)
             session._kinds.append(kind)
+        session._stored = session.cseq
         return session

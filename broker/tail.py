@@ -24,8 +24,7 @@ from .retention import KeptLog
 MOST_ROWS = 2000
 MOST_TURNS = 250
 MOST_BYTES = 16 * 1024 * 1024
-"""Of bodies and of records: that of a session with many outcomes takes 35 KB each time that it
-says something.  Beyond any of these it is time to fold."""
+"""Of bodies and of records.  Beyond any of these it is time to fold."""
 
 LATE, OVERDUE = 1.5, 2
 """With so many times as much, parts are taken in whatever else there is to do; and more than the
@@ -95,7 +94,7 @@ clients choose some of them: they are up to MAX_INT."""
 
 # Of the fields of each record; a boolean is an int here, as the tables give it back.
 _USER = (str, bytes, bytes, str, int, int, int, int)
-_SESSION = (bytes, str, int, int, bytes, int, int, int)
+_SESSION = (bytes, str, int, int, bytes, int, int, int, int)
 _ROW = (int,) * 6
 _BODY = (int, int, bytes)
 
@@ -112,6 +111,12 @@ def _fields(record: Any, types: tuple[type, ...], most: int = MAX_NUMBER) -> lis
     return [_checked(value, type, most) for value, type in zip(record, types, strict=True)]
 
 
+def _session(record: Any) -> SessionRecord:
+    # Older ones have all outcomes, and do not say so.
+    types = _SESSION[: max(len(record), len(_SESSION) - 1)]
+    return SessionRecord(*_fields(record, types, MAX_INT))
+
+
 def unpack_turn(data: bytes) -> Turn:
     """The opposite of `pack_turn`.  Raises ValueError for what is none."""
     try:
@@ -121,7 +126,7 @@ def unpack_turn(data: bytes) -> Turn:
             [_checked(name, str) for name in gone],
             [_checked(log, str) for log in dropped],
             [UserRecord(*_fields(user, _USER)) for user in users],
-            [SessionRecord(*_fields(session, _SESSION, MAX_INT)) for session in sessions],
+            [_session(session) for session in sessions],
             [
                 (log, prev, first, events, time, body)
                 for log, prev, first, events, time, body in [_fields(row, _ROW) for row in rows]
@@ -234,10 +239,11 @@ class Tail:
             before = self.sessions.get(session.id)
             if before is None or before.user != session.user:
                 self._of.setdefault(session.user, []).append(session.id)
-            self.sessions[session.id] = session
+            self.sessions[session.id] = session.over(before)
 
     def overlay(self, users: dict[str, UserRecord], sessions: dict[bytes, SessionRecord]) -> None:
-        """Brings what was read from the tables up to date."""
+        """Brings what was read from the tables up to date.  Raises ValueError, if something is
+        missing there."""
         for name in self.gone:
             users.pop(name, None)
         for id in [id for id, session in sessions.items() if session.user in self.gone]:
@@ -247,4 +253,6 @@ class Tail:
             if changed is None:
                 sessions.pop(id, None)
             else:
-                sessions[id] = changed
+                sessions[id] = session = changed.over(sessions.get(id))
+                if not session.whole:
+                    raise ValueError("it is damaged")

@@ -20,6 +20,7 @@ from chatbroker.broker.database import FILE
 from chatbroker.broker.journal import Commit, Kept, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.retention import Retention
+from chatbroker.broker.runs import pack
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.batch import pack_events
 from chatbroker.wire.messages import Event
@@ -47,7 +48,8 @@ class Model:
         for key in commit.dropped:
             self.rows.pop(key, None)
         self.users.update({user.name: user for user in commit.users})
-        self.sessions.update({session.id: session for session in commit.sessions})
+        for session in commit.sessions:
+            self.sessions[session.id] = session.over(self.sessions.get(session.id))
         for row in commit.rows:
             self.rows.setdefault(row.log, []).append(row)
 
@@ -71,6 +73,8 @@ def turns() -> Iterator[Commit]:
     chance = random.Random(1)
     heads: dict[str, int] = {}
     lives = [0, 0, 0]
+    whose: dict[bytes, str] = {}
+    """Of each session that is stored."""
 
     def row(log: str, time: int, *texts: str) -> Row:
         prev = heads.get(log, 0)
@@ -90,8 +94,13 @@ def turns() -> Iterator[Commit]:
         name = f"u{who}"
         user = UserRecord(name, b"p" * 32, b"mail-001", boxes[0], True, 0, 1, time)
         id = (time % 5).to_bytes(16, "big")
-        session = SessionRecord(id, name, 1, time, b"o" * time, True, True, True)
         ended = [(chance.randrange(5)).to_bytes(16, "big")] if time % 3 == 0 else []
+        whose = {i: user for i, user in whose.items() if i not in ended and user not in gone}
+        # Of some that are stored what came since.
+        whole = id not in whose or time % 2 == 0
+        whose[id] = name
+        outcomes = pack([(time, time, 1)] * (time % 3 > 0))
+        session = SessionRecord(id, name, 1, time, outcomes, True, True, True, whole)
         text = "x" * chance.choice([1, 50, 3000, 9000])
         rows = [row("echo", time, text, "more"), *[row(box, time, text) for box in boxes]]
         yield Commit(ended, gone, dropped, [user], [session], rows)

@@ -140,7 +140,7 @@ def test_only_wire_packs_and_unpacks():
     packers = {ids[i] for i, path in enumerate(MODULES) if {"msgpack", "struct"} & imported(path)}
     # What the broker stores for itself is no business of the wire's; the link reads events of
     # ZeroMQ's own.
-    own = {"broker/session.py", "broker/tail.py"}
+    own = {"broker/runs.py", "broker/tail.py"}
     own |= {"broker/gate.py", "client/link.py", "client/enrol.py"}
     assert packers <= {"wire/codec.py", "wire/batch.py"} | own
 

@@ -204,7 +204,8 @@ class WitnessedJournal(MemoryJournal):
         for log in commit.dropped:
             self.heads.pop(log, None)
         self.users.update((user.name, user) for user in commit.users)
-        self.sessions.update((session.id, session) for session in commit.sessions)
+        for session in commit.sessions:
+            self.sessions[session.id] = session.over(self.sessions.get(session.id))
         self._witness(commit.rows)
 
     def _witness(self, rows: Sequence[Row]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from chatbroker.broker.core import Broker
 from chatbroker.broker.former import Former
-from chatbroker.broker.journal import CannotStore, Commit, Kept
+from chatbroker.broker.journal import CannotStore, Commit, Kept, SessionRecord
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.user import Settings
 from chatbroker.wire.messages import (
@@ -48,7 +48,7 @@ class LastingJournal(MemoryJournal):
         self.time = 0
         self.heads: dict[str, int] = {}
         self.users: dict[str, object] = {}
-        self.sessions: dict[bytes, object] = {}
+        self.sessions: dict[bytes, SessionRecord] = {}
         self.full = False
         self.former: dict[str, Former] = {}
 
@@ -82,7 +82,8 @@ class LastingJournal(MemoryJournal):
             self.time = max(self.time, user.created, user.seen)
         for session in commit.sessions:
             assert session.user in self.users
-            self.sessions[session.id] = session
+            self.sessions[session.id] = whole = session.over(self.sessions.get(session.id))
+            assert whole.outcomes is not None
         for row in commit.rows:
             assert row.log == "echo" or row.log in {user.log for user in self.users.values()}
             assert row.prev == self.heads.get(row.log, 0) < row.first

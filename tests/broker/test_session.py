@@ -304,6 +304,49 @@ def test_a_session_comes_back_with_its_outcomes():
     assert told(again) == told(session)
 
 
+def test_outcomes_are_stored_once():
+    user = User("alice", b"", Log("@alice", b"mail-000"))
+    session = Session(b"0123456789abcdef", user)
+    assert session.news() == session.record()  # None yet; but there may be some of its id.
+    accept(session, 2)
+    assert session.news() == session.record()._replace(outcomes=b"", whole=False)
+    refuse(session)
+    for again in (session, Session.restored(session.record(), user)):
+        again.news()
+        stored = again.record()
+        for away in (True, False):
+            again.cseq += 1
+            if away:
+                again.note_away(again.cseq, again.cseq)
+            news = again.news()
+            assert (news.whole, len(news.outcomes)) == (False, 17 * away)
+            stored = news.over(stored)
+            assert stored == again.record()
+
+
+@given(chances=st.randoms(use_true_random=False), records=st.integers(1, 30))
+def test_what_is_stored_bit_by_bit_is_the_session(chances, records):
+    """Also if some of it is stored again, from anywhere on, as after a crash."""
+    user = User("alice", b"", Log("@alice", b"mail-000"))
+    session = Session(b"0123456789abcdef", user)
+    news = []
+    stored = None
+    for _ in range(records):
+        for _ in range(chances.randrange(4)):
+            first = session.cseq + 1
+            session.cseq += chances.choice([1, 1, 2, WINDOW // 3])
+            if chances.random() < 0.4:
+                session.refuse(first, session.cseq, chances.choice([*WORDS]))
+            elif chances.random() < 0.5:
+                session.note_away(first, session.cseq)
+        news.append(session.news())
+        stored = news[-1].over(stored)
+    assert stored == session.record()
+    for one in news[chances.randrange(records) :]:
+        stored = one.over(stored)
+    assert stored == session.record()
+
+
 def test_a_session_that_lapsed_comes_back_lapsed():
     user = User("alice", b"", Log("@alice", b"mail-000"))
     session = Session(b"0123456789abcdef", user)

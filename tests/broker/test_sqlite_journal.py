@@ -37,6 +37,7 @@ from chatbroker.broker.journal import (
     UserRecord,
 )
 from chatbroker.broker.log import Row
+from chatbroker.broker.runs import pack
 from chatbroker.broker.sqlite_journal import SqliteJournal
 
 folded = pytest.mark.parametrize("fold", [True, False], ids=["folded", "in the tail"])
@@ -457,10 +458,11 @@ class JournalMachine(RuleBasedStateMachine):
         shared=st.booleans(),
         people=st.lists(st.integers(0, 5), max_size=3),
         over=st.lists(st.integers(0, 5), max_size=2),
+        same=st.sets(st.integers(0, 5)),
         gone=st.sampled_from([None, None, None, *LOGS[1:]]),
         fails=st.booleans(),
     )
-    def commit(self, said, shared, people, over, gone, fails) -> None:
+    def commit(self, said, shared, people, over, same, gone, fails) -> None:
         self.time += 1
         dropped = []
         if gone is not None:
@@ -477,12 +479,22 @@ class JournalMachine(RuleBasedStateMachine):
             mine.append(Row(self.key(log), head, head + 1, events, self.time, body))
             stored.append(mine[-1])
         users = [user(LOGS[1 + n % 3], read=self.time) for n in people]
-        sessions = [session(n, LOGS[1 + n % 3], cseq=self.time) for n in people]
         ended = [session(n, "").id for n in over]
         for id in ended:
             self.sessions.pop(id, None)
+        sessions = {
+            n: session(n, LOGS[1 + n % 3], cseq=self.time, outcomes=pack([(1, 1, n)]))
+            for n in people
+        }
+        for n in same:
+            # Of one that is stored, with what came since.
+            if n in sessions and sessions[n].id in self.sessions:
+                since = [(self.time, self.time, 0)] if self.time % 2 else []
+                sessions[n] = sessions[n]._replace(outcomes=pack(since), whole=False)
+        sessions = list(sessions.values())
         self.users.update((u.name, u) for u in users)
-        self.sessions.update((s.id, s) for s in sessions)
+        for one in sessions:
+            self.sessions[one.id] = one.over(self.sessions.get(one.id))
         turn = Commit(ended, [] if gone is None else [gone], dropped, users, sessions, stored)
         if fails and any(turn):
             (pages,) = self.journal._db.execute("PRAGMA page_count").fetchone()

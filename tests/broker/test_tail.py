@@ -7,7 +7,10 @@ import pytest
 
 from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
 from chatbroker.broker.retention import KeptLog
+from chatbroker.broker.runs import pack
 from chatbroker.broker.tail import MAX_NUMBER, Tail, pack_turn, still_kept, unpack_turn
+
+FIRST, GREW, SECOND = ((1, 1, 1), (1, 2, 1), (3, 3, 2))
 
 
 def session(id: bytes, name: str) -> SessionRecord:
@@ -33,6 +36,32 @@ def test_a_session_may_pass_from_one_to_another():
     assert tail.sessions == {b"1": session(b"1", "bob")}
     tail.add(Commit(gone=["bob"]))
     assert tail.sessions == {b"1": None}
+
+
+def said(cseq: int, *since: tuple[int, int, int]) -> SessionRecord:
+    """One that has more outcomes than before."""
+    return session(b"1", "alice")._replace(cseq=cseq, outcomes=pack(since), whole=False)
+
+
+def test_outcomes_come_behind_those_of_before():
+    tail = Tail()
+    tail.add(Commit(sessions=[said(1, FIRST)]))
+    tail.add(Commit(sessions=[said(2, GREW)]))
+    tail.add(Commit(sessions=[said(5)]))
+    assert tail.sessions == {b"1": said(5, GREW)}  # The tables have what was before.
+    tail.add(Commit(sessions=[said(6)._replace(whole=True)]))
+    tail.add(Commit(sessions=[said(7, SECOND)]))
+    assert tail.sessions == {b"1": said(7, SECOND)._replace(whole=True)}
+
+
+def test_what_the_tables_have_of_a_session_comes_before_and_has_to_be_there():
+    tail = Tail()
+    tail.add(Commit(sessions=[said(3, SECOND)]))
+    kept = {b"1": said(2, GREW)._replace(whole=True)}
+    tail.overlay({}, kept)
+    assert kept == {b"1": said(3, GREW, SECOND)._replace(whole=True)}
+    with pytest.raises(ValueError, match="it is damaged"):
+        tail.overlay({}, {})
 
 
 class Watched(dict):
@@ -64,7 +93,8 @@ def test_many_may_go_at_once_whoever_else_is_there():
 USER = UserRecord("alice", b"p" * 32, b"epoch--1", "@alice", True, 1, 2, 3)
 ROWS = [(1, 0, 1, 1, 1700, 9), (2, 5, 6, 1, 1700, 9)]
 BODIES = [(9, 2, b"packed")]
-WHOLE = [[b"1"], ["bob"], ["@bob"], [USER], [session(b"2", "alice")], ROWS, BODIES]
+SESSIONS = [session(b"2", "alice"), said(3, GREW, SECOND)]
+WHOLE = [[b"1"], ["bob"], ["@bob"], [USER], SESSIONS, ROWS, BODIES]
 
 
 def test_a_turn_is_stored_as_it_was():

@@ -91,7 +91,8 @@ class Witness(MemoryJournal):
             self.heads.pop(log, None)
             self.over.add(log)
         self.users.update((user.name, user) for user in commit.users)
-        self.sessions.update((session.id, session) for session in commit.sessions)
+        for session in commit.sessions:
+            self.sessions[session.id] = session.over(self.sessions.get(session.id))
         for session in self.sessions.values():
             assert session.user in self.users, "a stored session of nobody"
         for row in commit.rows:
