@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from ..wire.errors import Code
 from ..wire.messages import Fetch, Fetched, Info, Missed, Users
 from .brake import Brake
@@ -11,10 +13,15 @@ from .readers import Readers, pack_batches
 from .registry import Registry
 from .session import Session
 
+MOST_ASKED = 5
+"""Questions of a session that are answered in a turn: of each log a reader's and that of a look at
+history, and INFO.  A frame has room for 256, of which each takes milliseconds, however short its
+answer; and a client has one of each kind under way."""
+
 
 class Answers:
-    """Answers a session, unless so much was said to its connection in this turn that it has to
-    ask again: one frame can ask for more than anyone can take."""
+    """Answers a session, unless so much was asked by it or said to its connection in this turn
+    that it has to ask again: one frame can ask for more than anyone can take."""
 
     def __init__(
         self,
@@ -29,10 +36,21 @@ class Answers:
         self._out = out
         self._brake = brake
         self._clock = clock
+        self._asked: Counter[Session] = Counter()
+        """How often each did in this turn."""
+        self._turn = 0
+
+    def _may_ask(self, session: Session) -> bool:
+        """Whether *session* is answered once more in this turn."""
+        if self._turn != self._clock.turn:
+            self._turn = self._clock.turn
+            self._asked.clear()
+        self._asked[session] += 1
+        return self._asked[session] <= MOST_ASKED and not self._out.full(session.identity)
 
     def info(self, session: Session, message: Info) -> None:
         """Tells a page of the users that are on."""
-        if self._out.full(session.identity):
+        if not self._may_ask(session):
             return
         users, more = self._registry.page(message.after)
         self._out.reply(session.identity, Users(message.ref, tuple(users), more))
@@ -40,7 +58,7 @@ class Answers:
     def fetch(self, session: Session, message: Fetch) -> None:
         """Gives a part of a log."""
         identity = session.identity
-        if self._out.full(identity):
+        if not self._may_ask(session):
             return
         log = self._readers.find(session, message.log)
         if log is None or message.epoch not in (b"", log.epoch):

@@ -26,6 +26,11 @@ class CannotStore(JournalError):
     """Nothing of the commit was stored.  The same commit may be tried again."""
 
 
+MOST_ROWS = 1000
+"""Rows of a page.  Of messages that were said one by one a page of MAX_FETCH bytes would have 9000,
+and each takes 5 us."""
+
+
 class Page(NamedTuple):
     """An answer to a fetch."""
 
@@ -161,8 +166,8 @@ class Journal(Protocol):
 
     def fetch(self, log: str, after: int, budget: int) -> Page:
         """The rows with events after *after*: at least one if there is any, about *budget*
-        bytes at most.  One that is damaged is lost, as those are that come before what is kept.
-        Raises JournalError."""
+        bytes and MOST_ROWS at most.  One that is damaged is lost, as those are that come before
+        what is kept.  Raises JournalError."""
 
     def position_at(self, log: str, time: int) -> int:
         """The position before the first row with an event at or after *time*

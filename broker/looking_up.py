@@ -9,7 +9,7 @@ from sqlite3 import Connection
 
 from . import logs
 from .database import HINT, POSITIONS
-from .journal import Page
+from .journal import MOST_ROWS, Page
 from .log import Row
 from .retention import KeptLog
 from .tail import TailRow, intact
@@ -48,7 +48,7 @@ def page_after(
     # A reader may ask for what is after any number, also for one that no id has room for.
     after_kept = min(max(after, log.lost), log.head)
     for prev, first, events, time, body, whole in _rows_after(db, tail, log, after_kept):
-        if left < budget and (len(body) > left or not whole):
+        if left < budget and (len(body) > left or not whole or len(rows) == MOST_ROWS):
             break
         left -= len(body)
         row = Row(log.key, prev, first, events, time, body)

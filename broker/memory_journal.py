@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from operator import attrgetter, itemgetter
 
-from .journal import Commit, Kept, Page
+from .journal import MOST_ROWS, Commit, Kept, Page
 from .log import Row
 from .retention import level
 
@@ -139,7 +139,7 @@ class MemoryJournal:
         rows: list[Row] = []
         while index < len(kept.rows):
             row = Row(*kept.rows[index])
-            if rows and len(row.body) > budget:
+            if rows and (len(row.body) > budget or len(rows) == MOST_ROWS):
                 break
             rows.append(row)
             budget -= len(row.body)

@@ -18,6 +18,7 @@ import pytest
 import zmq
 
 from chatbroker.broker.allowance import MOST_ADDRESSES, Allowance
+from chatbroker.broker.answers import MOST_ASKED
 from chatbroker.broker.core import RULES, Broker, Needs
 from chatbroker.broker.door import MOST_WAITING
 from chatbroker.broker.effects import Deliver, Publish
@@ -377,6 +378,7 @@ def test_page_names_how_many_pings_are_wanted() -> None:
 def test_page_names_what_a_broker_says_to_a_connection_in_a_turn() -> None:
     for title in ("DEALER and ROUTER", "Windows", "Security"):
         assert f"at most {MOST_REPLIES // 1024} KiB" in section(title)
+    assert f"a session's first {MOST_ASKED} FETCHes and INFOs" in section("Windows")
 
 
 def test_page_names_how_many_frames_wait_for_a_connection() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbroker.broker import core, door
+from chatbroker.broker.answers import MOST_ASKED
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.core import ENOUGH_EVENTS
 from chatbroker.broker.door import MOST_WAITING_FOR_NAME, PROBE_HOLDS
@@ -31,6 +32,7 @@ from chatbroker.wire.messages import (
     Cursor,
     Echo,
     Fetch,
+    Fetched,
     Follow,
     Hello,
     Info,
@@ -39,6 +41,7 @@ from chatbroker.wire.messages import (
     Refused,
     Send,
     Start,
+    Users,
     Welcome,
 )
 
@@ -206,7 +209,19 @@ def test_a_flood_of_info_does_not_have_the_list_made_for_nothing(busy, monkeypat
     monkeypatch.setattr(Registry, "page", lambda *call: pages.append(1) or page(*call))
     observer = busy.joins("")
     observer.says(full_of(Info(1, "")))
-    assert 0 < len(pages) < 1000
+    assert len(pages) == MOST_ASKED
+
+
+def test_of_a_flood_of_small_questions_a_few_are_answered_in_a_turn(busy):
+    """However short the answers are: each takes the broker longer than to read the question."""
+    mallory, alice = busy.joins("mallory"), busy.joins("alice")
+    for _ in range(2):
+        mallory.posts(full_of(Fetch(1, "echo", b"", 0, 0)), encode(Info(2, "")))
+        alice.posts(encode(Fetch(3, "echo", b"", 0, 0)) + encode(Info(4, "")))
+        busy.turn()
+        assert len(mallory.hears().of(Fetched)) == MOST_ASKED
+        heard = alice.hears()
+        assert (len(heard.of(Fetched)), len(heard.of(Users))) == (1, 1)
 
 
 def test_who_was_told_too_much_in_one_turn_hears_again_in_the_next(busy):

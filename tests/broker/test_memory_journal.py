@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from chatbroker.broker import memory_journal
-from chatbroker.broker.journal import Commit, Page
+from chatbroker.broker.journal import MOST_ROWS, Commit, Page
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import ROW_COST
 
@@ -68,6 +68,12 @@ def measured() -> Iterator[list[int]]:
 
 
 # --- reading ------------------------------------------------------------------------------
+
+
+def test_a_page_has_no_more_than_so_many_rows(journal):
+    journal.store(rows("echo", MOST_ROWS + 2))
+    assert told(journal.fetch("echo", 1, PLENTY)) == [*range(2, MOST_ROWS + 2)]
+    assert told(journal.fetch("echo", MOST_ROWS + 1, PLENTY)) == [MOST_ROWS + 2]
 
 
 def test_a_log_that_nobody_wrote_is_empty(journal):

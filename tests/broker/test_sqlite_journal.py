@@ -29,6 +29,7 @@ from chatbroker.broker import database, sqlite_journal
 from chatbroker.broker import tail as tail_module
 from chatbroker.broker.database import FILE, VERSION
 from chatbroker.broker.journal import (
+    MOST_ROWS,
     CannotStore,
     Commit,
     JournalError,
@@ -61,6 +62,17 @@ def test_what_was_committed_comes_back_byte_for_byte(journal, fold):
     assert list(journal.fetch("echo", 2, PLENTY).rows) == stored
     assert list(journal.fetch("echo", 3, PLENTY).rows) == stored[1:]
     assert list(journal.fetch("echo", 4, PLENTY).rows) == []
+
+
+@folded
+def test_a_page_has_no_more_than_so_many_rows(journal, fold):
+    stored = rows("echo", MOST_ROWS + 2)
+    store(journal, *stored[:-5])
+    if fold:
+        journal._fold()
+    store(journal, *stored[-5:])
+    assert list(journal.fetch("echo", 1, PLENTY).rows) == stored[1:-1]
+    assert list(journal.fetch("echo", MOST_ROWS + 1, PLENTY).rows) == stored[-1:]
 
 
 def test_in_memory_is_what_is_not_folded(opened, monkeypatch):
