@@ -216,7 +216,8 @@ def test_of_a_flood_of_small_questions_a_few_are_answered_in_a_turn(busy):
     """However short the answers are: each takes the broker longer than to read the question."""
     mallory, alice = busy.joins("mallory"), busy.joins("alice")
     for _ in range(2):
-        mallory.posts(full_of(Fetch(1, "echo", b"", 0, 0)), encode(Info(2, "")))
+        mallory.posts(full_of(Fetch(1, "echo", b"", 0, 0)))
+        mallory.posts(encode(Info(2, "")))
         alice.posts(encode(Fetch(3, "echo", b"", 0, 0)) + encode(Info(4, "")))
         busy.turn()
         assert len(mallory.hears().of(Fetched)) == MOST_ASKED
