@@ -133,7 +133,8 @@ class Broker:
         """Whether there is more to tidy."""
         self._failed = "", 0.0
         """Why nothing could be tidied when that failed last, and when."""
-        self._door = Door(self._registry, self._readers, self._out, self.clock, self.epoch)
+        former = kept.former[ECHO_LOG].epoch if ECHO_LOG in kept.former else b""
+        self._door = Door(self._registry, self._readers, self._out, self.clock, self.epoch, former)
         self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
         self._said = Turn(self._echo)

@@ -62,12 +62,13 @@ class Door:
         out: Outgoing,
         clock: TurnClock,
         epoch: bytes,
+        former: bytes,
     ) -> None:
         self._registry = registry
         self._readers = readers
         self._out = out
         self._clock = clock
-        self._epoch = epoch
+        self._epoch, self._former = epoch, former
         self._swept = 0.0
         self._places = Places(registry.settings.allowance)
         self._heartbeats = Heartbeats(registry.settings)
@@ -288,6 +289,7 @@ class Door:
                     *told(allowance.bytes),
                 ),
                 tuple(readings),
+                self._former,
             ),
         )
         mute = None if user is None else self._registry.sanctions.mute_on(user.name)

@@ -340,7 +340,9 @@ class ClientCore:
         # is not there, whatever the epoch says: a copy that was put back may have the same.
         another = not same or welcome.cseq < self.outbox.resolved
         if another and self._epoch:
-            self.outbox.restart(welcome.cseq, forgotten=not same and welcome.epoch == self._epoch)
+            # Data that had another life may hold what was said in it.
+            goes_on = welcome.epoch == self._epoch or welcome.former != b""
+            self.outbox.restart(welcome.cseq, forgotten=not same and goes_on)
         else:
             self.outbox.rewind()
         again, self._was_online = self._was_online, True

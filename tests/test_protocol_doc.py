@@ -122,7 +122,7 @@ SAMPLES: list[Any] = [
     Enrol(V, bytes(32)),
     Welcome(
         1, "alice", E8, 1, 1, 0, ID, 5556, 5000, 15000, Limits(1, 2, 3, 4, 5, 6, 7, 8),
-        (Reading(ECHO_LOG, E8, 0, 0),),
+        (Reading(ECHO_LOG, E8, 0, 0),), E8,
     ),
     Refused("name_taken", "words", 0),
     Ack(0, 2, (Refusal(1, 1, "no_such_user", "words"),), (Run(2, 2),)),

@@ -184,6 +184,8 @@ _BROKER_PARSERS: dict[int, _Parser] = {
         integer,
         record(Limits, *[integer] * 8, around=2),
         array(limits.MAX_FOLLOWS, record(Reading, _log, _epoch, integer, integer)),
+        _epoch_or_none,
+        optional=1,
     ),
     Kind.REFUSED: _message(Refused, _code, _words, integer),
     Kind.ACK: _message(
@@ -317,7 +319,7 @@ class Decoder:
 
 _NUMBERS = {kind: int(number) for kind, number in KINDS.items()}
 
-_ALWAYS: dict[type, int] = {Ping: 4, Pong: 2}
+_ALWAYS: dict[type, int] = {Ping: 4, Pong: 2, Welcome: 12}
 """Of messages with optional fields: how many come before these."""
 
 

@@ -301,6 +301,9 @@ class Welcome(NamedTuple):
     """Milliseconds of silence after which the session's name is free."""
     limits: Limits
     readings: tuple[Reading, ...]
+    former: bytes = b""
+    """The epoch that these data had before, if they had one: then they may hold what was said in
+    that life."""
 
 
 class Refused(NamedTuple):

@@ -453,6 +453,17 @@ def test_mail_for_who_is_away_is_unread_after_a_restart(lasting):
     assert again.fetches("direct", after=1).texts == ["two"]
 
 
+def test_who_comes_hears_whether_the_data_had_another_life(lasting):
+    before = lasting.joins("alice").welcome
+    assert before.former == b""
+    restarts(lasting)
+    assert lasting.joins("bob").welcome.former == b""
+    lasting.journal.goes_back()
+    restarts(lasting)
+    after = lasting.joins("carol").welcome
+    assert (after.epoch != before.epoch, after.former) == (True, before.epoch)
+
+
 def test_whoever_comes_back_to_data_that_went_back_goes_on_where_these_end(lasting):
     alice, bob = lasting.joins("alice", credential=KEY, claim=True), lasting.joins("bob")
     for text in ("one", "two"):

@@ -383,14 +383,16 @@ def test_a_session_that_data_went_back_behind_counts_on_from_there(talk, epoch):
     assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 3
 
 
-def test_a_forgotten_session_leaves_what_was_sent_unknown(talk):
-    """The broker is the same: it may have stored it, and a second time would double it."""
+@pytest.mark.parametrize("life", [{}, {"epoch": b"another1", "former": b"or older"}])
+def test_a_forgotten_session_leaves_what_was_sent_unknown(talk, life):
+    """The data are the same, or go on from what they were: they may have it, and a second time
+    would double it."""
     sent = talk.submits("one")[0]
     talk.says()
     talk.core.disconnected()
     unsent = talk.submits("two")[0]
     attempt = talk.connects()[0].attempt
-    again = talk.hears(talk.welcome(born=attempt))
+    again = talk.hears(talk.welcome(born=attempt, **life))
     assert sent.outcome is Outcome.UNKNOWN
     assert again.of(Echo) == [Echo(1, ("two",))]
     talk.hears(Ack(0, 1, ()))

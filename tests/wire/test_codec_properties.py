@@ -139,6 +139,7 @@ MESSAGES: dict[type, st.SearchStrategy] = {
         integers,
         st.builds(Limits, *[integers] * 8),
         few(st.builds(Reading, logs, epochs, integers, integers)),
+        st.just(b"") | epochs,
     ),
     Refused: st.builds(Refused, codes, words, integers),
     Ack: st.builds(
