@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 
 from ..wire.errors import Code
 from ..wire.messages import Fetch, Fetched, Info, Missed, Users
 from .brake import Brake
 from .clock import TurnClock
+from .journal import JournalError
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
 from .registry import Registry
@@ -17,6 +19,13 @@ MOST_ASKED = 5
 """Questions of a session that are answered in a turn: of each log a reader's and that of a look at
 history, and INFO.  A frame has room for 256, of which each takes milliseconds, however short its
 answer; and a client has one of each kind under way."""
+
+
+TRY_AGAIN = 5.0
+"""Seconds after which somebody may ask again for what could not be read."""
+
+OVER = 60.0
+"""Seconds after which it is told again that something cannot."""
 
 
 class Answers:
@@ -39,6 +48,8 @@ class Answers:
         self._asked: Counter[Session] = Counter()
         """How often each did in this turn."""
         self._turn = 0
+        self._failed = "", -inf
+        """Why something could not be read when that was told last, and when."""
 
     def _may_ask(self, session: Session) -> bool:
         """Whether *session* is answered once more in this turn."""
@@ -68,7 +79,11 @@ class Answers:
         history = self._brake.history(session, message.ref)
         if history is None:
             return
-        page = self._readers.fetch(log, message, history.left(self._clock.now))
+        try:
+            page = self._readers.fetch(log, message, history.left(self._clock.now))
+        except JournalError as error:
+            self._cannot_read(identity, message.ref, str(error))
+            return
         history.take(sum([len(row.body) for row in page.rows]), self._clock.now)
         name, epoch = message.log, log.epoch
         if page.lost:
@@ -77,3 +92,13 @@ class Answers:
         for piece in pack_batches(name, log, page.rows):
             self._out.put(identity, piece)
         self._out.reply(identity, Fetched(message.ref, name, epoch, log.head))
+
+    def _cannot_read(self, identity: bytes, ref: int, because: str) -> None:
+        """Says so, to an operator now and then.  Others are none the worse for it: what cannot be
+        read is not what is written."""
+        before, since = self._failed
+        if before != because or self._clock.now - since > OVER:
+            self._failed = because, self._clock.now
+            self._out.warn("cannot_read", because=because)
+        words = "what was asked for cannot be read now; the broker's operator is told"
+        self._out.reject(identity, Code.FETCH_LATER, words, ref, round(1000 * TRY_AGAIN))

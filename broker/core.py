@@ -157,7 +157,8 @@ class Broker:
     def receive(self, identity: bytes, frame: bytes, origin: Origin = ANYWHERE) -> None:
         """Takes one frame of a client, from a connection that comes from *origin*.
 
-        Bad input gets a coded reply.  Raises JournalError if what is asked for cannot be read."""
+        Bad input gets a coded reply.  Raises JournalError if where somebody begins to read cannot
+        be found."""
         try:
             messages = self._decoding.decode(frame)
         except VersionMismatch as mismatch:

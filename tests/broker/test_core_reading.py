@@ -6,6 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chatbroker.broker.answers import OVER, TRY_AGAIN
+from chatbroker.broker.effects import Note
+from chatbroker.broker.journal import JournalError
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.wire.batch import event_head
 from chatbroker.wire.limits import FRAME_TARGET, MAX_FETCH, PUSH_WINDOW
@@ -412,3 +415,47 @@ def test_whatever_pushes_are_lost_a_reader_ends_up_with_everything_in_order(worl
                 hear(reader.hears())
                 hear(reader.fetches("direct", after=len(read)))
     assert read == said
+
+
+# --- what cannot be read ------------------------------------------------------------------
+
+
+class Unreadable(MemoryJournal):
+    """One of which what was said earlier cannot be read while it *fails*."""
+
+    fails = ""
+
+    def fetch(self, log, after, budget):
+        if self.fails:
+            raise JournalError(self.fails)
+        return super().fetch(log, after, budget)
+
+
+def noted(world, what):
+    return [e.fields for e in world.effects if type(e) is Note and e.what == what]
+
+
+def test_what_cannot_be_read_is_asked_for_later_and_nobody_else_is_the_worse_for_it(world_with):
+    world = world_with(Unreadable())
+    alice, bob = world.joins("alice"), world.joins("bob")
+    alice.echoes("one")
+    world.broker._journal.fails = "the file is damaged"
+    (refused,) = bob.fetches("echo", 0)
+    assert (refused.code, refused.wait) == ("fetch_later", round(1000 * TRY_AGAIN))
+    assert noted(world, "cannot_read") == [{"because": "the file is damaged"}]
+    assert alice.sends("bob", "two").of(Ack) == [Ack(1, 2, ())]
+    assert [event.text for batch in bob.hears().of(Batch) for event in batch.events] == ["two"]
+    world.broker._journal.fails = ""
+    assert read_all(bob, "echo") == ["one"]
+
+
+def test_an_operator_is_told_now_and_then_what_cannot_be_read(world_with):
+    world = world_with(Unreadable())
+    bob = world.joins("bob")
+    told = []
+    for why, seconds in (("one", 0), ("one", OVER), ("one", 1), ("other", 0), ("other", 0)):
+        world.passes(seconds, alive=[bob])
+        world.broker._journal.fails = why
+        bob.fetches("echo", 0)
+        told += noted(world, "cannot_read")
+    assert [fields["because"] for fields in told] == ["one", "one", "other"]

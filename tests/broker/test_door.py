@@ -248,6 +248,17 @@ def test_who_waits_may_ask_for_another_name(world):
     assert on(bob) == ["bob"]
 
 
+def test_who_waits_and_comes_in_by_another_session_does_not_wait_any_more(world):
+    alice, bob = world.joins("alice"), world.connects()
+    alice.reachable = False
+    assert bob.joins("alice") == []
+    assert len(bob.joins("bob", session=b"another-session.").of(Welcome)) == 1
+    world.passes(GRACE + 2.0)
+    heard = bob.hears()
+    assert heard.of(Welcome) == heard.of(Refused) == []
+    assert on(bob) == ["bob"]
+
+
 def test_who_waits_has_no_session_yet(world):
     alice, bob = world.joins("alice"), world.connects()
     world.loses(alice)

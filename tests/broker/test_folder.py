@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import subprocess
@@ -88,6 +89,22 @@ def test_the_lock_goes_with_its_process_however_it_ends(held):
     assert (folder / LOCK).read_text() == f"{os.getpid()}\n"
     again.close()
     assert not in_use(folder)
+
+
+def test_a_lock_that_its_holder_took_along_meanwhile_is_none(tmp_path, monkeypatch):
+    """Whoever comes next makes another, and would have the folder too."""
+    lock = fcntl.flock
+
+    def too_late(descriptor, how):
+        lock(descriptor, how)
+        (tmp_path / LOCK).unlink()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", too_late)
+        words = f"data folder {tmp_path} was left by another broker just now; try again"
+        with pytest.raises(StartError, match=words):
+            DataFolder(tmp_path)
+    DataFolder(tmp_path).close()
 
 
 def test_a_folder_without_a_lock_is_not_in_use(tmp_path):

@@ -378,6 +378,17 @@ def test_damage_is_told_in_words(opened, path):
             journal.close()
 
 
+def test_a_log_that_has_lost_one_more_than_it_had_is_damage(path):
+    journal = SqliteJournal(path)
+    journal.load(EPOCH)
+    store(journal, *rows("echo", 3))
+    journal._fold()
+    journal._db.execute("UPDATE logs SET lost=head+1")
+    journal._db.close()
+    with pytest.raises(JournalError, match="it is damaged"):
+        SqliteJournal(path).load(EPOCH)
+
+
 def test_a_folder_that_is_not_there_is_told_in_words(tmp_path):
     with pytest.raises(JournalError, match=r"cannot open .*No such file or directory"):
         SqliteJournal(tmp_path / "nowhere" / FILE)
@@ -642,6 +653,23 @@ def test_that_commits_may_be_undone_is_on_disk_before_the_first(path, sync):
     journal.close()
     assert len(levels) >= 2
     assert levels[-2:] == [2, 2]
+
+
+def test_all_is_on_disk_before_it_is_noted_that_nothing_was_undone(path):
+    """Else a power cut could take commits and leave this note, and the epoch would go on."""
+    journal = SqliteJournal(path, "normal")
+    journal.load(EPOCH)
+    store(journal, row("echo", 1))
+    steps = ("COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)", "INSERT OR REPLACE INTO meta")
+    taken = []
+
+    def watch(statement: str) -> None:
+        taken.extend([step for step in steps if statement.startswith(step)])
+
+    journal._db.set_trace_callback(watch)
+    journal.close()
+    # What is folded, too.
+    assert tuple(taken[:3]) == steps
 
 
 def test_numbers_of_logs_that_were_not_stored_are_given_once(journal):

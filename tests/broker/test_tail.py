@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import msgpack
 import pytest
+from journals import row, store, take, user
 
+from chatbroker.broker.folding import Fold
 from chatbroker.broker.journal import Commit, SessionRecord, UserRecord
 from chatbroker.broker.retention import KeptLog
 from chatbroker.broker.runs import pack
 from chatbroker.broker.tail import MAX_NUMBER, Tail, pack_turn, still_kept, unpack_turn
+from chatbroker.wire.limits import MAX_INT
 
 FIRST, GREW, SECOND = ((1, 1, 1), (1, 2, 1), (3, 3, 2))
 
@@ -88,6 +91,18 @@ def test_many_may_go_at_once_whoever_else_is_there():
     assert tail.sessions.looks == 20
 
 
+def test_the_turns_that_came_during_a_fold_are_counted_with_what_their_records_take(journal):
+    store(journal, row("@a", 1), row("@b", 1))
+    fold = Fold(journal._tail, journal._retention, journal._next_turn, a_part=1)
+    journal._fold_part(fold)
+    store(journal, row("@c", 1))
+    while journal._folding is fold:
+        journal._fold_part(fold)
+    left = journal._db.execute("SELECT count(*), sum(length(data)) FROM turns").fetchone()
+    assert (journal._tail.turns, journal._tail.records) == left
+    assert left[0] == 1
+
+
 # --- as it is stored ----------------------------------------------------------------------
 
 USER = UserRecord("alice", b"p" * 32, b"epoch--1", "@alice", True, 1, 2, 3)
@@ -99,6 +114,14 @@ WHOLE = [[b"1"], ["bob"], ["@bob"], [USER], SESSIONS, ROWS, BODIES]
 
 def test_a_turn_is_stored_as_it_was():
     assert [*unpack_turn(pack_turn(Commit(*WHOLE[:5]), ROWS, BODIES))] == WHOLE
+
+
+def test_the_numbers_of_a_session_may_be_as_large_as_clients_may_choose_them(opened):
+    largest = session(b"1" * 16, "alice")._replace(born=MAX_INT, cseq=MAX_INT)
+    take(opened(), Commit(users=[user("alice")], sessions=[largest]))
+    # From the record of the turn, and then from the table.
+    for _ in range(2):
+        assert list(opened(crash=True).kept.sessions) == [largest]
 
 
 def test_what_a_log_has_lost_is_not_kept_of_a_turn():

@@ -343,6 +343,14 @@ def test_an_answer_to_an_earlier_ping_is_not_enough(talk):
     assert not talk.core.caught_up(ref)
 
 
+def test_what_was_answered_stays_so_when_the_broker_says_something_unasked(talk):
+    ref = talk.core.ask_heads()
+    (ping,) = talk.says().of(Ping)
+    talk.hears(Pong(ping.ref, ()))
+    talk.hears(Pong(0, ()))
+    assert talk.core.caught_up(ref)
+
+
 def test_a_look_at_the_heads_outlives_the_connection(talk):
     ref = talk.core.ask_heads()
     talk.says()

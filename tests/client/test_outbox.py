@@ -354,6 +354,15 @@ def test_a_new_session_counts_from_one(outbox):
     assert sends(outbox) == [(1, "b"), (2, "c")]
 
 
+def test_an_ack_of_what_a_new_session_was_not_sent_yet_resolves_nothing(outbox):
+    tickets = put(outbox, *"abc")
+    sends(outbox)
+    outbox.restart(0, forgotten=False)
+    outbox.acknowledge(Ack(0, 3, ()))
+    assert outcomes(tickets) == [Outcome.PENDING] * 3
+    assert sends(outbox) == [(1, "a"), (2, "b"), (3, "c")]
+
+
 def test_a_forgotten_session_leaves_what_was_sent_unknown_and_sends_the_rest(outbox):
     tickets = put(outbox, *"abc")
     sends(outbox, window=2)
