@@ -217,15 +217,16 @@ class Registry:
             if holders:
                 words = f"name {name!r} is taken"
                 return Contested(holders, Refused(Code.NAME_TAKEN.value, words))
-            # Nobody holds the name: who borrowed it has lapsed and makes room.
-            self._drop(user)
         if self._members.has(name) and not by_key:
             words = f"name {name!r} is claimed by somebody who comes by a key"
             return Refused(Code.NAME_CLAIMED.value, words)
-        if len(self.users) >= self.settings.most_users:
+        if len(self.users) - (user is not None) >= self.settings.most_users:
             return Refused(Code.BROKER_FULL.value, "the broker cannot take more names")
         if self._claims_too_many(None, hello, origin):
             return NO_MORE_CLAIMS
+        if user is not None:
+            # Nobody holds the name: who borrowed it has lapsed and makes room.
+            self._drop(user)
         credential = hello.credential or self._fresh(ID_LENGTH)
         epoch = self._fresh(EPOCH_LENGTH)
         # The key holds the epoch: what a former owner of the name left is never found under it.

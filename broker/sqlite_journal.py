@@ -247,7 +247,8 @@ class SqliteJournal:
         copied = meta.get("copied", b"") != b""
         # A power cut may have undone commits, if they were not waited for.
         unsure = meta.get("open") == b"1" and meta.get("sync") != b"full"
-        undone = unsure and meta.get("boot") != boot_id()
+        # Where the system does not tell its starts apart, this may be another one.
+        undone = unsure and not (boot_id() and meta.get("boot") == boot_id())
         return fresh if copied or undone else meta.get("epoch", fresh)
 
     def _note(self, **values: bytes) -> None:

@@ -658,6 +658,22 @@ def test_claims_leave_room_for_those_who_need_a_name_for_a_moment(world_with):
     assert world.connects().joins("eve").codes == ["broker_full"]
 
 
+def test_a_newcomer_who_is_refused_takes_nothing_from_who_borrowed_the_name(world_with):
+    """Bob has lapsed, and what was sent to him was acknowledged."""
+    world = world_with(most_claims=1)
+    alice = world.joins("alice", claim=True)
+    bob = world.joins("bob")
+    world.loses(bob)
+    assert alice.sends("bob", "hi").of(Ack) == [Ack(0, 1, (), ())]
+    world.passes(5.0, alive=[alice])
+    assert world.connects().joins("bob", claim=True).codes == ["broker_full"]
+    again = world.returns(bob)
+    assert again.resumed
+    assert [
+        event.text for batch in again.fetches("direct", 0).of(Batch) for event in batch.events
+    ] == ["hi"]
+
+
 def test_a_claim_that_ended_makes_room_for_another(world_with):
     world = world_with(most_claims=1)
     world.joins("alice", claim=True)

@@ -427,6 +427,21 @@ def test_an_epoch_ends_when_commits_may_have_been_undone(path, sync, crash, boot
     assert kept.heads == {"echo": 3}
 
 
+@pytest.mark.parametrize(("sync", "renewed"), [("full", False), ("normal", True), ("off", True)])
+def test_where_starts_of_the_machine_cannot_be_told_apart_each_may_be_another(
+    path, sync, renewed, monkeypatch
+):
+    monkeypatch.setattr(sqlite_journal, "boot_id", lambda: b"")
+    journal = SqliteJournal(path, sync)
+    journal.load(EPOCH)
+    store(journal, *rows("echo", 3))
+    journal._db.close()
+    journal = SqliteJournal(path)
+    kept = journal.load(b"epoch-02")
+    journal.close()
+    assert kept.epoch == (b"epoch-02" if renewed else EPOCH)
+
+
 def test_new_epochs_of_mailboxes_are_those_of_later_starts(path):
     """Else positions that were undone would seem to hold again."""
     journal = SqliteJournal(path, "off")
