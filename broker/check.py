@@ -17,8 +17,10 @@ from ..wire.batch import unpack_events
 from ..wire.errors import BadFrame
 from ..wire.limits import MAX_EVENTS
 from ..wire.messages import Event
+from .absent import no_journal
 from .cutting import ROW_COST, check_loose
-from .database import ELSEWHERE, OPENABLE, POSITIONS, schema_of, wanted_schema
+from .database import POSITIONS, schema_of, wanted_schema
+from .hints import OPENABLE
 from .journal import JournalError
 from .retention import KeptLog
 from .snapshot import Snapshot, reading
@@ -322,7 +324,7 @@ def journal_at(path: Path, file: str) -> Path:
     try:
         found = path / file if path.is_dir() else path
         if not found.exists():
-            raise JournalError(f"there is no journal at {found}; {ELSEWHERE}")
+            raise no_journal(found)
     except OSError as error:
         raise JournalError(f"cannot look at {path}: {error.strerror}; {OPENABLE}") from None
     return found

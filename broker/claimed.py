@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from .absent import no_journal
 from .audit import note_once
 from .control import ask
-from .database import ELSEWHERE, FILE
+from .database import FILE
 from .folder import in_use
-from .journal import Commit, JournalError
+from .journal import Commit
 from .opening import own_journal
 from .operator import unknown
 from .snapshot import Snapshot, reading
@@ -56,7 +57,7 @@ def release(folder: Path, name: str, fresh: bytes) -> str:
         return "" if answer.get("ok") is True else str(answer.get("words", "refused"))
     path = folder / FILE
     if not path.exists():
-        raise JournalError(f"there is no journal at {path}; {ELSEWHERE}")
+        raise no_journal(path)
     journal = own_journal(folder)
     try:
         logs = {user.name: user.log for user in journal.load(fresh).users}

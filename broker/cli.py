@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from click.core import ParameterSource
 
 from ..command import VERSION
 from ..command.config import config_defaults, config_path
-from ..command.files import place_of
 from ..command.local import Local, clear_local, remove_local, write_local
 from ..command.place import Place
 from ..command.run import CommandGroup, run_command, words_of
@@ -28,6 +26,7 @@ from .database import SYNC
 from .journal import CannotStore, JournalError
 from .logs import log, set_up
 from .quantity import DURATION, SIZE
+from .ready_file import ReadyFile
 from .signals import Signals
 
 if TYPE_CHECKING:
@@ -213,11 +212,7 @@ def run(
             )
     if secure and insecure:
         raise click.UsageError("give --secure or --insecure, not both")
-    if ready_file is not None:
-        try:
-            ready_file = place_of(ready_file)
-        except OSError as error:
-            raise _no_ready_file(ready_file, error) from None
+    told = None if ready_file is None else ReadyFile(ready_file)
     set_up(verbose, log_format)
     with ExitStack() as stack:
         signals = stack.enter_context(Signals())
@@ -239,6 +234,8 @@ def run(
             metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
         context = click.get_current_context()
         config = _config_of(context.params)
+        if told is not None:
+            told.clear()
         server = Server(
             config,
             open_journal if metrics is None else metrics.open_journal,
@@ -251,10 +248,14 @@ def run(
             log.warning("insecure host=%s: everyone there comes in, nothing is encrypted", host)
 
         def forget_ready() -> None:
-            if ready_file is not None:
-                ready_file.unlink(missing_ok=True)
+            # That this stops is not held up by it: what is left there is out of date.
+            if told is not None:
+                try:
+                    told.remove()
+                except OSError as error:
+                    words = "ready-file path=%s cannot be removed: %s"
+                    log.warning(words, ready_file, error.strerror)
             if secure:
-                # That this stops is not held up by it: what is left there is out of date.
                 try:
                     remove_local(host, server.port, os.getpid())
                 except OSError as error:
@@ -276,8 +277,8 @@ def run(
             click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         try:
             _let_own_user_in(host, server.port, local)
-            if ready_file is not None:
-                _write_ready_file(ready_file, ready)
+            if told is not None:
+                told.write(ready)
             click.echo(f"chatbroker ready at {server.address}")
             lean_frames()
             server.run()
@@ -357,24 +358,6 @@ def _load_metrics() -> type[Metrics]:
             "install it with: pip install 'chatbroker[metrics]'"
         ) from None
     return Metrics
-
-
-def _write_ready_file(path: Path, ready: dict[str, str | int]) -> None:
-    """Writes it whole or not at all: whoever waits for it may read at any moment."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        draft.write_text(json.dumps(ready) + "\n")
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # It may be its folder that is not there.
-            draft.unlink()
-        raise _no_ready_file(path, error) from None
-
-
-def _no_ready_file(path: Path, error: OSError) -> StartError:
-    return StartError(
-        f"cannot write the ready file {path}: {error.strerror}; give another with --ready-file"
-    )
 
 
 def _explain(error: Exception) -> tuple[Status, str] | None:

@@ -36,11 +36,11 @@ from .clock import iso
 from .completing import admitted
 from .config import StartError
 from .control import ask
-from .database import ELSEWHERE
 from .folder import in_use
+from .hints import ELSEWHERE
 from .keyring import load_members
 from .members import Members, place_of
-from .quantity import DURATION
+from .quantity import SPAN
 
 WILDCARDS = ("0.0.0.0", "::", "*")
 
@@ -73,7 +73,7 @@ def _named(name: str) -> str:
 @click.option(
     "--for",
     "seconds",
-    type=DURATION,
+    type=SPAN,
     default="7d",
     show_default=True,
     help="How long it may be accepted.",
@@ -84,7 +84,7 @@ def _named(name: str) -> str:
 @json_option
 def invite(
     name: str,
-    seconds: float | None,
+    seconds: float,
     host: str | None,
     port: int,
     data_dir: Path | None,
@@ -98,8 +98,6 @@ def invite(
     """
     from .gate import KeyPair
 
-    if seconds is None:
-        raise click.UsageError("an invitation does not hold forever; give --for 30d, say")
     name = _named(name)
     if host is not None:
         try:

@@ -22,6 +22,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ..command.files import sync_folder
+from .absent import no_journal
+from .hints import ELSEWHERE, ELSEWHERE_ON_DISK, OPENABLE, REPLACE
 from .journal import CannotStore, JournalError
 
 FILE = "journal.db"
@@ -117,11 +119,6 @@ VERSION = len(MIGRATIONS)
 _HEADER = 100
 """Bytes that every database of SQLite begins with."""
 
-REPLACE = "put a backup in its place, or move it away to begin anew"
-OPENABLE = "it has to be a file that you may open"
-ELSEWHERE = "give the broker's --port, or its --data-dir"
-ELSEWHERE_ON_DISK = "give one on another file system with --data-dir"
-
 
 def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
     """The database at *path*, to write to; made, or brought up to date, if need be.
@@ -198,7 +195,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         _require_readable(path)
         _require_own(path)
     except FileNotFoundError:
-        raise JournalError(f"there is no journal at {path}; {ELSEWHERE}") from None
+        raise no_journal(path) from None
     except OSError as error:
         raise JournalError(f"cannot open {path}: {error.strerror}; {OPENABLE}") from None
     try:

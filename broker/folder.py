@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..command.folders import data_folder
 from .config import StartError
-from .database import ELSEWHERE_ON_DISK, OPENABLE
+from .hints import ELSEWHERE_ON_DISK, OPENABLE
 
 log = logging.getLogger("chatbroker")
 

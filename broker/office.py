@@ -18,9 +18,9 @@ from .audit import Audit, note_once
 from .config import Config, StartError
 from .control import Desk, ask
 from .core import Broker
-from .database import ELSEWHERE
 from .effects import Effect, Note
 from .folder import DataFolder, folder_of, in_use
+from .hints import ELSEWHERE
 from .journal import Journal
 from .kept_file import SANCTIONS, KeptFile, sanctions_in
 from .logs import log, say, set_up

@@ -11,10 +11,10 @@ from ..command.quantities import parse_duration, parse_size
 
 
 class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # Newer click has one.
-    """A number with a unit, or a word for no bound, which gives None."""
+    """A number with a unit; or a word for no bound, if there is one, which gives None."""
 
     def __init__(
-        self, name: str, unbounded: str, parse: Callable[[str], float | None], example: str
+        self, name: str, unbounded: str | None, parse: Callable[[str], float | None], example: str
     ) -> None:
         self.name = name
         self._unbounded = unbounded
@@ -29,10 +29,14 @@ class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # New
         # As on the command line, a number in the config file needs a unit where a text needs one.
         found = self._parse(str(value))
         if found is None or found <= 0:
-            words = f"{value!r} is no {self.name} such as {self._example}, nor {self._unbounded!r}"
+            words = f"{value!r} is no {self.name} such as {self._example}"
+            if self._unbounded is not None:
+                words += f", nor {self._unbounded!r}"
             self.fail(words, param, ctx)
         return found
 
 
 DURATION = _Quantity("duration", "forever", parse_duration, "90s, 12h or 30d")
+SPAN = _Quantity("duration", None, parse_duration, "90s, 12h or 30d")
+"""A duration of what has an end."""
 SIZE = _Quantity("size", "unlimited", parse_size, "500MB or 1GB")

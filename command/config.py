@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import click
 
+from .place import Place, at_home
+
 PROFILE = "profile"
 """The option that names a profile; and the table of the config file that holds them."""
 
@@ -172,21 +174,74 @@ def _defaults(path: Path, where: str, command: click.Command, table: Any) -> dic
             defaults[key] = _defaults(path, f"{where}.{key}", commands[key], value)
         elif isinstance(value, dict) and key in options and options[key].multiple:
             # What may be repeated as NAME=VALUE on the command line is a table here.
-            if any(isinstance(each, list | dict | bool) for each in value.values()):
+            if not all(_is_one(each, *_SINGLE) for each in value.values()):
                 raise click.UsageError(f"{path}: [{where}.{key}] holds single values")
             defaults[str(options[key].name)] = [f"{name}={each}" for name, each in value.items()]
         elif key not in options:
             what = "command" if isinstance(value, dict) else "option"
             raise click.UsageError(f"{path}: [{where}] has no {what} {key!r}")
-        elif isinstance(value, list | dict):
-            raise click.UsageError(f"{path}: [{where}] {key} must be a single value")
-        elif isinstance(value, bool) and not options[key].is_flag:
-            # Where a number is wanted, true would be taken for 1.
-            word = str(value).lower()
-            raise click.UsageError(f"{path}: [{where}] {key} wants a value, not {word}")
         else:
-            defaults[str(options[key].name)] = value
+            try:
+                defaults[str(options[key].name)] = _value(options[key], value)
+            except ValueError as error:
+                raise click.UsageError(f"{path}: [{where}] {key} {error}") from None
     return defaults
+
+
+_SINGLE = (str, int, float)
+_LARGEST = 2**63 - 1
+"""The integers of TOML are those of 64 bits; tomllib gives larger ones, too."""
+
+
+def _value(option: click.Option, value: Any) -> Any:
+    """What the file says of *option*, if it is of a type that may stand there.
+
+    click converts texts, as of the command line: of another type it may make what nobody meant
+    (true is 1, and 2.9 is 2), or fail.  Raises ValueError, which says what is wanted.
+    """
+    if isinstance(value, list | dict) and not option.multiple:
+        raise ValueError("must be a single value")
+    if option.multiple:
+        fits = isinstance(value, list) and all(_is_one(each, str) for each in value)
+        wanted = "a list of texts, or a table"
+    elif option.is_flag:
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(option.type, click.types.IntParamType):
+        fits, wanted = _is_one(value, str, int), "a whole number"
+    elif isinstance(option.type, _TEXTS):
+        fits, wanted = _is_one(value, str), "a text in quotes"
+    else:
+        fits, wanted = _is_one(value, *_SINGLE), "a number, or a text in quotes"
+    if not fits:
+        raise ValueError(f"wants {wanted}, not {_told(value)}")
+    if isinstance(option.type, Place):
+        # The shell, which does it on the command line, does not see this one.
+        try:
+            return at_home(value)
+        except ValueError as error:
+            raise ValueError(f"is {value!r}, and {error}") from None
+    return value
+
+
+_TEXTS = (click.types.StringParamType, click.Choice, click.Path)
+
+
+def _is_one(value: Any, *types: type) -> bool:
+    """Whether *value* is of one of *types*.  A bool is no number."""
+    if isinstance(value, bool) or not isinstance(value, types):
+        return False
+    return not isinstance(value, int) or abs(value) <= _LARGEST
+
+
+def _told(value: Any) -> str:
+    """A value of a config file as words have it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "a list of something else"
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return "one of more than 64 bits"
+    return repr(value) if isinstance(value, str) else str(value)
 
 
 def name_variables(group: click.Group) -> None:

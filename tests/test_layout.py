@@ -85,7 +85,7 @@ MEETS_THE_SYSTEM = {
         *("watch", "memory", "publisher", "listener"),
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup", "standing"),
-        *("metrics", "notify"),
+        *("metrics", "notify", "ready_file"),
         *("audit", "cli_operator", "logs", "office"),
     },
     "client": {

@@ -14,7 +14,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from chatbroker.broker.cli import Rereading, _explain, _write_ready_file, chatbroker
+from chatbroker.broker.cli import Rereading, _explain, chatbroker
 from chatbroker.broker.config import StartError
 from chatbroker.client import Client
 
@@ -44,9 +44,10 @@ def processes(tmp_path):
     """Starts ``chatbroker`` as processes, which are ended after the test."""
     started = []
 
-    def start(*args, **options):
+    def start(*args, code=None, **options):
         env = os.environ | {"CHATBROKER_CONFIG": os.devnull}
-        command = [sys.executable, "-m", "chatbroker.broker", *args]
+        begin = ["-m", "chatbroker.broker"] if code is None else ["-c", code]
+        command = [sys.executable, *begin, *args]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, **options
         )
@@ -181,6 +182,48 @@ def test_how_long_messages_are_kept_needs_a_unit_in_the_config_file_too(run, val
     assert "keep" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("verbose = 1", "[chatbroker.run] verbose wants true or false, not 1"),
+        ("secure = 1", "[chatbroker.run] secure wants true or false, not 1"),
+        ("memory = 1", "[chatbroker.run] memory wants true or false, not 1"),
+        ("port = 21555.0", "[chatbroker.run] port wants a whole number, not 21555.0"),
+        ("ready-file = 3", "[chatbroker.run] ready-file wants a text in quotes, not 3"),
+        ("data-dir = 5", "[chatbroker.run] data-dir wants a text in quotes, not 5"),
+        ("keep = 2024-01-01", "keep wants a number, or a text in quotes, not 2024-01-01"),
+        ('limit = "joins=1 text=9"', "limit wants a list of texts, or a table, not 'joins=1 t"),
+    ],
+)
+def test_a_value_of_a_wrong_type_in_the_config_file_is_told_at_start_and_at_sighup(
+    run, reads_again, line, words
+):
+    path, begin = reads_again
+    file = f"[chatbroker.run]\n{line}\n"
+    ended = run("run", file=file)
+    assert (ended.exit_code, words in ended.stderr) == (2, True)
+    path.write_text("[chatbroker.run]\n")
+    again = begin()
+    path.write_text(file)
+    with pytest.raises(StartError) as told:
+        again()
+    assert words in str(told.value)
+
+
+@pytest.mark.parametrize("lines", ['limit = ["text=20", "joins=7/9"]', "limit = { text = 20 }"])
+def test_limits_are_a_list_or_a_table_in_the_config_file(reads_again, lines):
+    path, begin = reads_again
+    path.write_text(f"[chatbroker.run]\n{lines}\n")
+    assert begin()().allowance.text == 20
+
+
+def test_a_home_in_the_config_file_is_a_home(reads_again, monkeypatch):
+    path, begin = reads_again
+    monkeypatch.setenv("HOME", "/home/bob")
+    path.write_text('[chatbroker.run]\ndata-dir = "~/data"\n')
+    assert begin()().data_dir == Path("/home/bob/data")
+
+
 def test_what_keeps_it_from_starting_is_explained_and_a_bug_is_not():
     assert _explain(StartError("words")) == (1, "words")
     assert _explain(RuntimeError("bug")) is None
@@ -189,44 +232,73 @@ def test_what_keeps_it_from_starting_is_explained_and_a_bug_is_not():
 # --- the ready file -----------------------------------------------------------------------
 
 
-def test_the_ready_file_is_whole_from_the_first_moment(tmp_path, monkeypatch):
-    seen = []
-    replace = os.replace
-
-    def watched(source, target):
-        seen.append((json.loads(Path(source).read_text()), target.exists()))
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", watched)
-    path = tmp_path / "ready"
-    expected = {"broker": "tcp://127.0.0.1:1", "pub": "tcp://127.0.0.1:2", "pid": 1}
-    _write_ready_file(path, expected)
-    assert seen == [(expected, False)]
-    assert json.loads(path.read_text()) == expected
-    assert [entry.name for entry in tmp_path.iterdir()] == ["ready"]
-
-
-def test_an_old_ready_file_is_replaced(tmp_path):
-    path = tmp_path / "ready"
-    path.write_text("of a broker that was killed")
-    _write_ready_file(path, {"pid": 1})
-    assert json.loads(path.read_text()) == {"pid": 1}
-
-
-def test_a_ready_file_that_cannot_be_written_leaves_nothing_behind(tmp_path):
-    path = tmp_path / "folder"
-    path.mkdir()
-    with pytest.raises(StartError, match="cannot write the ready file"):
-        _write_ready_file(path, {"pid": 1})
-    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
-
-
 def test_a_folder_that_is_not_there_is_told_and_ends_it(processes, tmp_path):
     path = tmp_path / "missing" / "ready"
     status, out, err = ends(processes("run", "--port", "0", "--ready-file", str(path)))
     assert (status, out) == (1, "")
     words = "No such file or directory; give another with --ready-file"
     assert err == f"chatbroker: cannot write the ready file {path}: {words}\n"
+
+
+READ_ONLY = """
+import errno, os, pathlib
+from chatbroker.broker.cli import main
+
+def refuse(self, missing_ok=False, unlink=pathlib.Path.unlink):
+    if self.name == "ready" and self.exists():
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    unlink(self, missing_ok)
+
+pathlib.Path.unlink = refuse
+main()
+"""
+"""A broker whose ready file lies where nothing can be removed any more."""
+
+
+def test_a_ready_file_that_cannot_be_removed_is_warned_of_and_holds_up_no_end(processes, tmp_path):
+    path = tmp_path / "ready"
+    process = processes("run", "--port", "0", "--ready-file", str(path), code=READ_ONLY)
+    ready(process)
+    process.send_signal(signal.SIGTERM)
+    status, out, err = ends(process)
+    assert (status, out, err.count("\n")) == (0, "", 1)
+    assert err.endswith(f"ready-file path={path} cannot be removed: Read-only file system\n")
+
+
+def test_a_ready_file_that_cannot_be_written_is_what_is_told(processes, tmp_path):
+    path = tmp_path / "ready"
+    path.write_text("of a broker that was killed")
+    ended = ends(processes("run", "--port", "0", "--ready-file", str(path), code=READ_ONLY))
+    words = "Read-only file system; give another with --ready-file"
+    assert ended == (1, "", f"chatbroker: cannot write the ready file {path}: {words}\n")
+
+
+def test_a_broker_that_was_killed_is_not_taken_for_one_that_cannot_start(processes, tmp_path):
+    path = tmp_path / "ready"
+    killed = processes("run", "--port", "0", "--ready-file", str(path))
+    ready(killed)
+    killed.kill()
+    killed.wait()
+    assert path.exists()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert ends(processes("run", "--port", port, "--ready-file", str(path)))[0] == 1
+    assert not path.exists()
+
+
+def test_the_ready_file_of_another_broker_stays(processes, tmp_path):
+    path = tmp_path / "ready"
+    first = processes("run", "--port", "0", "--ready-file", str(path))
+    address = ready(first)
+    # One that cannot start, and one that takes the file over.
+    port = address.rpartition(":")[2]
+    assert ends(processes("run", "--port", port, "--ready-file", str(path)))[0] == 1
+    assert json.loads(path.read_text())["pid"] == first.pid
+    second = processes("run", "--port", "0", "--ready-file", str(path))
+    ready(second)
+    first.send_signal(signal.SIGTERM)
+    assert ends(first) == (0, "", "")
+    assert json.loads(path.read_text())["pid"] == second.pid
 
 
 # --- serving ------------------------------------------------------------------------------

@@ -96,6 +96,16 @@ def test_a_host_that_is_none_invites_nobody(broker, monkeypatch, host):
     assert broker.asked == []
 
 
+@pytest.mark.parametrize("duration", ["forever", "soon"])
+def test_an_invitation_has_an_end_and_no_other_is_offered(broker, monkeypatch, duration):
+    monkeypatch.setenv("CHATBROKER_CONFIG", os.devnull)
+    ended = CliRunner().invoke(chatbroker, ["invite", "alice", "--for", duration])
+    assert ended.exit_code == 2
+    words = f"'--for': {duration!r} is no duration such as 90s, 12h or 30d\n"
+    assert ended.stderr.endswith(words)
+    assert broker.asked == []
+
+
 def test_an_invitation_to_a_name_that_is_known_says_so(broker, run):
     broker.answers = [WHERE | {"expires": 0, "known": True, "host": "10.0.0.7"}]
     status, _out, err = run("invite", "alice")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from chatbroker.broker.quantity import DURATION, SIZE
+from chatbroker.broker.quantity import DURATION, SIZE, SPAN
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,14 @@ def test_what_is_no_duration_is_told_with_what_would_be_one(value):
         DURATION.convert(value, None, None)
     words = "is no duration such as 90s, 12h or 30d, nor 'forever'"
     assert str(told.value) == f"{value!r} {words}"
+
+
+@pytest.mark.parametrize("value", ["forever", "0s", "30"])
+def test_of_what_has_an_end_no_word_for_none_is_offered(value):
+    with pytest.raises(click.BadParameter) as told:
+        SPAN.convert(value, None, None)
+    assert str(told.value) == f"{value!r} is no duration such as 90s, 12h or 30d"
+    assert SPAN.convert("90s", None, None) == 90
 
 
 @pytest.mark.parametrize("value", ["", "0", 0, "-5", "much", "forever", "5 apples"])

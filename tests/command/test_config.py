@@ -15,6 +15,7 @@ from chatbroker.command.config import (
     name_variables,
     read_config,
 )
+from chatbroker.command.place import Place
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_other_commands_have_tables_of_their_own(config, talk):
         (b"[talk.hear]\ndry_run = true", r"\[talk.hear\] has no option 'dry_run'"),
         (b"[talk]\nuser = 'bob'", r"\[talk\] has no option 'user'"),
         (b"[talk]\nport = [1]", r"\[talk\] port must be a single value"),
-        (b"[talk]\nport = true", r"\[talk\] port wants a value, not true"),
+        (b"[talk]\nport = true", r"\[talk\] port wants a whole number, not true"),
         (b"[talk.hear]\nport = {a = 1}", r"\[talk.hear\] port must be a single value"),
     ],
 )
@@ -118,6 +119,77 @@ def test_what_nobody_could_use_is_refused_with_its_place(config, talk, text, wor
     with pytest.raises(click.UsageError, match=words) as caught:
         config_defaults(talk)
     assert str(config) in str(caught.value)
+
+
+@pytest.fixture
+def typed(talk):
+    """The same with an option of each kind."""
+    for option in (
+        click.Option(["--time"], type=click.FLOAT),
+        click.Option(["--kind"], type=click.Choice(["a", "3"])),
+        click.Option(["--place"], type=Place()),
+        click.Option(["--limit", "limits"], multiple=True),
+        click.Option(["--loud"], is_flag=True, default=None),
+    ):
+        talk.params.append(option)
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("loud = 1", "loud wants true or false, not 1"),
+        ("loud = 3.5", "loud wants true or false, not 3.5"),
+        ("loud = 'yes'", "loud wants true or false, not 'yes'"),
+        ("loud = [true]", "loud must be a single value"),
+        ("port = 2.9", "port wants a whole number, not 2.9"),
+        ("port = 21555.0", "port wants a whole number, not 21555.0"),
+        ("port = false", "port wants a whole number, not false"),
+        ("port = 12:30:00", "port wants a whole number, not 12:30:00"),
+        (f"port = 0x{'f' * 9999}", "port wants a whole number, not one of more than 64 bits"),
+        ("as = 3", "as wants a text in quotes, not 3"),
+        ("as = 2024-01-01", "as wants a text in quotes, not 2024-01-01"),
+        ("as = true", "as wants a text in quotes, not true"),
+        ("kind = 3", "kind wants a text in quotes, not 3"),
+        ("place = 5", "place wants a text in quotes, not 5"),
+        ("time = 2024-01-01", "time wants a number, or a text in quotes, not 2024-01-01"),
+        ("time = true", "time wants a number, or a text in quotes, not true"),
+        (f"time = 1{'0' * 400}", "time wants a number, or a text in quotes, not one of more than"),
+        ("limit = 'a=1 b=2'", "limit wants a list of texts, or a table, not 'a=1 b=2'"),
+        ("limit = 2.9", "limit wants a list of texts, or a table, not 2.9"),
+        ("limit = ['a=1', 2]", "limit wants a list of texts, or a table, not a list of something"),
+        ("place = '~nobody-at-all/x'", "place is '~nobody-at-all/x', and there is no home ~nobody"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_value_of_a_wrong_type_is_told_with_what_is_wanted(config, typed, line, words):
+    config.write_text(f"[talk]\n{line}\n")
+    with pytest.raises(click.UsageError) as told:
+        config_defaults(typed)
+    assert str(told.value).startswith(f"{config}: [talk] {words}")
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "value"),
+    [
+        ("loud = false", "loud", False),
+        ("port = '80'", "port", "80"),
+        ("time = 2", "time", 2),
+        ("time = inf", "time", float("inf")),
+        ("time = '1m'", "time", "1m"),
+        ("kind = '3'", "kind", "3"),
+        ("limit = ['a=1', 'b=2']", "limits", ["a=1", "b=2"]),
+        ("limit = []", "limits", []),
+        ("place = 'a/~b'", "place", "a/~b"),
+        ("place = ''", "place", ""),
+        ("place = '~/a b'", "place", "/home/bob/a b"),
+        ("as = '~'", "user", "~"),
+    ],
+)
+def test_a_value_of_the_right_type_is_taken(config, typed, monkeypatch, line, option, value):
+    monkeypatch.setenv("HOME", "/home/bob")
+    config.write_text(f"[talk]\n{line}\n")
+    assert config_defaults(typed) == {option: value}
 
 
 def test_a_file_that_cannot_be_read_is_told(config, talk):
@@ -166,7 +238,7 @@ def test_an_option_that_may_be_repeated_is_a_table(config, talk):
     assert config_defaults(talk) == {"hear": {"limits": ["words=3", "time=2s"]}}
 
 
-@pytest.mark.parametrize("value", ["true", "[1, 2]", "{ a = 1 }"])
+@pytest.mark.parametrize("value", ["true", "[1, 2]", "{ a = 1 }", "2024-01-01"])
 def test_that_table_holds_single_values(config, talk, value):
     talk.commands["hear"].params.append(click.Option(["--limit", "limits"], multiple=True))
     config.write_text(f"[talk.hear.limit]\nwords = {value}\n")

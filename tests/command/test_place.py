@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from chatbroker.command.place import Place
+from chatbroker.command.place import Place, at_home
 
 
 @pytest.fixture
@@ -40,6 +40,19 @@ def test_a_path_is_a_path(given, tmp_path):
 def test_the_empty_path_is_none(given):
     assert given("") == "Invalid value for '[FILE]': it is empty; give a path"
     assert given("--folder", "") == "Invalid value for '--folder': it is empty; give a path"
+
+
+def test_no_path_has_a_nul(given):
+    words = "it has a NUL character in it, as no path has"
+    assert given("a\0b") == f"Invalid value for '[FILE]': {words}"
+
+
+def test_a_home_is_found_at_the_beginning_only(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/bob")
+    found = [at_home(text) for text in ("~", "~/a", "a/~", "./~", "")]
+    assert found == ["/home/bob", "/home/bob/a", "a/~", "./~", ""]
+    with pytest.raises(ValueError, match=r"^there is no home ~nobody-at-all$"):
+        at_home("~nobody-at-all/x")
 
 
 def test_an_empty_variable_says_nothing(given):

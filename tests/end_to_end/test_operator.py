@@ -257,6 +257,10 @@ def test_a_broker_in_memory_has_a_hand_and_leaves_no_trace(shell, tmp_path):
     assert json.loads(operate("status", "--json").out)["memory"] is True
     folder = home / f"broker-{here[1]}"
     assert sorted(os.listdir(folder)) == ["control", "lock"]
+    words = "the broker there keeps everything in memory, and has nothing to read or copy"
+    for command in (["names", "list"], ["check"], ["backup", str(tmp_path / "copy")]):
+        none = f"chatbroker: there is no journal at {folder / 'journal.db'}: {words}\n"
+        assert operate(*command) == (1, "", none)
     assert ends(broker).err == ""
     assert not folder.exists()
     gone = operate("status")
@@ -394,6 +398,9 @@ def test_sighup_reads_the_config_file_again(shell, serve, operate, folder, tmp_p
     config.write_text("[chatbroker.run]\nkept = 1\n")
     broker.signal(signal.SIGHUP)
     broker.says("reread of=config failed, what was stays: .*has no option 'kept'")
+    config.write_text("[chatbroker.run]\nverbose = 1\n")
+    broker.signal(signal.SIGHUP)
+    broker.says("reread of=config failed, what was stays: .*verbose wants true or false, not 1")
     assert limits() == found
 
     (folder / "audit.log").rename(folder / "audit.log.1")

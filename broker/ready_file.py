@@ -1,0 +1,99 @@
+"""The file that says where a broker serves, for whoever waits until it does."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ..command.files import place_of
+from .config import StartError
+
+
+class ReadyFile:
+    """That of this process at *path*.  Raises StartError if none can be there."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._path = place_of(path)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        self._held = -1
+        """A lock on what was written, which ends with the process however it ends: the number
+        of a process may be another's by then."""
+
+    def clear(self) -> None:
+        """Removes what a broker left that was killed: it would be taken for this one's, which
+        does not serve yet.  That of another broker, which runs, stays.
+
+        Raises StartError.
+        """
+        if _held_by_another(self._path):
+            return
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+
+    def write(self, ready: dict[str, str | int]) -> None:
+        """Writes it whole or not at all: whoever waits for it may read at any moment.
+
+        Raises StartError.
+        """
+        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        try:
+            self._held = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            with suppress(OSError):  # Not every file system can do it.
+                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            draft.write_text(json.dumps(ready) + "\n")
+            draft.replace(self._path)
+        except OSError as error:
+            self._let_go()
+            with suppress(OSError):  # It may be its folder that is not there.
+                draft.unlink()
+            raise _unwritable(self._path, error) from None
+
+    def remove(self) -> None:
+        """Removes it, unless another broker has written its own there.  Raises OSError."""
+        try:
+            if _pid_in(self._path) == os.getpid():
+                self._path.unlink(missing_ok=True)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        held, self._held = self._held, -1
+        if held >= 0:
+            os.close(held)
+
+
+def _held_by_another(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _pid_in(path: Path) -> int | None:
+    """Whose process wrote it; None if there is nothing that a broker wrote."""
+    try:
+        return int(json.loads(path.read_bytes())["pid"])
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return None
+
+
+def _unwritable(path: Path, error: OSError) -> StartError:
+    return StartError(
+        f"cannot write the ready file {path}: {error.strerror}; give another with --ready-file"
+    )
