@@ -181,6 +181,17 @@ def _user_of(visitor: socket.socket) -> int | None:
     return int.from_bytes(found[4:8], sys.byteorder)
 
 
+def listens(folder: Path) -> bool:
+    """Whether a broker hears operators in *folder*."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PATIENCE)
+        try:
+            sock.connect(str(folder / SOCKET))
+        except OSError:
+            return False  # There is none, or it is of a broker that was killed.
+    return True
+
+
 def ask(folder: Path, **request: Any) -> dict[str, Any]:
     """Puts *request* to the broker that serves from *folder*; its answer.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..command.folders import data_folder
 from .config import StartError
+from .control import listens
 from .hints import ELSEWHERE_ON_DISK, OPENABLE
 
 log = logging.getLogger("chatbroker")
@@ -135,11 +136,13 @@ def _unusable(path: Path, error: OSError) -> StartError:
 
 
 def in_use(path: Path) -> bool:
-    """Whether a broker serves from the data folder at *path*."""
+    """Whether a broker serves from the data folder at *path*, also if somebody removed its lock.
+
+    Raises StartError."""
     try:
         lock = os.open(path / LOCK, os.O_RDWR)
     except FileNotFoundError:
-        return False
+        return listens(path)
     except OSError as error:
         raise StartError(
             f"cannot look at data folder {path}: {error.strerror}; be the user whose broker it is"
@@ -150,4 +153,4 @@ def in_use(path: Path) -> bool:
         return True
     finally:
         os.close(lock)
-    return False
+    return listens(path)

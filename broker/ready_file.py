@@ -71,7 +71,7 @@ class ReadyFile:
 
 def _held_by_another(path: Path) -> bool:
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # It may be a FIFO.
     except OSError:
         return False
     try:

@@ -22,7 +22,7 @@ from chatbroker.broker.audit import MOST
 from chatbroker.broker.cli_members import members
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.control import ask
-from chatbroker.broker.folder import folder_of
+from chatbroker.broker.folder import LOCK, DataFolder, folder_of, in_use
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.kept_file import SANCTIONS
 from chatbroker.broker.keyring import MEMBERS
@@ -326,6 +326,21 @@ def test_who_is_cut_off_is_written_down(serve, folder):
     (line,) = audited(folder)
     assert (line["event"], line["address"]) == ("cut_off", "127.0.0.1")
     assert server.counts.cut_off["subscriptions"] == 1
+
+
+def test_a_broker_whose_lock_was_removed_is_found_all_the_same(serve, folder):
+    """Else a ban would be written down, and nobody banned."""
+    server = serve()
+    (folder / LOCK).unlink()
+    put(folder, {"do": "ban", "name": "bob"})
+    with pytest.raises(NotAuthorised):
+        client_of(server, "bob")
+    DataFolder(folder).close()  # As does somebody who thinks that there is none.
+    put(folder, {"do": "unban", "name": "bob"})
+    client_of(server, "bob").close()
+    assert in_use(folder)
+    ends(server)
+    assert not in_use(folder)
 
 
 def test_bans_are_not_lifted_because_their_file_was_lost(serve, folder):
