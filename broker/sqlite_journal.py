@@ -31,6 +31,7 @@ from .database import (
 )
 from .folding import A_PART, Fold
 from .former import Former, pack_former, unpack_former
+from .hints import REPLACE
 from .journal import CannotStore, Commit, JournalError, Kept, Page, SessionRecord, UserRecord
 from .looking_up import Damage, page_after, position_at
 from .retention import KeptLog, Retention
@@ -270,6 +271,9 @@ class SqliteJournal:
         places: dict[int, int] = {}
         rows: list[tuple[int, int, int, int, int, int]] = []
         for row, log in zip(commit.rows, logs, strict=True):
+            if row.last >> POSITIONS:
+                # Its rows would run into another log's.  At 100,000 a second it takes months.
+                raise JournalError(f"cannot use {self._path}: log {row.log} is full; {REPLACE}")
             # A conversation lies in the mailboxes of both, and is stored once.
             place = places.setdefault(id(row.body), len(bodies))
             if place == len(bodies):
@@ -311,9 +315,9 @@ class SqliteJournal:
         self._tail.add(commit, record)
         if small:
             self._tail.bodies.update([(body[0], body) for body in bodies])
-            self._ahead.committed(record)
         else:
-            self._ahead.committed(record + sum([len(data) for _, _, data in bodies]))
+            record += sum([len(data) for _, _, data in bodies])
+        self._ahead.committed(record)
         for key in commit.dropped:
             self._forget(key)
         for log in new:

@@ -252,7 +252,7 @@ class Decoder:
         if not 0 < size <= _MAX_FRAME:
             raise BadFrame(f"a frame is at most {_MAX_FRAME} bytes" if size else "an empty frame")
         kinds, messages = self._kinds, []
-        for item in self._unpack(frame, (frame,)):
+        for item in self._unpack(frame, (size,)):
             # 3.0 and True would find 3 and 1 in the table, and the first of some bytes too.
             if type(item) is not tuple or not item or type(item[0]) is not int:
                 raise BadFrame("a message is an array that begins with its kind")
@@ -272,24 +272,22 @@ class Decoder:
         Empty, if there is anything else in them, or anything bad, or more than one frame may
         hold: then they are to be decoded one by one.
         """
-        if not all(frames):
-            return []
-        together = b"".join(frames)
-        if len(together) > _MAX_FRAME:
+        sizes = [*map(len, frames)]
+        if not all(sizes) or sum(sizes) > _MAX_FRAME:
             return []
         try:
-            return parse_joined(self._unpack(together, frames))
+            return parse_joined(self._unpack(b"".join(frames), sizes))
         except WireError:
             return []
 
-    def _unpack(self, together: bytes, frames: Iterable[bytes]) -> list[Any]:
-        """What *frames* hold, each whole messages; *together*: all of their bytes."""
+    def _unpack(self, frames: bytes, sizes: Iterable[int]) -> list[Any]:
+        """What *frames* hold, which are of these *sizes*, each whole messages."""
         unpacker, end = self._unpacker, self._end
         unpack, tell = unpacker.unpack, unpacker.tell
         items: list[Any] = []
         try:
-            unpacker.feed(together)
-            for size in map(len, frames):
+            unpacker.feed(frames)
+            for size in sizes:
                 end += size
                 items.append(unpack())
                 if tell() != end:

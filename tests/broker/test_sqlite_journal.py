@@ -27,7 +27,7 @@ from journals import (
 
 from chatbroker.broker import database, sqlite_journal
 from chatbroker.broker import tail as tail_module
-from chatbroker.broker.database import FILE, VERSION
+from chatbroker.broker.database import FILE, POSITIONS, VERSION
 from chatbroker.broker.journal import (
     MOST_ROWS,
     CannotStore,
@@ -73,6 +73,15 @@ def test_a_page_has_no_more_than_so_many_rows(journal, fold):
     store(journal, *stored[-5:])
     assert list(journal.fetch("echo", 1, PLENTY).rows) == stored[1:-1]
     assert list(journal.fetch("echo", MOST_ROWS + 1, PLENTY).rows) == stored[-1:]
+
+
+def test_a_log_that_has_as_many_positions_as_there_are_takes_no_more(journal):
+    last = row("echo", (1 << POSITIONS) - 3, 3)
+    store(journal, last)
+    with pytest.raises(JournalError, match="log echo is full"):
+        journal.commit(Commit(rows=[row("echo", last.last + 1)]))
+    journal._fold()
+    assert kept(journal, "echo") == [last]
 
 
 def test_in_memory_is_what_is_not_folded(opened, monkeypatch):
