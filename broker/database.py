@@ -97,7 +97,7 @@ CREATE INDEX spare ON loose(body) WHERE left = 0
 """Rows may go before the records that name them, and before their bodies (``cutting``)."""
 
 _CHECKSUMS = "ALTER TABLE bodies ADD COLUMN crc INTEGER NOT NULL DEFAULT -1"
-"""What a body was when it was stored (``tail.INSERT_BODY``); -1 of those that are older."""
+"""What a body was when it was stored (``tail.insert_bodies``); -1 of those that are older."""
 
 _OUTCOMES_SINCE = ""
 """The record of a turn may have those outcomes of a session only that came since the one before."""

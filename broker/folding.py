@@ -14,7 +14,7 @@ from .cutting import UPDATE_LOG
 from .database import POSITIONS
 from .journal import SessionRecord
 from .retention import KeptLog, Retention
-from .tail import INSERT_BODY, Tail, lines_of
+from .tail import Tail, insert_bodies
 
 A_PART = 600
 """Rows in a part, at most, or those of one log.  Of so many it takes three milliseconds, as a busy
@@ -86,7 +86,7 @@ class Fold:
         ]
         # A body may be one log's of this part and another's of a later one.
         bodies = {row[-1]: tail.bodies[row[-1]] for row in rows if row[-1] in tail.bodies}
-        db.executemany(INSERT_BODY, lines_of(bodies.values()))
+        insert_bodies(db, bodies.values())
         db.executemany("INSERT INTO rows VALUES(?, ?, ?, ?, ?)", rows)
         db.executemany(UPDATE_LOG, [log.values() for log in self._part])
 

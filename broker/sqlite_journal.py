@@ -37,12 +37,11 @@ from .looking_up import Damage, page_after, position_at
 from .retention import KeptLog, Retention
 from .standing import Standing
 from .tail import (
-    INSERT_BODY,
     SMALL,
     Body,
     Tail,
     TailRow,
-    lines_of,
+    insert_bodies,
     pack_turn,
     still_kept,
     unpack_turn,
@@ -289,7 +288,7 @@ class SqliteJournal:
             if new or not small:
                 db.execute("BEGIN IMMEDIATE")
                 db.executemany(_INSERT_LOG, [log.line() for log in new])
-                db.executemany(INSERT_BODY, () if small else lines_of(bodies))
+                insert_bodies(db, () if small else bodies)
                 db.execute(_INSERT_TURN, (self._next_turn, turn))
                 db.execute("COMMIT")
             else:

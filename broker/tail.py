@@ -11,7 +11,8 @@ where a table more would be two.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from sqlite3 import Connection
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -40,12 +41,11 @@ Body = tuple[int, int, bytes]
 UNKNOWN = -1
 """The checksum of bodies that are older than checksums."""
 
-INSERT_BODY = "INSERT INTO bodies(id, refs, data, crc) VALUES(?, ?, ?, ?)"
 
-
-def lines_of(bodies: Iterable[Body]) -> Iterator[tuple[int, int, bytes, int]]:
-    """What `INSERT_BODY` takes for *bodies*."""
-    return ((id, refs, data, crc32(data)) for id, refs, data in bodies)
+def insert_bodies(db: Connection, bodies: Iterable[Body]) -> None:
+    """Puts *bodies* into their table, each with its checksum.  Raises sqlite3.Error."""
+    lines = [(id, refs, data, crc32(data)) for id, refs, data in bodies]
+    db.executemany("INSERT INTO bodies(id, refs, data, crc) VALUES(?, ?, ?, ?)", lines)
 
 
 def intact(data: bytes, crc: int) -> bool:
