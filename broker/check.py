@@ -24,7 +24,7 @@ from .hints import OPENABLE
 from .journal import JournalError
 from .retention import KeptLog
 from .snapshot import Snapshot, reading
-from .tail import UNKNOWN, intact
+from .tail import intact
 
 MOST_FAULTS = 20
 """That are told in words; the others are counted."""
@@ -183,23 +183,23 @@ class _Checking:
         alone = {one[0] for one in own if self._db.execute(find, one[:1]).fetchone() is None}
         before: list[Any] = []
         with closing(self._db.execute(_BODIES)) as bodies:
-            for *body, loose, crc in merge(bodies, [(*body, 0, UNKNOWN) for body in own]):
+            for *body, loose in merge(bodies, [(*body, 0) for body in own]):
                 if body == before:
                     continue  # In a record and, as a row of it is folded, in the table.
                 before = body
-                id, refs, data = body
+                id, refs, data, crc = body
                 while use is not None and use[0] < id:
                     report.fault(f"log {use[1]}: body {use[0]} of a row is missing")
                     use = next(uses, None)
                 said: Sequence[Event | None] = ()
-                if not intact(data, crc):
-                    report.fault(f"body {id}: it is not what was stored")
                 try:
                     said = unpack_events(data)
                     events = len(said)
                 except BadFrame as error:
                     report.fault(f"body {id}: {error}")
                     events = -1
+                if events >= 0 and not intact(data, events, crc):
+                    report.fault(f"body {id}: it is not what was stored")
                 if events > MAX_EVENTS:
                     report.fault(f"body {id}: {events} events, and readers take {MAX_EVENTS}")
                 found = 0
@@ -272,7 +272,7 @@ class _Checking:
 
 
 _BODIES = """
-SELECT id, coalesce(left, refs), data, left IS NOT NULL, crc FROM bodies
+SELECT id, coalesce(left, refs), data, crc, left IS NOT NULL FROM bodies
 LEFT JOIN loose ON body = id ORDER BY id
 """
 """With as many rows as there are to be, and whether some went."""

@@ -46,18 +46,30 @@ def page_after(
     rows: list[Row] = []
     left = budget
     # A reader may ask for what is after any number, also for one that no id has room for.
-    after_kept = min(max(after, log.lost), log.head)
-    for prev, first, events, time, body, whole in _rows_after(db, tail, log, after_kept):
-        if left < budget and (len(body) > left or not whole or len(rows) == MOST_ROWS):
+    at = begin = min(max(after, log.lost), log.head)
+    for prev, first, events, time, body, whole in _rows_after(db, tail, log, at):
+        row = Row(log.key, prev, first, events, time, body)
+        # What does not go on from the row before it is as damaged as another body is.  Of the
+        # first a part may have been read.
+        whole = whole and first == prev + 1 and (prev >= at or (at == begin and not rows))
+        hole = whole and prev > at
+        if left < budget and (len(body) > left or not whole or hole or len(rows) == MOST_ROWS):
             break
         left -= len(body)
-        row = Row(log.key, prev, first, events, time, body)
+        # What is lost is so as if retention had taken it.
+        if hole:
+            missed_upto = prev
+            damaged(Row(log.key, at, at + 1, prev - at, 0, b""))
         if whole:
             rows.append(row)
-        else:
-            # As if it were the last that retention took.
-            missed_upto = row.last
+            at = row.last
+        elif row.last > at:
+            missed_upto = at = min(row.last, log.head)
             damaged(row)
+    else:
+        if not rows and at < log.head:
+            damaged(Row(log.key, at, at + 1, log.head - at, 0, b""))
+            missed_upto = log.head
     return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
 
 
@@ -79,8 +91,12 @@ def _rows_after(
         )
         for id, prev, events, time, data, crc in lines:
             first = id - base
-            if first + events - 1 > after:
-                yield prev, first, events, time, data, intact(data, crc)
+            # A bit of SQLite's own may be another, and a number be a text.
+            if not (type(prev) is type(events) is int):
+                yield first - 1, first, 1, 0, b"", False
+            elif first + events - 1 > after:
+                whole = type(data) is bytes and intact(data, events, crc)
+                yield prev, first, events, time, data if whole else b"", whole
     for row in tail:
         if row.first + row.events - 1 > after:
             yield row.prev, row.first, row.events, row.time, row.data, True

@@ -42,6 +42,7 @@ from .tail import (
     Tail,
     TailRow,
     insert_bodies,
+    numbered,
     pack_turn,
     still_kept,
     unpack_turn,
@@ -217,7 +218,7 @@ class SqliteJournal:
             turn = still_kept(unpack_turn(data), by_id)
             for key in turn.dropped:
                 self._forget(key)
-            own = {id: (body,) for id, _, body in turn.bodies}
+            own = {id: (body,) for id, _, body, _ in turn.bodies}
             for id, prev, first, events, time, body in turn.rows:
                 found = own.get(body)
                 if found is None:
@@ -266,22 +267,12 @@ class SqliteJournal:
             self._fold()
         db = self._db
         logs, new = self._logs_of(commit)
-        bodies: list[Body] = []
-        places: dict[int, int] = {}
-        rows: list[tuple[int, int, int, int, int, int]] = []
-        for row, log in zip(commit.rows, logs, strict=True):
+        for row in commit.rows:
             if row.last >> POSITIONS:
                 # Its rows would run into another log's.  At 100,000 a second it takes months.
                 raise JournalError(f"cannot use {self._path}: log {row.log} is full; {REPLACE}")
-            # A conversation lies in the mailboxes of both, and is stored once.
-            place = places.setdefault(id(row.body), len(bodies))
-            if place == len(bodies):
-                bodies.append((self._next_body + place, 1, row.body))
-            else:
-                body, refs, data = bodies[place]
-                bodies[place] = (body, refs + 1, data)
-            rows.append((log.id, row.prev, row.first, row.events, row.time, bodies[place][0]))
-        size = sum([len(data) for _, _, data in bodies])
+        rows, bodies = numbered(commit.rows, logs, self._next_body)
+        size = sum([len(body[2]) for body in bodies])
         small = size <= SMALL
         turn = pack_turn(commit, rows, bodies if small else ())
         try:
@@ -315,7 +306,7 @@ class SqliteJournal:
         if small:
             self._tail.bodies.update([(body[0], body) for body in bodies])
         else:
-            record += sum([len(data) for _, _, data in bodies])
+            record += sum([len(body[2]) for body in bodies])
         self._ahead.committed(record)
         for key in commit.dropped:
             self._forget(key)
@@ -475,6 +466,8 @@ class SqliteJournal:
 
 
 _FOLDED_ROW = "SELECT rows.* FROM rows JOIN bodies ON bodies.id = rows.body WHERE rows.id=?"
-_BODY = "SELECT id, coalesce(left, refs), data FROM bodies LEFT JOIN loose ON body = id WHERE id=?"
+_BODY = """
+SELECT id, coalesce(left, refs), data, crc FROM bodies LEFT JOIN loose ON body = id WHERE id=?
+"""
 _INSERT_TURN = "INSERT INTO turns VALUES(?, ?)"
 _INSERT_LOG = "INSERT INTO logs VALUES(?, ?, ?, ?, ?, ?, ?, ?)"

@@ -20,6 +20,7 @@ import msgpack
 
 from ..wire.limits import MAX_INT
 from .journal import Commit, SessionRecord, UserRecord
+from .log import Row
 from .retention import KeptLog
 
 MOST_ROWS = 2000
@@ -35,22 +36,44 @@ SMALL = 2000
 """Bytes of bodies that a record holds itself.  They are written a second time when it is folded, so
 larger ones go to their table at once."""
 
-Body = tuple[int, int, bytes]
-"""Its id, how many rows have it, and the packed events."""
+StoredRow = tuple[int, int, int, int, int, int]
+"""Log, prev, first, events, time, body."""
+
+Body = tuple[int, int, bytes, int]
+"""Its id, how many rows have it, the packed events, and the checksum of these and their number."""
 
 UNKNOWN = -1
 """The checksum of bodies that are older than checksums."""
 
 
 def insert_bodies(db: Connection, bodies: Iterable[Body]) -> None:
-    """Puts *bodies* into their table, each with its checksum.  Raises sqlite3.Error."""
-    lines = [(id, refs, data, crc32(data)) for id, refs, data in bodies]
-    db.executemany("INSERT INTO bodies(id, refs, data, crc) VALUES(?, ?, ?, ?)", lines)
+    """Puts *bodies* into their table.  Raises sqlite3.Error."""
+    db.executemany("INSERT INTO bodies(id, refs, data, crc) VALUES(?, ?, ?, ?)", bodies)
 
 
-def intact(data: bytes, crc: int) -> bool:
-    """Whether a body is what was stored, as far as can be told."""
-    return crc in (UNKNOWN, crc32(data))
+def numbered(
+    said: Sequence[Row], logs: Sequence[KeptLog], next_body: int
+) -> tuple[list[StoredRow], list[Body]]:
+    """The rows that were *said*, each in one of *logs*, and their bodies, with numbers from
+    *next_body* on."""
+    rows: list[StoredRow] = []
+    bodies: list[Body] = []
+    places: dict[int, int] = {}
+    for row, log in zip(said, logs, strict=True):
+        # A conversation lies in the mailboxes of both, and is stored once.
+        place = places.setdefault(id(row.body), len(bodies))
+        if place == len(bodies):
+            bodies.append((next_body + place, 1, row.body, crc32(row.body, row.events)))
+        else:
+            body, refs, data, crc = bodies[place]
+            bodies[place] = (body, refs + 1, data, crc)
+        rows.append((log.id, row.prev, row.first, row.events, row.time, bodies[place][0]))
+    return rows, bodies
+
+
+def intact(data: bytes, events: int, crc: int) -> bool:
+    """Whether a body of so many events is what was stored, as far as can be told."""
+    return crc in (UNKNOWN, crc32(data, events))
 
 
 class TailRow(NamedTuple):
@@ -74,15 +97,12 @@ class Turn(NamedTuple):
     dropped: list[str]
     users: list[UserRecord]
     sessions: list[SessionRecord]
-    rows: list[tuple[int, int, int, int, int, int]]
-    """Log, prev, first, events, time, body."""
+    rows: list[StoredRow]
     bodies: list[Body]
     """Those of its rows, which were in no table when it was stored: all of them, or none."""
 
 
-def pack_turn(
-    commit: Commit, rows: list[tuple[int, int, int, int, int, int]], bodies: Sequence[Body]
-) -> bytes:
+def pack_turn(commit: Commit, rows: list[StoredRow], bodies: Sequence[Body]) -> bytes:
     """The record of *commit*, whose rows were given numbers; *bodies*: those that it holds."""
     packed: bytes = msgpack.packb((*[list(part) for part in commit[:5]], rows, bodies))
     return packed
@@ -96,7 +116,7 @@ clients choose some of them: they are up to MAX_INT."""
 _USER = (str, bytes, bytes, str, int, int, int, int)
 _SESSION = (bytes, str, int, int, bytes, int, int, int, int)
 _ROW = (int,) * 6
-_BODY = (int, int, bytes)
+_BODY = (int, int, bytes, int)
 
 
 def _checked(value: Any, type: type, most: int = MAX_NUMBER) -> Any:
@@ -117,6 +137,14 @@ def _session(record: Any) -> SessionRecord:
     return SessionRecord(*_fields(record, types, MAX_INT))
 
 
+def _body(line: Any) -> Body:
+    if len(line) == len(_BODY) - 1:  # Older ones have no checksum.
+        line = (*line, UNKNOWN)
+    id, refs, data = _fields(line[:3], _BODY[:3])
+    crc = line[3] if line[3] == UNKNOWN else _checked(line[3], int)
+    return id, refs, data, crc
+
+
 def unpack_turn(data: bytes) -> Turn:
     """The opposite of `pack_turn`.  Raises ValueError for what is none."""
     try:
@@ -131,7 +159,7 @@ def unpack_turn(data: bytes) -> Turn:
                 (log, prev, first, events, time, body)
                 for log, prev, first, events, time, body in [_fields(row, _ROW) for row in rows]
             ],
-            [(id, refs, body) for id, refs, body in [_fields(line, _BODY) for line in bodies]],
+            [_body(line) for line in bodies],
         )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise ValueError(f"not the record of a turn: {error}") from None
@@ -144,11 +172,13 @@ def still_kept(turn: Turn, logs: Mapping[int, KeptLog]) -> Turn:
     if not went:
         return turn
     rows = [row for row in turn.rows if not _is_lost(row, logs)]
-    bodies = [(id, refs - went[id], data) for id, refs, data in turn.bodies if refs > went[id]]
+    bodies = [
+        (id, refs - went[id], data, crc) for id, refs, data, crc in turn.bodies if refs > went[id]
+    ]
     return turn._replace(rows=rows, bodies=bodies)
 
 
-def _is_lost(row: tuple[int, int, int, int, int, int], logs: Mapping[int, KeptLog]) -> bool:
+def _is_lost(row: StoredRow, logs: Mapping[int, KeptLog]) -> bool:
     log, _, first, _, _, _ = row
     return log in logs and first <= logs[log].lost
 

@@ -46,8 +46,9 @@ def read_through(journal, budget=PLENTY):
         if page.missed_upto:
             missed.append((page.missed_upto, page.lost))
             cursor = page.missed_upto
-        for one in page.rows:
-            assert one.prev == cursor
+        for number, one in enumerate(page.rows):
+            # What is read of the first already is trimmed.
+            assert one.prev == cursor or (number == 0 and one.prev < cursor < one.last)
             cursor = one.last
             found.append(one.first)
     assert cursor == 22
@@ -95,6 +96,51 @@ def test_what_retention_took_is_missed_with_what_is_damaged_after_it(journal):
     assert page.rows[0].prev == first.last
 
 
+SPOILED = {
+    "a body is gone": ("DELETE FROM bodies WHERE id=4", [4]),
+    "the last body is gone": ("DELETE FROM bodies WHERE id=10", [10]),
+    "a body is a number": ("UPDATE bodies SET data=7 WHERE id=4", [4]),
+    "a body is a text": ("UPDATE bodies SET data='so it was said' WHERE id=4", [4]),
+    "a row is gone": ("DELETE FROM rows WHERE body=4", [4]),
+    "the first row is gone": ("DELETE FROM rows WHERE body=1", [1]),
+    "the last row is gone": ("DELETE FROM rows WHERE body=10", [10]),
+    "many are": ("DELETE FROM rows WHERE body BETWEEN 3 AND 8", range(3, 9)),
+    "a row follows another": ("UPDATE rows SET prev=5 WHERE body=4", [4]),
+    "what it follows is a text": ("UPDATE rows SET prev='x' WHERE body=4", [4]),
+    "so is how many it holds": ("UPDATE rows SET events='x' WHERE body=4", [4]),
+    "it holds none": ("UPDATE rows SET events=0 WHERE body=4", [4]),
+    "it holds fewer": ("UPDATE rows SET events=1 WHERE body=4", None),
+    "it holds more": ("UPDATE rows SET events=3 WHERE body=4", None),
+    "it holds many more": ("UPDATE rows SET events=5 WHERE body=4", [4, 5]),
+}
+
+
+@pytest.mark.parametrize("budget", [0, 30, PLENTY])
+@pytest.mark.parametrize(("spoil", "which"), SPOILED.values(), ids=[*SPOILED])
+def test_rows_that_do_not_go_on_from_each_other_are_missed(journal, spoil, which, budget, caplog):
+    """And whoever reads gets to the end, and the other rows once."""
+    journal._db.execute(spoil)
+    found, missed = read_through(journal, budget)
+    others = [2 * n - 1 for n in range(1, 12) if n not in (which or (4, 5))]
+    assert missed
+    assert told(caplog)
+    if which is None:
+        # What goes on from it is missed too, where both cannot be.
+        assert [first for first in found if first != 9] == others
+    else:
+        assert found == others
+
+
+@pytest.mark.parametrize("which", [[11], [10, 11], range(1, 12)])
+def test_what_is_missing_at_the_end_is_missed_up_to_the_head(journal, which, caplog):
+    journal._fold()
+    journal._db.executemany("DELETE FROM rows WHERE body=?", [(number,) for number in which])
+    found, missed = read_through(journal)
+    assert found == [2 * n - 1 for n in range(1, 12) if n not in which]
+    assert missed == [(22, 2 * len(which))]
+    assert len(told(caplog)) == 1
+
+
 def test_each_is_told_once_and_not_more_than_so_many(caplog, monkeypatch):
     monkeypatch.setattr(module, "MOST_TOLD", 3)
     found = Damage()
@@ -118,3 +164,15 @@ def test_whatever_is_stored_has_its_checksum(journal, size):
     journal._fold()
     (unknown,) = journal._db.execute("SELECT count(*) FROM bodies WHERE crc=-1").fetchone()
     assert unknown == 0
+
+
+def test_what_a_record_holds_that_waits_to_be_folded_has_its_checksum_too(journal, path):
+    """After a crash all of it is folded, with what the disk made of it."""
+    store(journal, row("echo", 23, 1, 12, b"so it was said"))
+    journal._db.execute("UPDATE turns SET data = CAST(replace(data, 'said', 'paid') AS BLOB)")
+    journal._db.close()
+    again = SqliteJournal(path)
+    again.load(b"epoch-02")
+    page = again.fetch("echo", 22, PLENTY)
+    assert (page.missed_upto, page.rows) == (23, [])
+    again.close()
