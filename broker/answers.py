@@ -20,9 +20,9 @@ MOST_ASKED = 5
 history, and INFO.  A frame has room for 256, of which each takes milliseconds, however short its
 answer; and a client has one of each kind under way."""
 
-
-TRY_AGAIN = 5.0
-"""Seconds after which somebody may ask again for what could not be read."""
+TRY_AGAIN = 1.0
+"""Seconds after which somebody may ask again for what could not be read: soon enough for a command
+that waits for some seconds, as it may have been for a moment."""
 
 OVER = 60.0
 """Seconds after which it is told again that something cannot."""

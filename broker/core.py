@@ -157,8 +157,7 @@ class Broker:
     def receive(self, identity: bytes, frame: bytes, origin: Origin = ANYWHERE) -> None:
         """Takes one frame of a client, from a connection that comes from *origin*.
 
-        Bad input gets a coded reply.  Raises JournalError if where somebody begins to read cannot
-        be found."""
+        Bad input gets a coded reply."""
         try:
             messages = self._decoding.decode(frame)
         except VersionMismatch as mismatch:

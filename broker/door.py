@@ -10,6 +10,7 @@ from ..wire.messages import (
     ECHO_LOG,
     PRESENCE_TOPIC,
     Farewell,
+    Follow,
     Hello,
     Limits,
     Notice,
@@ -24,6 +25,8 @@ from .allowance import Allowance, Place, Places, told
 from .brake import milliseconds
 from .clock import TurnClock
 from .heartbeats import Heartbeats
+from .journal import JournalError
+from .log import Log
 from .origin import Origin
 from .outgoing import Outgoing
 from .readers import Readers
@@ -245,6 +248,14 @@ class Door:
             else:
                 self._refuse(identity, hello, origin, outcome)
 
+    def _start(self, session: Session, log: Log, follow: Follow) -> int:
+        """Where *session* begins to read *log*."""
+        try:
+            return self._readers.start(session, log, follow, self._clock.time)
+        except JournalError as error:
+            self._out.warn("cannot_read", because=str(error))
+            return 0  # Better too much than too little; and the rest goes on.
+
     def _welcome(self, identity: bytes, hello: Hello, session: Session) -> None:
         if session.identity != identity and self.bound.get(session.identity) is session:
             del self.bound[session.identity]
@@ -263,7 +274,7 @@ class Door:
                 del session.follows[follow.log]
                 self._out.reject(identity, Code.NO_SUCH_LOG, f"no such log: {follow.log!r}")
             else:
-                start = self._readers.start(session, log, follow, self._clock.time)
+                start = self._start(session, log, follow)
                 readings.append(Reading(follow.log, log.epoch, start, log.head))
         user, settings = session.user, self._registry.settings
         allowance = settings.allowance

@@ -44,32 +44,31 @@ def page_after(
     """What `Journal.fetch` gives of *log*; *damaged* is told of each row that is left out."""
     missed_upto = log.lost if log.lost > after else 0
     rows: list[Row] = []
-    left = budget
     # A reader may ask for what is after any number, also for one that no id has room for.
     at = begin = min(max(after, log.lost), log.head)
-    for prev, first, events, time, body, whole in _rows_after(db, tail, log, at):
+    for seen, (prev, first, events, time, body, whole) in enumerate(
+        _rows_after(db, tail, log, begin)
+    ):
         row = Row(log.key, prev, first, events, time, body)
-        # What does not go on from the row before it is as damaged as another body is.  Of the
-        # first a part may have been read.
-        whole = whole and first == prev + 1 and (prev >= at or (at == begin and not rows))
-        hole = whole and prev > at
-        if left < budget and (len(body) > left or not whole or hole or len(rows) == MOST_ROWS):
+        whole = whole and first == prev + 1
+        if seen == MOST_ROWS or (rows and (not whole or prev != at or len(body) > budget)):
             break
-        left -= len(body)
-        # What is lost is so as if retention had taken it.
-        if hole:
-            missed_upto = prev
-            damaged(Row(log.key, at, at + 1, prev - at, 0, b""))
-        if whole:
-            rows.append(row)
-            at = row.last
-        elif row.last > at:
+        # Up to the first row that is as it was stored all is lost, as if retention had taken it.
+        if not whole:
             missed_upto = at = min(row.last, log.head)
             damaged(row)
+            continue
+        if not rows and prev > begin:
+            missed_upto = prev
+            if prev > at:
+                damaged(Row(log.key, at, at + 1, prev - at, 0, b""))
+        rows.append(row)
+        budget -= len(body)
+        at = row.last
     else:
-        if not rows and at < log.head:
-            damaged(Row(log.key, at, at + 1, log.head - at, 0, b""))
+        if not rows and begin < log.head:
             missed_upto = log.head
+            damaged(Row(log.key, at, at + 1, log.head - at, 0, b""))
     return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
 
 
@@ -110,12 +109,17 @@ def position_at(db: Connection, tail: Sequence[TailRow], log: KeptLog, time: int
     # is too early, the one at *high* is not, or is past the end.
     low, high = log.lost, end + 1
     while low + 1 < high:
-        first, events, when = db.execute(
-            "SELECT id, events, time FROM rows WHERE id <= ? ORDER BY id DESC LIMIT 1",
-            (base | (low + high) // 2,),
+        middle = (low + high) // 2
+        found = db.execute(
+            "SELECT id, events, time FROM rows WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+            (base | low + 1, base | middle),
         ).fetchone()
+        if found is None:  # What should be there is not.
+            low = middle
+            continue
+        first, events, when = found
         if when < time:
-            low = first - base + events - 1
+            low = max(middle, first - base + events - 1)
         else:
             high = first - base
     if high <= end:

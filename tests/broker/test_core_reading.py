@@ -430,6 +430,11 @@ class Unreadable(MemoryJournal):
             raise JournalError(self.fails)
         return super().fetch(log, after, budget)
 
+    def position_at(self, log, time):
+        if self.fails:
+            raise JournalError(self.fails)
+        return super().position_at(log, time)
+
 
 def noted(world, what):
     return [e.fields for e in world.effects if type(e) is Note and e.what == what]
@@ -447,6 +452,17 @@ def test_what_cannot_be_read_is_asked_for_later_and_nobody_else_is_the_worse_for
     assert [event.text for batch in bob.hears().of(Batch) for event in batch.events] == ["two"]
     world.broker._journal.fails = ""
     assert read_all(bob, "echo") == ["one"]
+
+
+def test_who_begins_to_read_at_a_time_that_cannot_be_found_begins_at_the_beginning(world_with):
+    world = world_with(Unreadable())
+    alice = world.joins("alice")
+    alice.echoes("one")
+    world.broker._journal.fails = "the file is damaged"
+    observer = joins_at(world, "", "echo", Start.AGE, 0)
+    assert noted(world, "cannot_read") == [{"because": "the file is damaged"}]
+    assert start(observer, "echo") == 0
+    assert alice.echoes("two").of(Ack)
 
 
 def test_an_operator_is_told_now_and_then_what_cannot_be_read(world_with):
