@@ -25,7 +25,7 @@ from .config import FOREVER, Config, StartError
 from .database import SYNC
 from .journal import CannotStore, JournalError
 from .logs import log, set_up
-from .quantity import DURATION, SIZE
+from .quantity import DURATION, SIZE, Seconds
 from .ready_file import ReadyFile
 from .signals import Signals
 
@@ -181,9 +181,9 @@ def chatbroker() -> None:
     envvar="CHATBROKER_LOG_FORMAT",
     help="How lines of the log look on stderr.",
 )
-@click.option("--heartbeat", type=click.FloatRange(0.05, 3600), default=5.0, hidden=True)
-@click.option("--lease", type=click.FloatRange(0.1, 36000), default=15.0, hidden=True)
-@click.option("--grace", type=click.FloatRange(0, 3600), default=3.0, hidden=True)
+@click.option("--heartbeat", type=Seconds(0.05, 3600), default=5.0, hidden=True)
+@click.option("--lease", type=Seconds(0.1, 36000), default=15.0, hidden=True)
+@click.option("--grace", type=Seconds(0, 3600), default=3.0, hidden=True)
 def run(
     host: str,
     data_dir: Path | None,
@@ -234,8 +234,6 @@ def run(
             metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
         context = click.get_current_context()
         config = _config_of(context.params)
-        if told is not None:
-            told.clear()
         server = Server(
             config,
             open_journal if metrics is None else metrics.open_journal,
@@ -243,6 +241,9 @@ def run(
             read_config=Rereading(context),
         )
         stack.enter_context(closing(server))
+        if told is not None:
+            # Not before the folder and the ports are its own: who cannot start changes nothing.
+            told.clear()
 
         if in_the_open:
             log.warning("insecure host=%s: everyone there comes in, nothing is encrypted", host)

@@ -49,6 +49,7 @@ from .config import Config, StartError
 from .counts import COMMITS, Counts, Histogram, Vitals
 from .journal import CannotStore, Commit, Journal, Kept, Page
 from .server import Server
+from .sockets import NOWHERE
 
 log = logging.getLogger("chatbroker")
 
@@ -295,7 +296,7 @@ class Metrics:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-                reason = "no such address on this machine"
+                reason = NOWHERE
             raise StartError(
                 f"cannot serve metrics on http://{host}:{self._port}: {reason}"
                 " (--metrics-port chooses another)"
@@ -331,7 +332,10 @@ class _Http(ThreadingHTTPServer):
 
     def server_bind(self) -> None:
         # That of HTTPServer looks up the host's name, which may take long.
-        TCPServer.server_bind(self)
+        try:
+            TCPServer.server_bind(self)
+        except TypeError:  # Python's, for a NUL in the host's name.
+            raise socket.gaierror(socket.EAI_NONAME, NOWHERE) from None
         self.server_port = self.socket.getsockname()[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:

@@ -159,13 +159,19 @@ class Office:
     def _reread_config(self) -> None:
         if self._read_config is None:
             return
+        try:
+            wanted = self._read_config()
+        except StartError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what the file says ends no broker that serves
+            raise StartError(repr(error)) from None
         reach = Reach(
             lambda config: self._journal.retain(config.keep, config.keep_bytes),
             self._core.hand.adjust,
             lambda config: set_up(config.verbose, config.log_format),
             self._edge.subscribe,
         )
-        self._config, changed, waiting = apply(self._config, self._read_config(), reach)
+        self._config, changed, waiting = apply(self._config, wanted, reach)
         self.audit.note("reread", changed=changed, needs_restart=waiting)
         if waiting:
             log.warning("reread waiting=%s: a restart makes it hold", ",".join(waiting))

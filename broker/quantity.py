@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from ..command.quantities import parse_duration, parse_size
+
+MOST = 10**15
+"""Seconds or bytes: with larger ones no computer counts, and whoever wants more wants no bound."""
+
+
+class Seconds(click.FloatRange):
+    """Seconds within bounds; nan, which is neither below nor above any, is none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return seconds
 
 
 class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # Newer click has one.
@@ -28,7 +44,7 @@ class _Quantity(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # New
             return None
         # As on the command line, a number in the config file needs a unit where a text needs one.
         found = self._parse(str(value))
-        if found is None or found <= 0:
+        if found is None or not 0 < found <= MOST:
             words = f"{value!r} is no {self.name} such as {self._example}"
             if self._unbounded is not None:
                 words += f", nor {self._unbounded!r}"

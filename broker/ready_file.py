@@ -11,6 +11,9 @@ from pathlib import Path
 from ..command.files import place_of
 from .config import StartError
 
+LONGEST = 65536
+"""Bytes of one that may be a broker's; what is longer is no such file."""
+
 
 class ReadyFile:
     """That of this process at *path*.  Raises StartError if none can be there."""
@@ -26,11 +29,12 @@ class ReadyFile:
 
     def clear(self) -> None:
         """Removes what a broker left that was killed: it would be taken for this one's, which
-        does not serve yet.  That of another broker, which runs, stays.
+        does not serve yet.  That of another broker, which runs, stays, and so does what no broker
+        wrote: a name that was mistyped costs nobody a file.
 
         Raises StartError.
         """
-        if _held_by_another(self._path):
+        if not _left_behind(self._path):
             return
         try:
             self._path.unlink(missing_ok=True)
@@ -58,8 +62,11 @@ class ReadyFile:
     def remove(self) -> None:
         """Removes it, unless another broker has written its own there.  Raises OSError."""
         try:
-            if _pid_in(self._path) == os.getpid():
+            # Not by the number of the process, which in containers all brokers share.
+            if self._held >= 0 and os.path.samestat(os.fstat(self._held), os.stat(self._path)):
                 self._path.unlink(missing_ok=True)
+        except FileNotFoundError:
+            pass
         finally:
             self._let_go()
 
@@ -69,28 +76,24 @@ class ReadyFile:
             os.close(held)
 
 
-def _held_by_another(path: Path) -> bool:
+def _left_behind(path: Path) -> bool:
+    """Whether a broker wrote what is at *path* and holds it no more."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # It may be a FIFO.
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+        with suppress(OSError):  # Not every file system can do it: then nobody holds any.
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        # A bool is an int of Python's, and no process.
+        return type(json.loads(os.read(descriptor, LONGEST))["pid"]) is int
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return False
     finally:
         os.close(descriptor)
-    return False
-
-
-def _pid_in(path: Path) -> int | None:
-    """Whose process wrote it; None if there is nothing that a broker wrote."""
-    try:
-        return int(json.loads(path.read_bytes())["pid"])
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
-        return None
 
 
 def _unwritable(path: Path, error: OSError) -> StartError:

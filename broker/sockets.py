@@ -67,6 +67,8 @@ PUB_OPTIONS = OPTIONS | {
     zmq.XPUB_VERBOSE: 1,
 }
 
+NOWHERE = "no such address on this machine"
+
 Secure = Callable[["zmq.Socket[bytes]"], None]
 """Makes a socket admit only whom it may, before it is bound."""
 
@@ -137,7 +139,7 @@ def _bind(
         number = error.errno if error.errno is not None else 0
         reason = os.strerror(number).lower() if number in errno.errorcode else str(error)
         if isinstance(error, socket.gaierror) or number == errno.ENODEV:
-            reason = "no such address on this machine"
+            reason = NOWHERE
         words = f"cannot listen on {endpoint(host, port)}: {reason}{hint}"
         raise StartError(words) from None
     return sock
@@ -163,11 +165,19 @@ def loopback(host: str) -> bool:
 
 
 def _resolve(host: str) -> str:
-    """*host* as an address: ZeroMQ binds to numbers and interfaces, not to names."""
+    """*host* as an address: ZeroMQ binds to numbers and interfaces, not to names.
+
+    Raises OSError."""
     if host in ("*", "0.0.0.0", "::"):
         return host
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
+    try:
+        if "\0" in host:
+            raise UnicodeError  # What follows would be left out, and the rest looked up.
+        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM)
+    except UnicodeError:
+        # It has parts of no letters or of more than 63, as no name has (RFC 1035, 2.3.4).
+        raise socket.gaierror(socket.EAI_NONAME, NOWHERE) from None
     return str(found[0][4][0])
 
 

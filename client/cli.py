@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from ..command import VERSION
 from ..command.completion import offered
+from ..command.config import Words
 from ..command.place import Place
 from ..command.quantities import parse_duration
 from ..command.run import CommandGroup, run_command
@@ -293,6 +294,7 @@ def info(**_: Any) -> None:
 @_formats("direct", "broadcast", "presence")
 @click.option(
     "--since",
+    type=Words(),
     metavar="WHEN",
     default="now",
     show_default=True,
@@ -342,6 +344,7 @@ def listen(
 )
 @click.option(
     "--since",
+    type=Words(),
     metavar="WHEN",
     default="all",
     show_default=True,

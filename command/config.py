@@ -25,6 +25,11 @@ def config_path() -> Path:
     return Path(named) if named else Path(click.get_app_dir("chatbroker")) / "config.toml"
 
 
+class Words(click.types.StringParamType):
+    """A text that may be a whole number, such as a position: the config file needs no quotes for
+    that."""
+
+
 class Config(NamedTuple):
     """What the config file says for one command."""
 
@@ -77,6 +82,8 @@ def read_config(group: click.Group) -> Config:
         raise click.UsageError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:  # tomllib's errors, and bad UTF-8.
         raise click.UsageError(f"cannot read {path}: {error}") from None
+    except RecursionError:  # tomllib's, too: it goes into each list and table by itself.
+        raise click.UsageError(f"cannot read {path}: it is nested too deeply") from None
     assert group.name is not None  # Both commands have one.
     for key, table in tables.items():
         if key not in (group.name, PROFILE) and not isinstance(table, dict):
@@ -208,6 +215,8 @@ def _value(option: click.Option, value: Any) -> Any:
         fits, wanted = isinstance(value, bool), "true or false"
     elif isinstance(option.type, click.types.IntParamType):
         fits, wanted = _is_one(value, str, int), "a whole number"
+    elif isinstance(option.type, Words):
+        fits, wanted = _is_one(value, str, int), "a whole number, or a text in quotes"
     elif isinstance(option.type, _TEXTS):
         fits, wanted = _is_one(value, str), "a text in quotes"
     else:

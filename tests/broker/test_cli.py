@@ -150,13 +150,20 @@ def test_version(run):
         ["run", "--memory", "--sync", "full"],
         ["run", "--lease", "0"],
         ["run", "--heartbeat", "0"],
+        ["run", "--lease", "nan"],
+        ["run", "--heartbeat", "nan"],
+        ["run", "--grace", "nan"],
+        ["run", "--keep", "9" * 400 + "d"],
+        ["run", "--claim-ttl", "9" * 300 + "d"],
+        ["run", "--keep-bytes", "9" * 400],
+        ["run", "--limit", "text=" + "9" * 400],
         ["run", "--ready-file", "/"],
     ],
-    ids=" ".join,
+    ids=lambda args: " ".join(args)[:40],
 )
 def test_a_wrong_command_line_is_refused(run, args):
     result = run(*args)
-    assert result.exit_code == 2
+    assert (result.exit_code, type(result.exception)) == (2, SystemExit)
     assert result.stderr
 
 
@@ -193,9 +200,17 @@ def test_how_long_messages_are_kept_needs_a_unit_in_the_config_file_too(run, val
         ("data-dir = 5", "[chatbroker.run] data-dir wants a text in quotes, not 5"),
         ("keep = 2024-01-01", "keep wants a number, or a text in quotes, not 2024-01-01"),
         ('limit = "joins=1 text=9"', "limit wants a list of texts, or a table, not 'joins=1 t"),
+        (f'keep = "{"9" * 400}d"', "9d' is no duration such as 90s, 12h or 30d, nor 'forever'"),
+        (f'claim-ttl = "{"9" * 300}d"', "9d' is no duration such as 90s, 12h or 30d"),
+        (f'keep-bytes = "{"9" * 400}"', "9' is no size such as 500MB or 1GB, nor 'unlimited'"),
+        (f'limit = {{text="{"9" * 400}"}}', "9': a size such as 64KiB or 1MB is wanted"),
+        ("heartbeat = nan", "nan is no number of seconds"),
+        ("lease = nan", "nan is no number of seconds"),
+        (f"keep = {'[' * 9999}{']' * 9999}", "config.toml: it is nested too deeply"),
     ],
+    ids=lambda value: value[:20],
 )
-def test_a_value_of_a_wrong_type_in_the_config_file_is_told_at_start_and_at_sighup(
+def test_a_value_in_the_config_file_that_cannot_be_is_told_at_start_and_at_sighup(
     run, reads_again, line, words
 ):
     path, begin = reads_again
@@ -267,7 +282,7 @@ def test_a_ready_file_that_cannot_be_removed_is_warned_of_and_holds_up_no_end(pr
 
 def test_a_ready_file_that_cannot_be_written_is_what_is_told(processes, tmp_path):
     path = tmp_path / "ready"
-    path.write_text("of a broker that was killed")
+    path.write_text('{"pid": 7}')
     ended = ends(processes("run", "--port", "0", "--ready-file", str(path), code=READ_ONLY))
     words = "Read-only file system; give another with --ready-file"
     assert ended == (1, "", f"chatbroker: cannot write the ready file {path}: {words}\n")
@@ -280,10 +295,20 @@ def test_a_broker_that_was_killed_is_not_taken_for_one_that_cannot_start(process
     killed.kill()
     killed.wait()
     assert path.exists()
+    metrics = ("--metrics-port", "0", "--metrics-host", "a..b")
+    # It has the ports, and then cannot serve.
+    assert ends(processes("run", "--port", "0", *metrics, "--ready-file", str(path)))[0] == 1
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("words", ["nobody wrote this twice", '{"pid": 7}'])
+def test_a_start_that_is_refused_costs_no_file(processes, tmp_path, words):
+    path = tmp_path / "other.txt"
+    path.write_text(words)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         assert ends(processes("run", "--port", port, "--ready-file", str(path)))[0] == 1
-    assert not path.exists()
+    assert path.read_text() == words
 
 
 def test_the_ready_file_of_another_broker_stays(processes, tmp_path):
@@ -357,6 +382,14 @@ def test_a_port_in_use_is_told_as_documented(processes):
         status, out, err = ends(processes("run", "--port", str(port)))
     assert (status, out) == (1, "")
     assert err == (f"chatbroker: cannot listen on tcp://127.0.0.1:{port}: address already in use\n")
+
+
+@pytest.mark.parametrize("port", ["0", "5555"])
+@pytest.mark.parametrize("host", ["a..b", ".x", "a" * 64])
+def test_a_host_that_has_no_name_is_told_in_one_line(processes, host, port):
+    ended = ends(processes("run", "--memory", "--host", host, "--port", port))
+    words = f"cannot listen on tcp://{host}:{port}: no such address on this machine"
+    assert ended == (1, "", f"chatbroker: {words}\n")
 
 
 def test_who_comes_and_goes_is_logged_only_if_asked_and_no_text_ever(processes):

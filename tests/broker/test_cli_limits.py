@@ -73,6 +73,7 @@ def test_of_two_for_the_same_the_last_holds():
         ("history=1kB", "from 16384 to"),
         ("sessions=1/2", "a number or 'unlimited' is wanted"),
         ("text=unlimited", "a size such as 64KiB or 1MB is wanted"),
+        ("text=" + "9" * 400, "a size such as 64KiB or 1MB is wanted"),
         ("text=16385", "from 1 to 16384"),
         ("subscriptions=2", "from 3 to"),
     ],

@@ -322,7 +322,7 @@ def test_a_port_in_use_is_told(asker, askers):
         askers(port=asker.port)
 
 
-@pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid"])
+@pytest.mark.parametrize("host", ["203.0.113.1", "no-such-host.invalid", "a..b", "127.0.0.1\0b"])
 def test_an_address_that_is_not_here_is_told(askers, host):
     with pytest.raises(StartError, match="no such address on this machine"):
         askers(host=host)

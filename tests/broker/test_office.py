@@ -449,6 +449,22 @@ def test_what_cannot_be_read_changes_nothing(serve, folder, caplog):
         client_of(server, "bob")
 
 
+def test_what_nobody_foresaw_of_the_config_file_ends_no_broker(serve, folder, caplog):
+    def fail():
+        raise OverflowError("cannot convert\nthat")
+
+    server = serve(read_config=fail)
+    with client_of(server) as alice:
+        reread(server)
+        words = r"OverflowError('cannot convert\nthat')"
+        assert f"reread of=config failed, what was stays: {words}" in caplog.text
+        assert (audited(folder)[-1]["event"], audited(folder)[-1]["of"]) == (
+            "reread_failed",
+            "config",
+        )
+        alice.echo("still here")
+
+
 def test_bans_that_were_written_by_hand_hold(serve, folder):
     server = serve()
     entry = {"kind": "ban", "who": "bob", "since": 0}

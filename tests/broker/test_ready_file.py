@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chatbroker.broker.config import StartError
-from chatbroker.broker.ready_file import ReadyFile
+from chatbroker.broker.ready_file import LONGEST, ReadyFile
 
 READY = {"broker": "tcp://127.0.0.1:1", "pub": "tcp://127.0.0.1:2", "pid": os.getpid()}
 
@@ -71,8 +72,8 @@ def test_what_is_no_regular_file_is_refused_before_it_serves(path):
 
 @pytest.mark.parametrize(
     "left",
-    [json.dumps(READY | {"pid": 1}), json.dumps(READY), "[]", "words", ""],
-    ids=["of another", "of this number", "a list", "words", "empty"],
+    [json.dumps(READY | {"pid": 1}), json.dumps(READY)],
+    ids=["of another", "of this number"],
 )
 def test_one_that_a_killed_broker_left_goes_before_the_next_serves(path, left):
     # A process of its number may well run, such as 1 in a container.
@@ -80,6 +81,64 @@ def test_one_that_a_killed_broker_left_goes_before_the_next_serves(path, left):
     ReadyFile(path).clear()
     assert not path.exists()
     ReadyFile(path).clear()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        *("", "words", "[]", "{}", "7", "[" * 60_000, '{"pid": true}', '{"pid": "7"}'),
+        json.dumps(READY | {"more": "x" * LONGEST}),
+    ],
+    ids=lambda other: other[:20] or "empty",
+)
+def test_what_no_broker_wrote_stays_until_it_serves(path, other):
+    path.write_text(other)
+    ReadyFile(path).clear()
+    assert path.read_text() == other
+
+
+def test_one_that_cannot_be_read_is_not_known_to_be_a_brokers(path, monkeypatch):
+    path.write_text(json.dumps(READY))
+
+    def refuse(*args):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    for call in ("read", "open"):
+        monkeypatch.setattr(os, call, refuse)
+        ReadyFile(path).clear()
+        assert path.exists()
+
+
+def test_where_there_are_no_locks_one_that_was_left_goes(path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path.write_text(json.dumps(READY))
+    ReadyFile(path).clear()
+    assert not path.exists()
+
+
+def test_one_of_another_broker_of_the_same_number_stays_too(path):
+    # In containers every broker is process 1.
+    first, second = ReadyFile(path), ReadyFile(path)
+    first.write(READY)
+    second.write(READY)
+    first.remove()
+    assert json.loads(path.read_text()) == READY
+    second.remove()
+    assert not path.exists()
+
+
+def test_one_that_is_gone_is_removed_and_so_is_one_that_was_never_written(path):
+    ready = ReadyFile(path)
+    ready.remove()
+    ready.write(READY)
+    path.unlink()
+    ready.remove()
+    path.write_text(json.dumps(READY))
+    ready.remove()
+    assert path.exists()
 
 
 def test_one_of_a_broker_that_runs_stays_until_another_serves_by_that_name(path):
@@ -96,7 +155,7 @@ def test_one_of_a_broker_that_runs_stays_until_another_serves_by_that_name(path)
 def test_one_that_is_left_and_cannot_be_removed_is_told_as_one_that_cannot_be_written(
     path, read_only
 ):
-    path.touch()
+    path.write_text(json.dumps(READY))
     with pytest.raises(StartError) as told:
         ReadyFile(path).clear()
     words = "Read-only file system; give another with --ready-file"

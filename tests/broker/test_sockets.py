@@ -113,6 +113,14 @@ def test_an_address_of_another_machine_is_told(context, host, monkeypatch):
         free_port(host)
 
 
+@pytest.mark.parametrize("host", ["a..b", ".x", "a" * 64, "127.0.0.1\0b", "a..b::"])
+def test_a_host_that_has_no_name_is_on_no_machine(context, host):
+    assert loopback(host)
+    for bind in (lambda: bind_router(context, host, 5555, None), lambda: free_port(host)):
+        with pytest.raises(StartError, match=r"cannot listen on .*: no such address on this"):
+            bind()
+
+
 def test_a_free_port_is_free(context):
     port = free_port("127.0.0.1")
     assert port_of(bind_router(context, "127.0.0.1", port, None)) == port

@@ -178,6 +178,18 @@ def test_a_key_of_the_config_file_is_an_options_name(run, file, args):
     assert run(*args, *NOBODY, file=file).exit_code == 2
 
 
+@pytest.mark.parametrize("since", ["3", "'3'", "0"])
+@pytest.mark.parametrize("command", ["listen", "history"])
+def test_a_position_of_the_config_file_needs_no_quotes(run, command, since):
+    ended = run(command, *NOBODY, file=f"[chat.{command}]\nsince = {since}")
+    assert isinstance(ended.exception, Unreachable)
+
+
+@pytest.mark.parametrize("since", ["3.0", "true", "-3"])
+def test_what_is_no_position_in_the_config_file_is_refused(run, since):
+    assert run("listen", *NOBODY, file=f"[chat.listen]\nsince = {since}").exit_code == 2
+
+
 @pytest.mark.parametrize(
     "args",
     [

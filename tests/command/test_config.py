@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from chatbroker.command.config import (
     Profile,
+    Words,
     config_defaults,
     config_path,
     name_variables,
@@ -111,6 +112,7 @@ def test_other_commands_have_tables_of_their_own(config, talk):
         (b"[talk]\nuser = 'bob'", r"\[talk\] has no option 'user'"),
         (b"[talk]\nport = [1]", r"\[talk\] port must be a single value"),
         (b"[talk]\nport = true", r"\[talk\] port wants a whole number, not true"),
+        (b"[talk]\nport = " + b"[" * 9999 + b"]" * 9999, "cannot read .*: it is nested too deeply"),
         (b"[talk.hear]\nport = {a = 1}", r"\[talk.hear\] port must be a single value"),
     ],
 )
@@ -128,6 +130,7 @@ def typed(talk):
         click.Option(["--time"], type=click.FLOAT),
         click.Option(["--kind"], type=click.Choice(["a", "3"])),
         click.Option(["--place"], type=Place()),
+        click.Option(["--since"], type=Words()),
         click.Option(["--limit", "limits"], multiple=True),
         click.Option(["--loud"], is_flag=True, default=None),
     ):
@@ -151,6 +154,9 @@ def typed(talk):
         ("as = 2024-01-01", "as wants a text in quotes, not 2024-01-01"),
         ("as = true", "as wants a text in quotes, not true"),
         ("kind = 3", "kind wants a text in quotes, not 3"),
+        ("since = 2.0", "since wants a whole number, or a text in quotes, not 2.0"),
+        ("since = true", "since wants a whole number, or a text in quotes, not true"),
+        ("since = 2024-01-01", "since wants a whole number, or a text in quotes, not 2024-01-01"),
         ("place = 5", "place wants a text in quotes, not 5"),
         ("time = 2024-01-01", "time wants a number, or a text in quotes, not 2024-01-01"),
         ("time = true", "time wants a number, or a text in quotes, not true"),
@@ -178,6 +184,8 @@ def test_a_value_of_a_wrong_type_is_told_with_what_is_wanted(config, typed, line
         ("time = inf", "time", float("inf")),
         ("time = '1m'", "time", "1m"),
         ("kind = '3'", "kind", "3"),
+        ("since = 3", "since", 3),
+        ("since = '3'", "since", "3"),
         ("limit = ['a=1', 'b=2']", "limits", ["a=1", "b=2"]),
         ("limit = []", "limits", []),
         ("place = 'a/~b'", "place", "a/~b"),

@@ -25,7 +25,12 @@ def test_durations(text, seconds):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "90", "s", "-1s", "1 h", "1H", "1h30", ".5h", "1.h", "1h ", "all", "１h", "1e3s"]
+    "text",
+    [
+        *("", "90", "s", "-1s", "1 h", "1H", "1h30", ".5h", "1.h", "1h ", "all", "１h", "1e3s"),
+        *("9" * 400 + "d", "9" * 308 + "d"),
+    ],
+    ids=lambda text: text[:9],
 )
 def test_what_is_no_duration(text):
     assert parse_duration(text) is None
@@ -49,6 +54,10 @@ def test_sizes(text, size):
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1 G B", "1e9", "1PB", "all", "１GB"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "GB", "-1GB", "1 G B", "1e9", "1PB", "all", "１GB", "9" * 400, "9" * 308 + "GB"],
+    ids=lambda text: text[:9],
+)
 def test_what_is_no_size(text):
     assert parse_size(text) is None
