@@ -224,6 +224,9 @@ class WitnessedJournal(MemoryJournal):
                 lives[-1] += events
             for event in events:
                 self._life.homes.setdefault(event.text, set()).add(row.log)
+
+    def settle(self) -> None:
+        super().settle()
         for key, kept in self._logs.items():
             self._life.dropped[key] = kept.lost
 
