@@ -52,10 +52,13 @@ def page_after(
         row = Row(log.key, prev, first, events, time, body)
         whole = whole and first == prev + 1
         if seen == MOST_ROWS or (rows and (not whole or prev != at or len(body) > budget)):
+            if not rows:
+                missed_upto = first - 1
             break
-        # Up to the first row that is as it was stored all is lost, as if retention had taken it.
+        # Up to the first row that is as it was stored all is lost, as if retention had taken it;
+        # and no more, whatever those before it say of how many they hold.
         if not whole:
-            missed_upto = at = min(row.last, log.head)
+            at = min(row.last, log.head)
             damaged(row)
             continue
         if not rows and prev > begin:
@@ -68,7 +71,8 @@ def page_after(
     else:
         if not rows and begin < log.head:
             missed_upto = log.head
-            damaged(Row(log.key, at, at + 1, log.head - at, 0, b""))
+            if at < log.head:
+                damaged(Row(log.key, at, at + 1, log.head - at, 0, b""))
     return Page(missed_upto, missed_upto - after if missed_upto else 0, rows)
 
 
@@ -111,17 +115,15 @@ def position_at(db: Connection, tail: Sequence[TailRow], log: KeptLog, time: int
     while low + 1 < high:
         middle = (low + high) // 2
         found = db.execute(
-            "SELECT id, events, time FROM rows WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
+            "SELECT id, time FROM rows WHERE id BETWEEN ? AND ? AND typeof(time) = 'integer' "
+            "ORDER BY id DESC LIMIT 1",
             (base | low + 1, base | middle),
         ).fetchone()
-        if found is None:  # What should be there is not.
+        # There is none if the middle is within the row of *low*, or if what should be there is not.
+        if found is None or found[1] < time:
             low = middle
-            continue
-        first, events, when = found
-        if when < time:
-            low = max(middle, first - base + events - 1)
         else:
-            high = first - base
+            high = found[0] - base
     if high <= end:
         return high - 1
     return next((row.prev for row in tail if row.time >= time), log.head)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from chatbroker.broker import looking_up as module
@@ -149,6 +151,36 @@ def test_a_time_is_found_where_rows_are_missing(journal, gone):
         there = [n for n in range(1, 12) if n not in gone and n >= time]
         assert 0 <= found <= 2 * there[0] - 2
         assert not [n for n in range(1, time) if n not in gone and 2 * n > found]
+
+
+@pytest.mark.parametrize("spoil", ["events=1000", "events='x'", "time='x'", "time=x'00'"])
+def test_a_time_is_found_whatever_a_damaged_row_says(journal, spoil):
+    """Of rows whose time cannot be told nobody knows whether they are too early."""
+    journal._db.execute(f"UPDATE rows SET {spoil} WHERE body=4")
+    for time in range(1, 11):
+        found = journal.position_at("echo", time)
+        assert found == 2 * time - 2 or (time == 4 and found in (6, 8))
+
+
+@pytest.mark.parametrize("spoil", ["events=3", "events='x'"])
+def test_who_is_at_the_end_or_past_it_misses_nothing(journal, spoil, caplog):
+    journal._fold()
+    journal._db.execute(f"UPDATE rows SET {spoil} WHERE body=11")
+    assert journal.fetch("echo", 20, PLENTY) == Page(22, 2, [])
+    places = [re.findall(r"(?:from|to)=(\d+)", line) for line in told(caplog)]
+    assert places
+    assert all(int(first) <= int(last) for first, last in places)
+    for after in (22, 23, 50, 1 << 60):
+        assert journal.fetch("echo", after, PLENTY) == Page(0, 0, [])
+
+
+def test_rows_that_claim_too_much_take_no_others_along(journal, monkeypatch):
+    """Also where a page ends among them, and where a part of the first was read."""
+    monkeypatch.setattr(module, "MOST_ROWS", 3)
+    journal._db.execute("UPDATE rows SET events = events + 1000 WHERE body <= 7")
+    assert read_through(journal)[0] == [15, 17, 19, 21]
+    page = journal.fetch("echo", 13, PLENTY)
+    assert (page.missed_upto, page.lost, page.rows[0].first) == (14, 1, 15)
 
 
 def test_each_is_told_once_and_not_more_than_so_many(caplog, monkeypatch):
