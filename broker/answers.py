@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from math import inf
 
 from ..wire.errors import Code
 from ..wire.messages import Fetch, Fetched, Info, Missed, Users
 from .brake import Brake
 from .clock import TurnClock
+from .fault import Fault
 from .journal import JournalError
 from .outgoing import Outgoing
 from .readers import Readers, pack_batches
@@ -24,9 +24,6 @@ TRY_AGAIN = 1.0
 """Seconds after which somebody may ask again for what could not be read: soon enough for a command
 that waits for some seconds, as it may have been for a moment."""
 
-OVER = 60.0
-"""Seconds after which it is told again that something cannot."""
-
 
 class Answers:
     """Answers a session, unless so much was asked by it or said to its connection in this turn
@@ -39,7 +36,9 @@ class Answers:
         out: Outgoing,
         brake: Brake,
         clock: TurnClock,
+        unread: Fault,
     ) -> None:
+        """*unread*: that something cannot be read."""
         self._registry = registry
         self._readers = readers
         self._out = out
@@ -48,8 +47,7 @@ class Answers:
         self._asked: Counter[Session] = Counter()
         """How often each did in this turn."""
         self._turn = 0
-        self._failed = "", -inf
-        """Why something could not be read when that was told last, and when."""
+        self._unread = unread
 
     def _may_ask(self, session: Session) -> bool:
         """Whether *session* is answered once more in this turn."""
@@ -82,7 +80,11 @@ class Answers:
         try:
             page = self._readers.fetch(log, message, history.left(self._clock.now))
         except JournalError as error:
-            self._cannot_read(identity, message.ref, str(error))
+            # Others are none the worse for it: what cannot be read is not what is written.
+            self._unread.happened(str(error))
+            words = "what was asked for cannot be read now; the broker's operator is told"
+            wait = round(1000 * TRY_AGAIN)
+            self._out.reject(identity, Code.FETCH_LATER, words, message.ref, wait)
             return
         history.take(sum([len(row.body) for row in page.rows]), self._clock.now)
         name, epoch = message.log, log.epoch
@@ -92,13 +94,3 @@ class Answers:
         for piece in pack_batches(name, log, page.rows):
             self._out.put(identity, piece)
         self._out.reply(identity, Fetched(message.ref, name, epoch, log.head))
-
-    def _cannot_read(self, identity: bytes, ref: int, because: str) -> None:
-        """Says so, to an operator now and then.  Others are none the worse for it: what cannot be
-        read is not what is written."""
-        before, since = self._failed
-        if before != because or self._clock.now - since > OVER:
-            self._failed = because, self._clock.now
-            self._out.warn("cannot_read", because=because)
-        words = "what was asked for cannot be read now; the broker's operator is told"
-        self._out.reject(identity, Code.FETCH_LATER, words, ref, round(1000 * TRY_AGAIN))

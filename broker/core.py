@@ -43,6 +43,7 @@ from .clock import TurnClock
 from .counts import Census, Counts
 from .door import Door
 from .effects import Deliver, Effect
+from .fault import Fault
 from .hand import Hand
 from .hold import RETRY, Hold
 from .journal import CannotStore, Commit, Journal
@@ -66,10 +67,6 @@ ENOUGH_REPLIES = 4 * 1024 * 1024
 """Bytes of replies after which no further frame is begun in a turn: three hundred observers
 that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes on."""
 
-
-OVER = 10.0
-"""Seconds after which a fault of the journal that is there again is another one.  One that lasts
-shows each second."""
 
 ANYWHERE = Origin()
 
@@ -122,7 +119,10 @@ class Broker:
         self._out = Outgoing(self.counts)
         self.clock = TurnClock(kept.time)
         self._brake = Brake(self._out, self.clock)
-        self._answers = Answers(self._registry, self._readers, self._out, self._brake, self.clock)
+        unread = Fault(self._out, self.clock, "cannot_read")
+        self._answers = Answers(
+            self._registry, self._readers, self._out, self._brake, self.clock, unread
+        )
         self._unstored: _Unstored | None = None
         self._stored = False
         """Whether what was said in this turn is."""
@@ -131,10 +131,10 @@ class Broker:
         self._hold = Hold(self.clock)
         self.untidy = False
         """Whether there is more to tidy."""
-        self._failed = "", 0.0
-        """Why nothing could be tidied when that failed last, and when."""
+        self._untidied = Fault(self._out, self.clock, "cannot_tidy")
         former = kept.former[ECHO_LOG].epoch if ECHO_LOG in kept.former else b""
-        self._door = Door(self._registry, self._readers, self._out, self.clock, self.epoch, former)
+        lives = self.epoch, former
+        self._door = Door(self._registry, self._readers, self._out, self.clock, lives, unread)
         self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
         self._said = Turn(self._echo)
@@ -287,11 +287,7 @@ class Broker:
             self.untidy = self._journal.tidy(self.clock.settled)
         except CannotStore as error:
             self.untidy = False
-            before, since = self._failed
-            self._failed = str(error), self.clock.now
-            # What goes on need not be told again.
-            if before != str(error) or self.clock.now - since > OVER:
-                self._out.warn("cannot_tidy", because=str(error))
+            self._untidied.happened(str(error))
 
     def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
         """Pushes what was said, and acknowledges it to who hears anything else."""

@@ -24,6 +24,7 @@ from ..wire.names import canonical_name
 from .allowance import Allowance, Place, Places, told
 from .brake import milliseconds
 from .clock import TurnClock
+from .fault import Fault
 from .heartbeats import Heartbeats
 from .journal import JournalError
 from .log import Log
@@ -64,14 +65,17 @@ class Door:
         readers: Readers,
         out: Outgoing,
         clock: TurnClock,
-        epoch: bytes,
-        former: bytes,
+        lives: tuple[bytes, bytes],
+        unread: Fault,
     ) -> None:
+        """*lives*: the epochs that WELCOME tells, that of now and the former one.  *unread*: that
+        something cannot be read."""
         self._registry = registry
         self._readers = readers
         self._out = out
         self._clock = clock
-        self._epoch, self._former = epoch, former
+        self._epoch, self._former = lives
+        self._unread = unread
         self._swept = 0.0
         self._places = Places(registry.settings.allowance)
         self._heartbeats = Heartbeats(registry.settings)
@@ -253,7 +257,7 @@ class Door:
         try:
             return self._readers.start(session, log, follow, self._clock.time)
         except JournalError as error:
-            self._out.warn("cannot_read", because=str(error))
+            self._unread.happened(str(error))
             return 0  # Better too much than too little; and the rest goes on.
 
     def _welcome(self, identity: bytes, hello: Hello, session: Session) -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker.answers import OVER, TRY_AGAIN
+from chatbroker.broker.answers import TRY_AGAIN
 from chatbroker.broker.effects import Note
+from chatbroker.broker.fault import OVER
 from chatbroker.broker.journal import JournalError
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.wire.batch import event_head
