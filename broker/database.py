@@ -308,7 +308,7 @@ def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
         db.execute("BEGIN IMMEDIATE")
         yield
         db.execute("COMMIT")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         rollback(db)
         raise explain(error, path) from None
 
@@ -336,8 +336,8 @@ _HINTS = {
 }
 
 
-def explain(error: sqlite3.Error, path: Path) -> JournalError:
-    """What *error* means for an operator."""
+def explain(error: Exception, path: Path) -> JournalError:
+    """What *error* means for an operator: SQLite's, or one of what was read."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _FOR_NOW:
         return CannotStore(f"{_FOR_NOW[code]}: {path}")

@@ -11,6 +11,9 @@ from ..wire.limits import WINDOW
 _RUN = struct.Struct("<QQB")
 """The first and the last command, and what became of them."""
 
+KINDS = 4
+"""How many things may become of a command that are told apart (``session.WORDS``, and one more)."""
+
 
 def pack(runs: Iterable[tuple[int, int, int]]) -> bytes:
     """The bytes of *runs*."""
@@ -20,6 +23,17 @@ def pack(runs: Iterable[tuple[int, int, int]]) -> bytes:
 def unpack(stored: bytes) -> Iterator[tuple[int, int, int]]:
     """The opposite of `pack`."""
     return _RUN.iter_unpack(stored)
+
+
+def check(stored: bytes, cseq: int) -> None:
+    """Raises ValueError unless *stored* are bytes of runs, of commands up to *cseq*."""
+    if len(stored) % _RUN.size:
+        raise ValueError("not runs of outcomes")
+    before = 0
+    for first, last, kind in unpack(stored):
+        if not (before < first <= last <= cseq and kind < KINDS):
+            raise ValueError("not runs of outcomes")
+        before = last
 
 
 def merge(before: bytes, news: bytes, cseq: int) -> bytes:

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .database import HINT, explain, open_to_read
-from .journal import JournalError, SessionRecord, UserRecord
-from .retention import KeptLog
+from .database import explain, open_to_read
+from .stored import read_logs, read_people
 from .tail import Tail, Turn, still_kept, unpack_turn
 
 
@@ -23,19 +22,16 @@ class Snapshot:
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:
-        read = db.execute
-        lines = read("SELECT id, key, head, lost, size, oldest, newest, dropped FROM logs")
-        self.logs = {line[0]: KeptLog(*line) for line in lines}
+        self.logs = read_logs(db)
         """By number, as the tables have them: without what is not folded."""
         self.turns: dict[int, Turn] = {}
         """Those of which something may not be folded, in order."""
-        for number, data in read("SELECT id, data FROM turns ORDER BY id"):
+        for number, data in db.execute("SELECT id, data FROM turns ORDER BY id"):
             self.turns[number] = still_kept(unpack_turn(data), self.logs)
         tail = Tail()
         for turn in self.turns.values():
             tail.add(turn)
-        self.users = {line[0]: UserRecord(*line) for line in read("SELECT * FROM users")}
-        self.sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
+        self.users, self.sessions = read_people(db)
         tail.overlay(self.users, self.sessions)
 
     def heads(self) -> dict[str, int]:
@@ -65,9 +61,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         db.execute("BEGIN")
         yield db
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ValueError) as error:
         raise explain(error, path) from None
-    except ValueError as error:
-        raise JournalError(f"cannot use {path}: {error}; {HINT}") from None
     finally:
         db.close()

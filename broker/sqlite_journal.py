@@ -20,7 +20,6 @@ from ..wire.messages import ECHO_LOG
 from .cleaning import Cleaning
 from .cutting import ROW_COST
 from .database import (
-    HINT,
     POSITIONS,
     SYNC,
     boot_id,
@@ -32,10 +31,11 @@ from .database import (
 from .folding import A_PART, Fold
 from .former import Former, pack_former, unpack_former
 from .hints import REPLACE
-from .journal import CannotStore, Commit, JournalError, Kept, Page, SessionRecord, UserRecord
+from .journal import CannotStore, Commit, JournalError, Kept, Page
 from .looking_up import Damage, page_after, position_at
 from .retention import KeptLog, Retention
 from .standing import Standing
+from .stored import read_logs, read_people
 from .tail import (
     SMALL,
     Body,
@@ -158,23 +158,16 @@ class SqliteJournal:
             self._db.execute("COMMIT")
             self._db.execute(f"PRAGMA synchronous={SYNC[self._sync]}")
             self._standing = Standing(self._path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, ValueError, OSError) as error:
             rollback(self._db)
             raise explain(error, self._path) from None
-        except (ValueError, OSError) as error:
-            rollback(self._db)
-            raise JournalError(f"cannot use {self._path}: {error}; {HINT}") from None
         self._loaded = True
         return kept
 
     def _load(self, fresh: bytes) -> Kept:
         read = self._db.execute
-        by_id: dict[int, KeptLog] = {}
-        for line in read("SELECT id, key, head, lost, size, oldest, newest, dropped FROM logs"):
-            log = KeptLog(*line)
-            if log.lost > log.head:
-                raise ValueError("it is damaged")
-            by_id[log.id] = log
+        by_id = read_logs(self._db)
+        for log in by_id.values():
             self._retention.add(log, 0)
             if log.dropped:
                 self._leaving[log] = 0
@@ -183,8 +176,7 @@ class SqliteJournal:
         numbers = range(1, self._retention.highest)
         self._retention.free_ids = [id for id in numbers if id not in by_id]
         self._take_up_turns(by_id)
-        users = {line[0]: UserRecord(*line) for line in read("SELECT * FROM users")}
-        sessions = {line[0]: SessionRecord(*line) for line in read("SELECT * FROM sessions")}
+        users, sessions = read_people(self._db)
         self._tail.overlay(users, sessions)
         if any(session.user not in users for session in sessions.values()):
             raise ValueError("it is damaged")

@@ -18,10 +18,10 @@ from zlib import crc32
 
 import msgpack
 
-from ..wire.limits import MAX_INT
 from .journal import Commit, SessionRecord, UserRecord
 from .log import Row
 from .retention import KeptLog
+from .stored import checked, fields, session_record, user_record
 
 MOST_ROWS = 2000
 MOST_TURNS = 250
@@ -108,40 +108,15 @@ def pack_turn(commit: Commit, rows: list[StoredRow], bodies: Sequence[Body]) -> 
     return packed
 
 
-MAX_NUMBER = 1 << 62
-"""SQLite's are below 2^63, and some of these are counted on from.  Those of sessions are not, and
-clients choose some of them: they are up to MAX_INT."""
-
-# Of the fields of each record; a boolean is an int here, as the tables give it back.
-_USER = (str, bytes, bytes, str, int, int, int, int)
-_SESSION = (bytes, str, int, int, bytes, int, int, int, int)
 _ROW = (int,) * 6
 _BODY = (int, int, bytes, int)
-
-
-def _checked(value: Any, type: type, most: int = MAX_NUMBER) -> Any:
-    if not isinstance(value, type):
-        raise ValueError(f"{type.__name__} is wanted")  # noqa: TRY004 - a damaged file
-    if isinstance(value, int) and not 0 <= value <= most:
-        raise ValueError(f"a number from 0 to {most} is wanted")
-    return value
-
-
-def _fields(record: Any, types: tuple[type, ...], most: int = MAX_NUMBER) -> list[Any]:
-    return [_checked(value, type, most) for value, type in zip(record, types, strict=True)]
-
-
-def _session(record: Any) -> SessionRecord:
-    # Older ones have all outcomes, and do not say so.
-    types = _SESSION[: max(len(record), len(_SESSION) - 1)]
-    return SessionRecord(*_fields(record, types, MAX_INT))
 
 
 def _body(line: Any) -> Body:
     if len(line) == len(_BODY) - 1:  # Older ones have no checksum.
         line = (*line, UNKNOWN)
-    id, refs, data = _fields(line[:3], _BODY[:3])
-    crc = line[3] if line[3] == UNKNOWN else _checked(line[3], int)
+    id, refs, data = fields(line[:3], _BODY[:3])
+    crc = line[3] if line[3] == UNKNOWN else checked(line[3], int)
     return id, refs, data, crc
 
 
@@ -150,14 +125,14 @@ def unpack_turn(data: bytes) -> Turn:
     try:
         ended, gone, dropped, users, sessions, rows, bodies = msgpack.unpackb(data, use_list=False)
         return Turn(
-            [_checked(id, bytes) for id in ended],
-            [_checked(name, str) for name in gone],
-            [_checked(log, str) for log in dropped],
-            [UserRecord(*_fields(user, _USER)) for user in users],
-            [_session(session) for session in sessions],
+            [checked(id, bytes) for id in ended],
+            [checked(name, str) for name in gone],
+            [checked(log, str) for log in dropped],
+            [user_record(user) for user in users],
+            [session_record(session) for session in sessions],
             [
                 (log, prev, first, events, time, body)
-                for log, prev, first, events, time, body in [_fields(row, _ROW) for row in rows]
+                for log, prev, first, events, time, body in [fields(row, _ROW) for row in rows]
             ],
             [_body(line) for line in bodies],
         )
@@ -202,8 +177,8 @@ class Tail:
         self.users: dict[str, UserRecord] = {}
         self.sessions: dict[bytes, SessionRecord | None] = {}
         """None for one that is over."""
-        self._of: dict[str, list[bytes]] = {}
-        """The sessions that each user may have among them."""
+        self._of: dict[str, dict[bytes, None]] = {}
+        """Those that are not over, by their users."""
 
     @property
     def full(self) -> bool:
@@ -241,35 +216,48 @@ class Tail:
                 self.data -= len(row.data)
                 self.bodies.pop(row.body, None)
 
-    def drop_changes(self, turns: int, records: int) -> None:
-        """The tables have what changed of users and sessions, and the first *turns* are to be
-        forgotten, whose records had *records* bytes."""
+    def drop_changes(self, ids: Iterable[bytes]) -> None:
+        """The tables have what changed of users, and of the sessions *ids*."""
+        self.gone.clear()
+        self.users.clear()
+        for id in ids:
+            self._set(id, None)
+            del self.sessions[id]
+
+    def drop_turns(self, turns: int, records: int) -> None:
+        """The first *turns* are to be forgotten, whose records had *records* bytes."""
         self.turns -= turns
         self.records -= records
-        for changes in (self.gone, self.users, self.sessions, self._of):
-            changes.clear()
 
     def add(self, turn: Commit | Turn, size: int = 0) -> None:
         """Takes in what *turn*, whose record has *size* bytes, changed of users and sessions."""
         self.turns += 1
         self.records += size
         for id in turn.ended:
-            self.sessions[id] = None
+            self._set(id, None)
         for name in turn.gone:
             self.gone[name] = None
             self.users.pop(name, None)
             # Not of all sessions: hundreds may go in a turn, and there may be many thousands.
             for id in self._of.pop(name, ()):
-                session = self.sessions[id]
-                if session is not None and session.user == name:
-                    self.sessions[id] = None
+                self.sessions[id] = None
         for user in turn.users:
             self.users[user.name] = user
         for session in turn.sessions:
-            before = self.sessions.get(session.id)
-            if before is None or before.user != session.user:
-                self._of.setdefault(session.user, []).append(session.id)
-            self.sessions[session.id] = session.over(before)
+            self._set(session.id, session.over(self.sessions.get(session.id)))
+
+    def _set(self, id: bytes, session: SessionRecord | None) -> None:
+        before = self.sessions.get(id)
+        self.sessions[id] = session
+        old, new = before and before.user, session and session.user
+        if old == new:
+            return
+        if old is not None:
+            del self._of[old][id]
+            if not self._of[old]:
+                del self._of[old]
+        if new is not None:
+            self._of.setdefault(new, {})[id] = None
 
     def overlay(self, users: dict[str, UserRecord], sessions: dict[bytes, SessionRecord]) -> None:
         """Brings what was read from the tables up to date.  Raises ValueError, if something is

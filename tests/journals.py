@@ -9,6 +9,7 @@ import sqlite3
 from chatbroker.broker.journal import CannotStore, Commit, Journal, SessionRecord, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory_journal import MemoryJournal
+from chatbroker.broker.runs import pack
 from chatbroker.broker.sqlite_journal import SqliteJournal
 
 PLENTY = 1 << 40
@@ -55,7 +56,8 @@ def user(name: str, **fields: object) -> UserRecord:
 
 
 def session(id: int, name: str, **fields: object) -> SessionRecord:
-    record = SessionRecord(id.to_bytes(16, "big"), name, 1, 5, b"outcomes", True, True, True)
+    outcomes = pack([(1, 2, 1), (4, 5, 0)])
+    record = SessionRecord(id.to_bytes(16, "big"), name, 1, 5, outcomes, True, True, True)
     return record._replace(**fields)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from random import Random
 
 import pytest
 from journals import (
@@ -13,15 +14,19 @@ from journals import (
     refuse_to_fold,
     row,
     rows,
+    session,
     sixteen,
     store,
     table_of_bodies,
+    take,
     user,
 )
 
 from chatbroker.broker import sqlite_journal
 from chatbroker.broker import tail as tail_module
-from chatbroker.broker.journal import Commit, JournalError
+from chatbroker.broker.folding import A_ROW
+from chatbroker.broker.journal import Commit, JournalError, SessionRecord, UserRecord
+from chatbroker.broker.runs import pack
 from chatbroker.broker.sqlite_journal import SqliteJournal
 
 
@@ -161,6 +166,94 @@ def test_what_a_record_says_otherwise_than_the_tables_is_damage(path, damage):
     journal._db.close()
     with pytest.raises(JournalError, match="it is damaged"):
         SqliteJournal(path).load(EPOCH)
+
+
+# --- users and sessions -------------------------------------------------------------------
+
+
+def sessions_in(journal: SqliteJournal) -> list[int]:
+    """Which sessions the tables have."""
+    found = journal._db.execute("SELECT id FROM sessions ORDER BY id").fetchall()
+    return [int.from_bytes(id, "big") for (id,) in found]
+
+
+def test_sessions_are_taken_in_by_parts_and_the_more_there_is_to_say_of_them_the_fewer(
+    opened, monkeypatch
+):
+    monkeypatch.setattr(tail_module, "MOST_TURNS", 2)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 4)
+    journal = opened()
+    small = [session(n, "alice") for n in range(1, 11)]
+    much = pack([(n, n, n % 2) for n in range(1, A_ROW // 8)])  # A little more than two rows'.
+    large = [session(n, "alice", cseq=1000, outcomes=much) for n in range(11, 15)]
+    take(journal, Commit(users=[user("alice")], rows=rows("echo", 2)))
+    take(journal, Commit(sessions=small))
+    take(journal, Commit(sessions=large))
+    counts = []
+    while journal._fold_some():
+        counts.append(len(sessions_in(journal)))
+    # The last are the first.  Rows leave room for a large one, and two of these are a part, or one
+    # with a small one.
+    assert counts == [1, 3, 5, 9, 13, 14]
+    assert sorted(opened(crash=True).kept.sessions) == small + large
+
+
+class Life:
+    """Users and sessions as they are to be, whatever comes and goes."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.users: dict[str, UserRecord] = {}
+        self.sessions: dict[bytes, SessionRecord] = {}
+
+    def turn(self) -> Commit:
+        """What one turn changes."""
+        one = self.random
+        ended = [id for id in self.sessions if one.random() < 0.1]
+        for id in ended:
+            del self.sessions[id]
+        gone = [name for name in "abc" if one.random() < 0.15]
+        for name in gone:
+            self.users.pop(name, None)
+        kept = self.sessions.values()
+        self.sessions = {one.id: one for one in kept if one.user not in gone}
+        users = [user(name, read=one.randrange(99)) for name in "abc" if one.random() < 0.4]
+        self.users.update({one.name: one for one in users})
+        changed = [self.say(n) for n in range(8) if self.users and one.random() < 0.4]
+        return Commit(ended=ended, gone=gone, users=users, sessions=changed)
+
+    def say(self, number: int) -> SessionRecord:
+        """Some commands of a session, and how they are stored."""
+        before = self.sessions.get(number.to_bytes(16, "big"))
+        if before is None or before.user not in self.users:
+            name = self.random.choice(sorted(self.users))
+            before = session(number, name, cseq=0, outcomes=b"")
+        cseq = before.cseq + 2
+        # As the session has it: the last run is told again when it grew, or because it may.
+        came = pack([(cseq - 1, cseq, self.random.randrange(3))])
+        again = self.random.choice([b"", before.outcomes[-len(came) :]])
+        after = before._replace(cseq=cseq, outcomes=before.outcomes + came)
+        is_known = before.id in self.sessions
+        self.sessions[before.id] = after
+        return after._replace(outcomes=again + came, whole=False) if is_known else after
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_users_and_sessions_come_and_go_while_they_are_folded(opened, monkeypatch, seed):
+    monkeypatch.setattr(tail_module, "MOST_TURNS", 3)
+    monkeypatch.setattr(sqlite_journal, "A_PART", 1)
+    chance = Random(seed)
+    life, journal = Life(chance), opened()
+    parts = 0
+    for _ in range(100):
+        take(journal, life.turn())
+        for _ in range(chance.randrange(4)):
+            parts += journal._fold_some()
+        if chance.random() < 0.3:
+            journal = opened(crash=True)
+            assert sorted(journal.kept.users) == sorted(life.users.values())
+            assert sorted(journal.kept.sessions) == sorted(life.sessions.values())
+    assert parts > 30
 
 
 # --- a fold that fails --------------------------------------------------------------------

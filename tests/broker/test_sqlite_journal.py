@@ -38,7 +38,7 @@ from chatbroker.broker.journal import (
     UserRecord,
 )
 from chatbroker.broker.log import Row
-from chatbroker.broker.runs import pack
+from chatbroker.broker.runs import KINDS, pack
 from chatbroker.broker.sqlite_journal import SqliteJournal
 
 folded = pytest.mark.parametrize("fold", [True, False], ids=["folded", "in the tail"])
@@ -292,8 +292,9 @@ def test_what_is_not_folded_is_bounded_by_what_it_takes(opened, monkeypatch):
     """The record of a session that was refused much is 17 KB, and comes with each turn."""
     monkeypatch.setattr(tail_module, "MOST_BYTES", 1_000_000)
     journal = opened()
+    long = pack([(n, n, n % 2) for n in range(1, 1001)])
     for cseq in range(100):
-        sessions = [session(n, "alice", cseq=cseq, outcomes=b"o" * 17_000) for n in range(10)]
+        sessions = [session(n, "alice", cseq=1000 + cseq, outcomes=long) for n in range(10)]
         take(journal, Commit(users=[user("alice")], sessions=sessions))
         (size,) = journal._db.execute("SELECT sum(length(data)) FROM turns").fetchone()
         assert size < 2 * 1_000_000 + 2 * 171_000
@@ -471,7 +472,7 @@ def test_new_epochs_of_mailboxes_are_those_of_later_starts(path):
 
 # --- against a model ----------------------------------------------------------------------
 
-LOGS = ("echo", "@alice", "@bob", "@carol")
+LOGS = ("echo", "alice", "bob", "carol")
 SIZES = st.integers(0, 40) | st.integers(tail_module.SMALL // 2, tail_module.SMALL)
 
 
@@ -530,7 +531,7 @@ class JournalMachine(RuleBasedStateMachine):
         for id in ended:
             self.sessions.pop(id, None)
         sessions = {
-            n: session(n, LOGS[1 + n % 3], cseq=self.time, outcomes=pack([(1, 1, n)]))
+            n: session(n, LOGS[1 + n % 3], cseq=self.time, outcomes=pack([(1, 1, n % KINDS)]))
             for n in people
         }
         for n in same:
