@@ -190,8 +190,6 @@ def run(
     memory: bool,
     secure: bool,
     insecure: bool,
-    metrics_port: int | None,
-    metrics_host: str,
     ready_file: Path | None,
     verbose: bool,
     log_format: str,
@@ -229,11 +227,11 @@ def run(
                 f"--host {host} is reached from other machines, and everyone there could read "
                 "all and take any name: give --secure, or --insecure if that is meant"
             )
-        metrics = None
-        if metrics_port is not None:
-            metrics = _load_metrics()(metrics_host.strip("[]"), metrics_port)
         context = click.get_current_context()
         config = _config_of(context.params)
+        metrics = None
+        if config.metrics_port is not None:
+            metrics = _load_metrics()(config.metrics_host, config.metrics_port)
         server = Server(
             config,
             open_journal if metrics is None else metrics.open_journal,
@@ -292,7 +290,8 @@ def _config_of(given: dict[str, Any]) -> Config:
     """The settings by the options of ``run``."""
     wanted = {name: value for name, value in given.items() if name in Config._fields}
     wanted["allowance"] = allowance(given["limits"])
-    wanted["host"] = given["host"].strip("[]")
+    for host in ("host", "metrics_host"):
+        wanted[host] = given[host].strip("[]")
     wanted["claim_ttl"] = FOREVER if given["claim_ttl"] is None else given["claim_ttl"]
     return Config(**wanted)
 

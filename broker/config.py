@@ -48,6 +48,12 @@ class Config(NamedTuple):
     log_format: str = "text"
     """Or ``json``."""
 
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+    """None: numbers are not served."""
+    ready_file: Path | None = None
+    """Where it is told that the broker is ready, if anywhere."""
+
     def pub_port_for(self, port: int) -> int:
         """The port to publish on when listening on *port*.  Raises StartError."""
         if self.pub_port is not None:

@@ -423,10 +423,14 @@ def test_sighup_names_only_what_changed(shell, tmp_path):
     broker.shows("ready")
     broker.signal(signal.SIGHUP)
     broker.says(r'reread changed="\[\]" needs_restart="\[\]"')
-    config.write_text("[chatbroker.run]\nsync = 'off'\n[chatbroker.run.limit]\nmessages = 1000\n")
+    config.write_text(
+        "[chatbroker.run]\nsync = 'off'\nready-file = 'there'\nmetrics-port = 9000\n"
+        "metrics-host = '::1'\n[chatbroker.run.limit]\nmessages = 1000\n"
+    )
     broker.signal(signal.SIGHUP)
-    broker.says(r"""changed="\['limit'\]" needs_restart="\['sync'\]""")
-    broker.says("reread waiting=sync: a restart makes it hold")
+    waiting = ["sync", "metrics-host", "metrics-port", "ready-file"]
+    broker.says(rf"""changed="\['limit'\]" needs_restart="{re.escape(str(waiting))}""")
+    broker.says(f"reread waiting={','.join(waiting)}: a restart makes it hold")
     ends(broker)
 
 
