@@ -53,15 +53,16 @@ class History:
         # Times never fall within a log.  All up to *low* is earlier, nothing after *high* is.
         while low < high:
             middle = (low + high) // 2
-            found = self._first_after(log, middle)
+            found = self._first_after(log, middle, middle + 1)
             if isinstance(found, Broadcast | Direct) and found.time >= time:
                 high = middle
             else:
                 low = max(middle + 1, 0 if found is None else getattr(found, "seq", 0))
         return low
 
-    def _first_after(self, log: str, position: int) -> Event | None:
-        for page in self._client.browse(Browse(log, b"", position, position + 1, budget=0)):
+    def _first_after(self, log: str, position: int, upto: int) -> Event | None:
+        """The first event that is kept after *position* and up to the position *upto*."""
+        for page in self._client.browse(Browse(log, b"", position, upto, budget=0)):
             for event in page:
                 if not isinstance(event, Missed):
                     return event
@@ -75,23 +76,47 @@ class History:
         after: int = 0,
         upto: int | None = None,
     ) -> list[Event]:
-        """The newest *count* events that are *wanted*, in their order, of those after the
+        """The newest *count* messages that are *wanted*, in their order, of those after the
         position *after* and up to the position *upto*; and Missed among them."""
+        return self.older(log, count, wanted, after, upto)[0]
+
+    def older(
+        self,
+        log: str,
+        count: int,
+        wanted: Wanted = anything,
+        after: int = 0,
+        upto: int | None = None,
+    ) -> tuple[list[Event], int]:
+        """The same, and up to which position to look for more; *after*, if there is none."""
         end = self.head(log) if upto is None else upto
         window = max(FIRST_WINDOW, min(count, MOST_WINDOW))
         found: list[Event] = []
-        while end > after and len(found) < count:
+        while end > after and _messages(found) < count:
             start = max(after, end - window)
             part = [e for e in self.walk(log, start, end) if isinstance(e, Missed) or wanted(e)]
             found = part + found
-            if any(isinstance(event, Missed) for event in part):
-                break  # Nothing that is kept lies before it.
             end, window = start, min(2 * window, MOST_WINDOW)
-        return found[-count:] if count else []
+            if part and isinstance(part[0], Missed) and not self._first_after(log, after, end):
+                end = after  # Not what is damaged, but all that is no longer kept.
+        newest = last(found, count)
+        if len(newest) < len(found):
+            end = getattr(newest[0], "seq", 1) - 1
+        return newest, end
 
     def merged(self, walks: Iterable[Iterable[Event]]) -> Iterator[Event]:
         """Several walks as one, by the time of the events; each keeps its own order."""
         return (event for _, _, event in heapq.merge(*[_timed(n, w) for n, w in enumerate(walks)]))
+
+
+def _messages(events: Iterable[Event]) -> int:
+    return sum([not isinstance(event, Missed) for event in events])
+
+
+def last(events: list[Event], count: int) -> list[Event]:
+    """The last *count* messages of *events*, and what is missing between them."""
+    messages = [number for number, event in enumerate(events) if not isinstance(event, Missed)]
+    return events[messages[-count] :] if len(messages) > count else events
 
 
 def _timed(number: int, walk: Iterable[Event]) -> Iterator[tuple[int, tuple[int, int], Event]]:

@@ -13,7 +13,7 @@ from ..wire.names import canonical_name
 from .client import Client
 from .errors import UsageError
 from .events import Event, Missed
-from .history import History, Wanted, between, containing
+from .history import History, Wanted, between, containing, last
 from .identity import Identity
 from .interrupts import Interrupts
 from .options import Shared
@@ -83,17 +83,11 @@ def _events(client: Client, asked: Question) -> Iterable[Event]:
     merged = history.merged(walks)
     if asked.limit is None:
         return merged
-    return _last(list(merged), asked.limit)
+    return last(list(merged), asked.limit)
 
 
 def _some(walk: Iterator[Event], wanted: Wanted) -> Iterator[Event]:
     return (event for event in walk if isinstance(event, Missed) or wanted(event))
-
-
-def _last(events: list[Event], count: int) -> list[Event]:
-    """The last *count* messages, and what is missing between them."""
-    messages = [number for number, event in enumerate(events) if not isinstance(event, Missed)]
-    return events[messages[-count] :] if len(messages) > count else events
 
 
 def _start(history: History, log: str, since: Since) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..events import Broadcast, Direct, Event, Missed
+from ..events import Event, Missed
 from ..history import History
 
 PAGE = 100
@@ -60,8 +60,4 @@ class Backlog:
         end = self._ends[log]
         if not end or self._fetched[log]:
             return
-        found = self._history.newest(log, count, upto=end)
-        self._fetched[log] = found
-        first = found[0] if found else None
-        # At a gap what is kept has its beginning.
-        self._ends[log] = first.seq - 1 if isinstance(first, Broadcast | Direct) else 0
+        self._fetched[log], self._ends[log] = self._history.older(log, count, upto=end)

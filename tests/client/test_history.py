@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from itertools import product
 
 import pytest
 
+from chatbroker.broker.database import FILE
 from chatbroker.client import Client, Direct, Missed
 from chatbroker.client import history as history_module
 from chatbroker.client.errors import NewHistory
@@ -37,6 +40,10 @@ def history(house) -> History:
 
 def texts(events) -> list[str]:
     return [event.text for event in events]
+
+
+def messages(events):
+    return [event for event in events if not isinstance(event, Missed)]
 
 
 def test_a_log_is_read_from_its_beginning_to_its_end(history):
@@ -154,10 +161,44 @@ def test_what_is_no_longer_kept_is_told(tmp_path, chatbrokers, monkeypatch):
     )
     monkeypatch.setattr(history_module, "FIRST_WINDOW", 1)
     monkeypatch.setattr(history_module, "MOST_WINDOW", 5)
-    found = history.newest("echo", 9, containing("nowhere"))
-    assert [type(event) for event in found] == [Missed]
+    found, before = history.older("echo", 9, containing("nowhere"))
+    assert ([type(event) for event in found], before) == ([Missed], 0)
     # What is lost is asked for once, and not in each window before it.
     assert walks[-1][1] <= said[0].lost < walks[-1][2]
     monkeypatch.undo()
     assert len(history.newest("echo", 200)) <= 200
     assert history.position_at("echo", 1) >= said[0].lost
+
+
+@pytest.fixture
+def damaged(tmp_path, chatbrokers):
+    """A broker of which some of what alice said is damaged: each tenth of 100 messages."""
+    data = tmp_path / "data"
+    broker = chatbrokers.start(data_dir=data)
+    alice = broker.client("alice")
+    for number in range(1, 101):
+        alice.echo(f"to all {number}")
+    broker.stop()
+    with closing(sqlite3.connect(data / FILE)) as db, db:
+        db.execute("UPDATE bodies SET data=zeroblob(length(data)) WHERE id % 10 = 0")
+    return chatbrokers.start(data_dir=data)
+
+
+def test_what_lies_before_something_that_is_damaged_is_found(damaged, monkeypatch):
+    history = History(damaged.client("bob"))
+    whole = [f"to all {number}" for number in range(1, 101) if number % 10]
+    for window in (1, 3, 10, 500):
+        monkeypatch.setattr(history_module, "FIRST_WINDOW", window)
+        monkeypatch.setattr(history_module, "MOST_WINDOW", window)
+        for count in (1, 9, 10, 89, 90):
+            found, before = history.older("echo", count)
+            assert texts(messages(found)) == whole[-count:]
+            # All that is missing among them is told.
+            lost = sum([event.lost for event in found if isinstance(event, Missed)])
+            assert messages(found)[0].seq == 101 - count - lost
+            more = history.newest("echo", 1, upto=before)
+            assert texts(messages(more)) == whole[:-count][-1:]
+        found = history.newest("echo", 1, containing("ALL 7"))
+        assert texts(messages(found)) == ["to all 79"]
+        found = history.newest("echo", 1, lambda event: event.seq == 1)
+        assert texts(messages(found)) == ["to all 1"]

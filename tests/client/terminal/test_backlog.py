@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chatbroker.client.events import Broadcast, Direct, Missed
+from chatbroker.client.history import last
 from chatbroker.client.terminal.backlog import Backlog
 
 
@@ -13,9 +14,11 @@ class Kept:
         self.logs = {"echo": echo, "direct": direct}
         self.asked = []
 
-    def newest(self, log, count, upto):
+    def older(self, log, count, upto):
         self.asked.append((log, count, upto))
-        return [event for event in self.logs[log] if getattr(event, "seq", 0) <= upto][-count:]
+        found = [event for event in self.logs[log] if getattr(event, "seq", 0) <= upto]
+        newest = last(found, count)
+        return newest, newest[0].seq - 1 if len(newest) < len(found) else 0
 
 
 def echo(seq, time):
@@ -55,6 +58,16 @@ def test_pages_follow_each_other_without_a_gap():
 def test_what_is_no_longer_kept_is_told_and_ends_it():
     backlog = Backlog(Kept([Missed("echo", 40), echo(41, 1)], []), [("echo", 41), ("direct", 0)])
     assert shown(backlog.more(10)) == ["missed", "e41"]
+    assert backlog.exhausted
+
+
+def test_what_lies_before_something_that_is_missing_is_there():
+    kept = Kept([echo(1, 1), echo(2, 2), Missed("echo", 38), echo(41, 3), echo(42, 4)], [])
+    backlog = Backlog(kept, [("echo", 42), ("direct", 0)])
+    pages = [shown(backlog.more(1)) for _ in range(4)]
+    # Nobody reads on from what is missing: it comes with what is after it, or before.
+    assert pages[0] == ["e42"]
+    assert [text for page in pages[::-1] for text in page] == ["e1", "e2", "missed", "e41", "e42"]
     assert backlog.exhausted
 
 
