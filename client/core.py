@@ -334,15 +334,15 @@ class ClientCore:
         # will find, and is no ground to send commands on.
         if self.phase is not Phase.GREETING or welcome.attempt != self._attempt:
             return
-        same = welcome.born == self._born
-        # Data may have gone back.  If it is not behind what this client knows, the session goes
-        # on: what it was not told of, up to cseq, is among them.  Else all that is under way
-        # is not there, whatever the epoch says: a copy that was put back may have the same.
-        another = not same or welcome.cseq < self.outbox.resolved
-        if another and self._epoch:
-            # Data that had another life may hold what was said in it.
-            goes_on = welcome.epoch == self._epoch or welcome.former != b""
-            self.outbox.restart(welcome.cseq, forgotten=not same and goes_on)
+        # Data may have gone back.  If they are of the life that this client knows, and not behind
+        # it, the session goes on: they have what it was not told of, up to cseq.  If they are, all
+        # that is under way is not there.  Those of any other life may have it.
+        known = welcome.born == self._born
+        kin = self._epoch in (welcome.epoch, welcome.former)
+        goes_on = known and kin and welcome.cseq >= self.outbox.resolved
+        if self._epoch and not goes_on:
+            forgotten = known != kin or (not known and welcome.former != b"")
+            self.outbox.restart(welcome.cseq, forgotten)
         else:
             self.outbox.rewind()
         again, self._was_online = self._was_online, True

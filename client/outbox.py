@@ -233,7 +233,7 @@ class Outbox:
     def restart(self, cseq: int, forgotten: bool) -> None:
         """A new session, which has carried out numbers up to *cseq*: it goes on from there.
 
-        *forgotten*: the data are the same and no longer know the session, so what was
+        *forgotten*: the data do not know the session as it is, and may have had it, so what was
         sent may be stored or not, and sending it again could double it.
         """
         self.rewind()

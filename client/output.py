@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from ..command.run import silence_stdout
+from ..command.streams import silence_stdout
 from .events import Event, UserInfo
 from .interrupts import Interrupts
 from .render import Renderer, json_line, json_lines, text_lines, users_json, users_line
@@ -66,19 +69,17 @@ class Output:
         data = self._encoded(lines)
         written = 0
         sys.stdout.flush()
-        # Past its buffer, of which nobody knows how much was written when that fails.
-        write = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer).write
-        ready = _readiness()
+        ready, write = _descriptor()
         try:
             while written < len(data):
                 # A reader that does not read must not keep Ctrl-C from working.
                 while not ready(LOOK_EVERY):
                     self._interrupts.check()
                 # Whole lines, lest others that write there come in between; and a pipe has each
-                # piece whole or not at all.  None, if the other end made it one that never waits.
+                # piece whole or not at all.
                 end = data.rfind(self._separator, written, written + A_PIECE) + 1
-                piece = data[written : end or written + A_PIECE]
-                written += write(piece) or 0
+                with suppress(BlockingIOError):  # The other end made it one that never waits.
+                    written += write(data[written : end or written + A_PIECE])
         except BrokenPipeError:
             self.closed = True
             silence_stdout()
@@ -101,16 +102,17 @@ class Output:
         return len(lines) - whole
 
 
-def _readiness() -> Callable[[int], object]:
-    """What waits, for so many milliseconds at most, until stdout takes something; truth if it
-    does."""
+def _descriptor() -> tuple[Callable[[int], object], Callable[[bytes], int]]:
+    """What waits, for so many milliseconds at most, until stdout takes something, which is truth if
+    it does; and what writes to it, past its buffer: nobody knows how much of that was written when
+    it fails."""
     try:
         descriptor = sys.stdout.fileno()
     except OSError:  # It is no file, and never has one wait.
-        return bool
+        return bool, sys.stdout.buffer.write
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
-    return poll.poll
+    return poll.poll, partial(os.write, descriptor)
 
 
 def watch_reader(output: Output, changed: Callable[[], None]) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -14,11 +13,7 @@ from click.core import ParameterSource
 
 from .config import PROFILE, Config, Profile, config_path, name_variables, read_config
 from .status import Status
-
-
-class StdoutClosed(Exception):
-    """Whoever read stdout has gone (`| head`)."""
-
+from .streams import StdoutClosed, prepare_streams, silence_stdout
 
 LITERAL = "chatbroker.literal"
 """In a context's ``meta``: whether some arguments stand after ``--``."""
@@ -105,13 +100,6 @@ class CommandGroup(click.Group):
         # On the command line an empty name is for none, whatever the others say.
         return Profile(name, config.profile(name), named) if name else None
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # click would end with status 1; a reader that has enough is no failure.
-            raise StdoutClosed from None
-
 
 def _given(
     command: click.Command, args: list[str], parent: click.Context | None = None
@@ -134,7 +122,7 @@ def run_command(
     *explain* gives the status and the words for an exception of the command's own.  Any
     other is a bug, and shows its traceback.
     """
-    _prepare_streams()
+    prepare_streams()
     if f"_{name}_COMPLETE".upper() in os.environ:
         from .completion import take_over_bash
 
@@ -145,7 +133,7 @@ def run_command(
         finally:
             # Here and not at exit: a full or closed stdout is noticed while it can be told.
             sys.stdout.flush()
-    except (StdoutClosed, BrokenPipeError):
+    except StdoutClosed:
         silence_stdout()
         return Status.DONE
     except OSError as error:
@@ -153,28 +141,6 @@ def run_command(
         silence_stdout()
         return Status.FAILURE
     return status
-
-
-def silence_stdout() -> None:
-    """Nobody reads stdout any more: what is written to it goes nowhere, also at exit."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
-
-
-def _prepare_streams() -> None:
-    """Gives every standard stream a file, and has none of them fail over a character."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        try:
-            os.fstat(number)
-        except OSError:
-            # Closed by the caller (`>&-`).  Another file would take its number otherwise; the
-            # lowest free one is this, as those below are open by now.
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115
-        if mode == "w":
-            getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _run(
@@ -231,6 +197,4 @@ def _of_dashes(error: click.UsageError) -> str:
 
 def complain(name: str, words: str) -> None:
     """One line on stderr: what happened, to what, what to do next."""
-    # If it cannot be said (a full disk, say), the status still tells.
-    with suppress(OSError):
-        print(f"{name}: {words}", file=sys.stderr, flush=True)
+    print(f"{name}: {words}", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -333,7 +334,9 @@ def serve(relay: Relay, address: tuple[str, int]) -> int:
 
 
 def complain(words: str) -> None:
-    print(f"alert_relay: {escape(words)}", file=sys.stderr, flush=True)
+    # Not by print: words that cannot be written would make Python end with a status of its own.
+    with suppress(OSError):
+        os.write(2, f"alert_relay: {escape(words)}\n".encode(errors="backslashreplace"))
 
 
 def main() -> int:
@@ -342,6 +345,8 @@ def main() -> int:
     try:
         if options.listen is not None:
             return serve(relay, options.listen)
+        # Whoever had the pipe before may have left it one that never waits.
+        os.set_blocking(sys.stdin.fileno(), True)
         return relay.run(sys.stdin.buffer)
     except ClientError as error:
         complain(str(error))

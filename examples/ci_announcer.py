@@ -200,7 +200,9 @@ def verdict(title: str, status: int, seconds: float) -> str:
 
 
 def warn(words: str) -> None:
-    print(f"ci_announcer: {escape(words)}", file=sys.stderr, flush=True)
+    # Not by print: words that cannot be written would make Python end with a status of its own.
+    with suppress(OSError):
+        os.write(2, f"ci_announcer: {escape(words)}\n".encode(errors="backslashreplace"))
 
 
 def main() -> int:

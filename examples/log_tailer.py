@@ -19,6 +19,7 @@ import signal
 import stat
 import sys
 import time
+from contextlib import suppress
 from math import inf, isfinite
 from types import FrameType
 from typing import Protocol
@@ -340,7 +341,9 @@ def pause(client: Client) -> None:
 
 
 def complain(words: str) -> None:
-    print(f"log_tailer: {escape(words)}", file=sys.stderr, flush=True)
+    # Not by print: words that cannot be written would make Python end with a status of its own.
+    with suppress(OSError):
+        os.write(2, f"log_tailer: {escape(words)}\n".encode(errors="backslashreplace"))
 
 
 def main() -> int:

@@ -362,7 +362,7 @@ def test_a_session_that_is_in_data_that_went_back_goes_on(talk):
     talk.hears(Ack(0, 1, ()))
     talk.core.disconnected()
     talk.connects()
-    sent = talk.hears(talk.welcome(epoch=b"epoch--2", cseq=2))
+    sent = talk.hears(talk.welcome(epoch=b"epoch--2", former=b"epoch--1", cseq=2))
     assert sent.of(Echo) == [Echo(2, ("two", "three"))]
     talk.hears(Ack(1, 3, (Refusal(2, 2, "too_long", "too long"),)))
     outcomes = [ticket.outcome for ticket in tickets]
@@ -377,10 +377,28 @@ def test_a_session_that_data_went_back_behind_counts_on_from_there(talk, epoch):
     talk.hears(Ack(0, 2, ()))
     talk.core.disconnected()
     talk.connects()
-    sent = talk.hears(talk.welcome(epoch=epoch, cseq=1))
+    sent = talk.hears(talk.welcome(epoch=epoch, former=b"epoch--1", cseq=1))
     assert sent.of(Echo) == [Echo(2, ("three",))]
     talk.hears(Ack(1, 2, ()))
     assert [ticket.outcome for ticket in tickets] == [Outcome.ACCEPTED] * 3
+
+
+@pytest.mark.parametrize("former", [b"", b"or older"])
+def test_a_session_of_data_that_had_another_life_has_other_outcomes(talk, former):
+    """Its numbers are those of other commands: of before a first copy was put back, say, and then a
+    second one."""
+    sent = talk.submits("one")[0]
+    talk.says()
+    talk.core.disconnected()
+    unsent = talk.submits("two")[0]
+    talk.connects()
+    again = talk.hears(talk.welcome(epoch=b"another1", former=former, cseq=7))
+    assert sent.outcome is Outcome.UNKNOWN
+    assert again.of(Echo) == [Echo(8, ("two",))]
+    assert talk.hears(Ack(0, 7, ())) is not None
+    assert not unsent.done
+    talk.hears(Ack(7, 8, ()))
+    assert unsent.outcome is Outcome.ACCEPTED
 
 
 @pytest.mark.parametrize("life", [{}, {"epoch": b"another1", "former": b"or older"}])

@@ -222,7 +222,9 @@ def test_a_line_may_be_several_and_is_whole_or_not(piped, monkeypatch):
     reader = piped()
     output = Output(lambda events: ["ab\ncd", "é" * 8, "end"], interrupts=Asked(1))
     answers = iter([1, 1, 1, 0])
-    monkeypatch.setattr(output_module, "_readiness", lambda: lambda wait: next(answers))
+    _, write = output_module._descriptor()
+    ready = lambda wait: next(answers)  # noqa: E731
+    monkeypatch.setattr(output_module, "_descriptor", lambda: (ready, write))
     output.events([EVENT])
     with pytest.raises(KeyboardInterrupt):
         output.flush()

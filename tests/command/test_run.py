@@ -10,8 +10,11 @@ import sys
 import click
 import pytest
 
-from chatbroker.command.run import CommandGroup, StdoutClosed, complain, means_stdin, run_command
+from chatbroker.command.run import CommandGroup, complain, means_stdin, run_command
 from chatbroker.command.status import Status
+from chatbroker.command.streams import StdoutClosed
+
+FULL = "No space left on device; what is missing was not printed"
 
 
 class Known(Exception):
@@ -65,7 +68,7 @@ def test_what_a_command_returns_is_its_status(ends, returned, status):
         (click.Abort(), 130, ""),
         (click.exceptions.Exit(5), 5, ""),
         (click.ClickException("words"), 1, "talk: words\n"),
-        (BrokenPipeError(), 0, ""),
+        (OSError(28, "No space left on device"), 1, f"talk: cannot write: {FULL}\n"),
         (StdoutClosed(), 0, ""),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
@@ -194,8 +197,7 @@ def test_help_is_given_whatever_the_config_file_is(shell, tmp_path):
 def test_a_full_disk_is_a_failure_in_words(shell):
     done = shell("$TALK say > /dev/full")
     assert (done.returncode, done.stdout) == (1, "")
-    words = "cannot write: No space left on device; what is missing was not printed"
-    assert done.stderr == f"talk: {words}\n"
+    assert done.stderr == f"talk: cannot write: {FULL}\n"
 
 
 def test_no_character_fails_to_be_printed(shell):

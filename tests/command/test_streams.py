@@ -1,0 +1,111 @@
+"""Standard streams that never wait, are full, or have nobody at their other end.
+
+All of it with and without PYTHONUNBUFFERED, by which Python's own streams fail in other ways.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import os, sys
+import click
+from chatbroker.command.run import CommandGroup, complain, run_command
+
+@click.group(name="talk", cls=CommandGroup)
+@click.version_option("1")
+def talk():
+    pass
+
+@talk.command()
+def count():
+    click.echo(len(sys.stdin.buffer.read(100_000)))
+
+@talk.command()
+def line():
+    click.echo(sys.stdin.readline().strip())
+
+@talk.command()
+def say():
+    click.echo("x" * 300_000)
+
+@talk.command()
+@click.option("--status", type=int)
+def fail(status):
+    complain("talk", "words")
+    print("more words", file=sys.stderr)
+    click.echo("done")
+    return status
+
+sys.exit(run_command("talk", talk, lambda error: None))
+"""
+NEVER_WAITS = "import os, sys; os.set_blocking(int(sys.argv[1]), False)"
+
+
+@pytest.fixture(params=[None, "1"], ids=["buffered", "unbuffered"])
+def shell(tmp_path, request):
+    """Runs a line of shell in which $TALK is the command, and $NEVER_WAITS N makes descriptor N
+    one that never waits."""
+    (tmp_path / "talk.py").write_text(PROGRAM)
+    env = os.environ | {
+        "TALK": f"{sys.executable} {tmp_path / 'talk.py'}",
+        "NEVER_WAITS": f"{sys.executable} {tmp_path / 'never_waits.py'}",
+        "CHATBROKER_CONFIG": os.devnull,
+    }
+    (tmp_path / "never_waits.py").write_text(NEVER_WAITS)
+    env.pop("PYTHONUNBUFFERED", None)
+    if request.param is not None:
+        env["PYTHONUNBUFFERED"] = request.param
+
+    def run(line):
+        command = ["bash", "-c", f"set -o pipefail; {line}"]
+        return subprocess.run(
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+        )
+
+    return run
+
+
+def test_all_of_a_stdin_that_never_waits_is_read(shell):
+    slow = "for n in 1 2 3; do sleep 0.2; echo $n; done"
+    done = shell(f"({slow}) | ($NEVER_WAITS 0; $TALK count)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "6\n", "")
+    done = shell("(sleep 0.2; echo 1) | ($NEVER_WAITS 0; $TALK line)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
+def test_all_is_written_to_a_stdout_that_never_waits(shell):
+    done = shell("($NEVER_WAITS 1; $TALK say) | (sleep 0.5; wc -c)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "300001\n", "")
+
+
+def test_what_is_written_by_half_is_a_failure(shell):
+    done = shell("trap '' XFSZ; ulimit -f 1; $TALK say >here")
+    assert done.returncode == 1
+    assert done.stderr == "talk: cannot write: File too large; what is missing was not printed\n"
+
+
+@pytest.mark.parametrize("nowhere", ["2>/dev/full", "2> >(exec true)", "2>&-"])
+@pytest.mark.parametrize("status", [0, 6])
+def test_words_that_nobody_hears_change_no_status(shell, nowhere, status):
+    done = shell(f"$TALK fail --status {status} {nowhere}")
+    assert (done.returncode, done.stdout, done.stderr) == (status, "done\n", "")
+    assert shell(f"$TALK nonsense {nowhere}").returncode == 2
+
+
+@pytest.mark.parametrize("what", ["say", "--help", "--version", "say --help"])
+def test_whoever_has_read_enough_is_no_failure(shell, what):
+    done = shell(f"$TALK {what} | (exec true)")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_nobody_reads_is_one_failure_of_the_disk_however_it_is_written(shell):
+    for what in ("say", "--help", "--version"):
+        done = shell(f"$TALK {what} >/dev/full")
+        assert done.returncode == 1
+        words = "cannot write: No space left on device; what is missing was not printed"
+        assert done.stderr == f"talk: {words}\n"
