@@ -49,24 +49,35 @@ class History:
 
     def position_at(self, log: str, time: int) -> int:
         """The position before the first event at or after *time* (milliseconds since 1970)."""
-        low, high = 0, self.head(log)
-        # Times never fall within a log.  All up to *low* is earlier, nothing after *high* is.
+        first, high = self._first(log, 0), self.head(log)
+        low = high if first is None else first.seq - 1
+        # Times never fall within a log.  All up to *low* is earlier; nothing that is kept after
+        # *high* is, and what is missing there may not be.
         while low < high:
             middle = (low + high) // 2
-            found = self._first_after(log, middle, middle + 1)
-            if isinstance(found, Broadcast | Direct) and found.time >= time:
+            found = self._first(log, middle)
+            if found is None or found.time >= time:
                 high = middle
             else:
-                low = max(middle + 1, 0 if found is None else getattr(found, "seq", 0))
+                low = found.seq
         return low
 
-    def _first_after(self, log: str, position: int, upto: int) -> Event | None:
-        """The first event that is kept after *position* and up to the position *upto*."""
-        for page in self._client.browse(Browse(log, b"", position, upto, budget=0)):
+    def _first(self, log: str, position: int) -> Broadcast | Direct | None:
+        """The first message that is kept after *position*."""
+        for page in self._client.browse(Browse(log, b"", position, budget=0)):
             for event in page:
-                if not isinstance(event, Missed):
+                if isinstance(event, Broadcast | Direct):
                     return event
         return None
+
+    def _gap(self, log: str, after: int, upto: int) -> list[Event]:
+        """What is missing after *after*, if nothing is kept up to the position *upto*."""
+        missing: list[Event] = []
+        for page in self._client.browse(Browse(log, b"", after, upto, budget=0)):
+            missing += page
+            if not all(isinstance(event, Missed) for event in page):
+                return []
+        return missing
 
     def newest(
         self,
@@ -97,8 +108,11 @@ class History:
             part = [e for e in self.walk(log, start, end) if isinstance(e, Missed) or wanted(e)]
             found = part + found
             end, window = start, min(2 * window, MOST_WINDOW)
-            if part and isinstance(part[0], Missed) and not self._first_after(log, after, end):
-                end = after  # Not what is damaged, but all that is no longer kept.
+            if part and isinstance(part[0], Missed):
+                missing = self._gap(log, after, end)
+                if missing:
+                    # Not something that is damaged, but all that is no longer kept.
+                    found[:1], end = missing, after
         newest = last(found, count)
         if len(newest) < len(found):
             end = getattr(newest[0], "seq", 1) - 1

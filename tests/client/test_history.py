@@ -162,7 +162,8 @@ def test_what_is_no_longer_kept_is_told(tmp_path, chatbrokers, monkeypatch):
     monkeypatch.setattr(history_module, "FIRST_WINDOW", 1)
     monkeypatch.setattr(history_module, "MOST_WINDOW", 5)
     found, before = history.older("echo", 9, containing("nowhere"))
-    assert ([type(event) for event in found], before) == ([Missed], 0)
+    # All that is lost is told, and not what was of it in the last window.
+    assert (found, before) == ([Missed("echo", said[0].lost)], 0)
     # What is lost is asked for once, and not in each window before it.
     assert walks[-1][1] <= said[0].lost < walks[-1][2]
     monkeypatch.undo()
@@ -202,3 +203,19 @@ def test_what_lies_before_something_that_is_damaged_is_found(damaged, monkeypatc
         assert texts(messages(found)) == ["to all 79"]
         found = history.newest("echo", 1, lambda event: event.seq == 1)
         assert texts(messages(found)) == ["to all 1"]
+
+
+def test_the_time_of_what_is_damaged_is_between_those_beside_it(damaged):
+    history = History(damaged.client("bob"))
+    said = messages(history.walk("echo"))
+    for event in said:
+        position = history.position_at("echo", event.time)
+        found = [*history.walk("echo", position)]
+        later = [one for one in said if one.time >= event.time]
+        assert messages(found) == later
+        lost = sum([one.lost for one in found if isinstance(one, Missed)])
+        assert lost + len(later) == 100 - position
+        # What is damaged may be as late as what is after it, and is told.
+        assert position % 10 or not position
+    assert history.position_at("echo", said[-1].time + 1) == 99
+    assert [type(event) for event in history.walk("echo", 99)] == [Missed]
