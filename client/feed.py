@@ -170,12 +170,13 @@ class Feed:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Reads meanwhile.  If a signal ends that, tells from which line on nothing is known."""
+        """Reads meanwhile.  If a signal ends that, or a stdout that takes no more, tells from which
+        line on nothing is known."""
         self.start()
         try:
             yield
-        except (KeyboardInterrupt, SystemExit):
-            # The status says who asked to end, and this from where to begin again.
+        except (KeyboardInterrupt, SystemExit, OSError):
+            # The status says why it ends, and this from where to begin again.
             if line := self._first_unknown:
                 complain("chat", f"line {line} is not known to be stored")
             raise

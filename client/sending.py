@@ -16,7 +16,7 @@ from .access import is_own_user, own_names
 from .address import parse_address
 from .client import Client
 from .commands import Outcome
-from .errors import NameRefused, Refused, UsageError
+from .errors import MAYBE, NameRefused, Refused, UsageError
 from .escape import escape
 from .events import Notice, Offline, Online
 from .feed import LONGEST, Entry, Feed, Result, decode_line
@@ -129,6 +129,7 @@ def send_one(
     *reconnect*: how long the broker may be gone while it waits for a user."""
     bears = shared.timeout if wait is None else reconnect
     output = Output(as_json=shared.json)
+    sent: list[Receipt] = []
     try:
         message = message_from(text, path)
         if message is None:
@@ -139,22 +140,38 @@ def send_one(
         ):
             if not _has_come(client, wait):
                 return Status.OUT_OF_TIME
+            pipe = client.pipeline()
             try:
-                one = client.echo(message) if recipient is None else client.send(recipient, message)
+                sent.append(
+                    pipe.echo(message) if recipient is None else pipe.send(recipient, message)
+                )
+                sent[0].wait(client.timeout)
             except Refused:
                 report_connection(client)  # Why somebody is muted, say.
                 raise
+        if shared.json:
+            output.record(type="accepted", line=1, **_away(sent[0]))
+            output.flush()
+        elif sent[0].away:
+            complain("chat", escape(away_words(sent[0])))
     except Refused as refused:
         if shared.json:
             output.record(type="refused", line=1, code=refused.code, text=str(refused))
             output.flush()
         raise
-    if shared.json:
-        output.record(type="accepted", line=1, **_away(one))
-        output.flush()
-    elif one.away:
-        complain("chat", escape(away_words(one)))
+    except (KeyboardInterrupt, SystemExit, OSError):
+        # The status says why it ended, and this what became of the message.
+        if sent and sent[0].outcome in _FATES:
+            complain("chat", _FATES[sent[0].outcome])
+        raise
     return Status.DONE
+
+
+_FATES = {
+    Outcome.ACCEPTED: "the message is stored",
+    Outcome.UNSENT: "the message was not sent",
+    Outcome.UNKNOWN: f"the message was sent, but not acknowledged: {MAYBE}",
+}
 
 
 def _away(receipt: Receipt) -> dict[str, bool]:

@@ -12,7 +12,7 @@ import zmq
 
 from chatbroker.wire.codec import FROM_CLIENT, Decoder, Encoder
 from chatbroker.wire.limits import MAX_FRAME, MAX_TEXT, PUSH_WINDOW, VERSION, WINDOW
-from chatbroker.wire.messages import Hello, Limits, Reading, Welcome
+from chatbroker.wire.messages import Echo, Hello, Limits, Reading, Welcome
 
 
 @pytest.fixture
@@ -32,7 +32,13 @@ def stopped(chatbrokers):
 
 
 @pytest.fixture
-def welcoming():
+def heard():
+    """Set when a message came to the broker of `welcoming`."""
+    return threading.Event()
+
+
+@pytest.fixture
+def welcoming(heard):
     """The address of a broker that lets everyone in, and then says nothing more."""
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
@@ -68,6 +74,8 @@ def welcoming():
                 for message in decode(frame):
                     if isinstance(message, Hello):
                         router.send_multipart([identity, encode(welcome(message))])
+                    elif isinstance(message, Echo):
+                        heard.set()
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -389,3 +397,32 @@ def test_a_dash_after_two_dashes_is_a_dash(shell, broker):
     assert said.finish().status == 0
     found = shell.run("history", "--format", "{text}", at=broker)
     assert found.out.splitlines() == ["one", "-", "three"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_a_sender_has_it_say_what_became_of_the_message(
+    shell, welcoming, heard, number
+):
+    sender = shell.start("chat", "echo", "hi", "--timeout", "60", at=welcoming)
+    assert heard.wait(20)
+    sender.signal(number)
+    sender.says("^chat: the message was sent, but not acknowledged: it may be stored or not")
+    assert sender.wait().status == 128 + number
+
+
+def test_a_message_that_is_stored_is_said_to_be_where_that_cannot_be_printed(shell, chatbroker):
+    found = shell.script("chat echo --json hi >/dev/full", at=chatbroker)
+    assert found.status == 1
+    assert found.err.startswith("chat: the message is stored\nchat: cannot write: ")
+
+
+def test_the_first_line_that_is_not_known_to_be_stored_is_named_where_stdout_takes_no_more(
+    shell, chatbroker
+):
+    script = "seq 200000 | chat echo --lines --json >/dev/full"
+    found = shell.script(script, at=chatbroker)
+    assert found.status == 1
+    named = re.match(r"chat: line (\d+) is not known to be stored\nchat: cannot write: ", found.err)
+    assert named
+    (last,) = shell.run("history", "--limit", "1", "--format", "{text}", at=chatbroker).out.split()
+    assert int(named[1]) <= int(last) + 1
