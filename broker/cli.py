@@ -185,7 +185,6 @@ def chatbroker() -> None:
 @click.option("--lease", type=Seconds(0.1, 36000), default=15.0, hidden=True)
 @click.option("--grace", type=Seconds(0, 3600), default=3.0, hidden=True)
 def run(
-    host: str,
     data_dir: Path | None,
     memory: bool,
     secure: bool,
@@ -220,15 +219,14 @@ def run(
         from .server import Server
         from .sockets import lean_frames, loopback
 
-        host = host.strip("[]")
-        in_the_open = not secure and not loopback(host)
-        if in_the_open and not insecure:
-            raise click.UsageError(
-                f"--host {host} is reached from other machines, and everyone there could read "
-                "all and take any name: give --secure, or --insecure if that is meant"
-            )
         context = click.get_current_context()
         config = _config_of(context.params)
+        in_the_open = not secure and not loopback(config.host)
+        if in_the_open and not insecure:
+            raise click.UsageError(
+                f"--host {config.host} is reached from other machines, and everyone there could "
+                "read all and take any name: give --secure, or --insecure if that is meant"
+            )
         metrics = None
         if config.metrics_port is not None:
             metrics = _load_metrics()(config.metrics_host, config.metrics_port)
@@ -244,7 +242,8 @@ def run(
             told.clear()
 
         if in_the_open:
-            log.warning("insecure host=%s: everyone there comes in, nothing is encrypted", host)
+            words = "insecure host=%s: everyone there comes in, nothing is encrypted"
+            log.warning(words, config.host)
 
         def forget_ready() -> None:
             # That this stops is not held up by it: what is left there is out of date.
@@ -256,7 +255,7 @@ def run(
                     log.warning(words, ready_file, error.strerror)
             if secure:
                 try:
-                    remove_local(host, server.port, os.getpid())
+                    remove_local(config.host, server.port, os.getpid())
                 except OSError as error:
                     log.warning("own user: the key left for them cannot be removed: %s", error)
 
@@ -275,7 +274,7 @@ def run(
             ready["metrics"] = metrics.address
             click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         try:
-            _let_own_user_in(host, server.port, local)
+            _let_own_user_in(config.host, server.port, local)
             if told is not None:
                 told.write(ready)
             click.echo(f"chatbroker ready at {server.address}")
@@ -292,6 +291,9 @@ def _config_of(given: dict[str, Any]) -> Config:
     wanted["allowance"] = allowance(given["limits"])
     for host in ("host", "metrics_host"):
         wanted[host] = given[host].strip("[]")
+        if not wanted[host]:
+            # To some libraries it stands for all addresses.
+            raise click.UsageError(f"--{host.replace('_', '-')} is empty; give an address")
     wanted["claim_ttl"] = FOREVER if given["claim_ttl"] is None else given["claim_ttl"]
     return Config(**wanted)
 

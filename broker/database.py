@@ -119,6 +119,9 @@ VERSION = len(MIGRATIONS)
 _HEADER = 100
 """Bytes that every database of SQLite begins with."""
 
+_VERSIONS = slice(18, 20)
+"""Those that tell how it is written: 1 with a rollback journal, 2 with a write-ahead log."""
+
 
 def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
     """The database at *path*, to write to; made, or brought up to date, if need be.
@@ -240,13 +243,25 @@ def _require_own(path: Path) -> None:
     if 0 < size < _HEADER:
         raise JournalError(f"cannot use {path}: it is no database; {REPLACE}")
     log = Path(f"{path}-wal")
-    if size == 0 and log.exists() and log.stat().st_size:
-        # It would remove the log, with all that was not copied out of it.
-        words = f"it is empty, and {log.name} beside it is not"
-        raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
+    if log.exists() and log.stat().st_size:
+        if size == 0:
+            # It would remove the log, with all that was not copied out of it.
+            words = f"it is empty, and {log.name} beside it is not"
+            raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
+        if _is_a_copy(path):
+            # It would take in what is in the log: of another file, as that of a copy was taken in.
+            words = f"it is a copy, and {log.name} beside it is what is left of another file"
+            raise JournalError(f"cannot use {path}: {words}; remove that first")
     if size == 0:
         # As a copy leaves it for which there was no room; and all names would be free at once.
         raise JournalError(f"cannot use {path}: it is empty; {REPLACE}")
+
+
+def _is_a_copy(path: Path) -> bool:
+    """Whether the file has no log of its own: what was made of it by ``chatbroker backup``."""
+    # Looked at by commands that have it open nowhere else; see `_require_readable`.
+    with path.open("rb") as file:
+        return file.read(_HEADER)[_VERSIONS] == b"\1\1"
 
 
 def schema_of(db: sqlite3.Connection) -> set[tuple[str, str, str | None]]:

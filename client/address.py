@@ -17,7 +17,7 @@ from .errors import Unreachable, UsageError
 
 DEFAULT = "tcp://127.0.0.1:5555"
 
-_WHERE = r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s/:?#@\[\]\0]+)):([0-9]{1,5})"
+_WHERE = r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s/:?#@*\[\]\0]{1,253})):([0-9]{1,5})"
 _ADDRESS = re.compile(rf"(tcp|chat)://{_WHERE}(?:/([a-z2-7]*))?")
 _INVITATION = re.compile(rf"chat://([^\s/:@]+):([a-z2-7]+)@({_WHERE}/[a-z2-7]+)")
 
@@ -47,7 +47,8 @@ def parse_address(address: str) -> Address:
 
     Raises UsageError, in words.
     """
-    match = _ADDRESS.fullmatch(address)
+    # What is not text (arguments may be any bytes) is no host, and no part of a file's name.
+    match = _ADDRESS.fullmatch(address) if address.isprintable() else None
     port = int(match[4]) if match else 0
     secure = match is not None and match[1] == "chat"
     if match is None or not 0 < port < 65536 or (match[5] is not None and not secure):

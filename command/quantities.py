@@ -12,13 +12,13 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt]?)(i?)b?", re.I | re.A)
 
 
 def parse_duration(text: str) -> float | None:
-    """The seconds in a duration such as ``90s``, ``1h30m`` or ``2d``; None if it is none, or has
-    so many digits that it is infinite."""
+    """The seconds in a duration such as ``90s``, ``1h30m`` or ``2d``; None if it is none, has so
+    many digits that it is infinite, or is less than a millisecond and not nothing."""
     if not _DURATION.fullmatch(text):
         return None
     parts = re.findall(r"([0-9.]+)(ms|[smhdw])", text)
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    return seconds if math.isfinite(seconds) else None
+    return seconds if seconds == 0 or 0.001 <= seconds < math.inf else None
 
 
 def parse_size(text: str) -> int | None:

@@ -301,6 +301,15 @@ def test_a_broker_that_was_killed_is_not_taken_for_one_that_cannot_start(process
     assert not path.exists()
 
 
+@pytest.mark.parametrize("option", ["--host", "--metrics-host"])
+@pytest.mark.parametrize("empty", ["", "[]"])
+def test_an_empty_host_is_none(processes, option, empty):
+    """To a web server it stands for all addresses."""
+    ended = ends(processes("run", "--port", "0", "--metrics-port", "0", option, empty))
+    words = f"{option} is empty; give an address; see 'chatbroker run --help'"
+    assert ended == (2, "", f"chatbroker: {words}\n")
+
+
 @pytest.mark.parametrize("words", ["nobody wrote this twice", '{"pid": 7}'])
 def test_a_start_that_is_refused_costs_no_file(processes, tmp_path, words):
     path = tmp_path / "other.txt"

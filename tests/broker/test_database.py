@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from chatbroker.broker import database
+from chatbroker.broker.backup import back_up
 from chatbroker.broker.database import (
     FILE,
     SYNC,
@@ -155,6 +156,22 @@ def test_an_empty_file_beside_a_log_is_no_new_journal_and_the_log_stays(opened, 
     with pytest.raises(JournalError, match="it is empty, and copy-wal beside it is not; put a ba"):
         open_it(elsewhere)
     assert Path(f"{elsewhere}-wal").read_bytes() == log
+
+
+@pytest.mark.parametrize("open_it", [open_journal_file, open_to_read])
+def test_a_copy_does_not_take_in_the_log_of_the_file_that_it_replaces(opened, path, open_it):
+    opened().execute("INSERT INTO meta VALUES('a', x'00')")
+    copy = path.with_name("copy")
+    back_up(path, copy)
+    log = Path(f"{path}-wal").read_bytes()
+    assert log
+    Path(f"{copy}-wal").write_bytes(log)
+    before = copy.read_bytes()
+    with pytest.raises(JournalError, match="it is a copy, and copy-wal beside it is what is left"):
+        open_it(copy)
+    assert (copy.read_bytes(), Path(f"{copy}-wal").read_bytes()) == (before, log)
+    Path(f"{copy}-wal").unlink()
+    open_it(copy).close()
 
 
 def test_an_empty_log_without_a_file_is_no_matter(opened, path):

@@ -51,6 +51,9 @@ def test_host_and_port(address, host, port):
         "tcp://host:５５５５",
         "ipc:///tmp/broker",
         "TCP://host:5555",
+        "tcp://*:5555",
+        "tcp://\udcff:5555",
+        f"tcp://{'h' * 254}:5555",
     ],
 )
 def test_anything_else_is_refused_with_an_example(address):

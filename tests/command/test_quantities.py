@@ -27,7 +27,22 @@ def test_durations(text, seconds):
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "90", "s", "-1s", "1 h", "1H", "1h30", ".5h", "1.h", "1h ", "all", "１h", "1e3s"),
+        *(
+            "",
+            "90",
+            "s",
+            "-1s",
+            "1 h",
+            "1H",
+            "1h30",
+            ".5h",
+            "1.h",
+            "1h ",
+            "all",
+            "１h",
+            "1e3s",
+            "0.9ms",
+        ),
         *("9" * 400 + "d", "9" * 308 + "d"),
     ],
     ids=lambda text: text[:9],
