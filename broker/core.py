@@ -343,7 +343,7 @@ class Broker:
     @property
     def full(self) -> bool:
         """Whether the turn has enough to do: what else is waiting should wait for the next."""
-        return self._said.events > ENOUGH_EVENTS or self._out.replies > ENOUGH_REPLIES
+        return self._said.work > ENOUGH_EVENTS or self._out.replies > ENOUGH_REPLIES
 
     # --- coming and going -----------------------------------------------------------------
 

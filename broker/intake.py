@@ -20,7 +20,7 @@ from .gate import MARK, Gate
 from .origin import Origin
 from .portion import A_FRAME, MOST, Portion
 from .publisher import Publisher
-from .said import Said, Several
+from .said import Said, Several, Waiting
 from .sockets import port_of
 from .watch import SECURE_OVERHEAD, Watch
 
@@ -34,6 +34,10 @@ SLICE = 0.005
 
 MOST_LEFT = 2 * MOST
 """Bytes that may wait to be handed on when more is taken."""
+
+TOGETHER = 2 * 1024
+"""Bytes of frames of one connection that are handed on together.  They may be 700 commands, each to
+somebody else."""
 
 MOST_PARTS = 16
 """Parts of a message that are taken out before its sender is cut off: there may be millions."""
@@ -110,9 +114,7 @@ class Intake:
         self._gone: dict[bytes, None] = {}
         """The connections that were found to be gone last.  What they said before may still
         come, frame by frame, and nobody would hear an answer."""
-        self._waiting: dict[bytes, Said] = {}
-        """What was taken and is not handed on yet, by connection: what one sent is cheaper to
-        take in together."""
+        self._waiting = Waiting()
         self._portion = Portion()
         self._lone = b""
         """By which connection the last message came, if it came alone; else empty."""
@@ -186,23 +188,24 @@ class Intake:
         if slept and self._lone and now - self._watch.drained < SURE_FOR and self._hear_one():
             return True
         core, until = self._core, now + MOST_SECONDS
-        left = bool(self._waiting)
+        left = self._waiting.size
         drained = lone = False
         size = 0
-        if not left or sum([len(f) for said in self._waiting.values() for f in said]) < MOST_LEFT:
+        if left < MOST_LEFT:
             heard = self._heard
             drained, size = self._take(until, self._portion.at(now))
             lone = not left and self._heard == heard + 1
             for said in self._waiting.values():
                 said.tell_caller()
         self._note_who(next(iter(self._waiting), b"") if lone else b"")
-        for identity in list(self._waiting):
+        for identity in self._waiting.by_turns():
             at = time.monotonic()
             if core.full or at > until:
                 break
             self._hand_on(identity, min(until, at + SLICE))
         # Not by the whole turn: on a slow disk as many as can be are to share a commit.
-        self._portion.took(size, time.monotonic() - now, not self._waiting)
+        seconds, yet = time.monotonic() - now, self._waiting.size
+        self._portion.took(size, seconds, yet, left + size - yet)
         self._drained = drained and not self._waiting
         if self._drained:
             self._watch.drained = now
@@ -322,10 +325,17 @@ class Intake:
         if self._round is not None:
             self._round.discard(identity)
         origin = said.caller.origin
-        if len(said) > 1 and not said.apart:
-            if core.receive_commands(identity, said, origin):
+        while len(said) > 1 and not said.apart:
+            some = said.first(TOGETHER)
+            if not core.receive_commands(identity, some, origin):
+                said.apart = True  # To look again each time that it is its turn would cost a third.
+                break
+            if len(some) == len(said):
                 return
-            said.apart = True  # To look again each time that it is its turn would cost a third.
+            said.drop(len(some))
+            if core.full or time.monotonic() > until:
+                self._waiting.later(identity, said)
+                return
         for heard, frame in enumerate(said, 1):
             if type(frame) is Several:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")
@@ -333,7 +343,7 @@ class Intake:
                 core.receive(identity, frame, origin)
             if heard < len(said) and (core.full or time.monotonic() > until):
                 said.drop(heard)
-                self._waiting[identity] = said
+                self._waiting.later(identity, said)
                 break
 
     def _discard(self, caller: Connection) -> bool:

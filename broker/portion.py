@@ -13,6 +13,9 @@ MOST, LEAST = 1024 * 1024, 32 * 1024
 A_FRAME = 256
 """Bytes that a frame counts as at the least: it costs more than what is in it."""
 
+LITTLE = 16 * A_FRAME
+"""Bytes that are taken at the least while not all is handed on."""
+
 LONG = 0.01
 """Seconds that are long to hand it on."""
 
@@ -34,15 +37,17 @@ class Portion:
     def at(self, now: float) -> int:
         """What may be taken at *now*, in monotonic seconds."""
         unused = 0.5 ** ((now - self._since) / HALVED_AFTER)
-        self._most, self._since = max(self._most * unused, LEAST), now
+        self._most = max(self._most * unused, min(self._most, LEAST))
+        self._since = now
         return int(self._most)
 
-    def took(self, size: int, seconds: float, finished: bool) -> None:
-        """*size* was taken, and it took so many seconds to hand it on; *finished*: all of it."""
-        if not finished:
-            self._most = LEAST
+    def took(self, size: int, seconds: float, left: int, handed: int) -> None:
+        """*size* was taken, and it took so many seconds to hand on *handed*; so much is *left*."""
+        if left:
+            # Or so much of one who says too much would come together that others are not heard.
+            self._most = min(max(handed, LITTLE), LEAST)
         elif seconds < LONG:
             grown = size * min(LONG / max(seconds, 1e-6), GROWTH)
-            self._most = min(max(self._most, grown), MOST)
+            self._most = min(max(self._most, grown, LEAST), MOST)
         else:
-            self._most = size / 2
+            self._most = max(size / 2, LEAST)

@@ -14,6 +14,7 @@ from chatbroker.broker.door import MOST_WAITING_FOR_NAME, PROBE_HOLDS
 from chatbroker.broker.effects import Deliver
 from chatbroker.broker.registry import Registry
 from chatbroker.broker.sqlite_journal import SqliteJournal
+from chatbroker.broker.turn import A_ROUTE
 from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.limits import (
@@ -297,7 +298,7 @@ def test_an_owner_is_not_refused_because_strangers_wait(world):
 def test_a_turn_is_full_when_a_frame_of_empty_texts_was_taken(world):
     alice, broker = world.joins("alice"), world.broker
     texts = ("",) * MAX_TEXTS
-    last = ENOUGH_EVENTS // MAX_TEXTS
+    last = (ENOUGH_EVENTS - A_ROUTE) // MAX_TEXTS
     for number in range(last + 1):
         assert not broker.full
         broker.receive(alice.identity, encode(Echo(1 + MAX_TEXTS * number, texts)))
@@ -305,6 +306,18 @@ def test_a_turn_is_full_when_a_frame_of_empty_texts_was_taken(world):
     world.turn()
     assert alice.hears().of(Ack)[-1].upto == MAX_TEXTS * (last + 1)
     assert not broker.full
+
+
+def test_a_turn_is_full_of_messages_to_as_many_users_as_are_a_commit(world):
+    alice, broker = world.joins("alice"), world.broker
+    many = ENOUGH_EVENTS // A_ROUTE
+    for number in range(many):
+        world.joins(f"u{number}")
+    sent = 0
+    while not broker.full:
+        broker.receive(alice.identity, encode(alice.send(f"u{sent}", "x")))
+        sent += 1
+    assert 0.9 * many < sent < many
 
 
 def test_a_flood_before_hello_gets_one_answer_a_frame(world):

@@ -10,7 +10,7 @@ import zmq
 from intakes import ALICE, BOB, A, B, Heard, Queue, Said, reused_descriptor, secure_server, waiting
 
 from chatbroker.broker import intake as intake_module
-from chatbroker.broker.intake import MOST_SECONDS, SLICE
+from chatbroker.broker.intake import MOST_SECONDS, SLICE, TOGETHER
 from chatbroker.broker.portion import A_FRAME, LEAST
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.errors import Code
@@ -229,6 +229,51 @@ def test_what_cannot_be_taken_in_together_is_taken_one_by_one(server, monkeypatc
     waiting(server, monkeypatch, reused, *[("alice", A, b"%d" % n) for n in range(5)])
     assert server._intake.drain()
     assert heard.alone == [("alice", b"%d" % n) for n in range(5)]
+
+
+def test_much_is_taken_in_together_a_little_at_a_time(server, monkeypatch, reused):
+    """Of small frames hundreds, as each may be a command to somebody else; of large ones one."""
+    heard = Heard(server, monkeypatch)
+    large, small = b"x" * (TOGETHER + 1), b"x" * (TOGETHER // 3)
+    said = [large, small, small, small, small, large]
+    waiting(server, monkeypatch, reused, *[("alice", A, frame) for frame in said])
+    assert server._intake.drain()
+    groups = [frames for _, frames in heard.together]
+    assert groups == [[large], [small] * 3, [small]]
+    assert heard.alone == [("alice", large)]
+
+
+def test_no_more_is_taken_in_together_when_the_core_has_enough_to_do(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch)
+    commands = heard._commands
+
+    def enough(*said):
+        heard.full = True
+        return commands(*said)
+
+    monkeypatch.setattr(server._core, "receive_commands", enough)
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x" * TOGETHER)] * 4)
+    for turn in range(1, 4):
+        heard.full = False
+        assert server._intake.drain() is (turn == 4)
+        assert len(heard.together) == turn
+    heard.full = False
+    assert server._intake.drain()
+    assert len(heard.alone) == 1
+
+
+def test_who_was_heard_in_the_last_turn_and_has_more_comes_after_the_others(
+    server, monkeypatch, reused
+):
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 1  # So that there is one frame in a turn.
+    waiting(server, monkeypatch, reused, *[("alice", A, b"%d" % n) for n in range(4)])
+    server._intake.drain()
+    server._intake._router.add(B, Said(BOB, reused, b"a"), B, Said(BOB, reused, b"b"))
+    while server._intake._waiting:
+        heard.full = False
+        server._intake.drain()
+    assert [name for name, _ in heard.alone] == ["alice", "bob", "alice", "bob", "alice", "alice"]
 
 
 def test_what_is_more_than_a_turns_worth_waits_for_the_next(server, monkeypatch, reused):

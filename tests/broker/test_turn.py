@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.broker.log import Log
-from chatbroker.broker.turn import Route, Turn
+from chatbroker.broker.turn import A_ROUTE, Route, Turn
 from chatbroker.broker.user import User, proof_of
 from chatbroker.wire.batch import pack_runs, unpack_events
 from chatbroker.wire.messages import Event
@@ -195,3 +195,16 @@ def test_what_was_joined_in_a_turn_is_forgotten_with_it(turn):
     assert len(bodies) == 2
     assert bodies[0] is bodies[1]
     assert turn._joined == {}
+
+
+def test_a_message_that_goes_another_way_is_as_much_to_do_as_many_that_go_the_same(turn):
+    alice, bob = person("alice"), person("bob")
+    turn.events += 2
+    assert turn.work == 2
+    turn.route(alice, "bob", bob, NOW)
+    turn.route(alice, None, None, NOW)
+    assert turn.work == 2 + 2 * A_ROUTE
+    turn.forget_routes()  # What they take is done all the same.
+    assert turn.work == 2 + 2 * A_ROUTE
+    turn.take(NOW)
+    assert turn.work == 0
