@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..wire.batch import pack_runs
 from ..wire.errors import Code, VersionMismatch, WireError
 from ..wire.keys import key_text
-from ..wire.limits import EPOCH_LENGTH, PUSH_WINDOW
+from ..wire.limits import EPOCH_LENGTH, MAX_MESSAGES, PUSH_WINDOW
 from ..wire.messages import (
     DIRECT_LOG,
     ECHO_LOG,
@@ -170,15 +170,24 @@ class Broker:
         self._carry_out(identity, messages, len(frame), origin)
         return None
 
+    def commands_in(self, frames: Sequence[bytes]) -> list[Any]:
+        """The commands of *frames* of one client, at a fraction of the cost, if they hold nothing
+        else; otherwise none."""
+        return self._decoding.decode_commands(frames)
+
     def receive_commands(
-        self, identity: bytes, frames: Sequence[bytes], origin: Origin = ANYWHERE
-    ) -> bool:
-        """Takes frames of a client at once that hold nothing but commands, at a fraction of the
-        cost.  If they hold anything else it does nothing and returns False."""
-        commands = self._decoding.decode_commands(frames)
-        if commands:
-            self._carry_out(identity, commands, sum(map(len, frames)), origin)
-        return bool(commands)
+        self, identity: bytes, commands: list[Any], size: int, origin: Origin = ANYWHERE
+    ) -> list[Any]:
+        """Takes *commands*, which came in *size* bytes, until the turn has enough to do: those
+        that are left."""
+        taken = 0
+        while True:
+            some = commands[taken : taken + MAX_MESSAGES]
+            self._carry_out(identity, some, size, origin)
+            taken += len(some)
+            if taken == len(commands) or self.full:
+                return commands[taken:]
+            size = 0
 
     def _carry_out(self, identity: bytes, messages: list[Any], size: int, origin: Origin) -> None:
         """Does what *messages* say, which came in *size* bytes."""
@@ -207,7 +216,7 @@ class Broker:
                 self._out.reject(identity, code, complaint)
         if spent is not None and speaker is not None and speaker.cseq != heard:
             # For what took a number: what is repeated costs nothing.
-            if not spent.bytes:
+            if not spent.messages:
                 self._brake.spenders.append(spent)
             spent.messages += speaker.cseq - heard
             spent.bytes += size

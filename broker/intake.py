@@ -35,10 +35,6 @@ SLICE = 0.005
 MOST_LEFT = 2 * MOST
 """Bytes that may wait to be handed on when more is taken."""
 
-TOGETHER = 2 * 1024
-"""Bytes of frames of one connection that are handed on together.  They may be 700 commands, each to
-somebody else."""
-
 MOST_PARTS = 16
 """Parts of a message that are taken out before its sender is cut off: there may be millions."""
 
@@ -289,8 +285,7 @@ class Intake:
         else:
             said = self._waiting.get(identity)
             if said is None:
-                said = self._waiting[identity] = Said()
-                said.caller, said.apart, said.counted = caller, False, 0
+                said = self._waiting[identity] = Said(caller)
             if not part.more:
                 return said
             # It is answered when what was said before it is.
@@ -325,17 +320,19 @@ class Intake:
         if self._round is not None:
             self._round.discard(identity)
         origin = said.caller.origin
-        while len(said) > 1 and not said.apart:
-            some = said.first(TOGETHER)
-            if not core.receive_commands(identity, some, origin):
-                said.apart = True  # To look again each time that it is its turn would cost a third.
+        while True:
+            if said.commands:
+                said.commands = core.receive_commands(identity, said.commands, said.bytes, origin)
+                said.bytes = 0
+                if not said.commands and not said:
+                    return
+                if said.commands or core.full or time.monotonic() > until:
+                    self._waiting.later(identity, said)
+                    return
+            if len(said) < 2 or said.apart:
                 break
-            if len(some) == len(said):
-                return
-            said.drop(len(some))
-            if core.full or time.monotonic() > until:
-                self._waiting.later(identity, said)
-                return
+            # To look again each time that it is its turn would cost a third.
+            said.apart = not said.decode(core.commands_in)
         for heard, frame in enumerate(said, 1):
             if type(frame) is Several:
                 core.reject(identity, Code.BAD_FRAME, "a message is one part")

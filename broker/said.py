@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from .connections import Connection
 from .portion import A_FRAME
 
@@ -13,28 +16,39 @@ class Several(bytes):
 class Said(list[bytes]):
     """Frames that one connection sent and that wait to be handed on."""
 
-    __slots__ = ("apart", "caller", "counted")
-    caller: Connection
-    apart: bool
-    """Whether they are handed on one by one: not all of them are commands."""
-    counted: int
-    """How many of them the caller is known to have said."""
+    __slots__ = ("_weight", "apart", "bytes", "caller", "commands", "counted")
+
+    def __init__(self, caller: Connection) -> None:
+        self.caller = caller
+        self.apart = False
+        """Whether they are handed on one by one: not all of them are commands."""
+        self.counted = 0
+        """How many of them the caller is known to have said."""
+        self.commands: list[Any] = []
+        """What came before them, and is taken in together."""
+        self.bytes = 0
+        """That these came in, until the core is told."""
+        self._weight = 0.0
+        """Of each, as a portion is counted."""
 
     def tell_caller(self) -> None:
         """Has the caller have said them."""
         self.caller.took(self[self.counted :])
         self.counted = len(self)
 
-    def first(self, most: int) -> list[bytes]:
-        """The first ones, until they have *most* bytes; or all of them, or one."""
-        if sum(map(len, self)) <= most:
-            return self
-        size = 0
-        for number, frame in enumerate(self):
-            size += len(frame)
-            if size > most and number:
-                return self[:number]
-        return self[:1]
+    def decode(self, commands_in: Callable[[Sequence[bytes]], list[Any]]) -> bool:
+        """Makes `commands` of them, if they are nothing else; whether they are."""
+        self.commands = commands_in(self)
+        if self.commands:
+            self.bytes = sum(map(len, self))
+            self._weight = max(self.bytes, len(self) * A_FRAME) / len(self.commands)
+            self.drop(len(self))
+        return bool(self.commands)
+
+    @property
+    def size(self) -> float:
+        """How much it is, as a portion is counted."""
+        return self._weight * len(self.commands) + max(sum(map(len, self)), len(self) * A_FRAME)
 
     def drop(self, number: int) -> None:
         """That many were handed on."""
@@ -53,7 +67,7 @@ class Waiting(dict[bytes, Said]):
     @property
     def size(self) -> int:
         """How much it is, as a portion is counted."""
-        return sum([max(len(frame), A_FRAME) for said in self.values() for frame in said])
+        return int(sum([said.size for said in self.values()]))
 
     def by_turns(self) -> list[bytes]:
         """The connections in the order in which they are to be heard now: whoever was heard in the

@@ -74,10 +74,13 @@ class Heard:
 
     def __init__(self, server, monkeypatch, together=True, full=False):
         self.alone, self.together, self.full = [], [], full
-        self.enough = 1000
+        self.enough = self.most = 1000
+        """After so many frames, and of so many commands, it has enough to do."""
+        self.bytes = []
         core = server._core
         monkeypatch.setattr(core, "receive", self._receive)
-        monkeypatch.setattr(core, "receive_commands", self._commands if together else self._refuse)
+        monkeypatch.setattr(core, "commands_in", lambda said: [*said] if together else [])
+        monkeypatch.setattr(core, "receive_commands", self._commands)
         monkeypatch.setattr(core, "reject", self.rejects)
         monkeypatch.setattr(type(core), "full", property(lambda core: self.full))
 
@@ -85,12 +88,12 @@ class Heard:
         self.alone.append((origin.name, frame))
         self.full = len(self.alone) % self.enough == 0
 
-    def _commands(self, identity, frames, origin):
-        self.together.append((origin.name, [*frames]))
-        return True
-
-    def _refuse(self, identity, frames, origin):
-        return False
+    def _commands(self, identity, commands, size, origin):
+        taken = commands[: self.most]
+        self.together.append((origin.name, taken))
+        self.bytes.append(size)
+        self.full = len(taken) < len(commands)
+        return commands[len(taken) :]
 
     def rejects(self, identity, code, words):
         self.alone.append((code, words))

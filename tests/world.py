@@ -708,9 +708,12 @@ class World:
             # The edge hands on together what one connection sent, as far as that has come.
             while conn.up.due <= self.now and self._rng.random() < 0.5:
                 frames.append(conn.up.pop())
-            if len(frames) == 1 or not broker.receive_commands(conn.identity, frames):
-                for frame in frames:
-                    broker.receive(conn.identity, frame)
+            commands = broker.commands_in(frames) if len(frames) > 1 else []
+            size = sum(map(len, frames))
+            for frame in [] if commands else frames:
+                broker.receive(conn.identity, frame)
+            while commands:
+                commands, size = broker.receive_commands(conn.identity, commands, size), 0
             self._unheard.discard(conn.identity)
             if conn.up.due > self.now:
                 ready.remove(conn)

@@ -10,7 +10,7 @@ import zmq
 from intakes import ALICE, BOB, A, B, Heard, Queue, Said, reused_descriptor, secure_server, waiting
 
 from chatbroker.broker import intake as intake_module
-from chatbroker.broker.intake import MOST_SECONDS, SLICE, TOGETHER
+from chatbroker.broker.intake import MOST_SECONDS, SLICE
 from chatbroker.broker.portion import A_FRAME, LEAST
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.errors import Code
@@ -231,35 +231,31 @@ def test_what_cannot_be_taken_in_together_is_taken_one_by_one(server, monkeypatc
     assert heard.alone == [("alice", b"%d" % n) for n in range(5)]
 
 
-def test_much_is_taken_in_together_a_little_at_a_time(server, monkeypatch, reused):
-    """Of small frames hundreds, as each may be a command to somebody else; of large ones one."""
+def test_commands_that_are_too_many_for_a_turn_go_on_in_the_next(server, monkeypatch, reused):
+    """As each may be to somebody else."""
     heard = Heard(server, monkeypatch)
-    large, small = b"x" * (TOGETHER + 1), b"x" * (TOGETHER // 3)
-    said = [large, small, small, small, small, large]
-    waiting(server, monkeypatch, reused, *[("alice", A, frame) for frame in said])
-    assert server._intake.drain()
-    groups = [frames for _, frames in heard.together]
-    assert groups == [[large], [small] * 3, [small]]
-    assert heard.alone == [("alice", large)]
-
-
-def test_no_more_is_taken_in_together_when_the_core_has_enough_to_do(server, monkeypatch, reused):
-    heard = Heard(server, monkeypatch)
-    commands = heard._commands
-
-    def enough(*said):
-        heard.full = True
-        return commands(*said)
-
-    monkeypatch.setattr(server._core, "receive_commands", enough)
-    waiting(server, monkeypatch, reused, *[("alice", A, b"x" * TOGETHER)] * 4)
-    for turn in range(1, 4):
+    heard.most = 2
+    waiting(server, monkeypatch, reused, *[("alice", A, b"%d" % n) for n in range(5)])
+    assert not server._intake.drain()
+    server._intake._router.add(A, Said(ALICE, reused, b"5"), B, Said(BOB, reused, b"x"))
+    while server._intake._waiting:
         heard.full = False
-        assert server._intake.drain() is (turn == 4)
-        assert len(heard.together) == turn
-    heard.full = False
-    assert server._intake.drain()
-    assert len(heard.alone) == 1
+        server._intake.drain()
+    assert [frames for _, frames in heard.together] == [[b"0", b"1"], [b"2", b"3"], [b"4"]]
+    assert heard.bytes == [5, 0, 0]  # Each is paid for once.
+    assert heard.alone == [("bob", b"x"), ("alice", b"5")]
+
+
+def test_what_is_left_of_many_commands_counts_for_its_part(server, monkeypatch, reused):
+    heard = Heard(server, monkeypatch)
+    heard.most = 25
+    waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 100)
+    server._intake.drain()
+    assert server._intake._waiting.size == 75 * A_FRAME
+    server._intake._router.add(A, Said(ALICE, reused, bytes(1000)))
+    heard.full, heard.most = False, 15
+    server._intake.drain()
+    assert server._intake._waiting.size == 60 * A_FRAME + 1000
 
 
 def test_who_was_heard_in_the_last_turn_and_has_more_comes_after_the_others(
@@ -381,7 +377,7 @@ def test_no_more_is_taken_when_much_is_left_over(server, monkeypatch, reused):
 def test_what_was_seen_to_be_no_commands_is_not_looked_at_again(server, monkeypatch, reused):
     heard = Heard(server, monkeypatch, together=False)
     looks = []
-    monkeypatch.setattr(server._core, "receive_commands", lambda *said: looks.append(said))
+    monkeypatch.setattr(server._core, "commands_in", lambda said: looks.append(said) or [])
     heard.enough = 2
     waiting(server, monkeypatch, reused, *[("alice", A, b"x")] * 7)
     for _ in range(4):
