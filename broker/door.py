@@ -7,6 +7,7 @@ from typing import NamedTuple
 from ..wire.errors import BadName, Code
 from ..wire.limits import MAX_FRAME, PUSH_WINDOW, VERSION, WINDOW
 from ..wire.messages import (
+    DIRECT_LOG,
     ECHO_LOG,
     PRESENCE_TOPIC,
     Farewell,
@@ -38,6 +39,9 @@ from .user import find
 
 MOST_WAITING = 1000
 """HELLOs that may wait to see whether a name's holder is still there."""
+
+MOST_OWNERS_WAITING = 1000
+"""The same of owners, beside those."""
 
 MOST_WAITING_FOR_NAME = 8
 """Of these, for one name: only one of them can get it."""
@@ -142,11 +146,16 @@ class Door:
         self._out.refuse(identity, refused, user=name, address=origin.address)
 
     def _admit(self, hello: Hello, origin: Origin) -> Session | Refused | Contested:
-        new = hello.session not in self._registry.sessions
+        known = self._registry.sessions.get(hello.session)
+        follows = [follow.log for follow in hello.follows]
+        # To be there or not is told to everybody, also where a session turns from one to the other.
+        joins = known is None or (DIRECT_LOG in known.follows) != (DIRECT_LOG in follows)
         user = find(self._registry.users, hello.name)
         claims = hello.claim and hello.name != "" and not (user is not None and user.claimed)
         place = self._places.find(origin.address)
-        too_much = self._too_much(place, new, claims)
+        if known is None and place.live >= self._registry.settings.allowance.address_sessions:
+            return Refused(Code.BROKER_FULL.value, "too many sessions from one address")
+        too_much = self._too_much(place, joins, claims)
         if too_much is not None:
             return too_much
         dead = self._registry.sessions.get(hello.replaces)
@@ -155,20 +164,17 @@ class Door:
             self._unbind([dead], "the user's next client took this one for dead")
         if isinstance(outcome, Session):
             outcome.come_from(place)
-            place.joins.take(new, self._clock.now)
+            place.joins.take(joins, self._clock.now)
             place.claims.take(claims, self._clock.now)
         return outcome
 
-    def _too_much(self, place: Place, new: bool, claims: bool) -> Refused | None:
-        """Why a HELLO from *place* has to wait that would make a *new* session, or that *claims*
-        a name anew."""
-        if new and place.live >= self._registry.settings.allowance.address_sessions:
-            return Refused(Code.BROKER_FULL.value, "too many sessions from one address")
-        joins = new * place.joins.wait(self._clock.now)
-        wait = max(joins, claims * place.claims.wait(self._clock.now))
+    def _too_much(self, place: Place, joins: bool, claims: bool) -> Refused | None:
+        """Why a HELLO from *place* has to wait that *joins*, or that *claims* a name anew."""
+        wait_to_join = joins * place.joins.wait(self._clock.now)
+        wait = max(wait_to_join, claims * place.claims.wait(self._clock.now))
         if not wait:
             return None
-        what = "sessions" if joins else "names"
+        what = "sessions" if wait_to_join else "names"
         words = f"too many new {what} from one address in a short time"
         return Refused(Code.SLOW_DOWN.value, words, milliseconds(wait))
 
@@ -193,12 +199,14 @@ class Door:
         return known
 
     def _may_wait(self, hello: Hello, outcome: Contested) -> bool:
-        if len(self.waiting) >= MOST_WAITING:
-            return False
         # An owner is answered in the next turn, however many strangers wait.
-        owner = outcome.refusal.code == Code.ALREADY_JOINED
+        if outcome.refusal.code == Code.ALREADY_JOINED:
+            return len(self.waiting) < MOST_WAITING + MOST_OWNERS_WAITING
         names = [waiting.hello.name.lower() for waiting in self.waiting.values()]
-        return owner or names.count(hello.name.lower()) < MOST_WAITING_FOR_NAME
+        return (
+            len(self.waiting) < MOST_WAITING
+            and names.count(hello.name.lower()) < MOST_WAITING_FOR_NAME
+        )
 
     def _stale(self, hello: Hello) -> bool:
         """Whether *hello* is left over from a former connection: the session has moved on."""

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -61,7 +62,10 @@ NOTICE_EVERY = 0.1
 """Seconds until a server that has nothing to do notices that it is to end."""
 
 MOST_VISITORS = 16
-"""Connections at a time; one more is closed at once."""
+"""Connections at a time; one more takes the place of the oldest."""
+
+LEAVES_WITHIN = 1.0
+"""Seconds in which that one is to leave."""
 
 SLOWEST = 5.0
 """Seconds that a visitor may be silent."""
@@ -326,6 +330,8 @@ class _Http(ThreadingHTTPServer):
         self.registry = registry
         self.vitals = vitals
         self._room = threading.BoundedSemaphore(MOST_VISITORS)
+        self._visitors: dict[socket.socket, None] = {}
+        """The oldest first."""
         if ":" in host:
             self.address_family = socket.AF_INET6
         super().__init__((host, port), _Visit)
@@ -340,19 +346,29 @@ class _Http(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if not self._room.acquire(blocking=False):
-            self.shutdown_request(request)
-            return
+            # It may be one that says a byte now and then, and never all.
+            for oldest in list(self._visitors)[:1]:
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+            if not self._room.acquire(timeout=LEAVES_WITHIN):
+                self.shutdown_request(request)
+                return
+        self._visitors[request] = None
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._room.release()
+            self._left(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            self._left(request)
+
+    def _left(self, request: Any) -> None:
+        del self._visitors[request]
+        self._room.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         gone = isinstance(sys.exception(), OSError)

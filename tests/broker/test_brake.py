@@ -409,6 +409,21 @@ def test_new_sessions_of_an_address_are_put_off(limited):
     assert say_from(world, peer, peer.hello(), "192.0.2.7").of(Welcome)
 
 
+def test_a_session_that_turns_between_being_there_and_not_joins_each_time(limited):
+    """As everybody is told of it; whoever says HELLO again as before costs nothing."""
+    world = limited(joins=Rate(1, 3))
+    alice = world.joins("alice")
+    for _ in range(5):
+        assert alice.joins().of(Welcome)
+    for follows in (("echo",), None, ()):
+        assert alice.joins(follows=follows).of(Welcome)
+    for _ in range(2):
+        assert alice.joins().codes == ["slow_down"]
+    assert alice.joins(follows=("echo",)).of(Welcome)
+    world.passes(1.0)
+    assert alice.joins().of(Welcome)
+
+
 def test_a_session_that_goes_on_is_no_new_one(limited):
     world = limited(joins=Rate(1, 1))
     alice, heard = hello_from(world, "192.0.2.7", "alice")

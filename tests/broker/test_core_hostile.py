@@ -295,6 +295,25 @@ def test_an_owner_is_not_refused_because_strangers_wait(world):
     assert again.hears().of(Welcome)
 
 
+def test_an_owner_waits_although_as_many_strangers_wait_as_may(world, monkeypatch):
+    monkeypatch.setattr(door, "MOST_WAITING", 5)
+    monkeypatch.setattr(door, "MOST_OWNERS_WAITING", 1)
+    bob, alice = world.joins("bob"), world.joins("alice", exclusive=True)
+    alice.reachable = bob.reachable = False
+    crowd = [world.connects() for _ in range(6)]
+    for peer in crowd:
+        peer.posts(peer.hello("bob"))
+    world.turn()
+    assert [peer.hears().codes for peer in crowd] == [[]] * 5 + [["name_taken"]]
+    first, second = world.connects(), world.connects()
+    for owner in (first, second):
+        owner.posts(owner.hello("alice", credential=alice.welcome.credential, exclusive=True))
+    world.turn()
+    assert second.hears().codes == ["already_joined"]  # They are bounded, too.
+    world.turn()
+    assert first.hears().of(Welcome)
+
+
 def test_a_turn_is_full_when_a_frame_of_empty_texts_was_taken(world):
     alice, broker = world.joins("alice"), world.broker
     texts = ("",) * MAX_TEXTS

@@ -307,6 +307,20 @@ def test_visitors_who_say_nothing_are_bounded_and_sent_away(asker, monkeypatch):
     assert asker.asks("/metrics")[0] == 200
 
 
+def test_visitors_who_never_say_all_keep_nobody_else_out(asker):
+    slow = [
+        socket.create_connection((asker.host, asker.port), WITHIN) for _ in range(MOST_VISITORS)
+    ]
+    for sock in slow:
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nX-")
+    try:
+        for _ in range(3):
+            assert asker.asks("/metrics")[0] == 200
+    finally:
+        for sock in slow:
+            sock.close()
+
+
 def test_a_bug_in_collecting_is_logged_and_ends_nothing(asker, caplog):
     asker.state.vitals = None
     with pytest.raises(http.client.RemoteDisconnected):
