@@ -225,6 +225,10 @@ class Broker:
         """Answers a connection that is out of protocol below the level of frames."""
         self._out.reject(identity, code, words)
 
+    def expects(self, identity: bytes) -> bool:
+        """Whether a session goes on over the connection, or a HELLO of it waits for an answer."""
+        return identity in self._door.bound or identity in self._door.waiting
+
     def lost(self, identity: bytes) -> None:
         """The connection is known to be gone."""
         self._door.lost(identity)

@@ -102,6 +102,7 @@ class Intake:
             note,
             stored,
             lambda: descriptors.used,
+            core.expects,
         )
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
@@ -371,13 +372,15 @@ class Intake:
 
     def _meet_caller(self, identity: bytes, part: zmq.Frame) -> Connection:
         """The connection by which *part* came, which is new; GONE, if it may say nothing."""
-        if identity in self._connections.callers:
+        if self._connections.callers.pop(identity, None) is not None:
             # A peer may plant an id, and a key of its own speaks for nobody else.
             self._core.lost(identity)
-            del self._connections.callers[identity]
         met, admitted = self._meet(part)
         if admitted:
-            return self._connections.meet(identity, met)
+            known = self._connections.meet(identity, met)
+            if known is met:
+                self._watch.meet(met, len(part))
+            return known
         # Taken back between the handshake and now.
         words = "the key is admitted no more, or the invitation was used"
         self._core.reject(identity, Code.NOT_ALLOWED, words)

@@ -23,6 +23,7 @@ from math import inf
 
 from ..wire.limits import MAX_FRAME
 from .connections import Connection, Connections, borrowed, cut, inode_of
+from .crowds import of_crowds, without_session
 from .logs import say
 from .memory import Memory
 from .sockets import FRAMES_WAITING
@@ -67,6 +68,10 @@ MOST_UNFINISHED = MAX_FRAME + SLACK
 
 MOST_WAITING = (FRAMES_WAITING + 1) * (MAX_FRAME + 64) + SLACK
 """Bytes that may lie there when not all was taken out: a full queue, and one frame more."""
+
+MOST_TO_SHAKE_HANDS = 12 * 1024
+"""Bytes that may have come beside the first message of a DEALER: those of a handshake, of which
+libzmq keeps up to 64 KiB, and what it reads at once.  Whoever says HELLO waits for an answer."""
 
 MOST_SUBSCRIBED = 8 * 1024
 """Bytes that a SUB may say, beside heartbeats."""
@@ -152,6 +157,7 @@ class Watch:
     *note*: is told of those that were cut off.
     *stored*: tells how many bytes the broker itself keeps in memory.
     *in_use*: tells how many descriptors are, or 0; it may be a second late.
+    *expected*: whether something goes on over the connection of that routing id.
     """
 
     def __init__(
@@ -165,8 +171,10 @@ class Watch:
         note: Callable[..., None] = say,
         stored: Callable[[], int] = lambda: 0,
         in_use: Callable[[], int] = lambda: 0,
+        expected: Callable[[bytes], bool] = lambda identity: True,
     ) -> None:
         self._in_use = in_use
+        self._expected = expected
         self._all_spoke_at = 0
         """How many descriptors were in use when all connections had said something, or fewer if
         there were since."""
@@ -259,6 +267,12 @@ class Watch:
             self._cut_until = self._look_at + ALERT
             connection.cut()
             self._cuts[connection.origin.address, why] += 1
+
+    def meet(self, connection: Connection, size: int) -> None:
+        """Looks at a DEALER of which the first message came, of so many bytes."""
+        before = (received_by(connection.fd) or 0) - size if self.on else 0
+        if before > MOST_TO_SHAKE_HANDS and before - unread(connection.fd) > MOST_TO_SHAKE_HANDS:
+            self.cut(connection, "the handshake was too long")
 
     @property
     def _short(self) -> bool:
@@ -402,13 +416,19 @@ class Watch:
         excess = len(silent) - MOST_SILENT
         if self._short:
             excess = max(excess, self._used - int(ENOUGH * self._limit))
-        if excess <= 0 or not silent:
+        if excess <= 0:
             return False
-        crowd = Counter(seen.address for _, seen in silent)
-        silent.sort(key=lambda one: (-crowd[one[1].address], one[1].address, one[1].since))
-        for fd, seen in silent[:excess]:
+        for fd, seen in of_crowds(silent)[:excess]:
             self._cut(fd, seen, "one of too many that say nothing")
-        return True
+        idle: list[tuple[int, Seen]] = []
+        if self._short and excess > len(silent):
+            idle = without_session(self._connections, self._known, self._expected)
+        self._unheard += len(idle)
+        # The newest: nobody has to suffer for those who came later.
+        settled_idle = [(fd, seen) for fd, seen in idle if now - seen.since >= settled]
+        for fd, seen in of_crowds(settled_idle, oldest=False)[: excess - len(silent)]:
+            self._cut(fd, seen, "one of too many without a session")
+        return bool(silent or settled_idle)
 
     def _cut(self, fd: int, seen: Seen, why: str) -> None:
         cut(fd, seen.inode)

@@ -23,6 +23,7 @@ from chatbroker.broker.watch import (
     MOST_UNFINISHED,
     MOST_WAITING,
     RATE,
+    SHORT_EVERY,
     SILENT,
     SLICE,
     Watch,
@@ -339,6 +340,49 @@ def test_when_descriptors_run_short_the_silent_make_room(make):
     assert any(cut)
     assert cut == sorted(cut, reverse=True)  # The oldest.
     assert not is_cut(speaker[1])
+
+
+def test_when_descriptors_run_short_who_spoke_and_has_no_session_makes_room(make):
+    """After those that said nothing; the newest first, and nobody who just came."""
+    expected = []
+    used = len(os.listdir("/proc/self/fd")) + 2 + 2 * 60
+    scene = make(limit=int(used / 0.85), expected=lambda name: int(name) in expected)
+    scene.looks()
+    ends = [scene.connects() for _ in range(60)]
+    scene.looks()
+    for ours, _ in ends[:50]:
+        scene.says(ours)
+    expected += [ours.fileno() for ours, _ in ends[:20]]
+    scene.looks()
+    cut = [is_cut(theirs) for _, theirs in ends]
+    assert cut == [False] * 60
+    scene.looks(after=SHORT_EVERY)
+    cut = [is_cut(theirs) for _, theirs in ends]
+    assert cut[:20] == [False] * 20
+    # All that said nothing went, and of the others as many as it takes.
+    assert cut[50:] == [True] * 10
+    assert cut[20:50] == sorted(cut[20:50])
+    assert sum(cut[20:50]) > 0
+
+
+@pytest.mark.parametrize(("size", "goes"), [(12 * 1024, False), (12 * 1024 + 1, True)])
+def test_one_whose_handshake_is_long_is_cut_off_when_it_speaks(scene, size, goes):
+    ours, theirs = scene.connects()
+    scene.sends(theirs, ours, size + 100)
+    fd = ours.fileno()
+    scene.watch.meet(Connection(fd, Origin("127.0.0.1"), ""), 100)
+    assert is_cut(theirs) is goes
+
+
+def test_what_is_not_read_yet_is_no_handshake(scene):
+    ours, theirs = scene.connects()
+    scene.sends(theirs, ours, 100)
+    for _ in range(4):
+        theirs.send(PIECE)
+    while unread(ours.fileno()) < 4 * len(PIECE):
+        time.sleep(0.001)
+    scene.watch.meet(Connection(ours.fileno(), Origin("127.0.0.1"), ""), 100)
+    assert not is_cut(theirs)
 
 
 def crowded(make, share, heard=inf):
