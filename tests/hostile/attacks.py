@@ -19,7 +19,7 @@ from bench import zmtp
 from bench.sessions import hello
 from chatbroker.client import Client, Unreachable
 from chatbroker.wire.limits import MAX_FRAME, MAX_MESSAGES
-from chatbroker.wire.messages import Echo, Fetch, Info
+from chatbroker.wire.messages import DIRECT_LOG, Echo, Fetch, Info, Send
 
 from . import pretenders
 from .stage import MIB, Stage
@@ -91,6 +91,43 @@ def half_open_connections_until_none_is_left(stage: Stage) -> tuple[str, str]:
         all_cut(stage, sockets)
     assert stage.told("one of too many that say nothing")
     return f"{count} connections, 1000 descriptors", f"the watch; {newcomers} newcomers came in"
+
+
+def connections_without_a_session_until_none_is_left(stage: Stage) -> tuple[str, str]:
+    """They say something, so that they are nobody who says nothing."""
+    count = 1200 * stage.scale
+    said = zmtp.frame(b"x"), zmtp.frame(b"\1x")
+    newcomers = 0
+    with crowd() as sockets:
+        for n in range(count):
+            try:
+                kind, at = ((b"DEALER", stage.address), (b"SUB", stage.pub_address))[n % 2]
+                sockets.append(peer(at, kind))
+                sockets[-1].sendall(said[n % 2])
+            except OSError:
+                continue
+            if n % 400 == 399:
+                stage.eventually(
+                    lambda name=f"newcomer{n}": comes_in(stage, name), "nobody comes in"
+                )
+                newcomers += 1
+    assert stage.told("one of too many without a session")
+    return f"{count} connections, 1000 descriptors", f"the watch; {newcomers} newcomers came in"
+
+
+def handshakes_that_say_much(stage: Stage) -> tuple[str, str]:
+    """ZeroMQ keeps what it is told there, for as long as the connection stands."""
+    count = 400 * stage.scale
+    ready = zmtp.ready(b"DEALER")
+    body = ready[2:] + b"\x01x" + struct.pack(">I", 65_000) + bytes(65_000)
+    opening = GREETING + zmtp.frame(body, zmtp.COMMAND)
+    with crowd() as sockets:
+        for _ in range(count):
+            sockets.append(dial(stage.address))
+            sockets[-1].sendall(opening + zmtp.frame(b"x"))
+        all_cut(stage, sockets)
+    assert stage.told("the handshake was too long")
+    return f"{count} connections, 65 KB each", "the watch, at the first message"
 
 
 def comes_in(stage: Stage, name: str) -> bool:
@@ -287,13 +324,33 @@ def bombs_of_msgpack(stage: Stage) -> tuple[str, str]:
     return f"{sent // MIB} MiB of bombs", "each is refused by itself"
 
 
+def messages_to_hundreds_of_others(stage: Stage) -> tuple[str, str]:
+    """Each command is a row of its own in two mailboxes."""
+    names, cseq = 900, 0
+    with crowd() as sockets:
+        sockets += [peer(stage.address) for _ in range(names + 1)]
+        for n, sock in enumerate(sockets):
+            sock.sendall(zmtp.frame(encode(hello(f"many{n}", DIRECT_LOG))))
+        stage.eventually(lambda: all(map(is_answered, sockets)), "not all were let in")
+        frames = []
+        for _ in range(500 * stage.scale):
+            sends = [Send(cseq + n, f"many{(cseq + n) % names}", ("x",)) for n in range(1, 201)]
+            frames.append(zmtp.frame(b"".join(map(encode, sends))))
+            cseq += len(sends)
+        sent = pour(sockets[-1:], b"".join(frames), sum(map(len, frames)))
+        assert sent == sum(map(len, frames))
+    return f"{cseq} commands to {names} others", "a turn has room for some 600"
+
+
 SECURE = ("--secure",)
 
 ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
     garbage_instead_of_a_greeting: (),
     another_mechanism: (),
     half_open_connections_until_none_is_left: (1000,),
+    connections_without_a_session_until_none_is_left: (1000,),
     connections_that_say_nothing: (),
+    handshakes_that_say_much: (),
     connects_and_disconnects: (),
     a_message_without_end: (),
     a_message_without_end_for_the_publisher: (),
@@ -305,6 +362,7 @@ ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
     subscribers_who_leave_at_once: (),
     subscribers_who_keep_coming: (),
     questions_whose_answers_nobody_reads: (),
+    messages_to_hundreds_of_others: (),
     full_frames: (),
     bombs_of_msgpack: (),
     pretenders.planted_routing_ids: (),
