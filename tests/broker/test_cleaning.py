@@ -147,7 +147,7 @@ def test_a_log_that_has_lost_more_than_it_had_is_damage(path):
     journal._db.execute("UPDATE logs SET lost=1")
     assert check_journal(path).faults != []
     journal._db.close()
-    with pytest.raises(JournalError, match="it is damaged"):
+    with pytest.raises(JournalError, match="table logs is damaged"):
         SqliteJournal(path).load(EPOCH)
 
 

@@ -395,7 +395,7 @@ def test_a_log_that_has_lost_one_more_than_it_had_is_damage(path):
     journal._fold()
     journal._db.execute("UPDATE logs SET lost=head+1")
     journal._db.close()
-    with pytest.raises(JournalError, match="it is damaged"):
+    with pytest.raises(JournalError, match="table logs is damaged"):
         SqliteJournal(path).load(EPOCH)
 
 
