@@ -79,7 +79,7 @@ def test_two_spellings_of_an_address_are_one_broker(one, other):
     assert alice(one).path == alice(other).path
 
 
-@pytest.mark.parametrize("host", ["[::1]", "[fe80::1%1]", "..", ".", "a\\b", "häuser", "*", "~"])
+@pytest.mark.parametrize("host", ["[::1]", "[fe80::1%1]", "..", ".", "a\\b", "häuser", "~"])
 def test_a_host_is_safe_in_the_name_of_a_folder(data_folder, host):
     path = alice(f"tcp://{host}:1").path
     assert path.parent.parent == data_folder / "identities"
