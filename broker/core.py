@@ -177,20 +177,20 @@ class Broker:
 
     def receive_commands(
         self, identity: bytes, commands: list[Any], size: int, origin: Origin = ANYWHERE
-    ) -> list[Any]:
-        """Takes *commands*, which came in *size* bytes, until the turn has enough to do: those
-        that are left."""
+    ) -> tuple[list[Any], int]:
+        """Takes *commands*, which came in *size* bytes, until the turn has enough to do: those that
+        are left, and how many bytes nobody paid for yet."""
         taken = 0
         while True:
             some = commands[taken : taken + MAX_MESSAGES]
-            self._carry_out(identity, some, size, origin)
+            if self._carry_out(identity, some, size, origin):
+                size = 0
             taken += len(some)
             if taken == len(commands) or self.full:
-                return commands[taken:]
-            size = 0
+                return commands[taken:], size
 
-    def _carry_out(self, identity: bytes, messages: list[Any], size: int, origin: Origin) -> None:
-        """Does what *messages* say, which came in *size* bytes."""
+    def _carry_out(self, identity: bytes, messages: list[Any], size: int, origin: Origin) -> bool:
+        """Does what *messages* say, which came in *size* bytes; whether these are paid for."""
         session = speaker = self._door.bound.get(identity)
         heard, spent = 0, None
         if session is not None:
@@ -220,6 +220,8 @@ class Broker:
                 self._brake.spenders.append(spent)
             spent.messages += speaker.cseq - heard
             spent.bytes += size
+            return True
+        return False
 
     def reject(self, identity: bytes, code: Code, words: str) -> None:
         """Answers a connection that is out of protocol below the level of frames."""

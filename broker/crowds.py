@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar
 
+from .allowance import network_of
 from .connections import Connections
 
 SPARE = 8
@@ -28,12 +29,13 @@ K = TypeVar("K", bound=Known)
 def of_crowds(found: list[tuple[int, K]], oldest: bool = True) -> list[tuple[int, K]]:
     """*found*, by descriptor: those of the address that has the most first; of each the oldest, or
     the newest."""
-    crowd = Counter(known.address for _, known in found)
+    crowd = Counter(network_of(known.address) for _, known in found)
     sign = 1 if oldest else -1
 
     def place(one: tuple[int, K]) -> tuple[int, str, float]:
         _, known = one
-        return -crowd[known.address], known.address, sign * known.since
+        network = network_of(known.address)
+        return -crowd[network], network, sign * known.since
 
     return sorted(found, key=place)
 
@@ -47,14 +49,14 @@ def without_session(
     idle = []
     for identity, caller in connections.callers.items():
         if expected(identity):
-            sessions[caller.origin.address] += 1
+            sessions[network_of(caller.origin.address)] += 1
         else:
             idle.append(caller)
     subscribers = [one for fd, one in connections.subscribers.items() if fd in known]
     for subscriber in sorted(subscribers, key=lambda one: known[one.fd].since):
-        address = subscriber.origin.address
-        sessions[address] -= 1
-        if sessions[address] < -SPARE:
+        network = network_of(subscriber.origin.address)
+        sessions[network] -= 1
+        if sessions[network] < -SPARE:
             idle.append(subscriber)
     found = [(one, known[one.fd]) for one in idle if one.fd in known]
     return [(one.fd, seen) for one, seen in found if seen.address and seen.inode == one.inode]

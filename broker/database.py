@@ -167,7 +167,7 @@ def _make(path: Path) -> None:
     Raises JournalError, OSError."""
     place = Path(os.path.realpath(path))  # Where a link points to, which stays.
     log = Path(f"{place}-wal")
-    if log.exists() and log.stat().st_size:
+    if _size_of(log):
         # SQLite would have the new file take in what is in the log of another.
         words = f"it is gone, and {log.name} beside it is not"
         raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
@@ -242,19 +242,27 @@ def _require_own(path: Path) -> None:
     # SQLite takes a file of one byte for an empty one.
     if 0 < size < _HEADER:
         raise JournalError(f"cannot use {path}: it is no database; {REPLACE}")
-    log = Path(f"{path}-wal")
-    if log.exists() and log.stat().st_size:
+    log = Path(f"{os.path.realpath(path)}-wal")  # Beside what a link points to.
+    if _size_of(log):
         if size == 0:
             # It would remove the log, with all that was not copied out of it.
             words = f"it is empty, and {log.name} beside it is not"
             raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
         if _is_a_copy(path):
             # It would take in what is in the log: of another file, as that of a copy was taken in.
-            words = f"it is a copy, and {log.name} beside it is what is left of another file"
+            words = f"it is a copy, and {log} is what is left of another file"
             raise JournalError(f"cannot use {path}: {words}; remove that first")
     if size == 0:
         # As a copy leaves it for which there was no room; and all names would be free at once.
         raise JournalError(f"cannot use {path}: it is empty; {REPLACE}")
+
+
+def _size_of(path: Path) -> int:
+    """0 if it is not there, or no longer."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _is_a_copy(path: Path) -> bool:

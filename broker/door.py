@@ -149,7 +149,8 @@ class Door:
         known = self._registry.sessions.get(hello.session)
         follows = [follow.log for follow in hello.follows]
         # To be there or not is told to everybody, also where a session turns from one to the other.
-        joins = known is None or (DIRECT_LOG in known.follows) != (DIRECT_LOG in follows)
+        turns = known and known.user and (DIRECT_LOG in known.follows) != (DIRECT_LOG in follows)
+        joins = known is None or bool(turns)
         user = find(self._registry.users, hello.name)
         claims = hello.claim and hello.name != "" and not (user is not None and user.claimed)
         place = self._places.find(origin.address)

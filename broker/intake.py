@@ -323,8 +323,8 @@ class Intake:
         origin = said.caller.origin
         while True:
             if said.commands:
-                said.commands = core.receive_commands(identity, said.commands, said.bytes, origin)
-                said.bytes = 0
+                left = core.receive_commands(identity, said.commands, said.bytes, origin)
+                said.commands, said.bytes = left
                 if not said.commands and not said:
                     return
                 if said.commands or core.full or time.monotonic() > until:
@@ -379,7 +379,7 @@ class Intake:
         if admitted:
             known = self._connections.meet(identity, met)
             if known is met:
-                self._watch.meet(met, len(part))
+                self._watch.meet(met, time.monotonic())
             return known
         # Taken back between the handshake and now.
         words = "the key is admitted no more, or the invitation was used"

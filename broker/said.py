@@ -27,7 +27,7 @@ class Said(list[bytes]):
         self.commands: list[Any] = []
         """What came before them, and is taken in together."""
         self.bytes = 0
-        """That these came in, until the core is told."""
+        """That these came in, and that nobody paid for yet."""
         self._weight = 0.0
         """Of each, as a portion is counted."""
 

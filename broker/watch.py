@@ -10,7 +10,6 @@ Linux only: it reads /proc and TCP_INFO.  Elsewhere nothing is watched.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
@@ -24,6 +23,8 @@ from math import inf
 from ..wire.limits import MAX_FRAME
 from .connections import Connection, Connections, borrowed, cut, inode_of
 from .crowds import of_crowds, without_session
+from .handshakes import Handshakes
+from .kernel import received_by, unread
 from .logs import say
 from .memory import Memory
 from .sockets import FRAMES_WAITING
@@ -69,10 +70,6 @@ MOST_UNFINISHED = MAX_FRAME + SLACK
 MOST_WAITING = (FRAMES_WAITING + 1) * (MAX_FRAME + 64) + SLACK
 """Bytes that may lie there when not all was taken out: a full queue, and one frame more."""
 
-MOST_TO_SHAKE_HANDS = 12 * 1024
-"""Bytes that may have come beside the first message of a DEALER: those of a handshake, of which
-libzmq keeps up to 64 KiB, and what it reads at once.  Whoever says HELLO waits for an answer."""
-
 MOST_SUBSCRIBED = 8 * 1024
 """Bytes that a SUB may say, beside heartbeats."""
 
@@ -107,14 +104,6 @@ TELL_EVERY, MOST_TOLD = 1.0, 8
 
 OTHERS = "others"
 """Stands for all other addresses."""
-
-# Linux's numbers.
-_TCP_INFO = 11
-_FIONREAD = 0x541B
-_RECEIVED = 16
-"""Where tcpi_bytes_received is in struct tcp_info, in units of eight bytes."""
-
-_libc = ctypes.CDLL(None)
 
 
 class Seen:
@@ -197,6 +186,7 @@ class Watch:
         self._alert_until = self._cut_until = 0.0
         """Until when all are looked at: growth shows between two looks; and who went too far may
         come again."""
+        self._handshakes = Handshakes(overhead)
         self._memory = Memory(stored)
         self.drained = 0.0
         """When all that was whole had last been taken out."""
@@ -229,6 +219,8 @@ class Watch:
         self._tell(now)
         if not self.on:
             return
+        for connection in self._handshakes.long(self.drained):
+            self.cut(connection, "the handshake was too long")
         if self._memory.grew(now):
             self._alert_until = now + 2 * LOOK_EVERY
         after_cut = now < self._cut_until
@@ -268,11 +260,10 @@ class Watch:
             connection.cut()
             self._cuts[connection.origin.address, why] += 1
 
-    def meet(self, connection: Connection, size: int) -> None:
-        """Looks at a DEALER of which the first message came, of so many bytes."""
-        before = (received_by(connection.fd) or 0) - size if self.on else 0
-        if before > MOST_TO_SHAKE_HANDS and before - unread(connection.fd) > MOST_TO_SHAKE_HANDS:
-            self.cut(connection, "the handshake was too long")
+    def meet(self, connection: Connection, now: float) -> None:
+        """Has a DEALER be looked at of which the first message came."""
+        if self.on:
+            self._handshakes.meet(connection, now)
 
     @property
     def _short(self) -> bool:
@@ -448,23 +439,3 @@ class Watch:
         for (address, why), count in (*most[:MOST_TOLD], *others.items()):
             self._note("cut_off", address=address, connections=count, because=why)
         self._cuts.clear()
-
-
-def unread(fd: int) -> int:
-    """Bytes that lie in the kernel, to be read from the connection *fd*."""
-    count = ctypes.c_int(0)
-    _libc.ioctl(fd, _FIONREAD, ctypes.byref(count))
-    return count.value
-
-
-def received_by(fd: int | None) -> int | None:
-    """Bytes that the connection *fd* has received since it was made; None if the system does not
-    tell.  Without *fd*: of no connection, to see whether it would."""
-    if fd is None:
-        with socket.socket() as sock:
-            return received_by(sock.fileno())
-    info = (ctypes.c_uint64 * (_RECEIVED + 1))()
-    size = ctypes.c_uint32(ctypes.sizeof(info))
-    if _libc.getsockopt(fd, socket.IPPROTO_TCP, _TCP_INFO, info, ctypes.byref(size)):
-        return None
-    return info[_RECEIVED] if size.value == ctypes.sizeof(info) else None

@@ -117,9 +117,11 @@ class Browse:
         if len(self._page) > MOST_EVENTS:
             return
         if missed.upto > self.position >= missed.after and self._is_its(missed.epoch):
-            lost = max(missed.lost - (self.position - missed.after), 0)
+            lost = missed.lost - (self.position - missed.after)
+            if self._upto is not None:
+                lost -= max(missed.upto - self._upto, 0)  # Of another walk.
             self.position = missed.upto
-            self._page.append(events.Missed(missed.log, lost))
+            self._page.append(events.Missed(missed.log, max(lost, 0)))
 
     def fetched(self, fetched: Fetched) -> None:
         """The answer to the FETCH is complete."""

@@ -106,13 +106,13 @@ class History:
         while end > after and _messages(found) < count:
             start = max(after, end - window)
             part = [e for e in self.walk(log, start, end) if isinstance(e, Missed) or wanted(e)]
-            found = part + found
+            found = _joined(part, found)
             end, window = start, min(2 * window, MOST_WINDOW)
             if part and isinstance(part[0], Missed):
                 missing = self._gap(log, after, end)
                 if missing:
                     # Not something that is damaged, but all that is no longer kept.
-                    found[:1], end = missing, after
+                    found, end = _joined(missing, found), after
         newest = last(found, count)
         if len(newest) < len(found):
             end = getattr(newest[0], "seq", 1) - 1
@@ -121,6 +121,16 @@ class History:
     def merged(self, walks: Iterable[Iterable[Event]]) -> Iterator[Event]:
         """Several walks as one, by the time of the events; each keeps its own order."""
         return (event for _, _, event in heapq.merge(*[_timed(n, w) for n, w in enumerate(walks)]))
+
+
+def _joined(earlier: list[Event], later: list[Event]) -> list[Event]:
+    """What is missing at the end of the one and at the beginning of the other is one gap."""
+    if earlier and later:
+        before, after = earlier[-1], later[0]
+        if isinstance(before, Missed) and isinstance(after, Missed):
+            lost = (before.lost or 0) + (after.lost or 0)
+            return [*earlier[:-1], Missed(before.log, lost), *later[1:]]
+    return earlier + later
 
 
 def _messages(events: Iterable[Event]) -> int:

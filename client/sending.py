@@ -16,7 +16,7 @@ from .access import is_own_user, own_names
 from .address import parse_address
 from .client import Client
 from .commands import Outcome
-from .errors import MAYBE, NameRefused, Refused, UsageError
+from .errors import MAYBE, ClientError, NameRefused, Refused, UsageError
 from .escape import escape
 from .events import Notice, Offline, Online
 from .feed import LONGEST, Entry, Feed, Result, decode_line
@@ -97,7 +97,10 @@ def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
         except OSError as error:
             raise click.UsageError(f"cannot read {path}: {error.strerror}") from None
     elif means_stdin(text):
-        raw = sys.stdin.buffer.read(LONGEST)
+        try:
+            raw = sys.stdin.buffer.read(LONGEST)
+        except OSError as error:
+            raise ClientError(f"cannot read standard input: {error.strerror}") from None
         if not raw:
             return None
     else:
@@ -157,7 +160,11 @@ def send_one(
     except Refused as refused:
         if shared.json:
             output.record(type="refused", line=1, code=refused.code, text=str(refused))
-            output.flush()
+            try:
+                output.flush()
+            except OSError:
+                complain("chat", escape(str(refused)))
+                raise
         raise
     except (KeyboardInterrupt, SystemExit, OSError):
         # The status says why it ended, and this what became of the message.

@@ -13,6 +13,9 @@ import select
 import sys
 from typing import Any
 
+PATIENCE = 200
+"""Milliseconds that words for stderr wait for room there."""
+
 
 class StdoutClosed(Exception):
     """Whoever read stdout has gone (`| head`)."""
@@ -30,10 +33,11 @@ class _Descriptor(io.RawIOBase):
     def isatty(self) -> bool:
         return os.isatty(self._number)
 
-    def _wait(self, event: int) -> None:
+    def _ready(self, event: int, milliseconds: float | None = None) -> bool:
+        """Waits until it is; whether it was in time."""
         poll = select.poll()
         poll.register(self._number, event)
-        poll.poll()
+        return bool(poll.poll(milliseconds))
 
 
 class _Input(_Descriptor):
@@ -45,11 +49,33 @@ class _Input(_Descriptor):
             try:
                 return os.readv(self._number, [buffer])
             except BlockingIOError:
-                self._wait(select.POLLIN)
+                self._ready(select.POLLIN)
 
 
 class _Output(_Descriptor):
-    """Takes all that is written to it, or raises StdoutClosed, OSError."""
+    """Takes something, or raises StdoutClosed, OSError.  The buffer above keeps the rest: in one
+    step, as a signal may raise between two."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        while True:
+            try:
+                return os.write(self._number, data)
+            except BlockingIOError:
+                self._ready(select.POLLOUT)
+            except BrokenPipeError:
+                raise StdoutClosed from None
+
+
+class _Words(_Descriptor):
+    """Of what cannot be said there, or not soon, the exit status still tells."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self._patience = PATIENCE
+        """Milliseconds to wait for whoever reads it, who may have stopped."""
 
     def writable(self) -> bool:
         return True
@@ -57,24 +83,15 @@ class _Output(_Descriptor):
     def write(self, data: Any) -> int:
         left = memoryview(data).cast("B")
         size = len(left)
-        while left:
-            try:
-                left = left[os.write(self._number, left) :]
-            except BlockingIOError:
-                self._wait(select.POLLOUT)
-            except BrokenPipeError:
-                raise StdoutClosed from None
-        return size
-
-
-class _Words(_Output):
-    """Of what cannot be said there, the exit status still tells."""
-
-    def write(self, data: Any) -> int:
         try:
-            return super().write(data)
-        except (StdoutClosed, OSError):
-            return len(memoryview(data).cast("B"))
+            while left and self._ready(select.POLLOUT, self._patience):
+                # A pipe that is ready has room for so much.
+                left = left[os.write(self._number, left[: select.PIPE_BUF]) :]
+        except OSError:
+            return size
+        # Who kept it waiting once keeps it no more, until there is room again.
+        self._patience = 0 if left else PATIENCE
+        return size
 
 
 def prepare_streams() -> None:

@@ -335,8 +335,10 @@ def serve(relay: Relay, address: tuple[str, int]) -> int:
 
 def complain(words: str) -> None:
     # Not by print: words that cannot be written would make Python end with a status of its own.
-    with suppress(OSError):
-        os.write(2, f"alert_relay: {escape(words)}\n".encode(errors="backslashreplace"))
+    with suppress(OSError, AttributeError):  # There may be no stderr.
+        os.write(
+            sys.stderr.fileno(), f"alert_relay: {escape(words)}\n".encode(errors="backslashreplace")
+        )
 
 
 def main() -> int:

@@ -201,8 +201,11 @@ def verdict(title: str, status: int, seconds: float) -> str:
 
 def warn(words: str) -> None:
     # Not by print: words that cannot be written would make Python end with a status of its own.
-    with suppress(OSError):
-        os.write(2, f"ci_announcer: {escape(words)}\n".encode(errors="backslashreplace"))
+    with suppress(OSError, AttributeError):  # There may be no stderr.
+        os.write(
+            sys.stderr.fileno(),
+            f"ci_announcer: {escape(words)}\n".encode(errors="backslashreplace"),
+        )
 
 
 def main() -> int:

@@ -342,8 +342,10 @@ def pause(client: Client) -> None:
 
 def complain(words: str) -> None:
     # Not by print: words that cannot be written would make Python end with a status of its own.
-    with suppress(OSError):
-        os.write(2, f"log_tailer: {escape(words)}\n".encode(errors="backslashreplace"))
+    with suppress(OSError, AttributeError):  # There may be no stderr.
+        os.write(
+            sys.stderr.fileno(), f"log_tailer: {escape(words)}\n".encode(errors="backslashreplace")
+        )
 
 
 def main() -> int:

@@ -93,7 +93,7 @@ class Heard:
         self.together.append((origin.name, taken))
         self.bytes.append(size)
         self.full = len(taken) < len(commands)
-        return commands[len(taken) :]
+        return commands[len(taken) :], 0
 
     def rejects(self, identity, code, words):
         self.alone.append((code, words))

@@ -82,7 +82,7 @@ IMPURE = {"socket", "time", "random", "secrets", "threading", "os", "logging", "
 MEETS_THE_SYSTEM = {
     "broker": {
         *("server", "intake", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
-        *("watch", "memory", "publisher", "listener"),
+        *("kernel", "watch", "memory", "publisher", "listener"),
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup", "standing"),
         *("metrics", "notify", "ready_file"),

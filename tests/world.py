@@ -713,7 +713,7 @@ class World:
             for frame in [] if commands else frames:
                 broker.receive(conn.identity, frame)
             while commands:
-                commands, size = broker.receive_commands(conn.identity, commands, size), 0
+                commands, size = broker.receive_commands(conn.identity, commands, size)
             self._unheard.discard(conn.identity)
             if conn.up.due > self.now:
                 ready.remove(conn)

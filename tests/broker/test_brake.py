@@ -9,7 +9,7 @@ from chatbroker.broker.allowance import Allowance
 from chatbroker.broker.origin import Origin
 from chatbroker.wire.bucket import UNLIMITED, Rate
 from chatbroker.wire.codec import Encoder
-from chatbroker.wire.limits import MAX_FETCH
+from chatbroker.wire.limits import MAX_FETCH, MAX_MESSAGES
 from chatbroker.wire.messages import (
     Ack,
     Batch,
@@ -407,6 +407,27 @@ def test_new_sessions_of_an_address_are_put_off(limited):
     assert hello_from(world, "192.0.2.8")[1].of(Welcome)
     world.passes(1.0)
     assert say_from(world, peer, peer.hello(), "192.0.2.7").of(Welcome)
+
+
+def test_an_observer_that_names_a_mailbox_does_not_join_again_each_time(limited):
+    world = limited(joins=Rate(1, 1))
+    observer = world.connects()
+    for _ in range(5):
+        assert observer.joins("", follows=("echo", "direct")).of(Welcome)
+
+
+def test_bytes_that_came_behind_what_is_repeated_are_paid_for(limited):
+    world = limited(bytes=Rate(1000, 2000))
+    alice = world.joins("alice")
+    alice.echoes("first")
+    repeated = [Echo(1, ("first",))] * MAX_MESSAGES
+    left, owed = world.broker.receive_commands(alice.identity, repeated, 5000)
+    assert (left, owed) == ([], 5000)
+    both = [*repeated, alice.echo("x")]
+    assert world.broker.receive_commands(alice.identity, both, 5000) == ([], 0)
+    world.turn()
+    spent = world.broker._registry.users["alice"].spent
+    assert spent.wait(world.now) > 2
 
 
 def test_a_session_that_turns_between_being_there_and_not_joins_each_time(limited):

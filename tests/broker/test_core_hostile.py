@@ -297,7 +297,7 @@ def test_an_owner_is_not_refused_because_strangers_wait(world):
 
 def test_an_owner_waits_although_as_many_strangers_wait_as_may(world, monkeypatch):
     monkeypatch.setattr(door, "MOST_WAITING", 5)
-    monkeypatch.setattr(door, "MOST_OWNERS_WAITING", 1)
+    monkeypatch.setattr(door, "MOST_OWNERS_WAITING", 1)  # Beside those.
     bob, alice = world.joins("bob"), world.joins("alice", exclusive=True)
     alice.reachable = bob.reachable = False
     crowd = [world.connects() for _ in range(6)]

@@ -71,6 +71,16 @@ def test_subscribers_are_idle_that_are_more_than_the_sessions_of_their_address()
     assert crowd.idle() == [*more[-2:], there[-1]]
 
 
+def test_of_ipv6_those_of_one_network_are_together():
+    crowd = Crowd()
+    more = [crowd.subscriber(f"2001:db8::{n}") for n in range(SPARE + 3)]
+    assert crowd.idle() == more[-3:]
+    here = [(1, Seen(1, HERE, 1)), (2, Seen(2, HERE, 2))]
+    assert [
+        fd for fd, _ in of_crowds([*here, *[(9, Seen(9, f"2001:db8::{n}", n)) for n in "123"]])
+    ][:3] == [9] * 3
+
+
 def test_one_that_was_cut_off_or_has_the_descriptor_of_another_is_not_among_them():
     crowd = Crowd()
     cut, other, unknown = [crowd.dealer(HERE, session=False) for _ in range(3)]

@@ -158,8 +158,11 @@ def test_an_empty_file_beside_a_log_is_no_new_journal_and_the_log_stays(opened, 
     assert Path(f"{elsewhere}-wal").read_bytes() == log
 
 
+@pytest.mark.parametrize("linked", [False, True])
 @pytest.mark.parametrize("open_it", [open_journal_file, open_to_read])
-def test_a_copy_does_not_take_in_the_log_of_the_file_that_it_replaces(opened, path, open_it):
+def test_a_copy_does_not_take_in_the_log_of_the_file_that_it_replaces(
+    opened, path, open_it, linked
+):
     opened().execute("INSERT INTO meta VALUES('a', x'00')")
     copy = path.with_name("copy")
     back_up(path, copy)
@@ -167,8 +170,11 @@ def test_a_copy_does_not_take_in_the_log_of_the_file_that_it_replaces(opened, pa
     assert log
     Path(f"{copy}-wal").write_bytes(log)
     before = copy.read_bytes()
-    with pytest.raises(JournalError, match="it is a copy, and copy-wal beside it is what is left"):
-        open_it(copy)
+    name = path.with_name("link") if linked else copy
+    if linked:
+        name.symlink_to(copy)
+    with pytest.raises(JournalError, match=r"it is a copy, and .*copy-wal is what is left"):
+        open_it(name)
     assert (copy.read_bytes(), Path(f"{copy}-wal").read_bytes()) == (before, log)
     Path(f"{copy}-wal").unlink()
     open_it(copy).close()

@@ -316,6 +316,10 @@ def test_visitors_who_never_say_all_keep_nobody_else_out(asker):
     try:
         for _ in range(3):
             assert asker.asks("/metrics")[0] == 200
+        assert slow[0].recv(1) == b""  # The oldest left.
+        slow[-1].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            slow[-1].recv(1)
     finally:
         for sock in slow:
             sock.close()

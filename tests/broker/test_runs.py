@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatbroker.broker.runs import merge, pack, unpack
+from chatbroker.broker.runs import KINDS, check, merge, pack, unpack
 from chatbroker.wire.limits import WINDOW
 
 FIRST, GREW, SECOND, THIRD = (1, 1, 0), (1, 2, 0), (3, 3, 1), (4, 9, 0)
@@ -42,3 +42,25 @@ def test_no_more_than_a_window_is_kept(cseq):
     found = [*unpack(merge(pack(shifted), pack(news), cseq + WINDOW))]
     assert found[-1] == news[0]
     assert all(last > cseq for _, last, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("runs", "cseq"),
+    [
+        ([(0, 1, 0)], 5),
+        ([(2, 1, 0)], 5),
+        ([(1, 2, 0), (2, 3, 1)], 5),
+        ([(3, 3, 0), (1, 1, 0)], 5),
+        ([(1, 6, 0)], 5),
+        ([(1, 1, KINDS)], 5),
+    ],
+)
+def test_runs_that_cannot_be_so_are_damage(runs, cseq):
+    with pytest.raises(ValueError, match="not runs"):
+        check(pack(runs), cseq)
+
+
+def test_runs_that_adjoin_are_none():
+    check(pack([(1, 2, 0), (3, 3, KINDS - 1), (5, 5, 0)]), 5)
+    with pytest.raises(ValueError, match="not runs"):
+        check(pack([(1, 2, 0)])[:-1], 5)

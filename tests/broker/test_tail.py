@@ -93,6 +93,14 @@ def test_many_may_go_at_once_whoever_else_is_there():
     assert [n for n in range(1000) if tail.sessions[b"%d" % n] is None] == list(range(7, 1000, 50))
 
 
+def test_nothing_is_left_of_sessions_that_are_folded_or_over():
+    tail = Tail()
+    tail.add(Commit(sessions=[session(b"1", "alice"), session(b"2", "bob"), session(b"3", "bob")]))
+    tail.add(Commit(ended=[b"1"]))
+    tail.drop_changes([b"1", b"2", b"3"])
+    assert (tail.sessions, tail._of) == ({}, {})
+
+
 def test_the_turns_that_came_during_a_fold_are_counted_with_what_their_records_take(journal):
     store(journal, row("@a", 1), row("@b", 1))
     fold = Fold(journal._tail, journal._retention, journal._next_turn, a_part=1)

@@ -14,6 +14,8 @@ import pytest
 from chatbroker.broker import memory
 from chatbroker.broker import watch as watching
 from chatbroker.broker.connections import Connection, Connections
+from chatbroker.broker.handshakes import A_MOMENT
+from chatbroker.broker.kernel import received_by, unread
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.watch import (
     CALM_EVERY,
@@ -27,8 +29,6 @@ from chatbroker.broker.watch import (
     SILENT,
     SLICE,
     Watch,
-    received_by,
-    unread,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and TCP_INFO")
@@ -348,40 +348,72 @@ def test_when_descriptors_run_short_who_spoke_and_has_no_session_makes_room(make
     used = len(os.listdir("/proc/self/fd")) + 2 + 2 * 60
     scene = make(limit=int(used / 0.85), expected=lambda name: int(name) in expected)
     scene.looks()
-    ends = [scene.connects() for _ in range(60)]
-    scene.looks()
+    ends = []
+    for _ in range(6):
+        ends += [scene.connects() for _ in range(10)]
+        scene.looks()
     for ours, _ in ends[:50]:
         scene.says(ours)
     expected += [ours.fileno() for ours, _ in ends[:20]]
-    scene.looks()
-    cut = [is_cut(theirs) for _, theirs in ends]
-    assert cut == [False] * 60
-    scene.looks(after=SHORT_EVERY)
+    scene.looks(4, after=SHORT_EVERY)
     cut = [is_cut(theirs) for _, theirs in ends]
     assert cut[:20] == [False] * 20
     # All that said nothing went, and of the others as many as it takes.
     assert cut[50:] == [True] * 10
     assert cut[20:50] == sorted(cut[20:50])
-    assert sum(cut[20:50]) > 0
+    used -= sum(cut)
+    assert used == int(0.6 * scene.watch._limit)
 
 
-@pytest.mark.parametrize(("size", "goes"), [(12 * 1024, False), (12 * 1024 + 1, True)])
-def test_one_whose_handshake_is_long_is_cut_off_when_it_speaks(scene, size, goes):
+def met(scene):
+    """A DEALER that said its first message, of 100 bytes."""
     ours, theirs = scene.connects()
-    scene.sends(theirs, ours, size + 100)
+    scene.sends(theirs, ours, 100)
+    scene.says(ours, taken=100)
     fd = ours.fileno()
-    scene.watch.meet(Connection(fd, Origin("127.0.0.1"), ""), 100)
+    one = scene.connections.at(fd, os.fstat(fd).st_ino)
+    scene.watch.meet(one, scene.now)
+    return ours, theirs
+
+
+@pytest.mark.parametrize(("size", "goes"), [(4096, False), (4097, True)])
+def test_one_whose_handshake_was_long_is_cut_off(scene, size, goes):
+    ours, theirs = met(scene)
+    scene.sends(theirs, ours, size)
+    scene.looks(after=A_MOMENT / 2)
+    scene.looks(after=A_MOMENT)
+    assert not is_cut(theirs)
+    scene.sends(theirs, ours, 20)  # A heartbeat.
+    scene.looks(after=A_MOMENT)
     assert is_cut(theirs) is goes
 
 
+def test_what_came_of_a_message_is_no_handshake(scene):
+    ours, theirs = met(scene)
+    for _ in range(3):
+        scene.sends(theirs, ours, 5000)
+        scene.looks(after=A_MOMENT * 1.1)
+    scene.says(ours, taken=15_000)
+    scene.looks(3, after=A_MOMENT)
+    assert not is_cut(theirs)
+
+
+def test_what_waits_while_nothing_is_taken_out_is_no_handshake(scene):
+    ours, theirs = met(scene)
+    scene.sends(theirs, ours, 5000)
+    scene.looks(3, after=A_MOMENT, drained=False)
+    scene.says(ours, taken=5000)
+    scene.looks(3, after=A_MOMENT)
+    assert not is_cut(theirs)
+
+
 def test_what_is_not_read_yet_is_no_handshake(scene):
-    ours, theirs = scene.connects()
-    scene.sends(theirs, ours, 100)
+    ours, theirs = met(scene)
     for _ in range(4):
         theirs.send(PIECE)
     while unread(ours.fileno()) < 4 * len(PIECE):
         time.sleep(0.001)
-    scene.watch.meet(Connection(ours.fileno(), Origin("127.0.0.1"), ""), 100)
+    scene.looks(3, after=A_MOMENT)
     assert not is_cut(theirs)
 
 

@@ -219,3 +219,26 @@ def test_the_time_of_what_is_damaged_is_between_those_beside_it(damaged):
         assert position % 10 or not position
     assert history.position_at("echo", said[-1].time + 1) == 99
     assert [type(event) for event in history.walk("echo", 99)] == [Missed]
+
+
+@pytest.mark.parametrize(
+    "damage", ["id > 0", "id BETWEEN 3 AND 97", "id < 40 OR id > 60", "id % 2"]
+)
+def test_what_is_missing_is_told_once_whatever_is_looked_through_at_a_time(
+    damaged, chatbrokers, tmp_path, monkeypatch, damage
+):
+    damaged.stop()
+    with closing(sqlite3.connect(tmp_path / "data" / FILE)) as db, db:
+        db.execute(f"UPDATE bodies SET data=zeroblob(length(data)) WHERE {damage}")
+    history = History(chatbrokers.start(data_dir=tmp_path / "data").client("bob"))
+    whole = [*history.walk("echo")]
+    for window in (1, 3, 10, 500):
+        monkeypatch.setattr(history_module, "FIRST_WINDOW", window)
+        monkeypatch.setattr(history_module, "MOST_WINDOW", window)
+        for count in (1, 30, 100):
+            found, before = history.older("echo", count)
+            lost = sum([event.lost for event in found if isinstance(event, Missed)])
+            assert messages(found) == messages(whole)[-count:]
+            first = messages(found)[0].seq if messages(found) else 1
+            assert lost + len(messages(found)) == 100 - before
+            assert before in (0, first - 1)

@@ -5,9 +5,14 @@ All of it with and without PYTHONUNBUFFERED, by which Python's own streams fail 
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import subprocess
 import sys
+import termios
+import time
+from array import array
 
 import pytest
 
@@ -44,6 +49,14 @@ def fail(status):
 sys.exit(run_command("talk", talk, lambda error: None))
 """
 NEVER_WAITS = "import os, sys; os.set_blocking(int(sys.argv[1]), False)"
+
+
+@pytest.fixture
+def talk(tmp_path, monkeypatch):
+    """The command with some arguments."""
+    monkeypatch.setenv("CHATBROKER_CONFIG", os.devnull)
+    (tmp_path / "talk.py").write_text(PROGRAM)
+    return lambda *args: [sys.executable, str(tmp_path / "talk.py"), *args]
 
 
 @pytest.fixture(params=[None, "1"], ids=["buffered", "unbuffered"])
@@ -101,6 +114,49 @@ def test_words_that_nobody_hears_change_no_status(shell, nowhere, status):
 def test_whoever_has_read_enough_is_no_failure(shell, what):
     done = shell(f"$TALK {what} | (exec true)")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def pipe():
+    """Both ends of a pipe with room for 4096 bytes."""
+    ends = os.pipe()
+    fcntl.fcntl(ends[1], fcntl.F_SETPIPE_SZ, 4096)
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def waiting_in(pipe):
+    room = array("i", [0])
+    fcntl.ioctl(pipe[0], termios.FIONREAD, room)
+    return room[0]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_whoever_reads_no_words_holds_nothing_up(talk, pipe, waits):
+    os.set_blocking(pipe[1], waits)
+    os.write(pipe[1], b"x" * 4096)
+    done = subprocess.run(talk("fail", "--status", "6"), stdout=-1, stderr=pipe[1], timeout=30)
+    assert (done.returncode, done.stdout) == (6, b"done\n")
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_an_interrupt_has_nothing_be_written_twice(talk, pipe, waits):
+    os.set_blocking(pipe[1], waits)
+    process = subprocess.Popen(talk("say"), stdout=pipe[1])
+    end = time.monotonic() + 20
+    while waiting_in(pipe) < 4096:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    read = 0
+    while process.poll() is None or waiting_in(pipe):
+        assert time.monotonic() < end
+        if waiting_in(pipe):
+            read += len(os.read(pipe[0], 4096))
+    # What was under way may come yet, but no more than there is.
+    assert process.returncode == 130
+    assert read <= 300_001
 
 
 def test_what_nobody_reads_is_one_failure_of_the_disk_however_it_is_written(shell):

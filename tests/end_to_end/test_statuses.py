@@ -416,6 +416,12 @@ def test_a_message_that_is_stored_is_said_to_be_where_that_cannot_be_printed(she
     assert found.err.startswith("chat: the message is stored\nchat: cannot write: ")
 
 
+def test_a_message_that_was_refused_is_said_to_be_where_that_cannot_be_printed(shell, chatbroker):
+    found = shell.script("chat send --json nobody hi >/dev/full", at=chatbroker)
+    assert found.status == 1
+    assert found.err.startswith("chat: no such user: nobody\nchat: cannot write: ")
+
+
 def test_the_first_line_that_is_not_known_to_be_stored_is_named_where_stdout_takes_no_more(
     shell, chatbroker
 ):

@@ -127,7 +127,7 @@ def handshakes_that_say_much(stage: Stage) -> tuple[str, str]:
             sockets[-1].sendall(opening + zmtp.frame(b"x"))
         all_cut(stage, sockets)
     assert stage.told("the handshake was too long")
-    return f"{count} connections, 65 KB each", "the watch, at the first message"
+    return f"{count} connections, 65 KB each", "the watch, two seconds after the first message"
 
 
 def comes_in(stage: Stage, name: str) -> bool:
