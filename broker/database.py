@@ -169,7 +169,7 @@ def _make(path: Path) -> None:
     log = Path(f"{place}-wal")
     if _size_of(log):
         # SQLite would have the new file take in what is in the log of another.
-        words = f"it is gone, and {log.name} beside it is not"
+        words = f"it is gone, and {log} is not"
         raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
     draft = place.with_name(f".{place.name}.new")
     draft.unlink(missing_ok=True)
@@ -246,7 +246,7 @@ def _require_own(path: Path) -> None:
     if _size_of(log):
         if size == 0:
             # It would remove the log, with all that was not copied out of it.
-            words = f"it is empty, and {log.name} beside it is not"
+            words = f"it is empty, and {log} is not"
             raise JournalError(f"cannot use {path}: {words}; {REPLACE}")
         if _is_a_copy(path):
             # It would take in what is in the log: of another file, as that of a copy was taken in.

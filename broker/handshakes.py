@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from .connections import Connection
 from .kernel import received_by, unread
 
+MOST_AT_FIRST = 12 * 1024
+"""Bytes that may have come beside the first message: those of a handshake, and what libzmq reads at
+once.  Whoever says HELLO waits for an answer; who does not wait is looked at again."""
+
 MOST = 4 * 1024
-"""Bytes that a handshake may have."""
+"""Bytes that may lie there at one of the looks then, when all that was whole was taken out: a
+handshake stays, and what came of a message does not."""
 
-A_MOMENT = 0.25
-"""Seconds between two looks at one of whom more lies there: what came of a message that is not
-whole does not stay.  In a second thousands may come, and tell 64 KiB each."""
-
-HEARTBEATS = 64
-"""Bytes of ZMTP's heartbeats that may come meanwhile."""
+A_MOMENT, MOMENTS = 0.25, 4
+"""Seconds between two such looks, and how many there are.  In a second thousands may come, and tell
+64 KiB each."""
 
 
 class Handshakes:
@@ -28,30 +30,29 @@ class Handshakes:
 
     def __init__(self, overhead: int) -> None:
         self._overhead = overhead
-        self._newcomers: deque[tuple[float, Connection]] = deque()
-        self._again: deque[tuple[float, Connection, int]] = deque()
-        """When each came; and when to look at it again, and what lay there."""
+        self._suspects: deque[tuple[float, Connection, int]] = deque()
+        """When to look at each, and how many looks are left."""
 
-    def meet(self, connection: Connection, now: float) -> None:
-        """The first message of *connection* came.  *now*: seconds of a monotonic clock."""
-        self._newcomers.append((now, connection))
+    def meet(self, connection: Connection, size: int, now: float) -> None:
+        """The first message of *connection* came, of so many bytes.  *now*: seconds of a monotonic
+        clock."""
+        before = (received_by(connection.fd) or 0) - size
+        if before > MOST_AT_FIRST and before - unread(connection.fd) > MOST_AT_FIRST:
+            self._suspects.append((now, connection, MOMENTS))
 
     def long(self, drained: float) -> Iterator[Connection]:
         """Connections that said too much in it; each is told once.  *drained*: when all that was
         whole had last been taken out."""
         # What nobody took out yet is no handshake.
-        while self._newcomers and self._newcomers[0][0] < drained:
-            _, one = self._newcomers.popleft()
-            if (rest := self._rest(one)) > MOST:
-                self._again.append((drained + A_MOMENT, one, rest))
-        while self._again and self._again[0][0] < drained:
-            _, one, before = self._again.popleft()
-            if (rest := self._rest(one)) > MOST and abs(rest - before) <= HEARTBEATS:
+        while self._suspects and self._suspects[0][0] < drained:
+            _, one, looks = self._suspects.popleft()
+            received = received_by(one.fd) if one.stands else None
+            if received is None:
+                continue
+            rest = received - unread(one.fd) - one.taken - self._overhead * one.frames
+            if rest <= MOST:
+                continue
+            if looks:
+                self._suspects.append((drained + A_MOMENT, one, looks - 1))
+            else:
                 yield one
-
-    def _rest(self, one: Connection) -> int:
-        """Bytes that came and are no message that was taken out; 0 if it is gone."""
-        received = received_by(one.fd) if one.stands else None
-        if received is None:
-            return 0
-        return received - unread(one.fd) - one.taken - self._overhead * one.frames

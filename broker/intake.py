@@ -379,7 +379,7 @@ class Intake:
         if admitted:
             known = self._connections.meet(identity, met)
             if known is met:
-                self._watch.meet(met, time.monotonic())
+                self._watch.meet(met, len(part), time.monotonic())
             return known
         # Taken back between the handshake and now.
         words = "the key is admitted no more, or the invitation was used"

@@ -260,10 +260,10 @@ class Watch:
             connection.cut()
             self._cuts[connection.origin.address, why] += 1
 
-    def meet(self, connection: Connection, now: float) -> None:
-        """Has a DEALER be looked at of which the first message came."""
+    def meet(self, connection: Connection, size: int, now: float) -> None:
+        """Looks at a DEALER of which the first message came, of so many bytes."""
         if self.on:
-            self._handshakes.meet(connection, now)
+            self._handshakes.meet(connection, size, now)
 
     @property
     def _short(self) -> bool:

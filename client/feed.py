@@ -157,6 +157,8 @@ class Feed:
         """Lines that were put into `_entries`, and that were taken out again."""
         self._room = threading.Condition()
         self._failure: BaseException | None = None
+        self._unread = 1
+        """The first line that was not handed on yet."""
         self.finishing = False
         """Whether `finish` was called."""
         self._left: int | None = None
@@ -175,9 +177,10 @@ class Feed:
         self.start()
         try:
             yield
-        except (KeyboardInterrupt, SystemExit, OSError):
+        except (KeyboardInterrupt, SystemExit, OSError) as error:
             # The status says why it ends, and this from where to begin again.
-            if line := self._first_unknown:
+            unread = self._unread if isinstance(error, OSError) else 0
+            if line := self._first_unknown or unread:
                 complain("chat", f"line {line} is not known to be stored")
             raise
 
@@ -297,9 +300,11 @@ class Feed:
                     for start in range(0, len(lines), AT_ONCE):
                         some = lines[start : start + AT_ONCE]
                         self._some(number, some, pipeline)
-                        number += len(some)
+                        number = self._unread = number + len(some)
         except BaseException as error:  # noqa: BLE001 - `take` raises it in the main thread
             self._failure = error
+        else:
+            self._unread = 0
         finally:
             self.ended = True
             self._client.notify()

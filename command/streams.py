@@ -11,6 +11,7 @@ import io
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import Any
 
 PATIENCE = 200
@@ -25,7 +26,7 @@ class _Descriptor(io.RawIOBase):
     """A descriptor, which is not closed with it."""
 
     def __init__(self, number: int) -> None:
-        self._number = number
+        self._number = self._to = number
 
     def fileno(self) -> int:
         return self._number
@@ -36,7 +37,7 @@ class _Descriptor(io.RawIOBase):
     def _ready(self, event: int, milliseconds: float | None = None) -> bool:
         """Waits until it is; whether it was in time."""
         poll = select.poll()
-        poll.register(self._number, event)
+        poll.register(self._to, event)
         return bool(poll.poll(milliseconds))
 
 
@@ -74,6 +75,12 @@ class _Words(_Descriptor):
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
+        if os.isatty(number):
+            # A terminal that is ready may have room for a character: this one never waits, and
+            # whoever shares it does as before.
+            with suppress(OSError):
+                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+                self._to = os.open(os.ttyname(number), flags)
         self._patience = PATIENCE
         """Milliseconds to wait for whoever reads it, who may have stopped."""
 
@@ -86,7 +93,9 @@ class _Words(_Descriptor):
         try:
             while left and self._ready(select.POLLOUT, self._patience):
                 # A pipe that is ready has room for so much.
-                left = left[os.write(self._number, left[: select.PIPE_BUF]) :]
+                left = left[os.write(self._to, left[: select.PIPE_BUF]) :]
+        except BlockingIOError:
+            pass  # Less than was said.
         except OSError:
             return size
         # Who kept it waiting once keeps it no more, until there is room again.

@@ -84,9 +84,7 @@ def test_a_log_that_was_left_is_not_taken_in_by_a_new_journal(opened, path):
     log = Path(f"{path}-wal").read_bytes()
     elsewhere = path.with_name("copy")
     Path(f"{elsewhere}-wal").write_bytes(log)
-    with pytest.raises(
-        JournalError, match="it is gone, and copy-wal beside it is not; put a backup"
-    ):
+    with pytest.raises(JournalError, match=r"it is gone, and .*copy-wal is not; put a backup"):
         open_journal_file(elsewhere)
     assert not elsewhere.exists()
     assert Path(f"{elsewhere}-wal").read_bytes() == log
@@ -153,7 +151,7 @@ def test_an_empty_file_beside_a_log_is_no_new_journal_and_the_log_stays(opened, 
     elsewhere = path.with_name("copy")
     elsewhere.touch()
     Path(f"{elsewhere}-wal").write_bytes(log)
-    with pytest.raises(JournalError, match="it is empty, and copy-wal beside it is not; put a ba"):
+    with pytest.raises(JournalError, match=r"it is empty, and .*copy-wal is not; put a backup"):
         open_it(elsewhere)
     assert Path(f"{elsewhere}-wal").read_bytes() == log
 

@@ -14,7 +14,7 @@ import pytest
 from chatbroker.broker import memory
 from chatbroker.broker import watch as watching
 from chatbroker.broker.connections import Connection, Connections
-from chatbroker.broker.handshakes import A_MOMENT
+from chatbroker.broker.handshakes import A_MOMENT, MOMENTS, MOST_AT_FIRST
 from chatbroker.broker.kernel import received_by, unread
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.watch import (
@@ -365,55 +365,65 @@ def test_when_descriptors_run_short_who_spoke_and_has_no_session_makes_room(make
     assert used == int(0.6 * scene.watch._limit)
 
 
-def met(scene):
-    """A DEALER that said its first message, of 100 bytes."""
+def met(scene, before=0):
+    """A DEALER that said its first message, of 100 bytes, and so much before that."""
     ours, theirs = scene.connects()
-    scene.sends(theirs, ours, 100)
+    scene.sends(theirs, ours, before + 100)
     scene.says(ours, taken=100)
     fd = ours.fileno()
     one = scene.connections.at(fd, os.fstat(fd).st_ino)
-    scene.watch.meet(one, scene.now)
+    scene.watch.meet(one, 100, scene.now)
     return ours, theirs
 
 
-@pytest.mark.parametrize(("size", "goes"), [(4096, False), (4097, True)])
+@pytest.mark.parametrize(("size", "goes"), [(MOST_AT_FIRST, False), (MOST_AT_FIRST + 1, True)])
 def test_one_whose_handshake_was_long_is_cut_off(scene, size, goes):
-    ours, theirs = met(scene)
-    scene.sends(theirs, ours, size)
-    scene.looks()
-    assert not is_cut(theirs)
-    scene.sends(theirs, ours, 20)  # A heartbeat.
+    ours, theirs = met(scene, size)
+    for _ in range(MOMENTS):
+        scene.looks(after=A_MOMENT * 1.1)
+        assert not is_cut(theirs)
+        scene.sends(theirs, ours, 200)  # Heartbeats.
     scene.looks(after=A_MOMENT * 1.1)
     assert is_cut(theirs) is goes
 
 
-def test_what_came_of_a_message_is_no_handshake(scene):
-    ours, theirs = met(scene)
-    scene.sends(theirs, ours, 5000)
-    scene.looks(after=A_MOMENT)
-    scene.sends(theirs, ours, 5000)
+def test_who_says_more_behind_a_first_message_is_looked_at_again(scene):
+    """Until what came of a message was taken out."""
+    ours, theirs = met(scene, MOST_AT_FIRST + 1)
+    scene.looks(2, after=A_MOMENT * 1.1)
+    scene.says(ours, taken=MOST_AT_FIRST)
     scene.looks(after=A_MOMENT * 1.1)
-    scene.says(ours, taken=10_000)
-    scene.looks(3, after=A_MOMENT)
+    scene.sends(theirs, ours, 50_000)
+    scene.looks(MOMENTS, after=A_MOMENT * 1.1)
+    assert not is_cut(theirs)
+
+
+def test_what_came_of_a_later_message_is_no_handshake_however_long_it_stays(scene):
+    ours, theirs = met(scene)
+    scene.sends(theirs, ours, 50_000)
+    scene.looks(3 * MOMENTS, after=A_MOMENT * 1.1)
     assert not is_cut(theirs)
 
 
 def test_what_waits_while_nothing_is_taken_out_is_no_handshake(scene):
-    ours, theirs = met(scene)
-    scene.sends(theirs, ours, 5000)
-    scene.looks(3, after=A_MOMENT, drained=False)
-    scene.says(ours, taken=5000)
-    scene.looks(3, after=A_MOMENT)
+    ours, theirs = met(scene, MOST_AT_FIRST + 1)
+    scene.looks(3 * MOMENTS, after=A_MOMENT, drained=False)
+    scene.says(ours, taken=MOST_AT_FIRST)
+    scene.looks(MOMENTS, after=A_MOMENT)
     assert not is_cut(theirs)
 
 
 def test_what_is_not_read_yet_is_no_handshake(scene):
-    ours, theirs = met(scene)
+    ours, theirs = scene.connects()
+    scene.sends(theirs, ours, 100)
     for _ in range(4):
         theirs.send(PIECE)
     while unread(ours.fileno()) < 4 * len(PIECE):
         time.sleep(0.001)
-    scene.looks(3, after=A_MOMENT)
+    scene.says(ours, taken=100)
+    fd = ours.fileno()
+    scene.watch.meet(scene.connections.at(fd, os.fstat(fd).st_ino), 100, scene.now)
+    scene.looks(2 * MOMENTS, after=A_MOMENT)
     assert not is_cut(theirs)
 
 
