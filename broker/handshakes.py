@@ -18,9 +18,9 @@ MOST = 4 * 1024
 """Bytes that may lie there at one of the looks then, when all that was whole was taken out: a
 handshake stays, and what came of a message does not."""
 
-A_MOMENT, MOMENTS = 0.25, 4
-"""Seconds between two such looks, and how many there are.  In a second thousands may come, and tell
-64 KiB each."""
+A_MOMENT, MOMENTS = 0.25, 1
+"""Seconds between two such looks, and how many there are after the first.  In a second thousands
+may come, and tell 64 KiB each."""
 
 
 class Handshakes:
