@@ -240,7 +240,7 @@ class Intake:
     def _take(self, until: float, most: int) -> tuple[bool, int]:
         """Takes what waits, until it has *most*; whether nothing is left, and how much it was, both
         as a portion is counted.  *until*: when the time for that is over."""
-        receive, nowait, waiting = self._router.recv, int(zmq.NOBLOCK), self._waiting
+        receive, nowait, find = self._router.recv, int(zmq.NOBLOCK), self._waiting.get
         secure = self._gate is not None
         discarding = self._discarding
         size = number = 0
@@ -261,7 +261,7 @@ class Intake:
             # A Frame knows whether more follows; asking the socket costs twice as much.
             part = receive(0, False)
             frame = part.bytes
-            said: list[bytes] | None = waiting.get(identity)
+            said: list[bytes] | None = find(identity)
             if said is None or secure or part.more:
                 said = self._place_for(identity, part, self._caller(identity, part))
                 discarding = self._discarding

@@ -60,6 +60,8 @@ class Waiting(dict[bytes, Said]):
     """What was taken and is not handed on yet, by connection: what one sent is cheaper to take in
     together."""
 
+    __slots__ = ("_served",)
+
     def __init__(self) -> None:
         self._served: set[bytes] = set()
         """Of which of them some was handed on in the last turn."""
