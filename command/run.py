@@ -130,6 +130,9 @@ def run_command(
     try:
         try:
             status = _run(name, command, explain)
+            if status == Status.INTERRUPTED:
+                # Of what was being written nobody knows how much was: it is not written again.
+                silence_stdout()
         finally:
             # Here and not at exit: a full or closed stdout is noticed while it can be told.
             sys.stdout.flush()
