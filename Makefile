@@ -51,8 +51,8 @@ check: $(VENV)/.dev   ## style (ruff), types (mypy --strict), docs
 	$(BIN)/ruff format --check .
 	@mkdir -p build/types/chatbroker
 	@for p in wire broker client command testing; do ln -sfn $(CURDIR)/$$p build/types/chatbroker/$$p; done
-	@ln -sfn $(CURDIR)/examples build/types/examples
-	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker -p examples
+	@for p in examples bench; do ln -sfn $(CURDIR)/$$p build/types/$$p; done
+	MYPYPATH=build/types $(BIN)/mypy --namespace-packages --explicit-package-bases -p chatbroker -p examples -p bench
 	$(BIN)/python -m pytest -q tests/test_docs.py tests/test_layout.py
 
 man: $(VENV)/.run     ## write the man pages to build/man

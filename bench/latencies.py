@@ -161,7 +161,9 @@ def _under_load(plan: Plan, name: str, server: Server, found: Found) -> None:
             return _Loaded(probed, load.rate())
 
     others = _others(plan, server)
-    variants = {str(each): partial(loaded, each) for each in others}
+    variants: dict[str, Callable[[], _Loaded]] = {
+        str(each): partial(loaded, each) for each in others
+    }
     runs = alternate(
         plan.rounds,
         {"alone": lambda: _Loaded(on_broker.latency_run(server, probes), 0.0), **variants},

@@ -53,7 +53,7 @@ def echo(messages: int, a_frame: int) -> float:
     return _turns([said] * len(SENDERS), TURN[a_frame])
 
 
-def _turns(said: Sequence[Sequence[bytes]], size: int) -> float:
+def _turns(said: Sequence[Sequence[bytes]], turn_size: int) -> float:
     broker = Broker(Settings(pub_port=1), MemoryJournal(), os.urandom)
     encode = Encoder().encode
     broker.begin(0.0, 0)
@@ -64,10 +64,10 @@ def _turns(said: Sequence[Sequence[bytes]], size: int) -> float:
     broker.commit()
     broker.acknowledge()
     frames = [pair for each in zip(*said, strict=True) for pair in zip(senders, each, strict=True)]
-    turns = [_grouped(frames[at : at + size]) for at in range(0, len(frames), size)]
+    turns = [_grouped(frames[at : at + turn_size]) for at in range(0, len(frames), turn_size)]
     # Signs of life, without which the broker would stop pushing.
     sign = encode(Ping(1, 0, 0, ()))
-    seldom = max(1, 500 // size)
+    seldom = max(1, 500 // turn_size)
     wall = 1_800_000_000_000
 
     def run() -> None:
@@ -75,9 +75,14 @@ def _turns(said: Sequence[Sequence[bytes]], size: int) -> float:
             broker.begin(number / 1000, wall + number)
             for identity, group in turn:
                 # As the edge does.
-                if len(group) == 1 or not broker.receive_commands(identity, group):
-                    for frame in group:
-                        broker.receive(identity, frame)
+                commands = broker.commands_in(group) if len(group) > 1 else []
+                if commands:
+                    size = sum(map(len, group))
+                    left, _ = broker.receive_commands(identity, commands, size)
+                    assert not left, "more than a turn has room for"
+                    continue
+                for frame in group:
+                    broker.receive(identity, frame)
             if number % seldom == 0:
                 for identity in readers:
                     broker.receive(identity, sign)

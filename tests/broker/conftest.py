@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ import pytest
 import zmq
 from hypothesis import settings
 from journals import EPOCH
+from scenes import Scene
 
 from chatbroker.broker import server as server_module
+from chatbroker.broker import watch
 from chatbroker.broker.config import Config
 from chatbroker.broker.core import Broker
 from chatbroker.broker.database import FILE
@@ -438,3 +441,26 @@ def opened(path):
 @pytest.fixture
 def journal(opened) -> SqliteJournal:
     return opened()
+
+
+@pytest.fixture
+def make_scene(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Scene]]:
+    """Makes a watch, and listeners for it.  ZeroMQ's thread is taken to be busy, so that the watch
+    is not at ease."""
+    monkeypatch.setattr(watch, "CALM_EVERY", watch.LOOK_EVERY)
+    with ExitStack() as made:
+
+        def make(**options: Any) -> Scene:
+            scene = Scene(**options)
+            made.callback(scene.close)
+            return scene
+
+        yield make
+
+
+@pytest.fixture
+def scene(make_scene: Callable[..., Scene]) -> Scene:
+    """One where the watch knows what descriptors there are."""
+    scene = make_scene()
+    scene.looks(2)
+    return scene
