@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -19,6 +20,9 @@ Key = TypeVar("Key", bytes, int)
 
 LONG = 256
 """Bytes from which on ZeroMQ writes a part's size in eight, beside a byte of flags."""
+
+RESET = (1).to_bytes(4, sys.byteorder) + bytes(4)
+"""struct linger: the kernel lets go of everything when ZeroMQ closes the socket."""
 
 LOOKED_AT, SHARE = 64, 30
 """Connections of each kind that are looked at together, to see whether they still stand, at least;
@@ -33,7 +37,10 @@ each is seen within half a minute."""
 class Connection:
     """One TCP connection."""
 
-    __slots__ = ("ended", "fd", "frames", "inode", "mark", "origin", "subscriptions", "taken")
+    __slots__ = (
+        *("confirmed", "ended", "fd", "frames", "given", "inode", "mark", "origin"),
+        *("subscriptions", "taken"),
+    )
 
     def __init__(self, fd: int, origin: Origin, mark: str) -> None:
         self.fd = fd
@@ -49,6 +56,9 @@ class Connection:
         """How many were taken out of it."""
         self.taken = 0
         """Bytes that these took on the way, in the open."""
+        self.given = self.confirmed = 0
+        """Bytes that it was sent, and of which its peer is known to have received so many
+        (``slow``)."""
 
     def took(self, frames: Sequence[bytes]) -> None:
         """*frames*, messages of one part each, were taken out of it."""
@@ -70,17 +80,20 @@ class Connection:
         ZeroMQ tells that one of it, and only the mark tells whose the frame is."""
         return (self.inode, self.mark) == (met.inode, met.mark)
 
-    def cut(self) -> None:
-        """Ends it.  Frames that wait to be sent are lost."""
-        cut(self.fd, self.inode)
+    def cut(self, reset: bool = False) -> None:
+        """Ends it.  Frames that wait to be sent are lost; with *reset* also those that the kernel
+        has, which would keep them until they are read or some seconds are over."""
+        cut(self.fd, self.inode, reset)
 
 
-def cut(fd: int, inode: int) -> None:
+def cut(fd: int, inode: int, reset: bool = False) -> None:
     """Ends the connection *fd*, if it is the one of *inode* still.  ZeroMQ closes it."""
     if inode == 0 or inode_of(fd) != inode:
         return
     try:
         with borrowed(fd) as sock:
+            if reset:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             sock.shutdown(socket.SHUT_RDWR)
     except OSError:
         return  # The peer was faster.

@@ -27,6 +27,7 @@ CUT_OFF = {
     "one of too many that say nothing": "too_many_silent",
     "one of too many without a session": "too_many_idle",
     "the handshake was too long": "long_handshake",
+    "too much waited that it did not read": "slow",
     "more was sent than may be": "sent_too_much",
     "a message had many parts": "many_parts",
     "more was subscribed to than there is": "subscriptions",

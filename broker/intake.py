@@ -104,6 +104,7 @@ class Intake:
             lambda: descriptors.used,
             core.expects,
         )
+        self.slow = self._watch.slow
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
         self._ended: deque[tuple[float, bytes]] = deque()
@@ -444,11 +445,9 @@ class Intake:
             known = subscribers.get(met.fd)
             if known is None or not known.same_as(met):
                 known = subscribers[met.fd] = met
-            known.subscriptions += (
-                1
-                if not part.more and part.bytes[:1] == SUBSCRIBED
-                else self._most_subscriptions + 1
-            )
+                self.slow.joined(known)
+            fine = not part.more and part.bytes[:1] == SUBSCRIBED
+            known.subscriptions += 1 if fine else self._most_subscriptions + 1
             if known.subscriptions > self._most_subscriptions:
                 self._watch.cut(known, "more was subscribed to than there is")
 

@@ -345,7 +345,7 @@ class Server:
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)
 
     def _perform(self, effects: list[Effect]) -> None:
-        deliver, publish = self._deliver, self._publisher.send
+        deliver, publish, slow = self._deliver, self._publisher.send, self._intake.slow
         first, last = FIRST, LAST
         # What is frequent is not counted one by one.
         published = others = 0
@@ -354,6 +354,7 @@ class Server:
                 try:
                     deliver(effect.identity, first)
                     deliver(effect.frame, last)
+                    slow.gave(effect.identity, len(effect.frame))
                 except zmq.Again:
                     # Full: skip.  The log has the events, and a PING brings the rest again.
                     self.counts.skipped += 1
@@ -367,6 +368,7 @@ class Server:
                 try:
                     publish(effect.topic, effect.frame)
                     published += 1
+                    slow.published += len(effect.frame)
                 except zmq.Again:
                     self.counts.skipped += 1
                     others += 1

@@ -31,6 +31,9 @@ all is not for sessions (``descriptors``)."""
 FRAMES_WAITING = 64
 """Frames of one connection that wait to be heard."""
 
+FRAMES_FOR_A_SUBSCRIBER = 1000
+"""Frames that wait for one that does not read; what is published then, it misses."""
+
 # ROUTER_NOTIFY and the like are draft options that the wheel of pyzmq lacks: the broker learns
 # that a peer is gone when it sends to it (ROUTER_MANDATORY) or by its silence.
 OPTIONS: dict[int, int] = {
@@ -60,7 +63,7 @@ ROUTER_OPTIONS = OPTIONS | {
 # few may wait (at 1 some of a CURVE client never came), the kernel holds as few as it can, and
 # none is longer than the name of a log.
 PUB_OPTIONS = OPTIONS | {
-    zmq.SNDHWM: 1000,
+    zmq.SNDHWM: FRAMES_FOR_A_SUBSCRIBER,
     zmq.RCVHWM: 4,
     zmq.RCVBUF: 2304,
     zmq.MAXMSGSIZE: 128,

@@ -27,6 +27,7 @@ from .handshakes import Handshakes
 from .kernel import received_by, unread
 from .logs import say
 from .memory import Memory
+from .slow import Slow
 from .sockets import FRAMES_WAITING
 
 log = logging.getLogger("chatbroker")
@@ -187,6 +188,7 @@ class Watch:
         """Until when all are looked at: growth shows between two looks; and who went too far may
         come again."""
         self._handshakes = Handshakes(overhead)
+        self.slow = Slow(connections, overhead > 0)
         self._memory = Memory(stored)
         self.drained = 0.0
         """When all that was whole had last been taken out."""
@@ -221,6 +223,8 @@ class Watch:
             return
         for connection in self._handshakes.long(self.drained):
             self.cut(connection, "the handshake was too long")
+        for connection in self.slow.look():
+            self.cut(connection, "too much waited that it did not read", reset=True)
         if self._memory.grew(now):
             self._alert_until = now + 2 * LOOK_EVERY
         after_cut = now < self._cut_until
@@ -253,11 +257,11 @@ class Watch:
         self.pause = SOON if alert else usual
         self._look_at = now + self.pause
 
-    def cut(self, connection: Connection, why: str) -> None:
+    def cut(self, connection: Connection, why: str, reset: bool = False) -> None:
         """Cuts off one that was seen to go too far elsewhere."""
         if connection.stands:
             self._cut_until = self._look_at + ALERT
-            connection.cut()
+            connection.cut(reset)
             self._cuts[connection.origin.address, why] += 1
 
     def meet(self, connection: Connection, size: int, now: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -40,6 +41,26 @@ def test_one_that_is_cut_ends_for_the_peer_and_its_descriptor_stays_open(pairs):
     connection.cut()
     assert theirs.recv(1) == b""
     assert os.fstat(ours.fileno()).st_ino == connection.inode  # Its owner closes it.
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_what_the_kernel_has_of_one_that_is_cut_is_lost_if_it_is_reset(reset):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+        with theirs:
+            ours.setblocking(False)
+            sent = got = 0
+            with suppress(BlockingIOError):
+                while True:
+                    sent += ours.send(b"x" * 2**16)
+            Connection(ours.fileno(), HERE, "").cut(reset)
+            ours.close()
+            theirs.settimeout(10)
+            with suppress(ConnectionResetError):
+                while piece := theirs.recv(2**20):
+                    got += len(piece)
+            assert (got < sent) is reset
 
 
 def test_one_whose_descriptor_is_anothers_by_now_is_not_cut(pairs):

@@ -300,14 +300,20 @@ def test_visitors_who_say_nothing_are_bounded_and_sent_away(asker, monkeypatch):
     finally:
         for sock in silent:
             sock.close()
+    all_leave(before)
+    assert asker.asks("/metrics")[0] == 200
+
+
+def all_leave(before):
+    """There are no more threads than *before*: visitors that left are seen to have."""
     end = time.monotonic() + WITHIN
     while threading.active_count() > before:
         assert time.monotonic() < end, "the threads of those who left are still there"
         time.sleep(0.01)
-    assert asker.asks("/metrics")[0] == 200
 
 
 def test_visitors_who_never_say_all_keep_nobody_else_out(asker):
+    before = threading.active_count()
     slow = [
         socket.create_connection((asker.host, asker.port), WITHIN) for _ in range(MOST_VISITORS)
     ]
@@ -323,6 +329,7 @@ def test_visitors_who_never_say_all_keep_nobody_else_out(asker):
     finally:
         for sock in slow:
             sock.close()
+    all_leave(before)
 
 
 def test_a_bug_in_collecting_is_logged_and_ends_nothing(asker, caplog):

@@ -19,7 +19,7 @@ from bench import zmtp
 from bench.sessions import hello
 from chatbroker.client import Client, Unreachable
 from chatbroker.wire.limits import MAX_FRAME, MAX_MESSAGES
-from chatbroker.wire.messages import DIRECT_LOG, Echo, Fetch, Info, Send
+from chatbroker.wire.messages import DIRECT_LOG, ECHO_LOG, Echo, Fetch, Info, Send
 
 from . import pretenders
 from .stage import MIB, Stage
@@ -35,6 +35,8 @@ from .tools import (
     peer,
     pour,
 )
+
+SLOW = "too much waited that it did not read"
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 
@@ -295,6 +297,45 @@ def questions_whose_answers_nobody_reads(stage: Stage) -> tuple[str, str]:
     return f"4 connections, {sent / MIB:.1f} MiB of questions", "TCP holds them back"
 
 
+def answers_that_hundreds_do_not_read(stage: Stage) -> tuple[str, str]:
+    """Each has room for some megabytes, here and in the kernel."""
+    count = 100 * stage.scale
+    asked = zmtp.frame(b"".join([encode(Fetch(n, ECHO_LOG, b"", 0, 2**18)) for n in range(1, 5)]))
+    with crowd() as sockets:
+        for n in range(count):
+            sockets.append(peer(stage.address))
+            sockets[-1].sendall(zmtp.frame(encode(hello(f"greedy{n}", ECHO_LOG))))
+        said = [encode(Echo(n, ("x" * 16_000,))) for n in range(1, 101)]
+        sockets[0].sendall(b"".join(map(zmtp.frame, said)))
+
+        def is_told() -> int:
+            pour(sockets, asked, count * len(asked), 1.0)
+            return stage.told(SLOW)
+
+        stage.eventually(is_told, "nobody was cut off")
+    return f"{count} connections", "the watch, when 128 MiB wait for all"
+
+
+def subscribers_who_read_nothing(stage: Stage) -> tuple[str, str]:
+    """Each keeps what is published when it comes, which is other words than the others keep."""
+    count, said = 20 * stage.scale, 0
+    with crowd() as sockets:
+        talkers = [peer(stage.address) for _ in range(4)]
+        for n, sock in enumerate(talkers):
+            sockets.append(sock)
+            sock.sendall(zmtp.frame(encode(hello(f"talker{n}", DIRECT_LOG))))
+        for _ in range(count):
+            sockets.append(peer(stage.pub_address, b"SUB"))
+            sockets[-1].sendall(zmtp.frame(b"\1" + ECHO_LOG.encode()))
+            for _ in range(125):
+                said += 1
+                frame = zmtp.frame(encode(Echo(said, ("x" * 16_000,))))
+                for sock in talkers:
+                    sock.sendall(frame)
+        stage.eventually(lambda: stage.told(SLOW), "nobody was cut off")
+    return f"{count} connections, 8 MB after each", "the watch, when they keep 128 MiB in all"
+
+
 def full_frames(stage: Stage) -> tuple[str, str]:
     frame = zmtp.frame(os.urandom(MAX_FRAME))
     with crowd() as sockets:
@@ -344,6 +385,7 @@ def messages_to_hundreds_of_others(stage: Stage) -> tuple[str, str]:
 
 
 SECURE = ("--secure",)
+DURABLE = True
 
 ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
     garbage_instead_of_a_greeting: (),
@@ -363,6 +405,8 @@ ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
     subscribers_who_leave_at_once: (),
     subscribers_who_keep_coming: (),
     questions_whose_answers_nobody_reads: (),
+    answers_that_hundreds_do_not_read: (),
+    subscribers_who_read_nothing: (0, (), DURABLE),
     messages_to_hundreds_of_others: (),
     full_frames: (),
     bombs_of_msgpack: (),
@@ -374,4 +418,5 @@ ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
     pretenders.handshakes_of_strangers: (0, SECURE),
     pretenders.strangers_without_a_key: (0, SECURE),
 }
-"""Each with the descriptors that the broker may have (0: as many as there are), and its options."""
+"""Each with the descriptors that the broker may have (0: as many as there are), its options, and
+whether it keeps what is said on disk: in memory that is much by itself."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from chatbroker.testing.brokers import BrokerProcess
@@ -52,12 +53,21 @@ HEADER = (
 
 
 class Stage:
-    """*descriptors*: how many the broker may have.  *options*: of ``chatbroker run``."""
+    """*descriptors*: how many the broker may have.  *options*: of ``chatbroker run``.  *durable*:
+    whether it keeps its data on disk."""
 
-    def __init__(self, scale: int = 1, descriptors: int = 0, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        scale: int = 1,
+        descriptors: int = 0,
+        options: Sequence[str] = (),
+        durable: bool = False,
+    ) -> None:
         self.scale = scale
+        self._data = TemporaryDirectory() if durable else None
+        data_dir = None if self._data is None else Path(self._data.name)
         prefix = ("sh", "-c", f'ulimit -n {descriptors}; exec "$@"', "sh") if descriptors else ()
-        self.broker = BrokerProcess(*options, prefix=prefix)
+        self.broker = BrokerProcess(*options, data_dir=data_dir, prefix=prefix)
         self.address, self.pub_address = self.broker.address, self.broker.pub_address
 
     def run(self, attack: Callable[[Stage], tuple[str, str]]) -> Figures:
@@ -132,3 +142,5 @@ class Stage:
 
     def close(self) -> None:
         self.broker.close()
+        if self._data is not None:
+            self._data.cleanup()

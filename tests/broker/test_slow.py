@@ -1,0 +1,304 @@
+"""What waits for those who do not read is bounded for all of them together."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import pytest
+from intakes import ALICE
+
+from chatbroker.broker import slow as module
+from chatbroker.broker.connections import Connection, Connections
+from chatbroker.broker.kernel import confirmed_by
+from chatbroker.broker.origin import Origin
+from chatbroker.broker.slow import (
+    AT_A_TIME,
+    BOX,
+    ENOUGH,
+    LEAST,
+    MOST_FOR_A_SUBSCRIBER,
+    MOST_UNREAD,
+    ROUND,
+    Slow,
+)
+from chatbroker.wire.messages import Ack, Send
+from serving import WITHIN
+
+HERE, THERE = "192.0.2.1", "192.0.2.2"
+FRAME = 2**14
+MIB = 2**20
+
+
+class Kernel:
+    """Peers that confirm what the test says they do."""
+
+    def __init__(self, monkeypatch, secure=False):
+        self.confirmed = {}
+        self.waits = set()
+        self.asked = []
+        self.connections = Connections()
+        self.slow = Slow(self.connections, secure)
+        self.open = []
+        monkeypatch.setattr(module, "confirmed_by", self._told)
+
+    def _told(self, fd):
+        self.asked.append(fd)
+        return self.confirmed[fd], fd in self.waits
+
+    def _met(self, address):
+        fd = os.open(os.devnull, os.O_RDONLY)
+        self.open.append(fd)
+        self.confirmed[fd] = 0
+        return Connection(fd, Origin(address), "")
+
+    def client(self, address=HERE):
+        one = self._met(address)
+        self.connections.meet(b"%d" % one.fd, one)
+        return one
+
+    def subscriber(self, address=HERE):
+        one = self._met(address)
+        self.connections.subscribers[one.fd] = one
+        self.slow.joined(one)
+        return one
+
+    def gives(self, one, size):
+        """In frames of FRAME, as they are on the way."""
+        for _ in range(size // FRAME):
+            self.slow.gave(b"%d" % one.fd, FRAME - 9 - self.slow._box)
+
+    def publishes(self, size):
+        self.slow.published += size
+
+    def reads(self, one, size):
+        self.confirmed[one.fd] += size
+
+    def looks(self):
+        return list(self.slow.look())
+
+    def close(self):
+        for fd in self.open:
+            os.close(fd)
+
+
+@pytest.fixture
+def kernel(monkeypatch):
+    kernel = Kernel(monkeypatch)
+    yield kernel
+    kernel.close()
+
+
+def test_while_little_waits_for_all_nobody_goes(kernel):
+    clients = [kernel.client() for _ in range(MOST_UNREAD // (4 * MIB))]
+    for one in clients:
+        kernel.gives(one, 4 * MIB)
+    assert kernel.looks() == []
+    kernel.gives(clients[0], MIB)
+    assert kernel.looks() == [clients[0]]
+    assert kernel.looks() == []
+
+
+def test_who_reads_is_left_alone_however_much_it_is(kernel):
+    clients = [kernel.client() for _ in range(50)]
+    for _ in range(20):
+        for one in clients:
+            kernel.gives(one, 2 * MIB)
+            kernel.reads(one, 2 * MIB)
+        assert kernel.looks() == []
+
+
+def test_of_the_address_for_which_most_waits_those_go_for_which_most_does(kernel):
+    one = kernel.client(THERE)
+    kernel.gives(one, 30 * MIB)
+    here = [kernel.client(HERE) for _ in range(5)]
+    for n, client in enumerate(here):
+        kernel.gives(client, (20 + n) * MIB)
+    # 30 there and 110 here: that makes 12 too many.
+    assert kernel.looks() == [here[4]]
+
+
+def test_nobody_is_asked_for_whom_little_waits(kernel):
+    one = kernel.client()
+    kernel.gives(one, ENOUGH)
+    kernel.looks()
+    assert kernel.asked == []
+    kernel.gives(one, FRAME)
+    kernel.looks()
+    assert kernel.asked == [one.fd]
+    kernel.reads(one, ENOUGH)
+    kernel.looks()
+    assert kernel.asked == [one.fd] * 2
+    kernel.looks()
+    assert kernel.asked == [one.fd] * 2
+
+
+def test_with_thousands_less_is_enough(kernel, monkeypatch):
+    monkeypatch.setattr(module, "MOST_UNREAD", 10 * MIB)
+    clients = [kernel.client() for _ in range(100)]
+    kernel.looks()
+    for one in clients:
+        kernel.gives(one, 2 * LEAST)
+    gone = kernel.looks()
+    assert len(gone) == 100 - 10 * MIB // (2 * LEAST)
+
+
+def test_all_are_asked_in_turn(kernel):
+    clients = [kernel.client() for _ in range(AT_A_TIME + 10)]
+    for one in clients:
+        kernel.gives(one, ENOUGH + FRAME)
+    kernel.looks()
+    kernel.looks()
+    assert {one.fd for one in clients} == set(kernel.asked)
+
+
+def test_what_was_confirmed_and_not_counted_is_no_credit(kernel):
+    """The handshake, and heartbeats."""
+    one = kernel.client()
+    kernel.gives(one, 2 * MIB)
+    kernel.reads(one, 3 * MIB)
+    kernel.looks()
+    kernel.gives(one, 2 * MIB)
+    assert kernel.slow._unread == 2 * MIB
+
+
+def test_one_that_is_gone_counts_no_more(kernel):
+    one = kernel.client()
+    kernel.gives(one, MOST_UNREAD + MIB)
+    one.inode = 1
+    assert kernel.looks() == []
+    kernel.slow.gave(b"unknown", 100)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+@pytest.mark.parametrize("size", [1, 200, 255, 256, 16_000])
+def test_a_frame_is_counted_as_it_is_on_the_way(monkeypatch, size, secure):
+    kernel = Kernel(monkeypatch, secure)
+    one = kernel.client()
+    kernel.slow.gave(b"%d" % one.fd, size)
+    body = size + (BOX if secure else 0)
+    assert one.given == body + (2 if body < 256 else 9)
+    kernel.close()
+
+
+# --- subscribers --------------------------------------------------------------------------
+
+
+def test_subscribers_who_read_nothing_together_keep_the_same(kernel):
+    behind = [kernel.subscriber() for _ in range(50)]
+    kernel.waits.update(one.fd for one in behind)
+    for _ in range(20):
+        kernel.publishes(ROUND)
+        assert kernel.looks() == []
+
+
+def spread(kernel, number):
+    """Subscribers who read nothing, each of whom keeps other words than the others."""
+    behind = []
+    for _ in range(number):
+        behind.append(kernel.subscriber())
+        kernel.waits.add(behind[-1].fd)
+        kernel.publishes(MOST_FOR_A_SUBSCRIBER)
+    return behind
+
+
+def test_those_who_keep_different_words_go_when_it_is_too_much(kernel):
+    some = MOST_UNREAD // MOST_FOR_A_SUBSCRIBER
+    behind = spread(kernel, some)
+    assert kernel.looks() == []
+    behind += spread(kernel, 2)
+    # The farthest behind.
+    assert kernel.looks() == behind[:2]
+
+
+def test_who_has_read_everything_keeps_nothing(kernel):
+    behind = spread(kernel, 2 * MOST_UNREAD // MOST_FOR_A_SUBSCRIBER)
+    kernel.waits.clear()
+    assert kernel.looks() == []
+    kernel.waits.update(one.fd for one in behind)
+    kernel.publishes(ROUND)
+    assert kernel.looks() == []
+
+
+def test_who_reads_as_it_comes_is_where_it_has_read_to(kernel):
+    reader = kernel.subscriber()
+    kernel.waits.add(reader.fd)
+    for _ in range(30):
+        kernel.publishes(ROUND)
+        kernel.reads(reader, ROUND)
+        assert kernel.looks() == []
+        assert reader.given == kernel.slow.published
+
+
+def test_who_confirms_more_than_was_counted_is_not_ahead(kernel):
+    """Topics and heads of frames are not counted."""
+    reader = kernel.subscriber()
+    kernel.waits.add(reader.fd)
+    kernel.publishes(ROUND)
+    kernel.reads(reader, 2 * ROUND)
+    kernel.looks()
+    assert reader.given == kernel.slow.published
+
+
+def test_those_of_the_address_with_most_of_them_go_first(kernel):
+    one = kernel.subscriber(THERE)
+    kernel.waits.add(one.fd)
+    behind = spread(kernel, MOST_UNREAD // MOST_FOR_A_SUBSCRIBER + 3)
+    gone = kernel.looks()
+    assert gone
+    assert gone == behind[: len(gone)]
+
+
+def test_thousands_of_subscribers_are_asked_in_parts(kernel, monkeypatch):
+    monkeypatch.setattr(module, "AT_A_TIME", 10)
+    for _ in range(35):
+        kernel.subscriber()
+    kernel.publishes(ROUND)
+    counts = []
+    for _ in range(6):
+        kernel.looks()
+        counts.append(len(kernel.asked))
+    assert counts == [10, 20, 30, 35, 35, 35]
+
+
+# --- for real -----------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads TCP_INFO")
+@pytest.mark.parametrize("secure", [False, True])
+def test_what_is_counted_is_what_the_kernel_counts(running, peers, secure):
+    server = running(secure=secure, memory=True)
+    options = {}
+    if secure:
+        server._core._members.admit("alice", ALICE.public, 0)
+        options |= {"CURVE_SERVERKEY": server._secure.keys.public}
+        options |= {"CURVE_PUBLICKEY": ALICE.public, "CURVE_SECRETKEY": ALICE.secret}
+    peer = peers(server, **options)
+    peer.joins("alice")
+    (one,) = server._intake._connections.callers.values()
+
+    def uncounted():
+        """Bytes that were sent and not counted."""
+        confirmed, _ = confirmed_by(one.fd)
+        return confirmed - one.given
+
+    def settles(at):
+        """Whoever hears a frame may do so before it is counted."""
+        until = time.monotonic() + WITHIN
+        while uncounted() != at:
+            assert time.monotonic() < until
+
+    handshake, same = uncounted(), 0
+    while same < 10:  # The last of it is confirmed some 40 ms later.
+        time.sleep(0.02)
+        before, handshake = handshake, uncounted()
+        same = same + 1 if before == handshake else 0
+    assert handshake > 0
+    given = one.given
+    for number, size in enumerate((1, 100, 190, 230, 250, 300, 3000, 16_000) * 10, 1):
+        peer.says(Send(number, "alice", ("x" * size,)))
+        peer.hears(Ack)
+        if size == 16_000:
+            settles(handshake)
+    assert one.given - given > 10 * 16_000
