@@ -14,10 +14,12 @@ broker package.
 
 from typing import TYPE_CHECKING, Any
 
+from .commands import Outcome
 from .errors import (
     ClientError,
     IdentityError,
     NameRefused,
+    NewHistory,
     NotAuthorised,
     OutcomeUnknown,
     ProtocolError,
@@ -59,10 +61,12 @@ __all__ = [
     "Left",
     "Missed",
     "NameRefused",
+    "NewHistory",
     "NotAuthorised",
     "Notice",
     "Offline",
     "Online",
+    "Outcome",
     "OutcomeUnknown",
     "Pipeline",
     "ProtocolError",

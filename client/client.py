@@ -15,21 +15,16 @@ from ..wire.names import canonical_name
 from .access import find_access
 from .address import DEFAULT, parse_address
 from .browse import Browse
+from .changes import Changes
 from .commands import Commands, Outcome
 from .core import ClientCore, Phase
-from .errors import (
-    ClientError,
-    NameRefused,
-    NewHistory,
-    UsageError,
-    session_error,
-)
+from .errors import ClientError, NameRefused, NewHistory, UsageError, session_error
 from .events import Event, UserInfo
 from .identity import Identity
 from .inbox import MOST_EVENTS
 from .interrupts import Interrupts
 from .link import Link
-from .pipeline import Pipeline, Receipt, failure, given_up
+from .pipeline import Pipeline, Receipt, Waits, deadline, failure, given_up
 from .reader import Reader
 from .sayable import check_sayable, checked_recipient
 from .starts import Since
@@ -66,7 +61,7 @@ class Client:
     UsageError, NameRefused, NotAuthorised, Unreachable or ProtocolError.
 
     A thread in the background keeps the connection, heartbeats and recovery going.  The
-    methods may be called from several threads.
+    methods may be called from several threads, and not in a signal handler, which may raise.
     """
 
     def __init__(
@@ -115,12 +110,12 @@ class Client:
             claim=identity is not None,
             replaces=takes_over.previous if takes_over else b"",
         )
-        self._changed = threading.Condition(threading.Lock())
-        self._closing = self._opened = False
+        self._changes = Changes()
+        self._closing = self._opened = self._over = False
         self._crash: BaseException | None = None
         self._down_since: float | None = None
         self._interrupts = interrupts
-        self._link = Link(self._core, access, self._changed)
+        self._link = Link(self._core, access, self._changes.lock)
         try:
             if takes_over:  # Before HELLO goes out: if it is killed, the next must know of it.
                 takes_over.remember(session)
@@ -129,10 +124,11 @@ class Client:
             raise
         if interrupts is not None:
             interrupts.on_signal(self._link.wake)
+        self._session, self._takes_over = session, takes_over
         self._thread = threading.Thread(target=self._run, name="chatbroker client", daemon=True)
         self._thread.start()
         try:
-            self._await(lambda: self._core.phase is Phase.READY, timeout)
+            self._await(lambda: self._core.phase is Phase.READY, deadline(timeout))
             self._opened = True
         except BaseException:
             self.close()
@@ -209,14 +205,15 @@ class Client:
 
     def users(self, timeout: float | None = None) -> list[UserInfo]:
         """Who is on, sorted by name.  Raises Unreachable."""
-        with self._changed:
+        until = deadline(self.timeout if timeout is None else timeout)
+        with self._changes.lock:
             self._check_open()
             query = self._core.ask_users()
         self._link.wake()
         try:
-            self._await(lambda: query.done, self.timeout if timeout is None else timeout)
+            self._await(lambda: query.done, until)
         finally:
-            with self._changed:
+            with self._changes.lock:
                 self._core.forget(query)
         return [UserInfo(*user) for user in query.users]
 
@@ -241,7 +238,7 @@ class Client:
             taken.extend(self._take(most))
             return bool(taken)
 
-        self._await(take, timeout, fail=False)
+        self._await(take, deadline(timeout), Waits.FOR_EVENTS)
         return taken
 
     def _take(self, most: int, shown: bool = False) -> list[Event]:
@@ -265,14 +262,14 @@ class Client:
         """The pages of *browse*; the next is asked for when one is taken.  `history` walks
         through them.  Raises NewHistory, Unreachable."""
         core = self._core
-        with self._changed:
+        with self._changes.lock:
             self._check_open()
             core.inbox.browses.begin(browse)
         try:
             while True:
                 self._link.wake()
-                self._await(lambda: browse.ready, self.patience)
-                with self._changed:
+                self._await(lambda: browse.ready, deadline(self.patience))
+                with self._changes.lock:
                     page, over = browse.take(), browse.over
                 if browse.failed:
                     raise NewHistory(
@@ -283,14 +280,15 @@ class Client:
                 if over:
                     return
         finally:
-            with self._changed:
+            with self._changes.lock:
                 core.inbox.browses.end(browse)
 
     def sync(self, timeout: float | None = None) -> bool:
         """Waits until everything that was said before this call has been received (it may
         still wait in `receive`).  False if that took longer than *timeout* seconds, or if
         there is no room for it before `receive` is called."""
-        with self._changed:
+        until = deadline(self.timeout if timeout is None else timeout)
+        with self._changes.lock:
             self._check_open()
             ref = self._core.ask_heads()
         self._link.wake()
@@ -301,13 +299,13 @@ class Client:
             caught_up = self._core.caught_up(ref)
             return caught_up or len(self._core.inbox.events) >= MOST_EVENTS
 
-        self._await(over, self.timeout if timeout is None else timeout, fail=False)
+        self._await(over, until, Waits.FOR_EVENTS)
         return caught_up
 
     def wait_listening(self, timeout: float | None = None) -> bool:
         """Waits until `listening`; False if that took longer than *timeout* seconds."""
-        timeout = self.timeout if timeout is None else timeout
-        return self._await(lambda: self._core.listening, timeout, fail=False)
+        until = deadline(self.timeout if timeout is None else timeout)
+        return self._await(lambda: self._core.listening, until, Waits.FOR_EVENTS)
 
     def wait_until(self, ready: Callable[[], bool], timeout: float | None = None) -> bool:
         """Waits until *ready* gives True; False if that took longer than *timeout* seconds.
@@ -317,17 +315,18 @@ class Client:
         its properties are fine.
         What was taken before counts as shown.  Raises as `receive` does.
         """
-        with self._changed:
+        until = deadline(timeout)
+        with self._changes.lock:
             self._core.inbox.shown()
             to_send = self._core.taken(time.monotonic())
         if to_send:
             self._link.wake()
-        return self._await(ready, timeout, fail=False)
+        return self._await(ready, until, Waits.FOR_EVENTS)
 
     def notify(self) -> None:
         """Has every `wait_until` look again.  May be called from any thread."""
-        with self._changed:
-            self._changed.notify_all()
+        with self._changes.lock:
+            self._changes.tell()
 
     @property
     def waiting_events(self) -> int:
@@ -338,12 +337,12 @@ class Client:
         """Of the events that `receive` would give, those from *start* to *stop*: not taken.
 
         With `handled` it is for a program that must not lose one, whatever ends it."""
-        with self._changed:
+        with self._changes.lock:
             return self._core.inbox.look(start, stop)
 
     def handled(self, count: int) -> None:
         """The first *count* of them are done with: they are taken, and count as shown."""
-        with self._changed:
+        with self._changes.lock:
             self._take(count, shown=True)
 
     # --- the end --------------------------------------------------------------------------
@@ -361,7 +360,7 @@ class Client:
         self._leave(shown=True)
 
     def _leave(self, shown: bool) -> None:
-        with self._changed:
+        with self._changes.lock:
             if self._closing:
                 return
             self._closing = True
@@ -370,6 +369,8 @@ class Client:
             self._core.leave()
         self._link.wake()
         self._thread.join()
+        if self._takes_over is not None and not self._core.unknown_to_broker:
+            self._takes_over.previous = self._session  # Dead, whether or not the broker knows it.
 
     def __enter__(self) -> Self:
         return self
@@ -393,48 +394,47 @@ class Client:
                     if now >= leave_by:
                         break
                 link.step(0.1 if self._closing else 1.0)
-                with self._changed:
-                    self._note_silence()
-                    self._changed.notify_all()
+                with self._changes.lock:
+                    now = time.monotonic()
+                    since = now if self._down_since is None else self._down_since
+                    self._down_since = since if core.silent(now) else None
+                    self._changes.tell()
         except BaseException as error:  # noqa: BLE001 - nobody else can tell the program
             crash = error
         finally:
-            with self._changed:
+            with self._changes.lock:
                 core.outbox.abandon()
+                self._over = True
                 self._crash = crash
-                self._changed.notify_all()
+                self._changes.tell()
             link.close()
 
-    def _note_silence(self) -> None:
-        now = time.monotonic()
-        since = now if self._down_since is None else self._down_since
-        self._down_since = since if self._core.silent(now) else None
-
     def _say(self, to: str | None, text: str, timeout: float | None) -> Receipt:
+        until = deadline(self.timeout if timeout is None else timeout)
         commands = Commands(to, (text,))
-        self._submit(commands)
+        self._submit(commands, until)
         receipt = Receipt(self, commands)
-        self._settle(receipt, self.timeout if timeout is None else timeout)
+        self._settle(receipt, until)
         return receipt
 
-    def _submit(self, commands: Commands) -> None:
+    def _submit(self, commands: Commands, until: float | None = None) -> None:
         """Sends all of them, or raises and sends none."""
         check_sayable(commands.texts, self.max_text)
         if not self._core.name:
             raise UsageError("an observer has no name to send as; give the client one")
         outbox = self._core.outbox
         if len(outbox) >= MOST_PENDING:
-            self._await(lambda: len(outbox) < MOST_PENDING // 2, None)
-        with self._changed:
+            self._await(lambda: len(outbox) < MOST_PENDING // 2, until)
+        with self._changes.lock:
             self._check_open()
             if self._core.submit(commands):
                 self._link.wake()
 
-    def _settle(self, receipt: Receipt, timeout: float | None) -> None:
+    def _settle(self, receipt: Receipt, until: float | None) -> None:
         self._link.wake()
-        self._await(lambda: receipt.done, timeout, receipt)
+        self._await(lambda: receipt.done, until, Waits.FOR_OUTCOMES, receipt)
         if receipt.outcome is not Outcome.ACCEPTED:
-            raise failure(receipt, self.ended)
+            raise failure(receipt, self.ended) from self._crash
 
     def _check_open(self) -> None:
         if self._crash is not None:
@@ -447,16 +447,19 @@ class Client:
     def _await(
         self,
         ready: Callable[[], bool],
-        timeout: float | None,
+        until: float | None,
+        waits: Waits = Waits.FOR_ANSWER,
         receipt: Receipt | None = None,
-        fail: bool = True,
     ) -> bool:
-        """Waits until *ready*; True then.  When *timeout* seconds are over: raises, or gives
-        False if not *fail*.  Raises too when the broker is gone for too long."""
-        until = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not ready():
-                self._check_open()
+        """Waits until *ready*; True then.  At *until* it gives False who waits for events, and
+        raises for others.  Raises too when the broker is gone for too long."""
+        while True:
+            with self._changes.lock:
+                if ready():
+                    return True
+                # What was given to be sent has an outcome when all is over, and not before.
+                if waits is not Waits.FOR_OUTCOMES or self._over:
+                    self._check_open()
                 if self._interrupts is not None:
                     self._interrupts.check()
                 now = time.monotonic()
@@ -464,9 +467,10 @@ class Client:
                 if self._opened and self._down_since is not None:
                     ends.append(self._down_since + self.reconnect)
                 if ends and now >= min(ends):
-                    if not fail and until is not None and now >= until:
+                    if waits is Waits.FOR_EVENTS and until is not None and now >= until:
                         return False
-                    raise given_up(self._core, receipt, self.broker, self._link.there)
-                # An hour at a time: a lock cannot wait for as long as a float can say.
-                self._changed.wait(min([*(end - now for end in ends), 3600.0]))
-        return True
+                    doubt = waits is not Waits.FOR_ANSWER
+                    raise given_up(self._core, receipt, self.broker, self._link.there, doubt)
+                change = self._changes.ticket()
+            # An hour at a time: a lock cannot wait for as long as a float can say.
+            change.acquire(timeout=min([*(end - now for end in ends), 3600.0]))

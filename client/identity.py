@@ -46,8 +46,8 @@ class Identity:
         self.credential = kept.credential
         """What proves that one is this user.  Keep it secret."""
         self.previous = kept.session
-        """The id of the session that was joined last, or empty.  When `lock` gave True, that
-        session is dead for certain."""
+        """The id of the session that was joined last and is over, or empty: that of the process
+        that had the lock before this one, or of a client of this one that was closed."""
         self.key = kept.key
         """The secret CURVE key by which a secure broker knows the user; empty for none."""
         self._lock: int | None = None
@@ -110,13 +110,16 @@ class Identity:
     def unlock(self) -> None:
         """Lets others lock it."""
         if self._lock is not None:
+            # Not only closed: a child that was forked meanwhile has it open as well.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
             self._lock = None
 
     def remember(self, session: bytes) -> None:
         """Notes the session that now joins, for the process after this one.
 
-        `previous` stays what it was.  Raises IdentityError; UsageError without the lock."""
+        `previous` stays what it was until that is over.  Raises IdentityError; UsageError without
+        the lock."""
         if self._lock is None:
             raise UsageError("an identity must be locked before a session is remembered")
         _write(self.path, _Kept(self.credential, session, self.key))

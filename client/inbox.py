@@ -86,6 +86,16 @@ class Inbox:
         if len(self.events) < MOST_HINTS:
             self.events.append(event)
 
+    def _tell_lost(self, missed: events.Missed) -> None:
+        """Adds that a log is another one by now, however many events there are.  Nothing of it can
+        have come since that was last told, if there is nothing else behind that."""
+        for event in reversed(self.events):
+            if event == missed:
+                return
+            if not isinstance(event, events.Missed):
+                break
+        self.events.append(missed)
+
     def notice(self, code: str, words: str) -> None:
         """The broker told something of itself.  That it cannot store is repeated every few
         seconds, as a sign of life: it is news at first, and when the reason is another one."""
@@ -130,7 +140,7 @@ class Inbox:
                 if reader.shown_epoch is None:
                     self._taken.pop(reading.log, None)
                     self._old[reading.log] = len(self.events)
-                self.tell(events.Missed(reading.log, None))
+                self._tell_lost(events.Missed(reading.log, None))
         self.browses.again()
 
     def batch(self, batch: Batch) -> None:

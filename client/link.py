@@ -5,6 +5,7 @@ A ``Link`` is driven by one thread that calls `step` again and again.
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import struct
@@ -240,7 +241,12 @@ class Link:
         self._close_sub()
         every = min(max(self._core.heartbeat.every, LEAST_HEARTBEAT), MOST_HEARTBEAT)
         heartbeat = round(every * 1000)
-        self._sub = self._socket(zmq.SUB, SUB_OPTIONS | {zmq.HEARTBEAT_IVL: heartbeat})
+        try:
+            self._sub = self._socket(zmq.SUB, SUB_OPTIONS | {zmq.HEARTBEAT_IVL: heartbeat})
+        except zmq.ZMQError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return  # It is tried again; what is said meanwhile is fetched.
+            raise
         for topic in (GREETING_TOPIC, *self._core.topics):
             self._sub.setsockopt(zmq.SUBSCRIBE, topic)
         self._connect(self._sub, port)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from enum import Enum, auto
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
@@ -33,7 +35,7 @@ class Receipt(Ticket):
         *timeout* in seconds; None: as long as the broker answers, and ``reconnect`` seconds
         when it does not.  Raises Refused, OutcomeUnknown, Unreachable.
         """
-        self._client._settle(self, timeout)
+        self._client._settle(self, deadline(timeout))
 
 
 class Receipts(Sequence[Receipt]):
@@ -171,9 +173,10 @@ class Pipeline:
 
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""
+        until = deadline(timeout)
         if self._pending:
             # A refusal is no failure here; it is in `refused`.
-            self._client._await(lambda: not self.pending, timeout)
+            self._client._await(lambda: not self.pending, until, Waits.FOR_OUTCOMES)
         if self._given_up is not None:
             raise failure(self._given_up, self._client.ended)
 
@@ -203,12 +206,30 @@ def failure(receipt: Receipt, ended: ClientError | None = None) -> ClientError:
     return ended or Unreachable("not sent: the connection was given up before; send it again")
 
 
-def given_up(core: ClientCore, receipt: Receipt | None, broker: str, there: bool) -> ClientError:
+class Waits(Enum):
+    """What somebody waits for."""
+
+    FOR_ANSWER = auto()
+    """Of the broker, to what changes nothing there."""
+    FOR_EVENTS = auto()
+    """As long as it takes, or for a time."""
+    FOR_OUTCOMES = auto()
+    """Of what was given to be sent."""
+
+
+def deadline(timeout: float | None) -> float | None:
+    """When *timeout* seconds from now are over (monotonic clock); None for never."""
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def given_up(
+    core: ClientCore, receipt: Receipt | None, broker: str, there: bool, doubt: bool
+) -> ClientError:
     """The exception for who waited in vain, for *receipt* or for anything else.  *there*: whether
-    something is at the address."""
+    something is at the address.  *doubt*: whether what others sent matters."""
     if receipt is not None and core.outbox.withdraw(receipt):
         return Unreachable(f"no answer from {broker}; nothing was sent, try again")
-    if receipt is not None or core.outbox.uncertain:
+    if receipt is not None or (doubt and core.outbox.uncertain):
         return OutcomeUnknown(f"sent, but not acknowledged by {broker} in time: {MAYBE}")
     if core.put_off:
         return Unreachable(f"{core.put_off} on {broker}; try again later")

@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="how long the command waits for the broker, at either end; default: 5",
+        help="how long the broker may take to let it in, and to store what is said; default: 5",
     )
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     return parser

@@ -42,7 +42,9 @@ class BrokerProcess:
         self._folder = tempfile.TemporaryDirectory(prefix="chatbroker-")
         ready_file = Path(self._folder.name) / "ready"
         self._log = Path(self._folder.name) / "log"
-        self._data = {"CHATBROKER_DATA": str(Path(self._folder.name) / "data")}
+        # Whatever is set around the test, in variables or in a file, is for somebody else's broker.
+        self._own = {"CHATBROKER_DATA": str(Path(self._folder.name) / "data")}
+        self._own |= {"CHATBROKER_CONFIG": os.devnull}
         command = [*prefix, sys.executable, "-m", "chatbroker.broker", "run"]
         command += ["--memory"] if data_dir is None else ["--data-dir", str(data_dir)]
         command += ["--port", str(port), "--pub-port", str(pub_port)]
@@ -50,19 +52,22 @@ class BrokerProcess:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
-                env=os.environ | self._data,
+                env=self._around,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
-        until = time.monotonic() + START_WITHIN
-        while not ready_file.exists():
-            if self._process.poll() is not None or time.monotonic() > until:
-                words = self.log()
-                self.kill()
-                self._folder.cleanup()
-                raise RuntimeError(f"the broker did not start: {words}")
-            time.sleep(0.01)
+        try:
+            until = time.monotonic() + START_WITHIN
+            while not ready_file.exists():
+                if self._process.poll() is not None or time.monotonic() > until:
+                    raise RuntimeError(f"the broker did not start: {self.log()}")
+                time.sleep(0.01)
+        except BaseException:
+            # Also if a signal ends the wait: nobody has it yet who could close it.
+            self.kill()
+            self._folder.cleanup()
+            raise
         ready = json.loads(ready_file.read_text())
         self.address: str = ready["broker"]
         """``tcp://HOST:PORT``, for ``Client`` and for ``chat --broker``."""
@@ -77,9 +82,15 @@ class BrokerProcess:
     def env(self) -> dict[str, str]:
         """This process's environment with CHAT_BROKER set, for a ``subprocess``; and with
         CHATBROKER_DATA, so that the identities of its users are gone with the broker, and
-        ``chatbroker status --port`` and the like find it."""
-        here = {name: value for name, value in os.environ.items() if name != "CHAT_PORT"}
-        return here | {"CHAT_BROKER": self.address, **self._data}
+        ``chatbroker status --port`` and the like find it.  What else it sets for the commands, in
+        CHAT_… and CHATBROKER_…, is left out, and so is the config file."""
+        return self._around | {"CHAT_BROKER": self.address}
+
+    @property
+    def _around(self) -> dict[str, str]:
+        ours = ("CHAT_", "CHATBROKER_")
+        here = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        return here | self._own
 
     def client(self, name: str | None = None, **options: Any) -> Client:
         """A connected client; closed with the broker.  *options* as for ``Client``."""

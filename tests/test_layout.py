@@ -92,7 +92,7 @@ MEETS_THE_SYSTEM = {
         *("link", "enrol", "client", "pipeline", "interrupts", "identity"),
         *("cli", "feed", "output", "recalling", "receiving", "sending"),
         *("interactive", "background", "inputrc", "plain", "recall", "screen"),
-        *("acting", "waiting"),
+        *("acting", "waiting", "changes"),
     },
 }
 

@@ -181,6 +181,22 @@ def test_a_locked_identity_remembers_who_joined(chatbroker, alice_at):
         assert client._core._replaces == session
 
 
+def test_the_next_client_of_an_identity_takes_over_from_one_that_could_not_say_goodbye(
+    chatbroker, alice_at, monkeypatch
+):
+    """To the broker that session is there until its lease runs out."""
+    identity = alice_at(chatbroker)
+    assert identity.lock()
+    client = chatbroker.client("alice", identity=identity)
+    session = client._core._session
+    monkeypatch.setattr(client._core, "outgoing", lambda now: [])
+    client.close()
+    assert identity.previous == session
+    with chatbroker.client("alice", identity=identity) as again:
+        assert again._core._replaces == session
+        assert alice_at(chatbroker).previous == again._core._session
+
+
 def test_what_ends_before_the_broker_is_asked_is_not_remembered(puppets, alice_at, monkeypatch):
     def cannot(*_):
         raise ClientError("too many open files")

@@ -25,6 +25,7 @@ from chatbroker.client import (
     Unreachable,
     UsageError,
 )
+from chatbroker.client import client as client_module
 from chatbroker.client.commands import Commands, Outcome
 from chatbroker.client.history import History
 from chatbroker.client.pipeline import Receipt
@@ -108,6 +109,53 @@ def test_a_message_that_a_stopped_broker_may_have_is_unknown_and_arrives_once(ch
         alice.send("alice", "perhaps", timeout=0.1)
     chatbroker.signal(signal.SIGCONT)
     assert texts(alice, 1) == ["perhaps"]
+    assert nothing_more(alice)
+
+
+def test_who_waits_for_an_outcome_while_another_thread_closes_hears_what_became_of_it(
+    chatbroker, in_thread, until
+):
+    """Not that a closed client was used: it was not closed when it was asked to send."""
+    alice = chatbroker.client("alice", reconnect=60)
+    chatbroker.signal(signal.SIGSTOP)
+    sending = in_thread(lambda: alice.echo("perhaps", timeout=WITHIN))
+    pipeline = alice.pipeline()
+    pipeline.echo("perhaps too")
+    flushing = in_thread(pipeline.flush)
+    until(lambda: alice._core.outbox._ever_sent == 2 and len(alice._changes._waiting) == 2)
+    alice.close()
+    for waiting in (sending, flushing):
+        with pytest.raises(OutcomeUnknown):
+            waiting.result()
+    chatbroker.signal(signal.SIGCONT)
+
+
+def test_a_timeout_that_is_none_is_found_before_anything_is_sent(house):
+    with Client("alice", house.address) as alice:
+        with pytest.raises(TypeError):
+            alice.echo("never", timeout="5")
+        alice.echo("said")
+        assert texts(alice, 1) == ["said"]
+        assert nothing_more(alice)
+
+
+@pytest.mark.usefixtures("short_goodbyes")
+def test_a_message_for_which_there_is_no_room_is_not_sent_and_soon_said_to_be(
+    chatbroker, monkeypatch
+):
+    monkeypatch.setattr(client_module, "MOST_PENDING", 3)
+    alice = chatbroker.client("alice", reconnect=60)
+    chatbroker.signal(signal.SIGSTOP)
+    pipeline = alice.pipeline()
+    for _ in range(3):
+        pipeline.echo("perhaps")
+    alice.wait_until(lambda: alice._core.outbox.uncertain, WITHIN)
+    with pytest.raises(Unreachable):
+        alice.echo("never", timeout=0.1)
+    with pytest.raises(Unreachable):
+        alice.users(timeout=0.1)
+    chatbroker.signal(signal.SIGCONT)
+    assert texts(alice, 3) == ["perhaps"] * 3
     assert nothing_more(alice)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -236,6 +237,23 @@ def test_what_happened_before_the_lock_was_got_counts():
     assert early.lock()
     assert early.previous == SESSION
     early.unlock()
+
+
+def test_who_unlocks_it_lets_others_lock_it_although_a_child_has_its_files_open():
+    first = alice()
+    assert first.lock()
+    child = os.fork()
+    if not child:
+        try:
+            signal.pause()
+        finally:
+            os._exit(0)
+    try:
+        first.unlock()
+        assert alice().lock()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_what_is_remembered_is_for_the_next():

@@ -182,4 +182,15 @@ def test_a_flood_of_new_histories_is_bounded(inbox, monkeypatch):
     monkeypatch.setattr(inbox_module, "MOST_HINTS", 3)
     for life in range(10):
         inbox.welcome([Reading("echo", b"life%4d" % life, 0, 0)])
-    assert list(inbox.events) == [Missed("echo", None)] * 3
+    assert list(inbox.events) == [Missed("echo", None)]
+
+
+def test_that_a_log_is_another_one_is_told_however_many_events_there_are(inbox, batch, monkeypatch):
+    monkeypatch.setattr(inbox_module, "MOST_HINTS", 3)
+    for number in range(5):
+        inbox.tell(Joined(number, "bob"))
+    assert len(inbox.events) == 3
+    for epoch in (b"echo---2", b"echo---3"):
+        inbox.welcome([Reading("echo", epoch, 0, 0), Reading("direct", b"direct-2", 0, 0)])
+    # Nothing can have come between them, so each once.
+    assert [*inbox.events][3:] == [Missed("echo", None), Missed("direct", None)]

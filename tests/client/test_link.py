@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import threading
 import time
@@ -153,6 +154,21 @@ def test_each_connection_learns_anew_what_unix_time_is(links, puppets):
     joins(link)
     ahead = time.time() - time.monotonic()
     assert link.core.heartbeat.phase == pytest.approx(ahead, abs=60)
+
+
+def test_a_sub_for_which_there_is_no_descriptor_is_made_later(links, puppets, monkeypatch):
+    link = links(puppets().port)
+    make, tried = link._socket, []
+
+    def short(kind, options):
+        tried.append(kind)
+        if len(tried) < 3:
+            raise zmq.ZMQError(errno.EMFILE)
+        return make(kind, options)
+
+    monkeypatch.setattr(link, "_socket", short)
+    steps(link, lambda: link.core.listening)
+    assert tried == [zmq.SUB] * 3
 
 
 def test_who_hears_no_broadcasts_makes_no_sub(links, puppets):

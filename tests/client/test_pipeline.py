@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -14,7 +15,7 @@ from chatbroker.client import Client, OutcomeUnknown, Pipeline, Receipt, Refused
 from chatbroker.client import client as client_module
 from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import NotAuthorised, UsageError
-from chatbroker.client.pipeline import Receipts, failure
+from chatbroker.client.pipeline import Receipts, Waits, failure
 from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Refusal, Send
 
 WITHIN = 15.0
@@ -28,15 +29,16 @@ class Quiet:
 
     def __init__(self):
         self.receipts = []
-        self.timeouts = []
+        self.deadlines = []
         self.later = []
         """Outcomes that come one by one, while somebody waits."""
 
     def _submit(self, commands):
         self.receipts += Receipts(self, commands)
 
-    def _await(self, ready, timeout):
-        self.timeouts.append(timeout)
+    def _await(self, ready, until, waits):
+        assert waits is Waits.FOR_OUTCOMES
+        self.deadlines.append(until)
         while not ready():
             if not self.later:
                 raise Unreachable("no broker answers")
@@ -87,7 +89,7 @@ def test_what_is_said_is_under_way_and_nobody_waits(client, pipeline):
     assert (to_bob.to, to_bob.text) == ("bob", "hi")
     assert (to_all.to, to_all.text) == (None, "hello")
     assert not to_bob.done
-    assert client.timeouts == []
+    assert client.deadlines == []
 
 
 def test_many_are_said_at_once(client, pipeline):
@@ -224,7 +226,7 @@ def test_several_threads_may_use_a_pipeline():
 
 def test_a_pipeline_that_said_nothing_has_nothing_to_wait_for(client, pipeline):
     pipeline.flush()
-    assert client.timeouts == []
+    assert client.deadlines == []
 
 
 @pytest.mark.parametrize("timeout", [None, 0.5])
@@ -233,7 +235,8 @@ def test_flushing_waits_until_the_last_is_resolved(client, pipeline, timeout):
     client.later = [Outcome.ACCEPTED] * 3
     pipeline.flush(timeout)
     assert all(receipt.done for receipt in receipts)
-    assert client.timeouts == [timeout]
+    (until,) = client.deadlines
+    assert until is timeout is None or 0 < until - time.monotonic() <= timeout
 
 
 def test_flushing_waits_for_all_although_the_last_was_taken_back(client, pipeline):
@@ -312,7 +315,8 @@ def test_a_flush_that_was_in_vain_may_be_repeated(client, pipeline):
     client.later = [Outcome.ACCEPTED]
     pipeline.flush(0.2)
     assert receipt.outcome is Outcome.ACCEPTED
-    assert client.timeouts == [0.1, 0.2]
+    first, second = client.deadlines
+    assert second > first
 
 
 @GIVEN_UP
@@ -342,7 +346,7 @@ def test_the_end_of_the_block_waits_as_long_as_it_takes(client):
     with Pipeline(client) as pipeline:
         receipt = pipeline.echo("hi")
     assert receipt.outcome is Outcome.ACCEPTED
-    assert client.timeouts == [None]
+    assert client.deadlines == [None]
 
 
 def test_the_end_of_the_block_raises_the_first_refusal(client):
@@ -380,7 +384,7 @@ def test_after_an_error_in_the_block_nobody_waits(client):
     with pytest.raises(KeyError), Pipeline(client) as pipeline:  # noqa: PT012
         pipeline.echo("hi")
         raise KeyError("mine")
-    assert client.timeouts == []
+    assert client.deadlines == []
 
 
 # --- what is raised for a message ---------------------------------------------------------

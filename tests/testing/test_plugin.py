@@ -10,6 +10,7 @@ import tempfile
 import pytest
 
 from chatbroker.client import Direct, NameRefused
+from chatbroker.testing import brokers as brokers_module
 from chatbroker.testing.brokers import BrokerProcess, Brokers
 
 
@@ -45,8 +46,39 @@ def test_several_brokers_never_mix(chatbrokers):
 def test_a_program_finds_the_broker_whatever_is_set_around_the_test(chatbroker, monkeypatch):
     monkeypatch.setenv("CHAT_PORT", "1")
     monkeypatch.setenv("CHAT_BROKER", "tcp://127.0.0.1:2")
+    monkeypatch.setenv("CHAT_TIMEOUT", "none")
     command = [sys.executable, "-m", "chatbroker.client", "echo", "hi"]
     assert subprocess.run(command, env=chatbroker.env, timeout=20, check=False).returncode == 0
+
+
+def test_a_broker_starts_whatever_is_set_around_the_test(chatbrokers, monkeypatch, tmp_path):
+    config = tmp_path / "config.toml"
+    config.write_text("[chatbroker.run]\nmetrics-port = 1\n")
+    monkeypatch.setenv("CHATBROKER_CONFIG", str(config))
+    monkeypatch.setenv("CHATBROKER_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("CHATBROKER_SECURE", "1")
+    broker = chatbrokers.start()
+    assert broker.metrics_address is None
+    broker.client("alice").echo("hi")
+    assert not (tmp_path / "journal.db").exists()
+
+
+def test_a_broker_that_was_not_waited_for_is_gone(monkeypatch):
+    started = []
+    popen = subprocess.Popen
+
+    def starts(*args, **options):
+        started.append(popen(*args, **options))
+        return started[-1]
+
+    def interrupted(seconds):
+        raise TimeoutError("enough")
+
+    monkeypatch.setattr(brokers_module.subprocess, "Popen", starts)
+    monkeypatch.setattr(brokers_module.time, "sleep", interrupted)
+    with pytest.raises(TimeoutError):
+        BrokerProcess()
+    assert started[0].poll() is not None
 
 
 def test_a_name_is_one_user_on_each(chatbroker):
