@@ -9,13 +9,14 @@ from contextlib import closing
 from pathlib import Path
 
 from ..command.files import place_of, sync_folder
-from .database import explain, open_to_read
+from .check import check_database
+from .database import explain, for_now, open_to_read
 from .journal import JournalError
 
 
 def back_up(source: Path, target: Path, replace: bool = False) -> None:
     """Copies the database at *source* to *target*, whole or not at all; *replace*: also if
-    something is there.
+    something is there.  What is damaged is not copied: what is there may be the last good copy.
 
     The copy is one file, which only its owner may read.  It is marked as one: a broker that
     starts on it begins a new epoch, as its history goes back in time (`SqliteJournal`).
@@ -31,6 +32,7 @@ def back_up(source: Path, target: Path, replace: bool = False) -> None:
             draft = Path(name)
             try:
                 _copy(db, draft)
+                _require_whole(draft, source, target)
                 os.fsync(number)
                 _put(draft, target, replace)
             finally:
@@ -38,7 +40,8 @@ def back_up(source: Path, target: Path, replace: bool = False) -> None:
                 for ending in ("", "-wal", "-shm", "-journal"):
                     Path(f"{draft}{ending}").unlink(missing_ok=True)
         except sqlite3.Error as error:
-            raise explain(error, target) from None
+            # A file that is new is not damaged: what it is made of is.
+            raise explain(error, target if for_now(error) else source) from None
         except OSError as error:
             raise JournalError(
                 f"cannot write {target}: {error.strerror}; give a file elsewhere"
@@ -68,6 +71,17 @@ def _copy(db: sqlite3.Connection, draft: Path) -> None:
         # One file, also for who may only read it.
         copy.execute("PRAGMA journal_mode=DELETE")
         copy.execute("INSERT OR REPLACE INTO meta VALUES('copied', ?)", (b"1",))
+
+
+def _require_whole(draft: Path, source: Path, target: Path) -> None:
+    with closing(sqlite3.connect(draft, isolation_level=None)) as copy:
+        report = check_database(copy)
+    if report.count:
+        more = f", and {report.count - 1} more faults" if report.count > 1 else ""
+        raise JournalError(
+            f"{source} is damaged: {report.faults[0]}{more}; {target} stays as it was, "
+            "and 'chatbroker check' tells more"
+        )
 
 
 def _put(draft: Path, target: Path, replace: bool) -> None:

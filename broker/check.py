@@ -19,7 +19,7 @@ from ..wire.limits import MAX_EVENTS
 from ..wire.messages import Event
 from .absent import no_journal
 from .cutting import ROW_COST, check_loose
-from .database import POSITIONS, schema_of, wanted_schema
+from .database import POSITIONS, for_now, schema_of, wanted_schema
 from .hints import OPENABLE
 from .journal import JournalError
 from .retention import KeptLog
@@ -67,18 +67,27 @@ class Report:
 def check_journal(path: Path) -> Report:
     """Looks at the whole of the database at *path*; a broker may be writing to it.
 
-    Raises JournalError if it cannot be opened.
+    Raises JournalError if it cannot be opened, of which CannotStore if it cannot be looked at now.
     """
-    report = Report()
     with reading(path) as db:
-        try:
-            # Only where the file itself is sound is it worth to look at what it says.
-            if _sound(db, report) and _typed(db, report):
-                _Checking(db, report).run()
-        except sqlite3.DatabaseError as error:
-            report.fault(f"the file is damaged: {error}")
-        except (ValueError, TypeError) as error:
-            report.fault(str(error))
+        return check_database(db)
+
+
+def check_database(db: sqlite3.Connection) -> Report:
+    """Looks at the whole of *db*, which does not change meanwhile.
+
+    Raises sqlite3.Error if that cannot be done now."""
+    report = Report()
+    try:
+        # Only where the file itself is sound is it worth to look at what it says.
+        if _sound(db, report) and _typed(db, report):
+            _Checking(db, report).run()
+    except sqlite3.DatabaseError as error:
+        if for_now(error):  # It sorts, for which it may need room on the disk.
+            raise
+        report.fault(f"the file is damaged: {error}")
+    except (ValueError, TypeError) as error:
+        report.fault(str(error))
     return report
 
 

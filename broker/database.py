@@ -362,10 +362,15 @@ _HINTS = {
 def explain(error: Exception, path: Path) -> JournalError:
     """What *error* means for an operator: SQLite's, or one of what was read."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in _FOR_NOW:
+    if for_now(error):
         return CannotStore(f"{_FOR_NOW[code]}: {path}")
     words = _FOR_GOOD.get(code, str(error))
     return JournalError(f"cannot use {path}: {words}; {_HINTS.get(code, HINT)}")
+
+
+def for_now(error: Exception) -> bool:
+    """Whether *error* says nothing of the file: the same may do later."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _FOR_NOW
 
 
 def _reason(error: Exception) -> str:

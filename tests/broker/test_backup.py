@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from chatbroker.broker import backup as backup_module
+from chatbroker.broker import check as check_module
 from chatbroker.broker.backup import back_up
 from chatbroker.broker.check import check_journal
-from chatbroker.broker.database import FILE
+from chatbroker.broker.database import FILE, PAGE
 from chatbroker.broker.former import Former
-from chatbroker.broker.journal import Commit, JournalError, UserRecord
+from chatbroker.broker.journal import CannotStore, Commit, JournalError, UserRecord
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.batch import pack_events
@@ -38,6 +40,11 @@ def journal(path):
 def say(journal: SqliteJournal, position: int) -> None:
     body = pack_events([Event(1, "bob", "", "hi")])
     journal.commit(Commit(rows=[Row("echo", position - 1, position, 1, 1, body)]))
+
+
+def damage(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        assert db.execute(statement).rowcount == 1
 
 
 @pytest.fixture
@@ -152,6 +159,43 @@ def test_it_is_on_disk_before_it_has_its_name_and_the_name_before_it_is_told(
     assert draft.startswith(f".{target.name}.")
     assert not named
     assert then == (target.parent.name, True)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_what_is_damaged_does_not_take_the_place_of_a_good_copy(journal, path, target, replace):
+    journal.settle()
+    journal._fold()
+    if replace:
+        back_up(path, target)
+    before = target.read_bytes() if replace else None
+    damage(path, "UPDATE bodies SET data = CAST(substr(data, 1, 2) || 'ho' AS BLOB)")
+    said = rf"{path} is damaged: body 1: .*; {target} stays as it was, and 'chatbroker check' tells"
+    with pytest.raises(JournalError, match=said):
+        back_up(path, target, replace=replace)
+    assert (target.read_bytes() if target.exists() else None) == before
+    assert {entry.name for entry in target.parent.iterdir()} <= {"copy.db"}
+
+
+def test_it_is_the_source_that_is_damaged_and_not_the_copy(journal, path, target):
+    journal.close()
+    with path.open("r+b") as file:
+        file.seek(PAGE)
+        file.write(bytes(path.stat().st_size - PAGE))
+    with pytest.raises(JournalError, match=f"cannot use {path}: it is damaged; 'chatbroker check'"):
+        back_up(path, target)
+    assert list(target.parent.iterdir()) == []
+
+
+def test_room_that_lacks_for_the_look_at_a_copy_is_no_damage(journal, path, target, monkeypatch):
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+    def fail(*_: object) -> bool:
+        raise full
+
+    monkeypatch.setattr(check_module, "_sound", fail)
+    with pytest.raises(CannotStore, match=f"no space left on the disk: {target}"):
+        back_up(path, target)
 
 
 def test_the_brokers_own_file_is_not_replaced(journal, path):

@@ -81,8 +81,8 @@ SAID = {
 
 
 def test_every_block_is_run():
-    restore = "sudo systemctl stop"
-    OPERATIONS.require_tests(__file__, [*SHOWN, restore])
+    restore, copy = "sudo systemctl stop", "sudo install -d -m 700"
+    OPERATIONS.require_tests(__file__, [*SHOWN, restore, copy])
 
 
 def test_looking_after_a_service(shell, tmp_path, eventually):
@@ -154,5 +154,7 @@ def test_looking_after_a_service(shell, tmp_path, eventually):
     shown = run("chat history --format '{from}: {text}'")
     assert shown.out.startswith("alice: kept\n")
     assert "after" not in shown.out
+    assert run(OPERATIONS.block("sudo install -d -m 700")) == (0, "", "")
+    assert run(f"chatbroker check {tmp_path}/backups/damaged/journal.db").status == 0
     ended = run("systemctl stop chatbroker\n" + OPERATIONS.block("curl -sf --max-time 5"))
     assert ended == (0, "chatbroker is not well\n", "")
