@@ -158,9 +158,11 @@ def backup(file: Path, port: int, data_dir: Path | None, force: bool) -> int:
     if str(file) == "-":
         raise click.UsageError("a backup is a file, and is not written to stdout")
     from .backup import back_up
+    from .signals import ended_in_order
 
     folder = folder_given(port, data_dir)
-    back_up(folder / FILE, file, force)
+    with ended_in_order():
+        back_up(folder / FILE, file, force)
     if sys.stderr.isatty():  # To a job that makes one each night it is no news.
         words = f"to restore it, stop the broker, remove {folder / FILE}* and copy {file}"
         complain("chatbroker", f"{words} to {folder / FILE}")

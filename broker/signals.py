@@ -1,4 +1,4 @@
-"""How signals end a broker."""
+"""How signals end a broker, and what else must not just stop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,29 @@ from typing import Any, Protocol, Self
 
 STOP_WITHIN = 1.6
 """Seconds after which a stop that peers hold up is cut short."""
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """While entered, SIGTERM and SIGHUP end a command as Ctrl-C does, by an exception: what it
+    began is undone, and the status is the one that they end others with.  Of those that the caller
+    had ignored nothing is heard.  Main thread only."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+    heard = [number for number in numbers if before[number] is not signal.SIG_IGN]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for one in heard:  # A terminal that is closed sends two, and the first is being obeyed.
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    try:
+        for number in heard:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 class Stoppable(Protocol):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from chatbroker.broker import backup as backup_module
 from chatbroker.broker import check as check_module
+from chatbroker.broker import cli_data
 from chatbroker.broker.backup import back_up
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.database import FILE, PAGE
@@ -196,6 +199,75 @@ def test_room_that_lacks_for_the_look_at_a_copy_is_no_damage(journal, path, targ
     monkeypatch.setattr(check_module, "_sound", fail)
     with pytest.raises(CannotStore, match=f"no space left on the disk: {target}"):
         back_up(path, target)
+
+
+def test_what_is_said_meanwhile_does_not_make_it_begin_again(journal, path, target, monkeypatch):
+    monkeypatch.setattr(backup_module, "STEP", 1)
+    left = []
+
+    def meanwhile(status: int, remaining: int, total: int) -> None:
+        left.append(remaining)
+        say(journal, len(left) + 1)
+        journal.settle()
+
+    monkeypatch.setattr(backup_module, "_heed_signals", meanwhile)
+    journal.settle()
+    back_up(path, target)
+    assert left == [*range(len(left) - 1, -1, -1)]
+    assert len(left) > 2
+    report = check_journal(target)
+    assert (report.faults, report.summary.messages) == ([], 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_between_two_steps_and_leaves_nothing_behind(
+    journal, path, target, monkeypatch, number
+):
+    monkeypatch.setattr(backup_module, "STEP", 1)
+    drafts = []
+
+    def ended(status: int, remaining: int, total: int) -> None:
+        drafts.extend(target.parent.iterdir())
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(backup_module, "_heed_signals", ended)
+    arguments = [str(target), "--data-dir", str(path.parent)]
+    with pytest.raises(SystemExit) as status:
+        cli_data.backup.main(arguments, standalone_mode=False)
+    assert status.value.code == 128 + number
+    assert drafts
+    assert list(target.parent.iterdir()) == []
+
+
+def test_what_one_left_that_was_killed_goes_with_the_next_if_nobody_is_at_work(
+    journal, path, target
+):
+    left = [f".copy.db.{16 * 'a'}.new", f".copy.db.{16 * 'b'}.new-journal"]
+    others = [".copy.db.original", f".other.db.{16 * 'a'}.new", f".copy_db.{16 * 'a'}.new"]
+    for name in [*left, *others]:
+        target.with_name(name).write_text("")
+    at_work = os.open(target.parent, os.O_RDONLY)
+    fcntl.flock(at_work, fcntl.LOCK_SH)
+    back_up(path, target)
+    assert {*os.listdir(target.parent)} == {"copy.db", *left, *others}
+    os.close(at_work)
+    back_up(path, target, replace=True)
+    assert {*os.listdir(target.parent)} == {"copy.db", *others}
+
+
+def test_the_draft_of_one_at_work_stays(journal, path, target, monkeypatch):
+    copy = backup_module._copy
+
+    def slowly(db: sqlite3.Connection, draft: Path) -> None:
+        monkeypatch.setattr(backup_module, "_copy", copy)
+        copy(db, draft)
+        back_up(path, target)
+        assert draft.exists()
+
+    monkeypatch.setattr(backup_module, "_copy", slowly)
+    back_up(path, target, replace=True)
+    assert check_journal(target).faults == []
+    assert os.listdir(target.parent) == ["copy.db"]
 
 
 def test_the_brokers_own_file_is_not_replaced(journal, path):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from chatbroker.broker import signals as module
-from chatbroker.broker.signals import Signals
+from chatbroker.broker.signals import Signals, ended_in_order
 
 
 class Stopped:
@@ -154,3 +154,32 @@ def test_a_server_that_comes_after_a_sighup_looks_again(server, terminals):
         signal.raise_signal(signal.SIGHUP)
         with asked.attend(server):
             assert (server.reread, server.reasons) == (True, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_ended_undoes_what_it_began_also_if_asked_twice(number):
+    before = signal.getsignal(number)
+    undone = []
+
+    def ended():
+        with ended_in_order():
+            try:
+                signal.raise_signal(number)
+            finally:
+                signal.raise_signal(number)
+                undone.append(number)
+
+    with pytest.raises(SystemExit) as status:
+        ended()
+    assert (status.value.code, undone) == (128 + number, [number])
+    assert signal.getsignal(number) == before
+
+
+def test_a_command_goes_on_behind_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_in_order():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
