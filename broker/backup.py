@@ -11,15 +11,23 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..command.files import place_of, sync_folder
+from .audit import FILE as AUDIT
 from .check import check_database
-from .database import explain, for_now, open_to_read
+from .control import SOCKET, listens
+from .database import FILE, explain, for_now, open_to_read
+from .folder import LOCK
 from .journal import JournalError
-
-STEP = 1000
-"""Pages that are copied at a time: some milliseconds, after which a signal is heeded."""
+from .kept_file import SANCTIONS
+from .keyring import MEMBERS, SERVER_KEY
 
 ENDINGS = ("", "-wal", "-shm", "-journal")
 """Of what SQLite has beside a file while it writes to it, and of the file itself."""
+
+OWN = {AUDIT, LOCK, MEMBERS, SANCTIONS, SERVER_KEY, SOCKET, *(f"{FILE}{e}" for e in ENDINGS)}
+"""What a broker has in its data folder."""
+
+STEP = 1000
+"""Pages that are copied at a time: some milliseconds, after which a signal is heeded."""
 
 
 def back_up(source: Path, target: Path, replace: bool = False) -> None:
@@ -52,12 +60,23 @@ def back_up(source: Path, target: Path, replace: bool = False) -> None:
 def _look_at(source: Path, target: Path, replace: bool) -> None:
     if target.is_dir():
         raise JournalError(f"{target} is a folder; give a file")
-    if not target.exists():
-        return
-    if target.samefile(source):
+    if _is_own(source, target):
         raise JournalError(f"{target} is the broker's own file; give another")
-    if not replace:
+    if target.exists() and not replace:
         raise _in_the_way(target)
+
+
+def _is_own(source: Path, target: Path) -> bool:
+    """Whether *target* is where the broker of *source* keeps something, or another one that runs;
+    also if nothing is there yet."""
+    if target.exists() and target.samefile(source):
+        return True
+    place = Path(os.path.realpath(target))
+    # SQLite has its files beside what a link points to.
+    if place in [Path(f"{os.path.realpath(source)}{ending}") for ending in ENDINGS]:
+        return True
+    here = place.parent == Path(os.path.realpath(source.parent))
+    return place.name in OWN and (here or listens(place.parent))
 
 
 def _in_the_way(target: Path) -> JournalError:

@@ -270,10 +270,25 @@ def test_the_draft_of_one_at_work_stays(journal, path, target, monkeypatch):
     assert os.listdir(target.parent) == ["copy.db"]
 
 
-def test_the_brokers_own_file_is_not_replaced(journal, path):
-    with pytest.raises(JournalError, match="is the broker's own file; give another"):
-        back_up(path, path, replace=True)
+@pytest.mark.parametrize("name", ["journal.db", "journal.db-wal", "journal.db-journal", "lock"])
+def test_the_brokers_own_files_are_not_replaced_nor_made(journal, path, target, name):
+    before = {*path.parent.iterdir()}
+    target.symlink_to(path.with_name(name))
+    for own in (path.with_name(name), target):
+        with pytest.raises(JournalError, match=f"{own} is the broker's own file; give another"):
+            back_up(path, own, replace=True)
+    assert {*path.parent.iterdir()} == before
     assert check_journal(path).faults == []
+    # Elsewhere it is a name like any other.
+    back_up(path, target.with_name(name), replace=True)
+
+
+def test_what_is_beside_a_file_that_a_link_points_to_is_the_brokers_too(journal, path, target):
+    linked = target.with_name(FILE)
+    linked.symlink_to(path)
+    with pytest.raises(JournalError, match="is the broker's own file; give another"):
+        back_up(linked, path.with_name(f"{FILE}-wal"), replace=True)
+    back_up(linked, path.with_name("copy.db"))
 
 
 def test_places_that_cannot_be_written_are_told_in_words(journal, path, target, tmp_path):

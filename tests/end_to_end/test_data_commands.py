@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -98,6 +99,31 @@ def test_the_data_are_looked_after_while_the_broker_runs_and_after(
     assert "alice -> bob: for later" in heard.out
     ends(program)
     assert broker_command("check", *here).status == 0
+
+
+def test_no_file_of_a_broker_is_replaced_by_a_backup(
+    shell, serve, broker_command, folder, tmp_path
+):
+    other = tmp_path / "other"
+    command = ["chatbroker", "run", "--port", "0", "--pub-port", "0", "--data-dir", str(other)]
+    shell.start(*command, "--secure").shows("ready")
+    assert broker_command("invite", "alice", "--data-dir", str(other)).status == 0
+    assert broker_command("ban", "bob", "--data-dir", str(other)).status == 0
+    serve()
+    assert {"journal.db-wal", "server.key", "members.json", "sanctions.json"} <= {
+        *os.listdir(other)
+    }
+    for own in [*folder.iterdir(), *other.iterdir()]:
+        for place in (own, folder / own.name):
+            found = broker_command("backup", "--force", str(place), "--data-dir", str(folder))
+            words = f"chatbroker: {place} is the broker's own file; give another\n"
+            assert found == (1, "", words)
+    assert broker_command("check", str(other)).status == 0
+    assert broker_command("backup", "--force", str(folder / "copy"), "--data-dir", str(folder)) == (
+        0,
+        "",
+        "",
+    )
 
 
 def test_faults_are_told_a_line_each(serve, broker_command, folder):
