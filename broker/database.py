@@ -338,6 +338,7 @@ def transaction(db: sqlite3.Connection, path: Path) -> Iterator[None]:
 
 _FOR_NOW = {
     sqlite3.SQLITE_FULL: "no space left on the disk",
+    sqlite3.SQLITE_IOERR_SHMSIZE: "no space left on the disk",
     sqlite3.SQLITE_IOERR: "the disk cannot be written or read",
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
     sqlite3.SQLITE_BUSY: "another process has it locked",
@@ -361,9 +362,10 @@ _HINTS = {
 
 def explain(error: Exception, path: Path) -> JournalError:
     """What *error* means for an operator: SQLite's, or one of what was read."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    extended = getattr(error, "sqlite_errorcode", 0)
+    code = extended & 0xFF
     if for_now(error):
-        return CannotStore(f"{_FOR_NOW[code]}: {path}")
+        return CannotStore(f"{_FOR_NOW.get(extended, _FOR_NOW[code])}: {path}")
     words = _FOR_GOOD.get(code, str(error))
     return JournalError(f"cannot use {path}: {words}; {_HINTS.get(code, HINT)}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..command.folders import data_folder
 from .config import StartError
 from .control import listens
-from .hints import ELSEWHERE_ON_DISK, OPENABLE
+from .hints import ELSEWHERE_ON_DISK, OPENABLE, or_room
 
 log = logging.getLogger("chatbroker")
 
@@ -129,10 +129,8 @@ def _is_a_file(path: Path) -> StartError:
 
 
 def _unusable(path: Path, error: OSError) -> StartError:
-    return StartError(
-        f"cannot use data folder {path}: {error.strerror}; "
-        "give another with --data-dir, or keep nothing with --memory"
-    )
+    hint = or_room(error, "give another with --data-dir, or keep nothing with --memory")
+    return StartError(f"cannot use data folder {path}: {error.strerror}; {hint}")
 
 
 def in_use(path: Path) -> bool:

@@ -18,6 +18,7 @@ from ..wire.errors import BadKey, BadName
 from ..wire.keys import key_text, parse_key
 from ..wire.names import canonical_name
 from .config import StartError
+from .hints import or_room
 from .members import Invitation, Member, Roll
 from .sanctions import LATEST
 
@@ -54,8 +55,12 @@ def server_secrets(folder: Path, fresh: Secrets) -> Secrets:
     path = folder / SERVER_KEY
     kept = {"secret": key_text(fresh.server), "owner": key_text(fresh.owner)}
     try:
-        write_private(path, json.dumps(kept) + "\n", replace=False)
-        found = _read(path)
+        try:
+            # To write, even what is not to be kept, would need room on the disk.
+            found = _read(path)
+        except FileNotFoundError:
+            write_private(path, json.dumps(kept) + "\n", replace=False)
+            found = _read(path)
         return Secrets(parse_key(found["secret"]), parse_key(found["owner"]))
     except OSError as error:
         raise _cannot("keep the broker's key in", path, error) from None
@@ -124,4 +129,5 @@ def _time(value: Any) -> int:
 
 def _cannot(verb: str, path: Path, error: OSError) -> StartError:
     words = f"cannot {verb} {path}: {error.strerror or error}"
-    return StartError(f"{words}; let the broker's user read and write it")
+    hint = or_room(error, "let the broker's user read and write it")
+    return StartError(f"{words}; {hint}")

@@ -328,6 +328,7 @@ def failure(code: int | None) -> sqlite3.Error:
 
 FOR_NOW = [
     (sqlite3.SQLITE_FULL, "no space left on the disk: "),
+    (sqlite3.SQLITE_IOERR_SHMSIZE, "no space left on the disk: "),
     (sqlite3.SQLITE_IOERR, "the disk cannot be written or read: "),
     (sqlite3.SQLITE_IOERR_WRITE, "the disk cannot be written or read: "),
     (sqlite3.SQLITE_IOERR_FSYNC, "the disk cannot be written or read: "),
@@ -366,5 +367,6 @@ def test_what_does_not_pass_is_told_with_what_to_do(code, words):
 
 
 def test_every_code_that_is_known_is_tested():
-    tested = {code & 0xFF for code, _ in (*FOR_NOW, *FOR_GOOD) if code is not None}
+    codes = [code for code, _ in (*FOR_NOW, *FOR_GOOD) if code is not None]
+    tested = {*codes, *(code & 0xFF for code in codes)}
     assert {*database._FOR_NOW, *database._FOR_GOOD} <= tested

@@ -138,7 +138,7 @@ def test_a_disk_that_is_full_is_told_with_its_folder(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "ftruncate", refused)
-        words = f"cannot use data folder {tmp_path}: No space left on device; give another"
+        words = f"cannot use data folder {tmp_path}: No space left on device; make room"
         with pytest.raises(StartError, match=words):
             DataFolder(tmp_path)
     assert not in_use(tmp_path)

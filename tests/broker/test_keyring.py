@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
 
 import pytest
 
+from chatbroker.broker import keyring
 from chatbroker.broker.config import StartError
 from chatbroker.broker.keyring import (
     MEMBERS,
@@ -31,6 +33,18 @@ def test_the_first_secrets_stay_and_nobody_else_can_read_them(tmp_path):
     assert server_secrets(tmp_path, OTHER) == ONE
     assert stat.S_IMODE((tmp_path / SERVER_KEY).stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == [SERVER_KEY]
+
+
+def test_a_key_that_is_there_needs_no_room_on_the_disk(tmp_path, monkeypatch):
+    def full(path, text, **how):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server_secrets(tmp_path, ONE)
+    monkeypatch.setattr(keyring, "write_private", full)
+    assert server_secrets(tmp_path, OTHER) == ONE
+    (tmp_path / SERVER_KEY).unlink()
+    with pytest.raises(StartError, match=r"server\.key: No space left on device; make room there"):
+        server_secrets(tmp_path, OTHER)
 
 
 def test_who_is_admitted_is_there_again(tmp_path):
