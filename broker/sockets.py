@@ -15,7 +15,7 @@ from ipaddress import ip_address
 
 import zmq
 
-from ..command.spare import MORE, spare_descriptors
+from ..command.spare import MORE, descriptors_needed
 from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .config import StartError
@@ -93,8 +93,8 @@ def lean_frames() -> None:
 def fresh_context() -> zmq.Context[zmq.Socket[bytes]]:
     """A context whose connections take less memory (docs/decisions.md, "Messages are copied out
     of what was received").  Raises StartError if there are no descriptors for its sockets."""
-    if not spare_descriptors(DESCRIPTORS):
-        raise StartError(f"too many open files: a broker needs some {DESCRIPTORS}; {MORE}")
+    if needed := descriptors_needed(DESCRIPTORS):
+        raise StartError(f"too many open files: a broker needs some {needed}; {MORE}")
     context = zmq.Context()
     # A libzmq without it does as it always does.
     with suppress(zmq.ZMQError):

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 import zmq
 from zmq.utils import z85
 
-from ..command.spare import MORE, spare_descriptors
+from ..command.spare import MORE, descriptors_needed
 from ..wire.limits import MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .access import Access
@@ -85,8 +85,8 @@ may have been cut by a broker that stopped."""
 
 def require_descriptors() -> None:
     """Raises ClientError if there are none left for a client's sockets."""
-    if not spare_descriptors(DESCRIPTORS):
-        raise ClientError(f"too many open files: a client needs some {DESCRIPTORS}; {MORE}")
+    if needed := descriptors_needed(DESCRIPTORS):
+        raise ClientError(f"too many open files: a client needs some {needed}; {MORE}")
 
 
 class Link:

@@ -117,7 +117,7 @@ def test_another_brokers_key_is_told(brokers):
 
 
 def test_without_descriptors_it_says_so_and_asks_nobody(monkeypatch):
-    monkeypatch.setattr(link_module, "spare_descriptors", lambda count: False)
+    monkeypatch.setattr(link_module, "descriptors_needed", lambda count: 30)
     access = Access("127.0.0.1", 1)
-    with pytest.raises(ClientError, match="too many open files: a client needs some"):
+    with pytest.raises(ClientError, match="too many open files: a client needs some 30; allow"):
         enrol(access, fresh_secret(), BROKER, WITHIN)

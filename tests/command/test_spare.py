@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 
 import pytest
 
-from chatbroker.command.spare import spare_descriptors
+from chatbroker.command.spare import descriptors_needed
 
 
 def grants(monkeypatch, count, number=errno.EMFILE):
@@ -25,21 +26,24 @@ def grants(monkeypatch, count, number=errno.EMFILE):
     return made
 
 
-@pytest.mark.parametrize(("granted", "enough"), [(5, True), (4, False), (0, False)])
-def test_it_tells_whether_there_are_as_many_and_keeps_none(monkeypatch, granted, enough):
+@pytest.mark.parametrize(("granted", "missing"), [(5, None), (4, 1), (0, 5)])
+def test_it_tells_the_limit_by_which_there_are_as_many_and_keeps_none(
+    monkeypatch, granted, missing
+):
     made = grants(monkeypatch, granted)
-    assert spare_descriptors(5) is enough
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert descriptors_needed(5) == (0 if missing is None else limit + missing)
     assert [one.fileno() for one in made] == [-1] * granted
 
 
 def test_it_tells_too_when_the_whole_system_has_no_more(monkeypatch):
     made = grants(monkeypatch, 4, errno.ENFILE)
-    assert not spare_descriptors(5)
+    assert descriptors_needed(5) == 5
     assert [one.fileno() for one in made] == [-1] * 4
 
 
 def test_another_failure_is_not_taken_for_that(monkeypatch):
     made = grants(monkeypatch, 2, errno.EPERM)
     with pytest.raises(PermissionError):
-        spare_descriptors(5)
+        descriptors_needed(5)
     assert [one.fileno() for one in made] == [-1] * 2

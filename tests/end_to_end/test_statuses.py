@@ -106,6 +106,16 @@ def test_no_descriptors_left_is_1_in_one_line(shell, chatbroker, command):
     assert re.fullmatch(rf"{who}: too many open files: a .+ needs some \d+; allow.+\n", found.err)
 
 
+def test_as_many_descriptors_as_it_says_that_it_needs_are_enough(shell, chatbroker):
+    def told(command):
+        found = shell.script(f"ulimit -n 20; exec {command}", at=chatbroker)
+        return re.findall(r"needs some (\d+);", found.err)[0]
+
+    echo, run = "chat echo hello", "chatbroker run --port 0 --memory"
+    assert shell.script(f"ulimit -n {told(echo)}; exec {echo}", at=chatbroker) == (0, "", "")
+    shell.start("bash", "-c", f"ulimit -n {told(run)}; exec {run}").shows("ready")
+
+
 def test_no_broker_is_3_for_every_command(shell, nobody):
     ended = shell.run_all(*[[*command, "--timeout", "0.3"] for command in COMMANDS], at=nobody)
     assert [e.status for e in ended] == [3] * len(COMMANDS)
