@@ -7,20 +7,24 @@ from pathlib import Path
 from ..command.files import write_private
 from .config import StartError
 from .sanctions import CannotKeep, Sanctions
+from .standing import standing_folder
 
 SANCTIONS = "sanctions.json"
 """The name of the file of bans and mutes in the data folder."""
 
 
 class KeptFile:
-    """The text in the file *path*, which only its owner may read."""
+    """The text in the file *path*, which only its owner may read, in a data folder that is this
+    process's own.  Raises StartError if there is no such folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._folder = standing_folder(path.parent)
 
     def read(self) -> str:
         """What is kept; empty if nothing ever was.  Raises CannotKeep."""
         try:
+            self._folder.insist()
             return self.path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
@@ -37,6 +41,7 @@ class KeptFile:
         """Keeps *text* in its place.  When this returns, a crash of the machine leaves it there.
         Raises CannotKeep; then it is not told what is there after a crash, this or what was."""
         try:
+            self._folder.insist()
             write_private(self.path, text)
         except OSError as error:
             words = f"cannot write {self.path}: {error.strerror}; it does not hold now"

@@ -72,7 +72,7 @@ class Office:
         read_config: Callable[[], Config] | None,
     ) -> None:
         self._config = config
-        self._folder = folder
+        self._kept = None if folder is None else KeptFile(folder / SANCTIONS)
         self._core = core
         self._journal = journal
         self._sanctions = sanctions
@@ -177,12 +177,11 @@ class Office:
             log.warning("reread waiting=%s: a restart makes it hold", ",".join(waiting))
 
     def _take_up(self) -> None:
-        if self._folder is not None:
-            file = KeptFile(self._folder / SANCTIONS)
-            kept = file.read()
+        if self._kept is not None:
+            kept = self._kept.read()
             if not kept and any(self._sanctions.listed(kind, most=1) for kind in Kind):
                 # Whoever was banned is not let in because a file was lost.
-                raise CannotKeep(f"{file.path} is gone; 'chatbroker unban' lifts a ban")
+                raise CannotKeep(f"{self._kept.path} is gone; 'chatbroker unban' lifts a ban")
             self._sanctions.take_up(kept)
             # What is kept has them until it is written again.
             self._sanctions.expire(self._clock.wall)

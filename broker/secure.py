@@ -16,6 +16,7 @@ from .keyring import SERVER_KEY, Secrets, load_members, server_secrets, store_me
 from .members import Members, NotAdmitted, Roll
 from .origin import Origin
 from .sanctions import Sanction
+from .standing import Standing, standing_folder
 
 log = logging.getLogger("chatbroker")
 
@@ -31,6 +32,7 @@ class Secure:
 
     def __init__(self, folder: Path | None, host: str, port: int) -> None:
         self._folder = folder
+        self._standing: Standing | None = None
         self._host = host
         self._port = port
         secrets = fresh = Secrets(KeyPair.fresh().secret, KeyPair.fresh().secret)
@@ -52,6 +54,7 @@ class Secure:
         *ban_on*: what keeps the user of a name, or a key, out all the same.  Raises StartError."""
         self._ban_on = ban_on
         if self._folder is not None:
+            self._standing = standing_folder(self._folder)
             roll = load_members(self._folder)
             self._members = Members(roll, self._keep, self.owner.public)
             if self._anew and any(roll):
@@ -66,6 +69,8 @@ class Secure:
         if self._folder is None:
             return
         try:
+            if self._standing is not None:
+                self._standing.insist()
             store_members(self._folder, roll)
         except OSError as error:
             why = f"the broker cannot store it in {self._folder}: {error.strerror or error}"

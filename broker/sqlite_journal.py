@@ -34,7 +34,7 @@ from .hints import REPLACE
 from .journal import CannotStore, Commit, JournalError, Kept, Page
 from .looking_up import Damage, page_after, position_at
 from .retention import KeptLog, Retention
-from .standing import Standing
+from .standing import Standing, standing_journal
 from .stored import read_logs, read_people
 from .tail import (
     SMALL,
@@ -157,7 +157,7 @@ class SqliteJournal:
             kept = self._load(fresh)
             self._db.execute("COMMIT")
             self._db.execute(f"PRAGMA synchronous={SYNC[self._sync]}")
-            self._standing = Standing(self._path)
+            self._standing = standing_journal(self._path)
         except (sqlite3.Error, ValueError, OSError) as error:
             rollback(self._db)
             raise explain(error, self._path) from None

@@ -1,28 +1,28 @@
-"""Whether a journal is still where it was opened.
+"""Whether a journal, or a data folder, is still where it was opened.
 
 A process goes on to write into files that were removed or replaced beneath it, without an error,
-and all of that goes with the process.
+and all of that goes with the process.  What it writes by a path goes to wherever the path leads by
+then: to nobody's folder, or to another's.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
+
+from .config import StartError
 
 LOOK_EVERY = 0.02
 """Seconds after which it is looked again.  A look takes some microseconds."""
 
 
 class Standing:
-    """The files of the journal at *path*, which is open, its write-ahead log included.
+    """What is at *paths*, and in use.  Raises OSError if something is not there."""
 
-    Raises OSError if one of them is not there."""
-
-    def __init__(self, path: Path) -> None:
-        # Beside the file that a link points to.
-        log = Path(f"{os.path.realpath(path)}-wal")
-        self._files = [(file, file.stat()) for file in (path, log)]
+    def __init__(self, *paths: Path) -> None:
+        self._files = [(file, file.stat()) for file in paths]
         self._look_at = 0.0
         self._fault = ""
 
@@ -45,3 +45,26 @@ class Standing:
             if not os.path.samestat(opened, found):
                 return f"{file} was replaced while it was in use"
         return ""
+
+    def insist(self) -> None:
+        """Raises OSError, with what is wrong now as its words: before what is rare and written by
+        a path."""
+        if why := self._look():
+            raise OSError(errno.ESTALE, why)
+
+
+def standing_journal(path: Path) -> Standing:
+    """The files of the journal at *path*, which is open, its write-ahead log included.
+
+    Raises OSError."""
+    # Beside the file that a link points to.
+    return Standing(path, Path(f"{os.path.realpath(path)}-wal"))
+
+
+def standing_folder(path: Path) -> Standing:
+    """The data folder at *path*, from now on.  Raises StartError."""
+    try:
+        return Standing(path)
+    except OSError as error:
+        words = f"data folder {path} cannot be used: {error.strerror}"
+        raise StartError(f"{words}; give another with --data-dir") from None

@@ -238,6 +238,49 @@ def test_what_could_not_be_kept_is_tried_again_after_a_while_only(folder, monkey
         assert tried == [0.0, 1.1, 2.2]
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_asked_for_is_not_kept_in_another_folder(serve, tmp_path, monkeypatch, link):
+    """Whom that keeps out would be in again when the right one is back."""
+    monkeypatch.setattr(module, "CATCH_UP", 0.01)
+    data, other, named = tmp_path / "v1", tmp_path / "v2", tmp_path / "named"
+    for folder in (data, other):
+        folder.mkdir(mode=0o700)
+
+    def lead_to(folder):
+        if link:
+            named.unlink(missing_ok=True)
+            named.symlink_to(folder)
+        else:
+            if named.exists():
+                named.rename(other if folder is data else data)
+            folder.rename(named)
+
+    lead_to(data)
+    server = serve(Config(port=0, data_dir=named, secure=True))
+    put(named, {"do": "admit", "name": "bob", "key": "a" * 52})
+    put(named, {"do": "ban", "name": "eve"})
+    kept = [(named / name).read_text() for name in (MEMBERS, SANCTIONS)]
+    lead_to(other)
+    (named / SANCTIONS).write_text('{"sanctions": []}')
+    why = f"{named} was replaced while it was in use"
+    invite = {"do": "invite", "name": "al", "key": "q" * 52, "seconds": 60}
+    for refused in (invite, {"do": "ban", "name": "zed"}, {"do": "unban", "name": "eve"}):
+        answer = put(data, refused)
+        assert (answer["ok"], why in answer["words"]) == (False, True)
+    answer = put(data, {"do": "revoke", "name": "bob"})
+    assert (answer["revoked"], why in answer["unkept"]) == (1, True)
+    # Nor is anything taken up from there.
+    reread(server, data)
+    assert [one["name"] for one in bans_of(data)] == ["eve"]
+    assert [(data / name).read_text() for name in (MEMBERS, SANCTIONS)] == kept
+    assert not (named / MEMBERS).exists()
+    assert "eve" not in (named / SANCTIONS).read_text()
+    lead_to(data)
+    eventually(lambda: "bob" not in (named / MEMBERS).read_text())
+    assert put(named, {"do": "ban", "name": "zed"})["ok"]
+    ends(server)
+
+
 # --- who is met ---------------------------------------------------------------------------
 
 
@@ -398,11 +441,13 @@ def test_a_flood_of_refusals_makes_few_lines(serve, folder):
 # --- rereading ----------------------------------------------------------------------------
 
 
-def reread(server):
-    """As by SIGHUP, which only a main thread hears; returns when it is done."""
+def reread(server, folder=None):
+    """As by SIGHUP, which only a main thread hears; returns when it is done.
+
+    *folder*: where its data are, if that is not where they were."""
     server.reread = True
     server._wake_writer.send(b"\0")
-    ask(server._office._folder, do="status")
+    ask(folder or server._folder, do="status")
 
 
 def test_settings_are_read_again(serve, folder):

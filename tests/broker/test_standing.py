@@ -1,4 +1,4 @@
-"""A journal whose files are removed, or replaced, while it is open."""
+"""A journal, or a data folder, that is removed or replaced while it is in use."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 from journals import EPOCH, kept, row, store
 
 from chatbroker.broker import standing
+from chatbroker.broker.config import StartError
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.sqlite_journal import SqliteJournal
+from chatbroker.broker.standing import standing_folder
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +122,23 @@ def test_it_is_looked_now_and_then(
     now[0] += 0.011
     with pytest.raises(CannotStore):
         store(journal, row("echo", 4))
+
+
+def test_a_folder_is_looked_at_each_time(folder: Path) -> None:
+    stands = standing_folder(folder)
+    stands.insist()
+    away = folder.rename(folder.with_name("away"))
+    with pytest.raises(OSError, match=f"{folder} is gone: No such file or directory"):
+        stands.insist()
+    folder.mkdir()
+    with pytest.raises(OSError, match=f"{folder} was replaced while it was in use"):
+        stands.insist()
+    folder.rmdir()
+    away.rename(folder)
+    stands.insist()
+
+
+def test_a_folder_that_is_not_there_is_told_at_the_start(folder: Path) -> None:
+    folder.rmdir()
+    with pytest.raises(StartError, match=f"data folder {folder} cannot be used: No such file"):
+        standing_folder(folder)
