@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..command.files import open_shared
 from .clock import TurnClock, iso
 from .logs import log, say
 
@@ -108,7 +109,7 @@ class Audit:
         if self._path is None:
             return
         try:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            self._file = open_shared(self._path, os.O_WRONLY | os.O_APPEND)
             self._tell("")
         except OSError as error:
             self._tell(error.strerror or str(error))

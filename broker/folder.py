@@ -8,6 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from ..command.files import open_shared
 from ..command.folders import data_folder
 from .config import StartError
 from .control import listens
@@ -36,7 +37,7 @@ class DataFolder:
         self._held: list[int] = []
         make_folder(path)
         try:
-            self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = open_shared(path / LOCK, os.O_RDWR)
         except OSError as error:
             raise _unusable(path, error) from None
         try:

@@ -42,7 +42,7 @@ class KeptFile:
         Raises CannotKeep; then it is not told what is there after a crash, this or what was."""
         try:
             self._folder.insist()
-            write_private(self.path, text)
+            write_private(self.path, text, shared=True)
         except OSError as error:
             words = f"cannot write {self.path}: {error.strerror}; it does not hold now"
             raise CannotKeep(f"{words}, see to that and try again") from None

@@ -11,15 +11,37 @@ CANNOT = (errno.EINVAL, errno.ENOTSUP)
 """What a file system says that cannot flush a folder (fsync(2))."""
 
 
-def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+def open_shared(path: Path, flags: int) -> int:
+    """Opens *path* with *flags*, and makes it if it is not there: readable for its owner only,
+    who is that of the folder if root makes it.  Not for secrets of root's.  Raises OSError."""
+    try:
+        made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        if flags & os.O_EXCL:
+            raise
+        return os.open(path, flags | os.O_CREAT, 0o600)
+    try:
+        owner = path.parent.stat()
+        if os.geteuid() == 0 and os.fstat(made).st_uid != owner.st_uid:
+            # Whoever else the folder is there for could not read it.
+            os.fchown(made, owner.st_uid, owner.st_gid)
+    except OSError:
+        os.close(made)
+        path.unlink(missing_ok=True)
+        raise
+    return made
+
+
+def write_private(path: Path, text: str, *, replace: bool = True, shared: bool = False) -> None:
     """Has *text* in the file *path* on disk, readable for its owner only.
 
     Whoever reads it meanwhile finds what was there before, or this.  *replace*: else a file that
-    is there stays as it is.  Raises OSError.
+    is there stays as it is.  *shared*: as `open_shared` makes it.  Raises OSError.
     """
     beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        descriptor = open_shared(beside, flags) if shared else os.open(beside, flags, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()

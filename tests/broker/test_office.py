@@ -416,6 +416,16 @@ def test_a_broken_list_is_not_written_over_without_a_broker(folder):
     assert (folder / SANCTIONS).read_text() == "{}"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes in everybody's folders")
+def test_what_root_does_without_a_broker_lets_its_user_start_it_again(folder):
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 4321, 4322)
+    for do in ("ban", "mute"):
+        assert put(folder, {"do": do, "name": "bob"})["ok"]
+    found = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in folder.iterdir()}
+    assert found == dict.fromkeys((AUDIT, LOCK, SANCTIONS), (4321, 4322))
+
+
 def test_a_flood_of_refusals_makes_few_lines(serve, folder):
     server = serve()
     put(folder, {"do": "ban", "name": "bob"})

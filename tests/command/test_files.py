@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from chatbroker.command.files import make_private, place_of, write_private
+from chatbroker.command.files import make_private, open_shared, place_of, write_private
 
 
 def mode(path):
@@ -87,6 +89,49 @@ def test_a_folder_need_not_be_flushed_where_that_cannot_be(tmp_path, monkeypatch
     with expected:
         write_private(tmp_path / "file", "text")
     assert (tmp_path / "file").read_text() == "text"
+
+
+@pytest.fixture
+def as_root(tmp_path, monkeypatch):
+    """By root, in a folder of somebody else's; gives to whom which file was given."""
+    given = []
+    found = tmp_path.stat()
+    theirs = os.stat_result((*found[:4], found.st_uid + 7, found.st_gid + 8, *found[6:]))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda file, *owner: given.append((what(file), *owner)))
+    monkeypatch.setattr(type(tmp_path), "stat", lambda self, **how: theirs)
+
+    def what(descriptor):
+        return os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    return SimpleNamespace(given=given, owner=(theirs.st_uid, theirs.st_gid))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_root_makes_belongs_to_whose_the_folder_is_but_for_secrets(tmp_path, as_root):
+    write_private(tmp_path / "file", "text", shared=True)
+    write_private(tmp_path / "secret", "text")
+    os.close(open_shared(tmp_path / "log", os.O_WRONLY))
+    os.close(open_shared(tmp_path / "log", os.O_WRONLY))
+    (draft, *owner), log = as_root.given
+    assert (draft.startswith(".file."), tuple(owner)) == (True, as_root.owner)
+    assert log == ("log", *as_root.owner)
+
+
+def test_what_cannot_be_given_to_them_is_not_left_there(tmp_path, as_root, monkeypatch):
+    def fail(*args):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", fail)
+    with pytest.raises(PermissionError):
+        write_private(tmp_path / "file", "text", shared=True)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_others_make_is_theirs(tmp_path, as_root, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    write_private(tmp_path / "file", "text", shared=True)
+    assert as_root.given == []
 
 
 def test_folders_are_for_their_owner_from_a_given_one_on(tmp_path):
