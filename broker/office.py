@@ -18,6 +18,7 @@ from .audit import Audit, note_once
 from .config import Config, StartError
 from .control import Desk, ask
 from .core import Broker
+from .database import FILE
 from .effects import Effect, Note
 from .folder import DataFolder, folder_of, in_use
 from .hints import ELSEWHERE
@@ -227,8 +228,11 @@ def put(folder: Path, request: Request) -> Answer:
 
 def stand_in(folder: Path, request: Request) -> Answer:
     """What a broker would do that nobody is on."""
-    lock = DataFolder(folder)
+    lock, journal = DataFolder(folder), folder / FILE
     try:
+        if journal.exists():
+            # A broker whose lock and socket were removed would not hear of it.
+            lock.hold(journal)
         now = time.time_ns() // 1_000_000
         sanctions = sanctions_in(folder)
         sanctions.expire(now)

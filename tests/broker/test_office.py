@@ -21,7 +21,7 @@ from chatbroker.broker.audit import FILE as AUDIT
 from chatbroker.broker.audit import MOST
 from chatbroker.broker.cli_members import members
 from chatbroker.broker.config import Config, StartError
-from chatbroker.broker.control import ask
+from chatbroker.broker.control import SOCKET, ask
 from chatbroker.broker.folder import LOCK, DataFolder, folder_of, in_use
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.kept_file import SANCTIONS
@@ -384,6 +384,19 @@ def test_a_broker_whose_lock_was_removed_is_found_all_the_same(serve, folder):
     assert in_use(folder)
     ends(server)
     assert not in_use(folder)
+
+
+def test_nothing_is_done_beside_a_broker_that_cannot_be_asked(serve, folder):
+    """It would not hear of it, and write its own list over it."""
+    server = serve()
+    (folder / LOCK).unlink()
+    (folder / SOCKET).unlink()
+    with pytest.raises(StartError, match=r"journal\.db is in use by another broker"):
+        put(folder, {"do": "ban", "name": "bob"})
+    assert not (folder / SANCTIONS).exists()
+    ends(server)
+    assert put(folder, {"do": "ban", "name": "bob"})["ok"]
+    serve()
 
 
 def test_bans_are_not_lifted_because_their_file_was_lost(serve, folder):
