@@ -310,11 +310,15 @@ class Rereading:
         """The settings by the options that were given and by what the config file says now.
 
         Raises StartError."""
-        there = config_path().exists()
+        path = config_path()
+        there = path.exists()
         if self._there and not there:
             # Not what was meant, most likely; and by the defaults messages would go at once that
             # were to be kept for longer.
-            raise StartError(f"{config_path()} is gone; an empty file has the defaults hold")
+            raise StartError(f"{path} is gone; an empty file has the defaults hold")
+        if there and not path.is_file():
+            # A pipe is empty by now, or has the loop wait for who writes into it.
+            raise StartError(f"cannot read {path} again: it is no regular file; a restart reads it")
         found = _reread(self._context)
         self._there = there
         return found

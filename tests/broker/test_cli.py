@@ -113,6 +113,33 @@ def test_without_a_config_file_there_is_nothing_to_miss_until_there_is_one(reads
         again()
 
 
+def test_a_pipe_is_read_at_the_start_and_not_again(reads_again, monkeypatch):
+    _path, begin = reads_again
+    reader, writer = os.pipe()
+    os.write(writer, b'[chatbroker.run]\nkeep = "forever"\n')
+    os.close(writer)
+    monkeypatch.setenv("CHATBROKER_CONFIG", f"/dev/fd/{reader}")
+    again = begin()
+    with pytest.raises(StartError, match="is no regular file; a restart reads it"):
+        again()
+    os.close(reader)
+
+
+def test_what_has_no_end_or_never_begins_is_not_read_again(reads_again, monkeypatch):
+    path, begin = reads_again
+    again = begin()
+    os.mkfifo(path)
+    with pytest.raises(StartError, match=f"cannot read {path} again: it is no regular file"):
+        again()
+    monkeypatch.setenv("CHATBROKER_CONFIG", "/dev/zero")
+    with pytest.raises(StartError, match="cannot read /dev/zero again"):
+        again()
+    path.unlink()
+    path.write_text('[chatbroker.run]\nkeep = "7d"\n')
+    monkeypatch.setenv("CHATBROKER_CONFIG", str(path))
+    assert again().keep == 7 * 86400
+
+
 # --- help and usage -----------------------------------------------------------------------
 
 
