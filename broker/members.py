@@ -71,8 +71,8 @@ class Members:
     def __init__(self, roll: Roll, keep: Callable[[Roll], None], owner: bytes = b"") -> None:
         self._keep = keep
         self._owner = owner
-        self.behind = False
-        """Whether something is taken back that is not kept yet."""
+        self._unkept: dict[bytes, Member | Invitation] = {}
+        """What is taken back, and that is not kept yet."""
         self._take(roll)
 
     def _take(self, roll: Roll) -> None:
@@ -85,8 +85,13 @@ class Members:
     def _change(self, members: dict[bytes, Member], invitations: dict[bytes, Invitation]) -> None:
         roll = Roll(tuple(members.values()), tuple(invitations.values()))
         self._keep(roll)
-        self.behind = False
+        self._unkept = {}
         self._take(roll)
+
+    @property
+    def behind(self) -> bool:
+        """Whether something is taken back that is not kept yet."""
+        return bool(self._unkept)
 
     def catch_up(self) -> None:
         """Keeps what is not kept yet."""
@@ -168,18 +173,22 @@ class Members:
         return origin.name
 
     def revoke(self, name: str) -> list[bytes]:
-        """Takes all keys and invitations of *name* back: which these were.  See `catch_up`."""
-        keys = {key for key, one in (self._members | self._invitations).items() if one.name == name}
-        return self._take_back(keys)
+        """Takes all keys and invitations of *name* back: which these were.  See `catch_up`.
+
+        Until that is kept it may be asked for again."""
+        return self._take_back({key: one for key, one in self._all().items() if one.name == name})
 
     def revoke_key(self, key: bytes) -> list[bytes]:
-        """Takes *key* back: in a list, or nothing if it was not admitted."""
-        return self._take_back({key} & (self._members.keys() | self._invitations.keys()))
+        """Takes *key* back, in the same way: in a list, or nothing if it was not admitted."""
+        return self._take_back({k: one for k, one in self._all().items() if k == key})
 
-    def _take_back(self, keys: set[bytes]) -> list[bytes]:
+    def _all(self) -> dict[bytes, Member | Invitation]:
+        return self._unkept | self._members | self._invitations
+
+    def _take_back(self, keys: dict[bytes, Member | Invitation]) -> list[bytes]:
         if keys:
             # Not kept first: on a full disk, whoever has a stolen key would stay in.
-            self.behind = True
+            self._unkept = self._unkept | keys
             members = [one for one in self if one.key not in keys]
             invitations = [one for key, one in self._invitations.items() if key not in keys]
             self._take(Roll(tuple(members), tuple(invitations)))

@@ -77,6 +77,7 @@ def test_all_keys_of_a_user_are_taken_back_or_one(secure):
     assert secure.revoke("alice", None) == [KEY]
     secure.admit("alice", KEY)
     assert secure.revoke(WRITTEN, KEY) == [KEY]
+    assert secure.catch_up() == ""
     for who, key in (("alice", None), (WRITTEN, KEY)):
         with pytest.raises(NotAdmitted, match=f"'{who}' is not admitted"):
             secure.revoke(who, key)
