@@ -52,12 +52,14 @@ class Access(NamedTuple):
 
     @property
     def not_admitted(self) -> str:
-        """What to say when the broker does not know the key."""
+        """What to say when the broker does not let the key in: why, it does not tell."""
         if self.invited:
-            return "another invitation is needed: this one was used, or is out of date,"
+            words = "another invitation is needed: this one was used, or is out of date"
+            return f"{words} (or its user is banned),"
         if not self.name:
             return "the key that the broker left for its own user is out of date"
-        return f"an invitation is needed: the key of {self.name!r} is not admitted, or no more,"
+        words = f"an invitation is needed: the key of {self.name!r} is not admitted, or no more"
+        return f"{words} (or its user is banned),"
 
     @property
     def other_mode(self) -> str:

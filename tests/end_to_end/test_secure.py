@@ -260,7 +260,9 @@ def test_an_invitation_after_a_key_was_taken_back_admits_another_one(
     assert shell.run("whoami", "--as", "alice", at=address, env=thief).status == 5
 
 
-def test_who_is_banned_does_not_listen_without_a_name(shell, secure, far, invite, operator):
+def test_who_is_banned_does_not_listen_without_a_name(
+    shell, secure, far, invite, operator, tmp_path
+):
     address = chat_address(secure)
     shell.run("accept", invite("alice"), env=far)
     listening = shell.chat("listen", at=address, env=far)
@@ -269,7 +271,12 @@ def test_who_is_banned_does_not_listen_without_a_name(shell, secure, far, invite
     ended = listening.wait()
     assert (ended.status, ended.out) == (5, "")
     assert "'alice' is banned (spam)" in ended.err
-    assert shell.run("listen", at=address, env=far).status == 5
+    kept_out = shell.run("listen", at=address, env=far)
+    assert kept_out.status == 5
+    assert "is not admitted, or no more (or its user is banned), on chat://" in kept_out.err
+    invited = shell.run("accept", invite("alice"), env=far | {"CHATBROKER_DATA": str(tmp_path)})
+    assert invited.status == 5
+    assert "this one was used, or is out of date (or its user is banned), on" in invited.err
     assert operator("unban", "alice") == (0, "", "")
     assert shell.run("whoami", at=address, env=far) == (0, "alice\n", "")
 
