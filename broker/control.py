@@ -207,6 +207,12 @@ def ask(folder: Path, **request: Any) -> dict[str, Any]:
                 answer += some
             answered: dict[str, Any] = json.loads(answer)
         except (OSError, ValueError) as error:
+            if type(error) is OSError and error.errno is None:
+                # Python's own word, before the system is asked.
+                raise StartError(
+                    f"the path {folder / SOCKET} is too long for a socket; "
+                    "give the broker, and here, a shorter --data-dir, such as a link to it"
+                ) from None
             words = getattr(error, "strerror", None) or str(error)
             raise StartError(
                 f"the broker of {folder} does not answer: {words}; try again, and see its log"

@@ -313,6 +313,8 @@ def test_a_path_that_is_too_long_for_a_socket_is_no_reason_not_to_serve(tmp_path
     with caplog.at_level(logging.WARNING, "chatbroker"):
         desk = Desk(folder, lambda sock: None, lambda sock: None)
     assert "cannot be opened" in caplog.text
+    with pytest.raises(StartError, match="too long for a socket; give the broker, and here, a"):
+        ask(folder, do="status")
     desk.hear(lambda request, by: {})
     desk.tell()
     desk.close()
