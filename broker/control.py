@@ -13,10 +13,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .config import StartError
+from .standing import Standing
 
 log = logging.getLogger("chatbroker")
 
@@ -72,6 +74,7 @@ class Desk:
             finally:
                 os.umask(before)
             self._listener.listen(BACKLOG)
+            self._standing = Standing(self._path)
         except OSError as error:
             # Its path may be longer than a socket's may be.  The broker serves all the same.
             log.warning("control path=%s cannot be opened: %s", self._path, error)
@@ -168,7 +171,10 @@ class Desk:
             if not self._away:
                 self._forget(self._listener)
             self._listener.close()
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                # It may be another's by now, if the folder was moved away and made anew.
+                self._standing.insist()
+                self._path.unlink()
 
 
 def _user_of(visitor: socket.socket) -> int | None:

@@ -19,7 +19,7 @@ from chatbroker.broker import control, opening
 from chatbroker.broker import server as server_module
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.config import Config, StartError
-from chatbroker.broker.control import MOST_BYTES, MOST_VISITORS, SOCKET, Desk, ask
+from chatbroker.broker.control import MOST_BYTES, MOST_VISITORS, SOCKET, Desk, ask, listens
 from chatbroker.broker.database import FILE
 from chatbroker.broker.folder import folder_of
 from chatbroker.broker.journal import CannotStore
@@ -318,6 +318,19 @@ def test_a_path_that_is_too_long_for_a_socket_is_no_reason_not_to_serve(tmp_path
     desk.hear(lambda request, by: {})
     desk.tell()
     desk.close()
+
+
+def test_a_broker_whose_folder_was_moved_leaves_anothers_socket(tmp_path):
+    folder = tmp_path / "d"
+    folder.mkdir()
+    first = Desk(folder, lambda sock: None, lambda sock: None)
+    folder.rename(tmp_path / "away")
+    folder.mkdir()
+    second = Desk(folder, lambda sock: None, lambda sock: None)
+    first.close()
+    assert listens(folder)
+    second.close()
+    assert not (folder / SOCKET).exists()
 
 
 def test_a_broker_in_memory_is_met_in_the_folder_of_its_port_and_leaves_nothing(data_folder):
