@@ -106,7 +106,9 @@ def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
     else:
         return " ".join(text)
     try:
-        return decode_line(raw.removesuffix(b"\n").removesuffix(b"\r"))
+        # Of CR LF both; a CR by itself is a part of the text.
+        ends = raw.endswith(b"\n")
+        return decode_line(raw[:-1].removesuffix(b"\r") if ends else raw)
     except BadLine as bad:
         raise Refused(bad.code, str(bad)) from None
 

@@ -397,8 +397,18 @@ class Conversation:
                 return False
         return True
 
+    @property
+    def room(self) -> int:
+        """How many messages more may wait for the broker."""
+        return MOST_PENDING - len(self.unresolved)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a broker, as far as is known."""
+        return self._connected
+
     def _send(self, to: str | None, text: str) -> None:
-        if len(self.unresolved) >= MOST_PENDING:
+        if self.room <= 0:
             raise BadLine("busy", f"{MOST_PENDING} messages wait for the broker; not sent: {text}")
         pipeline = self._pipeline
         receipt = pipeline.echo(text) if to is None else pipeline.send(to, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from ...command.run import complain
@@ -51,9 +51,12 @@ def wait_for_answers(client: Client, interrupts: Interrupts, conversation: Conve
 
 
 @contextmanager
-def telling_what_is_lost(conversation: Conversation) -> Iterator[None]:
+def telling_what_is_lost(
+    conversation: Conversation, typed: Collection[str | None] = ()
+) -> Iterator[None]:
     """Around all that a person does: where an exception ends it, tells what of what they typed
-    the broker is not known to have.  The screen on which it stood is gone by then.
+    the broker is not known to have.  The screen on which it stood is gone by then.  *typed*: lines
+    that were not looked at yet.
 
     Raises OutcomeUnknown at the end if there was something in between of which nobody knows."""
     try:
@@ -69,6 +72,10 @@ def telling_what_is_lost(conversation: Conversation) -> Iterator[None]:
             complain("chat", f"{state}{to}: {words}")
         if len(lost) > MOST_TOLD:
             complain("chat", f"… and {len(lost) - MOST_TOLD} more")
+        if lines := [line for line in typed if line]:
+            complain(
+                "chat", f"not sent: {len(lines)} lines, from {escape(lines[0][:MOST_WORDS])!r} on"
+            )
         raise
     if conversation.in_doubt:
         raise OutcomeUnknown(UNKNOWN)

@@ -9,6 +9,7 @@ import os
 import select
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -100,21 +101,27 @@ def converse(client: Client, interrupts: Interrupts, screenful: int, bell: bool)
     failures: list[Exception] = []
     background = Background(client, calls.put, failures.append)
     conversation = Conversation(client, Lines(bell), background.work)
+    typed: deque[str | None] = deque()
     left = False
 
-    def take(line: str | None) -> None:
+    def enter() -> None:
+        """What was typed is said as long as there is room for it: a paste may have thousands of
+        lines, and what the broker has of them makes room for more."""
         nonlocal left
-        left = left or line is None or not conversation.typed(line)
+        while typed and not left and (conversation.room > 0 or not conversation.connected):
+            line = typed.popleft()
+            left = line is None or not conversation.typed(line)
 
-    keyboard = Keyboard(lambda line: calls.put(partial(take, line)))
+    keyboard = Keyboard(lambda line: calls.put(partial(typed.append, line)))
     conversation.begin(screenful)
     background.start(conversation)
     keyboard.start()
-    with telling_what_is_lost(conversation):
+    with telling_what_is_lost(conversation, typed):
         try:
             while not left and not failures:
                 try:
                     calls.get(timeout=0.5)()
+                    enter()
                 except Empty:
                     interrupts.check()
         finally:

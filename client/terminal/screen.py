@@ -104,6 +104,7 @@ class _Messages(UIControl):
         return False
 
 
+TOO_MUCH = "none of {} lines pasted was entered: {} more can be under way"
 NOT_LEFT = "you stay; lines pasted behind 'quit' were not entered: {} (Up)"
 
 
@@ -272,7 +273,10 @@ class Screen:
         def _paste(event: KeyPressEvent) -> None:
             text = event.data.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
             lines = [line for line in text.split("\n") if line.strip()]
-            if len(lines) > 1:
+            room = self.conversation.room
+            if len(lines) > max(room, 1):
+                self._tell(TOO_MUCH.format(len(lines), room))
+            elif len(lines) > 1:
                 self._pasted = lines
             else:
                 # Into what is searched for, while one searches.

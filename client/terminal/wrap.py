@@ -5,6 +5,7 @@ Widths are those of the cells of a terminal: a wide character takes two, a combi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from prompt_toolkit.utils import get_cwidth
@@ -14,6 +15,21 @@ Piece = tuple[str, str]
 
 LEAST_ROOM = 20
 """Cells.  Where an indentation would leave less for the text, there is none."""
+
+
+_SYMBOL = "[\u2190-\u2bff\U0001f000-\U0001faff]"
+
+_JOINS = re.compile(f"\u200d(?={_SYMBOL})|\ufe0f|(?<={_SYMBOL})[\U0001f3fb-\U0001f3ff]")
+"""What makes one picture of two, another of one, or its skin another."""
+
+_FLAGS = {0x1F1E6 + n: ord("A") + n for n in range(26)}
+"""Two regional indicators are a flag."""
+
+
+def apart(text: str) -> str:
+    """*text* without what some terminals draw as one picture and others as several: as nobody can
+    say how many cells it takes, all that is drawn behind it would be drawn in the wrong place."""
+    return _JOINS.sub("", text).translate(_FLAGS)
 
 
 class _Cells:
@@ -35,7 +51,7 @@ class _Cells:
 
     def _add(self, text: str, first: int) -> None:
         texts, widths = self.texts, self.widths
-        for character in text:
+        for character in apart(text):
             width = get_cwidth(character)
             if width == 0 and len(texts) > first:
                 texts[-1] += character

@@ -137,6 +137,9 @@ def test_arguments_are_joined_by_spaces():
         (b"\n", ""),
         (b"", None),
         ("zażółć\n".encode(), "zażółć"),
+        (b"one\r\n", "one"),
+        (b"one\r", "one\r"),
+        (b"one\r\r\n", "one\r"),
     ],
 )
 def test_all_of_stdin_is_one_message(stdin, data, message):

@@ -14,7 +14,7 @@ from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct
 from chatbroker.client.interrupts import Interrupts
-from chatbroker.client.terminal import plain
+from chatbroker.client.terminal import conversation, plain
 from chatbroker.client.terminal.plain import Keyboard, Lines, converse
 from chatbroker.client.terminal.rows import mark_row, told_row
 
@@ -154,6 +154,31 @@ def test_half_a_line_at_the_end_is_sent_to_nobody_and_told(person, until):
     with pytest.raises(Refused, match=r"the input ended before its line did: half \\x1b\[2J$"):
         person.result()
     assert [ticket.text for ticket in person.client.sent] == ["hello"]
+
+
+def test_thousands_of_lines_that_are_pasted_are_said_as_there_is_room(person, until, monkeypatch):
+    monkeypatch.setattr(conversation, "MOST_PENDING", 3)
+    person.sits_down()
+    said = [f"line {number}" for number in range(8)]
+    person.types(*said)
+    for number in range(8):
+        until(lambda number=number: len(person.client.sent) == min(number + 3, 8))
+        person.client.resolve(number)
+    person.types("quit")
+    assert person.result() == 0
+    assert [ticket.text for ticket in person.client.sent] == said
+    assert "not sent" not in person.seen
+
+
+def test_lines_for_which_there_was_no_room_are_told_when_it_ends(person, until, monkeypatch):
+    monkeypatch.setattr(conversation, "MOST_PENDING", 1)
+    person.sits_down()
+    person.types("one", "two \x1b[2J", "three")
+    until(lambda: len(person.client.sent) == 1)
+    person.client.fails(Unreachable("no broker answers"))
+    with pytest.raises(Unreachable):
+        person.result()
+    assert "chat: not sent: 2 lines, from 'two \\\\x1b[2J' on\n" in person.seen
 
 
 def test_what_follows_quit_was_not_to_be_sent(person, until):

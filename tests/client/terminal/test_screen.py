@@ -19,6 +19,7 @@ from chatbroker.client.commands import Outcome
 from chatbroker.client.errors import NotAuthorised, OutcomeUnknown, Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct, Notice, Offline, Online
 from chatbroker.client.interrupts import Interrupts
+from chatbroker.client.terminal import conversation
 from chatbroker.client.terminal.alerts import Alerts
 from chatbroker.client.terminal.links import LinkingOutput
 from chatbroker.client.terminal.rows import event_row
@@ -261,6 +262,19 @@ def test_several_lines_are_asked_for_before_they_are_sent(person):
     person.types("y")
     person.until(lambda: person.sent == [("bob", "so: one"), ("bob", "two;")])
     person.reads("bob>")
+    person.leaves()
+
+
+def test_of_more_lines_than_there_is_room_for_none_is_entered(person, monkeypatch):
+    monkeypatch.setattr(conversation, "MOST_PENDING", 2)
+    person.sits_down()
+    person.types(f"typed {PASTE}one\ntwo\nthree{END_OF_PASTE}")
+    person.sees("* none of 3 lines pasted was entered: 2 more can be under way")
+    person.reads("everyone> typed")
+    person.types(f"{PASTE}one\ntwo{END_OF_PASTE}")
+    person.until(lambda: QUESTION.format("everyone") in person.rows)
+    person.types("y")
+    person.until(lambda: person.sent == [(None, "typed one"), (None, "two")])
     person.leaves()
 
 
