@@ -134,11 +134,13 @@ class Broker:
         self._untidied = Fault(self._out, self.clock, "cannot_tidy")
         former = kept.former[ECHO_LOG].epoch if ECHO_LOG in kept.former else b""
         lives = self.epoch, former
-        self._door = Door(self._registry, self._readers, self._out, self.clock, lives, unread)
+        self._outcomes = Outcomes(self._out, self._brake, self.counts)
+        self._door = Door(
+            self._registry, self._readers, self._out, self._outcomes, self.clock, lives, unread
+        )
         self.remind, self.ended = self._door.remind, self._door.ended
         # Of the current turn:
         self._said = Turn(self._echo)
-        self._outcomes = Outcomes(self._out, self._brake, self.counts)
         self.hand = Hand(
             self._registry, self._door, self._out, self._said, self._decoding, self._tell_all
         )

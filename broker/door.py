@@ -30,6 +30,7 @@ from .heartbeats import Heartbeats
 from .journal import JournalError
 from .log import Log
 from .origin import Origin
+from .outcomes import Outcomes
 from .outgoing import Outgoing
 from .readers import Readers
 from .refusals import Contested
@@ -68,6 +69,7 @@ class Door:
         registry: Registry,
         readers: Readers,
         out: Outgoing,
+        outcomes: Outcomes,
         clock: TurnClock,
         lives: tuple[bytes, bytes],
         unread: Fault,
@@ -77,6 +79,7 @@ class Door:
         self._registry = registry
         self._readers = readers
         self._out = out
+        self._outcomes = outcomes
         self._clock = clock
         self._epoch, self._former = lives
         self._unread = unread
@@ -184,6 +187,7 @@ class Door:
         for session in sessions:
             if session.state is State.ENDED and self.bound.get(session.identity) is session:
                 del self.bound[session.identity]
+                self._outcomes.settle(session)
                 self._out.reply(session.identity, Farewell(code.value, words))
 
     def kick(self, sessions: list[Session], code: Code, words: str) -> int:

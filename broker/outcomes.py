@@ -62,6 +62,14 @@ class Outcomes:
             self.owed[session] = None
             self._out.owe(session.outcomes_size)
 
+    def settle(self, session: Session) -> None:
+        """Tells *session* now, which is about to hear that it has ended: nothing of a turn is told
+        before all of it is stored."""
+        if session in self.owed:
+            del self.owed[session]
+            for ack in session.acks():
+                self._out.reply(session.identity, ack)
+
     def join(self) -> None:
         """Tells those who hear anything else in the turn, behind that."""
         for session in [owed for owed in self.owed if self._out.speaks_to(owed.identity)]:

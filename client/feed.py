@@ -257,9 +257,11 @@ class Feed:
             raise self._at_line(self._failure)
 
     def _given_up(self, line: int, result: Result) -> ClientError:
+        ended = self._client.ended
         if not isinstance(result, Receipt) or result.outcome is not Outcome.UNSENT:
-            return OutcomeUnknown(f"line {line} was sent, but not acknowledged: {MAYBE}")
-        if (ended := self._client.ended) is not None:
+            why = "" if ended is None else f" ({ended})"
+            return OutcomeUnknown(f"line {line} was sent, but not acknowledged{why}: {MAYBE}")
+        if ended is not None:
             complain("chat", f"line {line} was not sent")
             return ended
         return Unreachable(f"line {line} was not sent: the broker is gone; go on from there")

@@ -202,7 +202,8 @@ def failure(receipt: Receipt, ended: ClientError | None = None) -> ClientError:
     if receipt.outcome is Outcome.REFUSED:
         return Refused(receipt.code, receipt.words)
     if receipt.outcome is Outcome.UNKNOWN:
-        return OutcomeUnknown(f"sent, but not acknowledged: {MAYBE}")
+        why = "" if ended is None else f" ({ended})"
+        return OutcomeUnknown(f"sent, but not acknowledged{why}: {MAYBE}")
     return ended or Unreachable("not sent: the connection was given up before; send it again")
 
 

@@ -103,14 +103,14 @@ def test_nobody_is_kicked_who_is_not_there(world, hand):
     assert hand.kick("bob", Code.KICKED, "words") == 0
 
 
-def test_what_was_said_before_the_kick_is_stored_and_not_acknowledged(world, hand):
+def test_what_was_said_before_the_kick_is_stored_and_acknowledged_before_the_farewell(world, hand):
     alice, bob = world.joins("alice"), world.joins("bob")
     bob.posts(bob.echo("last words"))
     world.begin()
     world.receive()
     hand.kick("bob", Code.KICKED, "words")
     world.ends_turn()
-    assert bob.hears() == [Farewell("kicked", "words")]
+    assert bob.hears() == [Ack(0, 1, (), ()), Farewell("kicked", "words")]
     assert world.hears(b"echo\0").texts == ["last words"]
     assert alice.fetches("echo").texts == ["last words"]
 

@@ -84,6 +84,7 @@ def test_of_many_lines_a_kick_leaves_no_outcome_untold_that_is_known(
     assert operate("kick", "bob") == (0, "", "")
     ended = lines.wait()
     assert ended.status in (5, 7)
+    assert "'bob' was kicked by the broker's operator" in ended.err
     records = [json.loads(line) for line in ended.out.splitlines()]
     accepted = [record["line"] for record in records if record.get("type") == "accepted"]
     assert accepted == [*range(1, len(accepted) + 1)]
