@@ -7,9 +7,10 @@ all together.  The kernel tells what a peer has confirmed to have received, whic
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 
 from ..wire.limits import FRAME_TARGET
 from .allowance import network_of
@@ -77,8 +78,7 @@ class Slow:
         self._ask(AT_A_TIME)
         if self._unread > MOST_UNREAD:
             self._ask(len(self._suspects))
-            while self._unread > MOST_UNREAD:
-                yield self._slowest()
+            yield from self._slowest()
         if self._round is None and self.published - self._round_at >= ROUND:
             self._round_at = self.published
             self._round = iter(list(self._subscribers.values()))
@@ -91,7 +91,7 @@ class Slow:
     @property
     def _unread(self) -> int:
         """Bytes that may wait for all suspects."""
-        return sum([one.given - one.confirmed for one in self._suspects])
+        return sum(map(_waiting_for, self._suspects))
 
     def _ask(self, number: int) -> None:
         """Asks so many of the suspects; whoever is none goes."""
@@ -103,21 +103,24 @@ class Slow:
             # What ZeroMQ says itself, as the handshake and its heartbeats, was not counted.
             one.confirmed, _ = told
             one.given = max(one.given, one.confirmed)
-            if one.given - one.confirmed > self._enough:
+            if _waiting_for(one) > self._enough:
                 self._suspects[one] = None
 
-    def _slowest(self) -> Connection:
-        """The suspect for which most waits, of the address for which most does; none any more."""
-        crowd: Counter[str] = Counter()
-        for one in self._suspects:
-            crowd[network_of(one.origin.address)] += one.given - one.confirmed
-        network = max(crowd, key=crowd.__getitem__)
-        slowest = max(
-            [one for one in self._suspects if network_of(one.origin.address) == network],
-            key=lambda one: one.given - one.confirmed,
-        )
-        del self._suspects[slowest]
-        return slowest
+    def _slowest(self) -> Iterator[Connection]:
+        """Of the address for which most waits, the suspect for which most does; until it is little
+        enough for all.  They are suspects no more."""
+        unread = self._unread
+        crowds: dict[str, list[Connection]] = {}
+        for one in sorted(self._suspects, key=_waiting_for):
+            crowds.setdefault(network_of(one.origin.address), []).append(one)
+        sizes = {network: sum(map(_waiting_for, crowd)) for network, crowd in crowds.items()}
+        while unread > MOST_UNREAD:
+            network = max(sizes, key=sizes.__getitem__)
+            one = crowds[network].pop()
+            sizes[network] -= _waiting_for(one)
+            unread -= _waiting_for(one)
+            del self._suspects[one]
+            yield one
 
     # --- subscribers ----------------------------------------------------------------------
 
@@ -144,10 +147,21 @@ class Slow:
         """Those that keep others' words in memory, until it is little enough: a message is there
         once, for as long as one of them has not read it."""
         behind, self._behind = self._behind, []
-        crowd = Counter([network_of(one.origin.address) for _, one in behind])
-        behind.sort(key=lambda found: (crowd[network_of(found[1].origin.address)], -found[0]))
-        while behind and self._kept([place for place, _ in behind]) > MOST_UNREAD:
-            yield behind.pop()[1]
+        if self._kept([place for place, _ in behind]) <= MOST_UNREAD:
+            return iter(())
+        crowds: dict[str, list[tuple[int, Connection]]] = {}
+        for place, one in behind:
+            crowds.setdefault(network_of(one.origin.address), []).append((place, one))
+        # Of the address that keeps most, which need not be that with most of them, the farthest.
+        largest = sorted(crowds.values(), key=lambda crowd: -self._kept([at for at, _ in crowd]))
+        order = [found for crowd in largest for found in sorted(crowd, key=itemgetter(0))]
+        places = [place for place, _ in order]
+
+        def is_little(gone: int) -> bool:
+            return self._kept(places[gone:]) <= MOST_UNREAD
+
+        gone = bisect_left(range(len(order)), True, key=is_little)
+        return iter([one for _, one in order[:gone]])
 
     def _kept(self, places: list[int]) -> int:
         """Bytes that are kept for subscribers who are at these *places*."""
@@ -157,3 +171,8 @@ class Slow:
             kept += max(end - max(place, upto), 0)
             upto = max(upto, end)
         return kept
+
+
+def _waiting_for(one: Connection) -> int:
+    """Bytes that may wait for a client."""
+    return one.given - one.confirmed

@@ -241,13 +241,12 @@ def test_who_confirms_more_than_was_counted_is_not_ahead(kernel):
     assert reader.given == kernel.slow.published
 
 
-def test_those_of_the_address_with_most_of_them_go_first(kernel):
-    one = kernel.subscriber(THERE)
-    kernel.waits.add(one.fd)
+def test_those_of_the_address_that_keeps_most_go_first(kernel):
+    """Which need not be that with most of them: these are as far as the first of the others."""
+    for _ in range(30):
+        kernel.waits.add(kernel.subscriber(THERE).fd)
     behind = spread(kernel, MOST_UNREAD // MOST_FOR_A_SUBSCRIBER + 3)
-    gone = kernel.looks()
-    assert gone
-    assert gone == behind[: len(gone)]
+    assert kernel.looks() == behind[:4]
 
 
 def test_thousands_of_subscribers_are_asked_in_parts(kernel, monkeypatch):
