@@ -21,7 +21,8 @@ from .origin import Origin
 from .portion import A_FRAME, MOST, Portion
 from .publisher import Publisher
 from .said import Said, Several, Waiting
-from .sockets import port_of
+from .slow import Slow
+from .sockets import is_own, port_of, told_of
 from .watch import SECURE_OVERHEAD, Watch
 
 MOST_SECONDS = 0.05
@@ -104,7 +105,7 @@ class Intake:
             lambda: descriptors.used,
             core.expects,
         )
-        self.slow = self._watch.slow
+        self.slow = Slow(self._connections, gate is not None)
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
         self._ended: deque[tuple[float, bytes]] = deque()
@@ -147,6 +148,9 @@ class Intake:
         *all_taken*: whether it was just seen that nothing waits to be drained."""
         self._watch.quiet = max(MOST_QUIET, 4 * self._core.longest_lease)
         self._watch.look(now, all_taken, self._publisher.heard)
+        self.slow.look()
+        for subscriber in self.slow.look_at_subscribers():
+            self._watch.cut(subscriber, "too much waited that it did not read", reset=True)
         self._publisher.look(now)
         self._ended += [(now, identity) for identity in self._connections.tidy(now)]
         # What a connection said last may come after its end.
@@ -229,7 +233,7 @@ class Intake:
         part = self._router.recv(0, False)
         caller = self._caller(identity, part)
         frame = part.bytes
-        if part.more or caller.fd == NO_FD or _is_own(identity):
+        if part.more or caller.fd == NO_FD or is_own(identity):
             self._place_for(identity, part, caller).append(frame)
             return False
         caller.took((frame,))
@@ -282,7 +286,7 @@ class Intake:
             pass
         elif caller.fd == NO_FD:
             self._core.reject(identity, Code.BAD_FRAME, "ZMTP 3 is needed")
-        elif _is_own(identity):
+        elif is_own(identity):
             self._core.reject(identity, Code.BAD_IDENTITY, "set no routing id of your own")
         else:
             said = self._waiting.get(identity)
@@ -306,7 +310,7 @@ class Intake:
         if identity in self._gone:
             return GONE
         known = self._connections.callers.get(identity)
-        if known is not None and (self._gate is None or _told(part, MARK) == known.mark):
+        if known is not None and (self._gate is None or told_of(part, MARK) == known.mark):
             return known
         if identity in self._waiting:
             # That came by another connection than this one.
@@ -398,10 +402,10 @@ class Intake:
             # encryption.
             return Connection(NO_FD, Origin(), ""), True
         # Empty, if it was gone before ZeroMQ asked.
-        address = _told(part, "Peer-Address")
+        address = told_of(part, "Peer-Address")
         mark, origin = "", Origin(address)
         if self._gate is not None:
-            mark = _told(part, MARK)
+            mark = told_of(part, MARK)
             admitted = self._gate.origin(mark, address)
             if admitted is None:
                 return Connection(fd, origin, mark), False
@@ -460,20 +464,7 @@ class Intake:
         self._core.lost(identity)
         self._connections.callers.pop(identity, None)
         self._waiting.pop(identity, None)
-        if not _is_own(identity):
+        if not is_own(identity):
             self._gone[identity] = None  # Such an id does not come again.
         if len(self._gone) > MOST_GONE:
             del self._gone[next(iter(self._gone))]
-
-
-def _told(part: zmq.Frame, what: str) -> str:
-    """What ZeroMQ tells of the connection that *part* came by; empty if it tells nothing."""
-    try:
-        return str(part.get(what))
-    except zmq.ZMQError:
-        return ""
-
-
-def _is_own(identity: bytes) -> bool:
-    """Whether a client chose its routing id itself: ZeroMQ's are a NUL and four bytes."""
-    return len(identity) != 5 or identity[0] != 0

@@ -351,6 +351,10 @@ class Server:
         published = others = 0
         for effect in effects:
             if type(effect) is Deliver:
+                if slow.room < 0 and slow.is_behind(effect.identity):
+                    self.counts.skipped += 1
+                    others += 1
+                    continue
                 try:
                     deliver(effect.identity, first)
                     deliver(effect.frame, last)

@@ -19,8 +19,9 @@ from .kernel import confirmed_by
 from .sockets import FRAMES_FOR_A_SUBSCRIBER
 
 MOST_UNREAD = 128 * 2**20
-"""Bytes that may wait for clients, and as many that may for subscribers.  Beyond that, of the
-address for which most waits, those go for which most does.  They come again, and fetch the rest."""
+"""Bytes that may wait for clients, and as many that may for subscribers.  Beyond that a client for
+whom LEAST wait gets nothing more, as if its pipe were full; and of the subscribers of the address
+that keeps most, those go that are farthest behind.  All of them fetch what they missed."""
 
 LEAST, ENOUGH = 64 * 1024, 2**20
 """Bytes that may wait for a client before it is asked how many it has confirmed: the first with
@@ -49,6 +50,9 @@ class Slow:
         self._enough = ENOUGH
         self._suspects: dict[Connection, None] = {}
         """Clients for whom more than that may wait, those next that were not asked for longest."""
+        self.room = MOST_UNREAD
+        """Bytes that may be given to clients until it is counted again what waits for them; below
+        0, who `is_behind` gets nothing."""
         self.published = 0
         """Bytes that were given to be published."""
         self._round_at = 0
@@ -65,64 +69,41 @@ class Slow:
             return  # It is gone, and nothing is kept for it.
         size += self._box
         caller.given += size + (2 if size < LONG else 9)
+        self.room -= size
         if caller.given - caller.confirmed > self._enough:
             self._suspects[caller] = None
+
+    def is_behind(self, identity: bytes) -> bool:
+        """Whether a client has to read before it gets more, while there is no room."""
+        caller = self._callers.get(identity)
+        if caller is None or caller.given - caller.confirmed <= LEAST:
+            return False
+        return _ask(caller) > LEAST
+
+    def look(self) -> None:
+        """Asks some clients how far they are."""
+        self._enough = min(ENOUGH, max(LEAST, MOST_UNREAD // (len(self._callers) + 1)))
+        for one in list(islice(self._suspects, AT_A_TIME)):
+            del self._suspects[one]
+            if _ask(one) > self._enough:
+                self._suspects[one] = None
+        unread = sum([one.given - one.confirmed for one in self._suspects])
+        self.room = MOST_UNREAD - unread
+
+    # --- subscribers ----------------------------------------------------------------------
 
     def joined(self, subscriber: Connection) -> None:
         """*subscriber* hears what is published from now on."""
         subscriber.given = self.published
 
-    def look(self) -> Iterator[Connection]:
-        """Asks some how far they are; those that are to be cut off."""
-        self._enough = min(ENOUGH, max(LEAST, MOST_UNREAD // (len(self._callers) + 1)))
-        self._ask(AT_A_TIME)
-        if self._unread > MOST_UNREAD:
-            self._ask(len(self._suspects))
-            yield from self._slowest()
+    def look_at_subscribers(self) -> Iterator[Connection]:
+        """Asks some of them; those that are to be cut off."""
         if self._round is None and self.published - self._round_at >= ROUND:
             self._round_at = self.published
             self._round = iter(list(self._subscribers.values()))
         if self._round is not None and not self._ask_subscribers(self._round):
             self._round = None
             yield from self._too_far_behind()
-
-    # --- clients --------------------------------------------------------------------------
-
-    @property
-    def _unread(self) -> int:
-        """Bytes that may wait for all suspects."""
-        return sum(map(_waiting_for, self._suspects))
-
-    def _ask(self, number: int) -> None:
-        """Asks so many of the suspects; whoever is none goes."""
-        for one in list(islice(self._suspects, number)):
-            del self._suspects[one]
-            told = confirmed_by(one.fd) if one.stands else None
-            if told is None:
-                continue
-            # What ZeroMQ says itself, as the handshake and its heartbeats, was not counted.
-            one.confirmed, _ = told
-            one.given = max(one.given, one.confirmed)
-            if _waiting_for(one) > self._enough:
-                self._suspects[one] = None
-
-    def _slowest(self) -> Iterator[Connection]:
-        """Of the address for which most waits, the suspect for which most does; until it is little
-        enough for all.  They are suspects no more."""
-        unread = self._unread
-        crowds: dict[str, list[Connection]] = {}
-        for one in sorted(self._suspects, key=_waiting_for):
-            crowds.setdefault(network_of(one.origin.address), []).append(one)
-        sizes = {network: sum(map(_waiting_for, crowd)) for network, crowd in crowds.items()}
-        while unread > MOST_UNREAD:
-            network = max(sizes, key=sizes.__getitem__)
-            one = crowds[network].pop()
-            sizes[network] -= _waiting_for(one)
-            unread -= _waiting_for(one)
-            del self._suspects[one]
-            yield one
-
-    # --- subscribers ----------------------------------------------------------------------
 
     def _ask_subscribers(self, left: Iterator[Connection]) -> bool:
         """Asks some of those that are left in this round; whether there are more."""
@@ -173,6 +154,13 @@ class Slow:
         return kept
 
 
-def _waiting_for(one: Connection) -> int:
-    """Bytes that may wait for a client."""
-    return one.given - one.confirmed
+def _ask(client: Connection) -> int:
+    """Bytes that wait for it; none, if it is gone."""
+    told = confirmed_by(client.fd) if client.stands else None
+    if told is None:
+        client.given = client.confirmed
+        return 0
+    client.confirmed, _ = told
+    # What ZeroMQ says itself, as the handshake and its heartbeats, was not counted.
+    client.given = max(client.given, client.confirmed)
+    return client.given - client.confirmed

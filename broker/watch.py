@@ -27,7 +27,6 @@ from .handshakes import Handshakes
 from .kernel import received_by, unread
 from .logs import say
 from .memory import Memory
-from .slow import Slow
 from .sockets import FRAMES_WAITING
 
 log = logging.getLogger("chatbroker")
@@ -188,7 +187,6 @@ class Watch:
         """Until when all are looked at: growth shows between two looks; and who went too far may
         come again."""
         self._handshakes = Handshakes(overhead)
-        self.slow = Slow(connections, overhead > 0)
         self._memory = Memory(stored)
         self.drained = 0.0
         """When all that was whole had last been taken out."""
@@ -223,8 +221,6 @@ class Watch:
             return
         for connection in self._handshakes.long(self.drained):
             self.cut(connection, "the handshake was too long")
-        for connection in self.slow.look():
-            self.cut(connection, "too much waited that it did not read", reset=True)
         if self._memory.grew(now):
             self._alert_until = now + 2 * LOOK_EVERY
         after_cut = now < self._cut_until

@@ -26,6 +26,5 @@ class Changes:
 
     def tell(self) -> None:
         """Something changed.  `lock` is held."""
-        waiting, self._waiting = self._waiting, []
-        for ticket in waiting:
-            ticket.release()
+        while self._waiting:  # If a signal ends it, the next one tells the rest.
+            self._waiting.pop().release()
