@@ -255,6 +255,23 @@ def test_what_one_left_that_was_killed_goes_with_the_next_if_nobody_is_at_work(
     assert {*os.listdir(target.parent)} == {"copy.db", *others}
 
 
+def test_what_a_backup_leaves_that_is_killed_is_known_by_its_name(
+    journal, path, target, monkeypatch
+):
+    copy, drafts = backup_module._copy, []
+
+    def named(db: sqlite3.Connection, draft: Path) -> None:
+        drafts.append(draft)
+        copy(db, draft)
+
+    monkeypatch.setattr(backup_module, "_copy", named)
+    back_up(path, target)
+    for ending in ("", "-journal", "-wal"):
+        Path(f"{drafts[0]}{ending}").write_text("")
+    back_up(path, target, replace=True)
+    assert os.listdir(target.parent) == ["copy.db"]
+
+
 def test_the_draft_of_one_at_work_stays(journal, path, target, monkeypatch):
     copy = backup_module._copy
 

@@ -682,6 +682,15 @@ def test_a_claim_that_ended_makes_room_for_another(world_with):
     world.joins("bob", claim=True)
 
 
+def test_a_name_is_one_claim_however_often_its_user_claims_it(world_with):
+    world = world_with(most_claims=2)
+    alice = world.joins("alice", claim=True)
+    alice.joins(claim=True)
+    world.joins("alice", claim=True, credential=alice.welcome.credential)
+    assert world.broker.census().claimed == 1
+    world.joins("bob", claim=True)
+
+
 def test_a_borrowed_name_is_claimed_only_if_there_is_room(world_with):
     world = world_with(most_claims=1)
     world.joins("alice", claim=True)

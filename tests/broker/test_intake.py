@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 
@@ -10,7 +11,7 @@ import zmq
 from intakes import ALICE, BOB, A, B, Heard, Queue, Said, reused_descriptor, secure_server, waiting
 
 from chatbroker.broker import intake as intake_module
-from chatbroker.broker.intake import MOST_SECONDS, SLICE
+from chatbroker.broker.intake import GOODBYE, MOST_SECONDS, SLICE
 from chatbroker.broker.portion import A_FRAME, LEAST
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
 from chatbroker.wire.errors import Code
@@ -171,6 +172,51 @@ def test_a_subscription_of_a_connection_that_is_gone_is_not_of_who_has_its_descr
     connections = server._intake._connections
     assert list(connections.subscribers_of([keys.public])) == [reused]
     assert not connections.subscribers_of([former.public])
+
+
+def test_who_subscribes_lacks_nothing_of_what_was_published_before(server, monkeypatch, reused):
+    """Nor does who has the descriptor of one that is gone."""
+    subscribers = server._intake._connections.subscribers
+    for keys, published in ((ALICE, 1000), (BOB, 3000)):
+        server._intake.slow.published = published
+        frames = [Said(keys, reused, b"\1greeting\0")]
+        monkeypatch.setattr(server._publisher, "take", frames.copy)
+        server._intake.hear_subscribers()
+        assert subscribers[reused].given == published
+    server._intake.slow.published = 5000
+    server._intake.hear_subscribers()
+    assert subscribers[reused].given == 3000
+
+
+def test_who_subscribes_when_the_key_was_taken_back_hears_no_more(server, monkeypatch):
+    """It was admitted at the handshake, and nobody knew the connection when the key went."""
+    ends = socket.socketpair()
+    ends[1].settimeout(WITHIN)
+    frames = [Said(ALICE, ends[0].fileno(), b"\1echo\0")]
+    monkeypatch.setattr(server._publisher, "take", lambda: frames)
+    keys = server._core._members.revoke("alice")
+    assert server._intake.part_with(keys) == []
+    server._intake.hear_subscribers()
+    assert ends[1].recv(1) == b""
+    assert server._intake.connected == (0, 0)
+    for end in ends:
+        end.close()
+
+
+def test_who_speaks_first_when_the_key_was_taken_back_is_told_so_and_goes(server, monkeypatch):
+    heard = Heard(server, monkeypatch)
+    ends = socket.socketpair()
+    ends[1].settimeout(WITHIN)
+    waiting(server, monkeypatch, ends[0].fileno(), ("alice", A, b"1"))
+    server._core._members.revoke("alice")
+    server._intake.drain()
+    ((code, words),) = heard.alone
+    assert code == Code.NOT_ALLOWED
+    assert "admitted no more" in words
+    server._intake.tidy(time.monotonic() + GOODBYE)
+    assert ends[1].recv(1) == b""
+    for end in ends:
+        end.close()
 
 
 def test_what_a_dismissed_key_says_is_not_heard_and_its_connections_end(

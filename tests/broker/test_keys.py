@@ -92,6 +92,13 @@ def test_anothers_credential_is_worth_nothing_to_a_key(world):
     assert refusal(by(world, ALICE, "alice").joins("bob", credential=SECRET)).code == "not_allowed"
 
 
+def test_a_name_by_a_key_takes_the_room_of_a_claim(world_with, members):
+    world = world_with(members=members, most_claims=1)
+    joins(world, ALICE, "alice")
+    assert refusal(by(world, BOB, "bob").joins("bob")).code == "broker_full"
+    joins(world, ALICE_2, "alice")
+
+
 def test_a_name_by_a_key_stays_its_users_without_being_claimed(world):
     alice = joins(world, ALICE, "alice")
     alice.says(b"\x91\x07")  # BYE
@@ -224,12 +231,14 @@ def test_a_hello_that_waits_is_dismissed_too(world):
     waiting = by(world, NEW, "carol")
     waiting.posts(waiting.hello("carol"))
     world.turn()
+    borrower.posts(b"\x91\x07")
     world.begin()
     assert world.broker.hand.expel([waiting.identity], Code.NOT_ALLOWED, "no more") == 0
+    world.receive()  # The name is free in the turn in which whoever waits for it is let in.
     world.ends_turn()
-    borrower.says(b"\x91\x07")
     world.turn()
     assert not [m for m in waiting.hears() if type(m) is Welcome]
+    assert not world.broker._registry.holders("carol")
 
 
 # --- invitations --------------------------------------------------------------------------

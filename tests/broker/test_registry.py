@@ -556,6 +556,18 @@ def test_a_user_has_no_more_sessions_than_can_be_looked_at():
     assert refused.code == "broker_full"
 
 
+def test_who_has_more_sessions_than_may_be_by_now_keeps_them():
+    """The limit was lowered while they were on."""
+    office = Office()
+    first = office.joins("alice", session=7)
+    owner = first.user.credential
+    others = [office.joins("alice", credential=owner) for _ in range(2)]
+    office.registry.adjust(allowance=Allowance(sessions=1))
+    assert office.joins("alice", session=7, credential=owner) is first
+    assert first.user.sessions == {first, *others}
+    assert office.asks("alice", credential=owner).code == "broker_full"
+
+
 def test_who_left_nothing_is_forgotten_before_who_left_something():
     """Anybody can come and go ten thousand times; that must not cost others their mail."""
     office = Office(most_lapsed=2)

@@ -439,6 +439,16 @@ def test_the_mail_goes_with_the_claim_for_good(world_with):
     assert again.welcome.readings[0].head == 0
 
 
+def test_claims_take_as_much_room_after_a_restart(world_with):
+    lasting = world_with(LastingJournal(), most_claims=1)
+    claimed(lasting, "alice").says(Bye())
+    restarts(lasting, most_claims=1)
+    assert lasting.connects().joins("bob", claim=True).codes == ["broker_full"]
+    lasting.broker.hand.release("alice")
+    lasting.turn()
+    lasting.joins("bob", claim=True)
+
+
 # --- mail ---------------------------------------------------------------------------------
 
 

@@ -147,6 +147,19 @@ def test_who_reads_is_never_behind_however_much_it_is(kernel):
         assert kernel.slow.room == MOST_UNREAD
 
 
+def test_what_was_read_before_does_not_count_against_who_read_it(kernel):
+    """Of two addresses, and of two clients of one."""
+    much, little, there = kernel.client(HERE), kernel.client(HERE), kernel.client(THERE)
+    for one, times in ((much, 10), (there, 20)):
+        for _ in range(times):
+            kernel.gives(one, 30 * MIB)
+            kernel.reads(one, 30 * MIB)
+            assert kernel.looks() == []
+    for one, size in ((much, 30), (little, 60), (there, 50)):
+        kernel.gives(one, size * MIB)
+    assert kernel.looks() == [little]
+
+
 def test_nobody_is_asked_for_whom_little_waits(kernel):
     one = kernel.client()
     kernel.gives(one, ENOUGH)
@@ -252,6 +265,16 @@ def test_who_has_read_everything_keeps_nothing(kernel):
     assert kernel.looks() == []
 
 
+def test_a_subscriber_that_is_gone_keeps_nothing(kernel):
+    behind = spread(kernel, 2 * MOST_UNREAD // MOST_FOR_A_SUBSCRIBER)
+    for one in behind:
+        one.inode = 1  # Another has its descriptor.
+    asked = len(kernel.asked)
+    kernel.publishes(ROUND)
+    assert kernel.looks() == []
+    assert len(kernel.asked) == asked
+
+
 def test_who_reads_as_it_comes_is_where_it_has_read_to(kernel):
     reader = kernel.subscriber()
     kernel.waits.add(reader.fd)
@@ -260,6 +283,16 @@ def test_who_reads_as_it_comes_is_where_it_has_read_to(kernel):
         kernel.reads(reader, ROUND)
         assert kernel.looks() == []
         assert reader.given == kernel.slow.published
+
+
+def test_who_stops_reading_is_where_it_stopped(kernel):
+    reader = kernel.subscriber()
+    kernel.waits.add(reader.fd)
+    for part in (ROUND, ROUND // 2, 0, ROUND // 4):
+        kernel.publishes(ROUND)
+        kernel.reads(reader, part)
+        kernel.looks()
+        assert reader.given == kernel.confirmed[reader.fd]
 
 
 def test_who_confirms_more_than_was_counted_is_not_ahead(kernel):

@@ -38,6 +38,14 @@ def test_who_is_on_is_asked_page_by_page(talk):
     assert [user.name for user in query.users] == ["ann", "bob", "carol"]
 
 
+def test_while_no_connection_stands_nothing_is_due(talk):
+    talk.core.ask_users()
+    talk.core.disconnected()
+    talk.now += 1000.0
+    assert talk.core.pause(talk.now) == talk.core.heartbeat.every
+    assert talk.core.outgoing(talk.now) == []
+
+
 def test_an_empty_page_is_an_answer(talk):
     query = talk.core.ask_users()
     talk.says()
@@ -372,6 +380,17 @@ def test_an_unanswered_fetch_is_sent_again(talk):
     talk.hears(Pong(0, (Cursor("echo", b"echo---1", 4),)))
     assert not talk.passes(PATIENCE - 0.1).of(Fetch)
     assert len(talk.passes(0.1).of(Fetch)) == 1
+
+
+def test_each_question_has_a_number_of_its_own(talk):
+    """By which the broker puts one off, or refuses it."""
+    heads = (Cursor("echo", b"echo---1", 4), Cursor("direct", b"direct-1", 4))
+    fetches = talk.hears(Pong(0, heads)).of(Fetch)
+    query = talk.core.ask_users()
+    later = talk.passes(PATIENCE)
+    asked = [*fetches, *later.of(Fetch), *later.of(Ping), query]
+    assert len(asked) >= 5
+    assert len({one.ref for one in asked}) == len(asked)
 
 
 def test_the_client_wakes_by_itself_to_repeat_a_fetch(talk):

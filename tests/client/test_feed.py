@@ -310,6 +310,15 @@ def test_who_waits_for_too_long_is_told_from_which_line_on(client, feed_of, gone
         feed.wait(lambda: feed.ready, lambda: None)
 
 
+def test_who_cannot_print_before_a_line_was_read_hears_of_the_first(client, pipe, capsys):
+    feed = Feed(client, echoes, pipe[0])
+    with pytest.raises(OSError, match="No space left"), feed.reading():
+        fails(OSError(28, "No space left on device"))
+    assert capsys.readouterr().err == "chat: line 1 is not known to be stored\n"
+    pipe[2]()
+    feed._thread.join(WITHIN)
+
+
 @GONE
 def test_of_lines_that_were_said_together_the_first_without_an_outcome_is_named(
     client, feed_of, gone

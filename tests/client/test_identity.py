@@ -273,6 +273,15 @@ def test_only_who_has_the_lock_may_say_who_joined():
         alice().remember(SESSION)
 
 
+def test_only_who_has_the_lock_may_take_or_change_the_key():
+    """Or of two that enrol at once, one would be let in by a key that is kept nowhere."""
+    identity = alice()
+    for change in (identity.take_key, identity.change_key):
+        with pytest.raises(UsageError):
+            change(bytes(32))
+    assert identity.key == alice().key == b""
+
+
 def test_an_identity_that_was_removed_is_made_anew_under_the_lock():
     identity = alice()
     identity.path.unlink()

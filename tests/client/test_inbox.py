@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.client import inbox as inbox_module
+from chatbroker.client.browse import Browse
 from chatbroker.client.events import Broadcast, Direct, Joined, Missed
 from chatbroker.client.inbox import Inbox
 from chatbroker.client.reader import Reader
@@ -142,6 +143,17 @@ def test_holes_are_asked_for_log_by_log(inbox):
     assert fetches(inbox) == []  # They are under way.
 
 
+def test_what_a_walk_asks_for_is_put_off_and_asked_for_again_as_the_broker_says(inbox):
+    inbox.browses.begin(Browse("echo"))
+    assert fetches(inbox) == [(7, "echo", 0)]
+    inbox.later(7, 50.0)
+    assert [*inbox.due(0.0)] == [50.0]
+    assert fetches(inbox, 49.0) == []
+    # Over another connection it gets no answer.
+    inbox.welcome([Reading("echo", ECHO, 0, 0), Reading("direct", DIRECT, 4, 4)])
+    assert fetches(inbox, 49.0) == [(7, "echo", 0)]
+
+
 def test_without_room_nothing_is_asked_for_and_nothing_is_added(inbox, batch, monkeypatch):
     monkeypatch.setattr(inbox_module, "MOST_EVENTS", 2)
     monkeypatch.setattr(inbox_module, "MOST_HINTS", 3)
@@ -151,7 +163,9 @@ def test_without_room_nothing_is_asked_for_and_nothing_is_added(inbox, batch, mo
         inbox.tell(Joined(1, "bob"))
     assert len(inbox.events) == 3
     assert fetches(inbox) == []
+    assert [*inbox.due(0.0)] == []  # Or it would be looked for without end.
     inbox.take(3)
+    assert [*inbox.due(0.0)] == [0.0]
     assert fetches(inbox) == [(7, "echo", 2)]
     inbox.fetched(Fetched(7, "echo", ECHO, 3))
 
@@ -183,6 +197,14 @@ def test_a_flood_of_new_histories_is_bounded(inbox, monkeypatch):
     for life in range(10):
         inbox.welcome([Reading("echo", b"life%4d" % life, 0, 0)])
     assert list(inbox.events) == [Missed("echo", None)]
+
+
+def test_of_new_histories_with_something_between_them_each_is_told(inbox, batch):
+    for epoch in (b"echo---2", b"echo---3"):
+        inbox.welcome([Reading("echo", epoch, 0, 0)])
+        inbox.batch(batch("echo", 1, "a", epoch=epoch))
+    kinds = [type(event) for event in inbox.take(9)]
+    assert kinds == [Missed, Broadcast, Missed, Broadcast]
 
 
 def test_that_a_log_is_another_one_is_told_however_many_events_there_are(inbox, batch, monkeypatch):

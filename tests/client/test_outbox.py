@@ -117,6 +117,8 @@ def test_a_held_outbox_says_until_when(outbox):
     outbox.pace.hold(5.0)
     assert sends(outbox) == []
     assert outbox.held_until == 5.0
+    assert [*outbox.due(1000, PLENTY, 5.0)]
+    assert outbox.held_until == inf
 
 
 @pytest.mark.parametrize("text", ["x" * MAX_TEXT, "é" * (MAX_TEXT // 2), "🙂" * (MAX_TEXT // 4)])
@@ -443,6 +445,15 @@ def test_a_rewind_cuts_what_was_given_together(outbox):
     assert sends(outbox) == [(3, "c"), (4, "d")]
 
 
+def test_what_a_rewind_leaves_under_way_of_those_given_together_is_resolved(outbox):
+    tickets = put_together(outbox, *"abcde")
+    sends(outbox)
+    outbox.rewind(3)
+    assert outbox.acknowledge(Ack(0, 2, ()))
+    assert outcomes(tickets) == [Outcome.ACCEPTED] * 2 + [Outcome.PENDING] * 3
+    assert sends(outbox) == [(3, "c"), (4, "d"), (5, "e")]
+
+
 def test_one_of_those_given_together_can_be_taken_back(outbox):
     for at, parts in ((0, [3]), (2, [2, 1]), (3, [3])):
         tickets = put_together(outbox, *"abcd")
@@ -453,6 +464,18 @@ def test_one_of_those_given_together_can_be_taken_back(outbox):
         outbox.acknowledge(Ack(begun, begun + 3, ()))
         assert tickets.pop(at).outcome is Outcome.UNSENT
         assert outcomes(tickets) == [Outcome.ACCEPTED] * 3
+
+
+def test_the_first_that_was_not_sent_can_be_taken_back_after_a_rewind(outbox):
+    """What was sent and what was not are parts that adjoin each other."""
+    tickets = put_together(outbox, *"abcd")
+    sends(outbox, window=2)
+    outbox.rewind()
+    assert outbox.withdraw(tickets[2])
+    assert len(outbox) == 3
+    assert sends(outbox) == [(1, "a"), (2, "b"), (3, "d")]
+    outbox.acknowledge(Ack(0, 3, ()))
+    assert outcomes(tickets) == [Outcome.ACCEPTED] * 2 + [Outcome.UNSENT, Outcome.ACCEPTED]
 
 
 def test_of_what_was_given_together_some_may_be_sent_when_it_is_abandoned(outbox):

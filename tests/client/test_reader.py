@@ -151,6 +151,14 @@ def test_a_fetch_that_brought_only_some_is_followed_by_another():
     assert fetch(reader).after == 4
 
 
+def test_the_end_of_an_answer_tells_what_was_said_meanwhile():
+    reader = welcomed(head=4)
+    fetch(reader)
+    positions(reader.offer(batch(1, 4)))
+    reader.fetched(Fetched(1, "echo", EPOCH, 9))
+    assert fetch(reader).after == 4
+
+
 def test_a_head_that_is_told_shows_a_lost_tail():
     reader = welcomed()
     reader.learn_head(Cursor("echo", EPOCH, 2))
