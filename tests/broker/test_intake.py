@@ -116,7 +116,7 @@ def test_a_frame_under_anothers_routing_id_is_not_anothers(server, connect, monk
     alice = connect(ALICE, identity=b"planted")
     alice.send(b"one")
     end = time.monotonic() + WITHIN
-    monkeypatch.setattr(intake_module, "_is_own", lambda identity: False)
+    monkeypatch.setattr(intake_module, "is_own", lambda identity: False)
     while len(said) < 1 and time.monotonic() < end:
         server._gate.hear()
         server._intake.drain()

@@ -147,19 +147,6 @@ def test_who_reads_is_never_behind_however_much_it_is(kernel):
         assert kernel.slow.room == MOST_UNREAD
 
 
-def test_what_was_read_before_does_not_count_against_who_read_it(kernel):
-    """Of two addresses, and of two clients of one."""
-    much, little, there = kernel.client(HERE), kernel.client(HERE), kernel.client(THERE)
-    for one, times in ((much, 10), (there, 20)):
-        for _ in range(times):
-            kernel.gives(one, 30 * MIB)
-            kernel.reads(one, 30 * MIB)
-            assert kernel.looks() == []
-    for one, size in ((much, 30), (little, 60), (there, 50)):
-        kernel.gives(one, size * MIB)
-    assert kernel.looks() == [little]
-
-
 def test_nobody_is_asked_for_whom_little_waits(kernel):
     one = kernel.client()
     kernel.gives(one, ENOUGH)
