@@ -330,18 +330,18 @@ class ClientCore:
     # --- what the broker says -------------------------------------------------------------
 
     def _welcome(self, welcome: Welcome, now: float) -> None:
-        # While another HELLO is on its way, what an earlier one found may not be what the next
-        # will find, and is no ground to send commands on.
+        # What an earlier HELLO found may not be what the one that is on its way will find.
         if self.phase is not Phase.GREETING or welcome.attempt != self._attempt:
             return
         # Data may have gone back.  If they are of the life that this client knows, and not behind
         # it, the session goes on: they have what it was not told of, up to cseq.  If they are, all
-        # that is under way is not there.  Those of any other life may have it.
+        # that is under way is not there.  Those of any other life that was may have it.
+        been = self.outbox.enters(welcome.epoch)
         known = welcome.born == self._born
         kin = self._epoch in (welcome.epoch, welcome.former)
         goes_on = known and kin and welcome.cseq >= self.outbox.resolved
         if self._epoch and not goes_on:
-            forgotten = known != kin or (not known and welcome.former != b"")
+            forgotten = known != kin or (not known and (been or welcome.former != b""))
             self.outbox.restart(welcome.cseq, forgotten)
         else:
             self.outbox.rewind()

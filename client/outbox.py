@@ -20,6 +20,9 @@ from ..wire.names import until_full
 from .commands import AWAY, Commands, Note, Outcome, Ticket
 from .pace import Pace
 
+MOST_LIVES = 100
+"""Lives of the broker's data that are remembered, while something that was sent is unresolved."""
+
 
 class _Part(NamedTuple):
     """Some commands, from *start* to *stop*."""
@@ -108,6 +111,8 @@ class Outbox:
         """The number of the last command whose outcome is known."""
         self._ever_sent = 0
         """The highest number that was sent over any connection of this session."""
+        self._lives: deque[bytes] = deque(maxlen=MOST_LIVES)
+        """The lives of the broker's data in which what is unresolved may have been sent."""
         self.pace = Pace()
         self.held_until = inf
         """When more is due, if only the pace held it back."""
@@ -127,6 +132,21 @@ class Outbox:
         # They are sent in order: if any was, the first was.
         first = self._flying.parts or self._waiting.parts
         return bool(first) and first[0].sent
+
+    def enters(self, life: bytes) -> bool:
+        """What is sent from now on is sent to data of this *life*; whether what is unresolved may
+        have been sent to them before."""
+        self._forget_lives()
+        been = life in self._lives
+        if been:
+            self._lives.remove(life)
+        self._lives.append(life)
+        return been
+
+    def _forget_lives(self) -> None:
+        """What is sent is sent to data of the last one."""
+        while len(self._lives) > 1 and not self.uncertain:
+            self._lives.popleft()
 
     def put(self, commands: Commands) -> bool:
         """Adds commands; whether that makes something due: while fewer than a message's worth
@@ -200,6 +220,7 @@ class Outbox:
         for part in parts:
             part.resolve(outcomes[start : start + part.size])
             start += part.size
+        self._forget_lives()
         return True
 
     def _note(self, ack: Ack, first: int, parts: Sequence[_Part], outcomes: list[Outcome]) -> None:

@@ -417,6 +417,40 @@ def test_a_forgotten_session_leaves_what_was_sent_unknown(talk, life):
     assert unsent.outcome is Outcome.ACCEPTED
 
 
+def test_what_was_sent_to_data_that_come_back_is_not_sent_to_them_again(talk):
+    """Another broker was in their place for a while: on a wrong folder, say."""
+    sent = talk.submits("one")[0]
+    talk.says()
+    talk.core.disconnected()
+    attempt = talk.connects()[0].attempt
+    assert talk.hears(talk.welcome(born=attempt, epoch=b"another1")).of(Echo) == [Echo(1, ("one",))]
+    talk.core.disconnected()
+    unsent = talk.submits("two")[0]
+    talk.connects()
+    again = talk.hears(talk.welcome(cseq=1))
+    assert sent.outcome is Outcome.UNKNOWN
+    assert again.of(Echo) == [Echo(2, ("two",))]
+    talk.hears(Ack(1, 2, ()))
+    assert unsent.outcome is Outcome.ACCEPTED
+
+
+def test_what_was_sent_elsewhere_only_is_sent_to_data_that_come_back(talk):
+    sent = talk.submits("one")[0]
+    talk.says()
+    talk.core.disconnected()
+    attempt = talk.connects()[0].attempt
+    talk.hears(talk.welcome(born=attempt, epoch=b"another1"))
+    talk.hears(Ack(0, 1, ()))
+    assert sent.outcome is Outcome.ACCEPTED
+    later = talk.submits("two")[0]
+    assert talk.says().of(Echo) == [Echo(2, ("two",))]
+    talk.core.disconnected()
+    talk.connects()
+    assert talk.hears(talk.welcome(cseq=1)).of(Echo) == [Echo(2, ("two",))]
+    talk.hears(Ack(1, 2, ()))
+    assert later.outcome is Outcome.ACCEPTED
+
+
 def test_the_logs_go_on_where_they_were_read_to(talk, batch):
     talk.hears(batch("echo", 1, "one", "two"))
     talk.core.disconnected()
