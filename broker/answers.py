@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from ..wire.errors import Code
 from ..wire.messages import Fetch, Fetched, Info, Missed, Users
@@ -48,6 +49,12 @@ class Answers:
         """How often each did in this turn."""
         self._turn = 0
         self._unread = unread
+        self._is_left_out: Callable[[bytes], bool] = lambda identity: False
+
+    def leave_out(self, is_left_out: Callable[[bytes], bool]) -> None:
+        """*is_left_out*: whether nothing is sent over a connection now.  Then to look for an answer
+        would be in vain."""
+        self._is_left_out = is_left_out
 
     def _may_ask(self, session: Session) -> bool:
         """Whether *session* is answered once more in this turn."""
@@ -55,7 +62,9 @@ class Answers:
             self._turn = self._clock.turn
             self._asked.clear()
         self._asked[session] += 1
-        return self._asked[session] <= MOST_ASKED and not self._out.full(session.identity)
+        if self._asked[session] > MOST_ASKED or self._out.full(session.identity):
+            return False
+        return not self._is_left_out(session.identity)
 
     def info(self, session: Session, message: Info) -> None:
         """Tells a page of the users that are on."""

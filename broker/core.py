@@ -123,6 +123,7 @@ class Broker:
         self._answers = Answers(
             self._registry, self._readers, self._out, self._brake, self.clock, unread
         )
+        self.leave_out = self._answers.leave_out
         self._unstored: _Unstored | None = None
         self._stored = False
         """Whether what was said in this turn is."""

@@ -351,7 +351,7 @@ class Server:
         published = others = 0
         for effect in effects:
             if type(effect) is Deliver:
-                if slow.room < 0 and slow.is_behind(effect.identity):
+                if slow.room < 0 and slow.leaves_out(effect.identity):
                     self.counts.skipped += 1
                     others += 1
                     continue

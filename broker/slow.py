@@ -52,7 +52,7 @@ class Slow:
         """Clients for whom more than that may wait, those next that were not asked for longest."""
         self.room = MOST_UNREAD
         """Bytes that may be given to clients until it is counted again what waits for them; below
-        0, who `is_behind` gets nothing."""
+        0, some are left out."""
         self.published = 0
         """Bytes that were given to be published."""
         self._round_at = 0
@@ -73,8 +73,10 @@ class Slow:
         if caller.given - caller.confirmed > self._enough:
             self._suspects[caller] = None
 
-    def is_behind(self, identity: bytes) -> bool:
-        """Whether a client has to read before it gets more, while there is no room."""
+    def leaves_out(self, identity: bytes) -> bool:
+        """Whether there is no room for a client until it has read more."""
+        if self.room >= 0:
+            return False
         caller = self._callers.get(identity)
         if caller is None or caller.given - caller.confirmed <= LEAST:
             return False

@@ -21,10 +21,12 @@ from chatbroker.wire.messages import (
     Fetch,
     Fetched,
     Follow,
+    Info,
     Missed,
     Ping,
     Pong,
     Start,
+    Users,
 )
 
 
@@ -476,3 +478,19 @@ def test_an_operator_is_told_now_and_then_what_cannot_be_read(world_with):
         bob.fetches("echo", 0)
         told += noted(world, "cannot_read")
     assert [fields["because"] for fields in told] == ["one", "one", "other"]
+
+
+def test_whoever_is_left_out_gets_no_answer_and_does_not_cost_one(world, monkeypatch):
+    """Nothing would be sent: much waits for all clients, and this one does not read."""
+    alice, bob = world.joins("alice"), world.joins("bob")
+    alice.says(alice.echo("one"))
+    world.broker.leave_out(lambda identity: identity == alice.identity)
+    fetched = []
+    fetch = world.journal.fetch
+    monkeypatch.setattr(
+        world.journal, "fetch", lambda *asked: fetched.append(asked) or fetch(*asked)
+    )
+    asks = (Fetch(1, "echo", b"", 0, 1000), Info(2, ""))
+    assert alice.says(*asks) == []
+    assert fetched == []
+    assert [type(answer) for answer in bob.says(*asks)] == [Batch, Fetched, Users]

@@ -83,7 +83,7 @@ class Kernel:
         """Those who get nothing now."""
         if self.slow.room >= 0:
             return []
-        return [one for one in clients if self.slow.is_behind(b"%d" % one.fd)]
+        return [one for one in clients if self.slow.leaves_out(b"%d" % one.fd)]
 
     def close(self):
         for fd in self.open:
@@ -115,7 +115,7 @@ def test_when_much_does_who_reads_gets_more_all_the_same(kernel):
     for _ in range(50):
         assert kernel.behind([slow, reader]) == [slow]
         kernel.gives(reader, LEAST)
-        assert not kernel.slow.is_behind(b"%d" % reader.fd)
+        assert not kernel.slow.leaves_out(b"%d" % reader.fd)
         kernel.gives(reader, FRAME)
         assert kernel.behind([slow, reader]) == [slow, reader]
         kernel.reads(reader, LEAST + FRAME)
@@ -199,7 +199,7 @@ def test_one_that_is_gone_counts_no_more(kernel):
     kernel.looks()
     assert kernel.slow.room == MOST_UNREAD
     kernel.slow.gave(b"unknown", 100)
-    assert not kernel.slow.is_behind(b"unknown")
+    assert not kernel.slow.leaves_out(b"unknown")
 
 
 @pytest.mark.parametrize("secure", [False, True])
