@@ -106,7 +106,7 @@ class Intake:
             core.expects,
         )
         self.slow = Slow(self._connections, gate is not None)
-        core.leave_out(self.slow.leaves_out)
+        core.leave_out(self.slow.hears_nothing)
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
         self._ended: deque[tuple[float, bytes]] = deque()

@@ -7,6 +7,7 @@ import socket
 
 # Linux's numbers.
 _TCP_INFO = 11
+_ESTABLISHED = 1
 _FIONREAD = 0x541B
 
 _libc = ctypes.CDLL(None)
@@ -16,7 +17,8 @@ class _TcpInfo(ctypes.Structure):
     """The beginning of Linux's struct tcp_info (4.6 or newer), with the names of linux/tcp.h."""
 
     _fields_ = (
-        ("_state", ctypes.c_uint8 * 8),
+        ("tcpi_state", ctypes.c_uint8),
+        ("_attempts_and_options", ctypes.c_uint8 * 7),
         ("_timeouts_and_sizes", ctypes.c_uint32 * 4),
         ("tcpi_unacked", ctypes.c_uint32),
         ("_losses_times_and_metrics", ctypes.c_uint32 * 19),
@@ -53,6 +55,12 @@ def confirmed_by(fd: int) -> tuple[int, bool] | None:
     if info is None:
         return None
     return int(info.tcpi_bytes_acked), bool(info.tcpi_unacked or info.tcpi_notsent_bytes)
+
+
+def has_ended(fd: int) -> bool:
+    """Whether either end of the connection *fd* has ended it; False if the system does not tell."""
+    info = _told_of(fd)
+    return info is not None and info.tcpi_state != _ESTABLISHED
 
 
 def _told_of(fd: int) -> _TcpInfo | None:

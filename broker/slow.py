@@ -15,7 +15,7 @@ from operator import itemgetter
 from ..wire.limits import FRAME_TARGET
 from .allowance import network_of
 from .connections import LONG, Connection, Connections
-from .kernel import confirmed_by
+from .kernel import confirmed_by, has_ended
 from .sockets import FRAMES_FOR_A_SUBSCRIBER
 
 MOST_UNREAD = 128 * 2**20
@@ -81,6 +81,12 @@ class Slow:
         if caller is None or caller.given - caller.confirmed <= LEAST:
             return False
         return _ask(caller) > LEAST
+
+    def hears_nothing(self, identity: bytes) -> bool:
+        """The same; or whether the connection has ended: ZeroMQ lets go of it when all that it said
+        is taken out, and takes answers for it until then."""
+        caller = self._callers.get(identity)
+        return self.leaves_out(identity) or (caller is not None and has_ended(caller.fd))
 
     def look(self) -> None:
         """Asks some clients how far they are."""

@@ -9,7 +9,7 @@ import time
 import pytest
 from scenes import PATIENCE, PIECE
 
-from chatbroker.broker.kernel import confirmed_by, received_by, unread
+from chatbroker.broker.kernel import confirmed_by, has_ended, received_by, unread
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and TCP_INFO")
 
@@ -55,3 +55,20 @@ def test_of_what_is_no_connection_it_tells_nothing():
     with ours, theirs:
         assert confirmed_by(ours.fileno()) is None
         assert received_by(ours.fileno()) is None
+
+
+def test_it_tells_that_a_connection_has_ended_though_nobody_has_read_what_came(scene):
+    for end in range(2):
+        ours, theirs = scene.connects()
+        theirs.send(b"x")
+        assert not has_ended(ours.fileno())
+        if end:
+            ours.shutdown(socket.SHUT_RDWR)
+        else:
+            theirs.close()
+        until = time.monotonic() + PATIENCE
+        while not has_ended(ours.fileno()):
+            assert time.monotonic() < until
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert not has_ended(ours.fileno())

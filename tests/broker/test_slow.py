@@ -124,6 +124,21 @@ def test_when_much_does_who_reads_gets_more_all_the_same(kernel):
     assert kernel.behind([slow, reader]) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads TCP_INFO")
+def test_who_has_gone_hears_nothing(scene):
+    """Also while there is room: it would be answered until all that it asked was taken out."""
+    slow = Slow(scene.connections, False)
+    ours, theirs = scene.connects()
+    scene.says(ours)
+    name = b"%d" % ours.fileno()
+    assert not slow.hears_nothing(name)
+    theirs.close()
+    until = time.monotonic() + WITHIN
+    while not slow.hears_nothing(name):
+        assert time.monotonic() < until
+    assert not slow.hears_nothing(b"unknown")
+
+
 def test_between_two_looks_no_more_is_given_either(kernel):
     """In a turn that answers thousands."""
     clients = [kernel.client() for _ in range(100)]
