@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from scenes import PIECE, is_cut
+from scenes import PATIENCE, PIECE, is_cut
 
 from chatbroker.broker.handshakes import A_MOMENT, MOMENTS, MOST_AT_FIRST
 from chatbroker.broker.kernel import unread
@@ -68,7 +68,9 @@ def test_what_is_not_read_yet_is_no_handshake(scene):
     scene.sends(theirs, ours, 100)
     for _ in range(4):
         theirs.send(PIECE)
+    until = time.monotonic() + PATIENCE
     while unread(ours.fileno()) < 4 * len(PIECE):
+        assert time.monotonic() < until
         time.sleep(0.001)
     scene.says(ours, taken=100)
     fd = ours.fileno()
