@@ -33,11 +33,15 @@ class Inbox:
         self.browses = Browses()
         self._held = ""
         """Why the broker cannot store, in its words; empty if it can."""
-        self._old: dict[str, int] = {}
-        """Of logs that went back: how many of `events` may be of before."""
-        self._taken: dict[str, tuple[int, bytes | None]] = {}
-        """How far the program has taken each log, which it may not have shown yet: the position
-        and its epoch."""
+        self._count = 0
+        """How many events were taken so far."""
+        self._lives: dict[tuple[int, str], tuple[bytes, int]] = {}
+        """By how many events are to be taken before: what a log becomes then, as the epoch and
+        where reading began.  In that order."""
+        self._epochs: dict[str, bytes] = {}
+        """Of which life of each log the next event is; empty for one that cannot be told of."""
+        self._taken: dict[tuple[str, bytes], int] = {}
+        """How far the program has taken each life of a log, which it may not have shown yet."""
 
     @property
     def caught_up(self) -> bool:
@@ -50,25 +54,58 @@ class Inbox:
     def take(self, most: int) -> list[events.Event]:
         """The next events, at most *most*; the program has shown those that it took before."""
         self.shown()
+        taken: list[events.Event] = []
+        while self.events and len(taken) < most:
+            taken += self._take_of_one_life(most - len(taken))
+        if not self.events:
+            # Also of what there is no event for.
+            for log, reader in self.readers.items():
+                self._note_taken(log, reader.epoch, reader.position)
+        return taken
+
+    def _take_of_one_life(self, most: int) -> list[events.Event]:
+        """Some events, at least one, before any log becomes another one."""
+        for at, _ in self._lives:
+            most = min(most, at - self._count)
+            break
         popleft = self.events.popleft
         taken = [popleft() for _ in range(min(most, len(self.events)))]
-        if self.events:
-            last = {type(event): event for event in taken}
-            for event in last.values():
-                if isinstance(event, events.Broadcast | events.Direct):
-                    log = _LOG_OF[type(event)]
-                    if log not in self._old:
-                        self._taken[log] = (event.seq, self.readers[log].shown_epoch)
-            for log in [*self._old]:
-                self._old[log] -= len(taken)
-                if self._old[log] <= 0:
-                    del self._old[log]
-                    self.readers[log].begin_anew()
-        else:
-            self._old.clear()
-            for log, reader in self.readers.items():
-                self._taken[log] = (reader.position, reader.epoch)
+        self._count += len(taken)
+        last = {type(event): event for event in taken}
+        for event in last.values():
+            if isinstance(event, events.Broadcast | events.Direct):
+                log = _LOG_OF[type(event)]
+                self._note_taken(log, self._epochs[log], event.seq)
+        self._enter_lives()
         return taken
+
+    def _note_taken(self, log: str, epoch: bytes, position: int) -> None:
+        if epoch:
+            self._taken[log, epoch] = max(self._taken.get((log, epoch), 0), position)
+
+    def _become(self, reading: Reading, before: bytes) -> None:
+        """What comes from here on is of another life of a log, which had the epoch *before*."""
+        log = reading.log
+        if before == reading.epoch:
+            # Its data went back: a position of before would be taken for one of the new history.
+            for at, (epoch, start) in self._lives.items():
+                if at[1] == log and epoch == before:
+                    self._lives[at] = b"", start
+            if self._epochs.get(log) == before:
+                self._epochs[log] = b""
+            self._taken.pop((log, before), None)
+        self._lives[self._count + len(self.events), log] = reading.epoch, reading.start
+        self._enter_lives()
+
+    def _enter_lives(self) -> None:
+        """If the next event is the first of another life of a log, all of the one before was
+        taken, and where reading began in this one is how far it was."""
+        while self._lives:
+            at, log = next(iter(self._lives))
+            if at > self._count:
+                break
+            self._epochs[log], start = self._lives.pop((at, log))
+            self._note_taken(log, self._epochs[log], start)
 
     def look(self, start: int, stop: int) -> list[events.Event]:
         """Of what would be taken next, that from *start* to *stop*; it is not taken."""
@@ -77,8 +114,8 @@ class Inbox:
     def shown(self) -> None:
         """The program comes back, so it has shown what it took.  Not before: if it is killed over
         showing it, it is unread the next time."""
-        for log, (position, epoch) in self._taken.items():
-            self.readers[log].shown, self.readers[log].shown_epoch = position, epoch
+        for (log, epoch), position in self._taken.items():
+            self.readers[log].has_shown(epoch, position)
         self._taken.clear()
 
     def tell(self, event: events.Event) -> None:
@@ -136,10 +173,13 @@ class Inbox:
         self._held = ""  # One that cannot store lets nobody in.
         for reading in readings:
             reader = self.readers.get(reading.log)
-            if reader is not None and reader.welcome(reading):
-                if reader.shown_epoch is None:
-                    self._taken.pop(reading.log, None)
-                    self._old[reading.log] = len(self.events)
+            if reader is None:
+                continue
+            before = reader.epoch
+            another = reader.welcome(reading)
+            if another or not before:
+                self._become(reading, before)
+            if another:
                 self._tell_lost(events.Missed(reading.log, None))
         self.browses.again()
 

@@ -29,6 +29,9 @@ MOST_AHEAD, MOST_EVENTS_AHEAD = 256, 20_000
 """Batches kept while a hole before them is fetched, and events in them, give or take a batch; more
 are fetched too.  Batches are bounded in bytes, but 256 may hold a million events."""
 
+MOST_LIVES = 16
+"""Lives of a log of which it is kept how far the program has shown them."""
+
 Piece = tuple[int, Events]
 """Consecutive events of a log, and the position of the first."""
 
@@ -43,15 +46,14 @@ class Reader:
         """Empty until the first WELCOME."""
         self.position = 0
         """The cursor: the position of the last event that was handed on."""
-        self.shown = 0
-        """The position of the last event that the program took and has shown."""
-        self.shown_epoch: bytes | None = b""
-        """None: of a history that is gone and had the epoch that this one has: nobody can be told
-        of it."""
-        self._asked = 0
-        """The cursor that the last HELLO told."""
         self.start = 0
         """Where reading began in this epoch."""
+        self._began = b"", 0
+        """Where nothing had been handed on yet: an epoch and a position of it."""
+        self._shown: dict[bytes, int] = {}
+        """How far the program has shown what there was, by epoch, that of the last event last."""
+        self._asked = 0
+        """The cursor that the last HELLO told."""
         self.head = 0
         """The newest position known of."""
         self._ahead: deque[Batch] = deque()
@@ -74,15 +76,25 @@ class Reader:
             return Follow(self.log, self.epoch, Start.AFTER, self.position)
         return Follow(self.log, b"", self._since.start, self._since.value)
 
-    def cursor(self) -> Cursor | None:
-        """How far the program has read, for PING: of an earlier epoch, as long as it has not
-        taken all of that.
+    def has_shown(self, epoch: bytes, position: int) -> None:
+        """The program has taken and shown what there was up to *position*.
 
-        None as long as it has taken nothing: whoever begins late in a log has not read what
-        is before."""
-        if self.shown_epoch is None or (self.shown, self.shown_epoch) == (self.start, self.epoch):
+        If nothing had been handed on there, that is nothing: whoever begins late in a log has not
+        read what is before."""
+        if (epoch, position) == self._began:
+            return
+        self._shown[epoch] = max(self._shown.pop(epoch, 0), position)
+        if len(self._shown) > MOST_LIVES:
+            del self._shown[next(iter(self._shown))]
+
+    def cursor(self) -> Cursor | None:
+        """How far the program has read, for PING: in this life of the log, or in the last one of
+        which it has shown anything, as long as it has shown nothing of this.  None if it has
+        nothing."""
+        if not self._shown:
             return None
-        return Cursor(self.log, self.shown_epoch, self.shown)
+        epoch = self.epoch if self.epoch in self._shown else next(reversed(self._shown))
+        return Cursor(self.log, epoch, self._shown[epoch])
 
     def welcome(self, reading: Reading) -> bool:
         """Begins, or goes on.  True if the log is another one than before."""
@@ -90,21 +102,18 @@ class Reader:
         if not first and not another and reading.head < self._asked:
             # Its data were put back by hand, or damaged, and it cannot know: the positions after
             # the head will be of other events.
-            another, self.shown_epoch = True, None
+            another = True
+            self._shown.clear()
         if first or another:
+            if (self.epoch, self.position) == self._began:
+                self._began = reading.epoch, reading.start
             self.position = self.start = reading.start
         self.epoch = reading.epoch
-        if first:
-            self.shown, self.shown_epoch = self.position, self.epoch
         self.head = reading.head
         self._fetching = False
         self._ahead.clear()
         self._events_ahead = 0
         return another
-
-    def begin_anew(self) -> None:
-        """The program has taken all that was of a history that is gone."""
-        self.shown, self.shown_epoch = self.start, self.epoch
 
     def learn_head(self, head: Cursor) -> None:
         """A PONG told where the log's head is."""

@@ -141,7 +141,7 @@ def check_read(world: World, user: User) -> None:
         for peer in world.peers
         if peer.core.name == user.name and DIRECT_LOG in peer.readers
     ]
-    taken = [reader.shown for reader in readers if reader.shown_epoch == user.mailbox.epoch]
+    taken = [reader._shown.get(user.mailbox.epoch, 0) for reader in readers]
     events = [e for run in world.life.logs.get(user.mailbox.key, [])[-1:] for e in run]
     # What the user said is no news to the user.
     of_others = [e.text for e in events[max(taken, default=0) : user.read] if e.to == user.name]

@@ -92,22 +92,23 @@ def test_who_has_taken_all_has_read_all_that_is_no_longer_kept_too(inbox):
 
 
 @pytest.mark.parametrize("taken", [0, 2, 4])
-def test_of_a_log_that_went_back_nothing_is_read_before_all_was_taken(inbox, batch, taken):
+def test_of_a_log_that_went_back_nothing_is_read_before_what_was_is_taken(inbox, batch, taken):
     """It has the epoch that it had: a position of before would be one of the new history."""
     inbox.batch(batch("direct", 5, "a", "b", "c", "d"))
     inbox.take(taken)
     for reader in inbox.readers.values():
         reader.follow()
     inbox.welcome([Reading("echo", ECHO, 0, 0), Reading("direct", DIRECT, 5, 5)])
-    inbox.shown()
-    assert cursors(inbox) == {}
     inbox.batch(batch("direct", 6, "e", "f"))
-    left = 4 - taken + 1 + 2
-    show(inbox, left - 1)
-    assert cursors(inbox) == {}
-    (last,) = show(inbox, 1)
-    assert last.text == "f"
-    assert cursors(inbox) == {"direct": (DIRECT, 7)}
+    for _ in range(4 - taken):
+        assert cursors(inbox) == {}
+        show(inbox, 1)
+    # Whoever has taken that is where reading went on.
+    inbox.shown()
+    assert cursors(inbox) == {"direct": (DIRECT, 5)}
+    assert show(inbox, 1) == [Missed("direct", None)]
+    show(inbox, 1)
+    assert cursors(inbox) == {"direct": (DIRECT, 6)}
 
 
 def test_of_a_log_that_went_back_who_is_never_done_confirms_too(inbox, batch):
@@ -121,7 +122,7 @@ def test_of_a_log_that_went_back_who_is_never_done_confirms_too(inbox, batch):
         show(inbox, 1)
         read.append(cursors(inbox).get("direct"))
     # Three of before, what tells that it went back, and then each.
-    assert read == [None] * 4 + [(DIRECT, position) for position in (5, 6, 7, 8)]
+    assert read == [None] * 2 + [None, None] + [(DIRECT, position) for position in (5, 6, 7, 8)]
 
 
 def test_of_another_life_of_a_log_nothing_is_read_until_what_was_before_is_taken(inbox, batch):
@@ -130,10 +131,64 @@ def test_of_another_life_of_a_log_nothing_is_read_until_what_was_before_is_taken
     inbox.welcome([Reading("direct", b"direct-2", 0, 1)])
     inbox.batch(batch("direct", 1, "new", epoch=b"direct-2"))
     assert cursors(inbox)["direct"] == (DIRECT, 5)
-    show(inbox, 2)
-    assert cursors(inbox)["direct"][0] == DIRECT
+    show(inbox, 1)
+    assert cursors(inbox)["direct"] == (b"direct-2", 0)
     show(inbox, 5)
     assert cursors(inbox)["direct"] == (b"direct-2", 1)
+
+
+def test_each_event_is_confirmed_in_the_life_that_it_is_of(inbox, batch):
+    """Another broker was in the place of the one that is known, and then that one again."""
+    inbox.batch(batch("direct", 5, "a5", "a6", "a7"))
+    inbox.welcome([Reading("direct", b"direct-2", 0, 90)])
+    inbox.batch(batch("direct", 1, *[f"b{n}" for n in range(1, 91)], epoch=b"direct-2"))
+    inbox.welcome([Reading("direct", DIRECT, 0, 7)])
+    inbox.batch(batch("direct", 6, "a6", "a7", "a8"))
+    show(inbox, 2)
+    assert cursors(inbox)["direct"] == (DIRECT, 6)
+    show(inbox, 60)
+    assert cursors(inbox)["direct"] == (DIRECT, 7)
+    show(inbox, 90)
+    assert cursors(inbox)["direct"] == (DIRECT, 7)
+    inbox.batch(batch("direct", 1, "a1", "a2", "a3", "a4", "a5"))
+    assert [event.seq for event in show(inbox, 90)] == [*range(1, 9)]
+    assert cursors(inbox)["direct"] == (DIRECT, 8)
+
+
+def test_of_a_copy_that_was_put_back_each_event_is_confirmed_although_more_wait(inbox, batch):
+    inbox.batch(batch("direct", 5, "a", "b"))
+    show(inbox, 1)
+    inbox.welcome([Reading("direct", b"direct-2", 6, 6)])
+    inbox.batch(batch("direct", 7, "c", "d", "e", epoch=b"direct-2"))
+    told = []
+    while inbox.events:
+        show(inbox, 1)
+        told.append(cursors(inbox)["direct"])
+    # The last of before, which is where this one goes on; that it is another one; and the rest.
+    assert told == [(b"direct-2", position) for position in (6, 6, 7, 8, 9)]
+
+
+def test_what_was_shown_when_a_copy_was_put_back_is_told_in_the_new_life(inbox, batch):
+    inbox.batch(batch("direct", 5, "a"))
+    assert len(inbox.take(1)) == 1
+    inbox.welcome([Reading("direct", b"direct-2", 5, 5)])
+    assert cursors(inbox) == {}
+    inbox.shown()
+    assert cursors(inbox) == {"direct": (b"direct-2", 5)}
+
+
+def test_a_log_that_goes_back_twice_confirms_nothing_of_either_before(inbox, batch):
+    direct = inbox.readers["direct"]
+    for next_one, start in ((5, 6), (7, 5)):
+        inbox.batch(batch("direct", next_one, "x", "y", "z"))
+        direct.follow()
+        inbox.welcome([Reading("direct", DIRECT, start, start)])
+    # Three of each before, and what tells that the first went back.
+    for _ in range(6):
+        show(inbox, 1)
+        assert cursors(inbox) == {}
+    show(inbox, 1)
+    assert cursors(inbox) == {"direct": (DIRECT, 5)}
 
 
 def test_holes_are_asked_for_log_by_log(inbox):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.client.reader import MOST_AHEAD, MOST_EVENTS_AHEAD, Reader
+from chatbroker.client.reader import MOST_AHEAD, MOST_EVENTS_AHEAD, MOST_LIVES, Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.limits import MAX_FETCH
 from chatbroker.wire.messages import (
@@ -58,30 +58,65 @@ def test_it_asks_for_what_it_was_told_to_until_it_knows_the_log():
     reader.welcome(Reading("echo", EPOCH, 5, 5))
     assert reader.follow()[1:] == (EPOCH, Start.AFTER, 5)
     assert reader.cursor() is None
-    reader.shown = 6
+    reader.has_shown(EPOCH, 6)
     assert reader.cursor() == Cursor("echo", EPOCH, 6)
 
 
-def test_what_was_read_of_a_former_life_is_told_although_the_next_begins_there():
+def test_of_a_former_life_it_is_told_until_something_of_this_one_was_shown():
     reader = welcomed()
     positions(reader.offer(batch(1, 7)))
-    reader.shown = 7
-    reader.welcome(Reading("echo", OTHER, 7, 7))
+    reader.has_shown(EPOCH, 7)
+    reader.welcome(Reading("echo", OTHER, 6, 6))
     assert reader.cursor() == Cursor("echo", EPOCH, 7)
+    reader.has_shown(OTHER, 6)
+    assert reader.cursor() == Cursor("echo", OTHER, 6)
+
+
+def test_a_life_that_comes_back_is_told_how_far_it_was_shown():
+    """Another broker was in the place of the one that is known; that has positions of its own."""
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    reader.has_shown(EPOCH, 4)
+    reader.welcome(Reading("echo", OTHER, 0, 90))
+    reader.has_shown(OTHER, 90)
+    reader.welcome(Reading("echo", EPOCH, 0, 9))
+    assert reader.cursor() == Cursor("echo", EPOCH, 4)
+    # What is read again there is not less read.
+    reader.has_shown(EPOCH, 1)
+    assert reader.cursor() == Cursor("echo", EPOCH, 4)
+
+
+def test_who_began_late_has_read_nothing_of_the_next_life_either():
+    reader = welcomed(position=5)
+    reader.welcome(Reading("echo", OTHER, 4, 4))
+    reader.has_shown(OTHER, 4)
+    assert reader.cursor() is None
+    reader.has_shown(OTHER, 5)
+    assert reader.cursor() == Cursor("echo", OTHER, 5)
+
+
+def test_of_no_more_lives_it_is_kept_how_far_they_were_shown_than_bounded():
+    reader = welcomed()
+    for number in range(100):
+        epoch = number.to_bytes(8)
+        reader.welcome(Reading("echo", epoch, 0, 3))
+        reader.has_shown(epoch, 2)
+    assert reader.cursor() == Cursor("echo", epoch, 2)
+    assert len(reader._shown) <= MOST_LIVES
 
 
 def test_a_log_that_ends_before_the_cursor_is_another_one():
     """Data that were put back by hand have the epoch that they had."""
     reader = welcomed()
     positions(reader.offer(batch(1, 7)))
-    reader.shown = 7
+    reader.has_shown(EPOCH, 7)
     assert reader.follow().value == 7
     assert reader.welcome(Reading("echo", EPOCH, 5, 5))
     assert positions(reader.offer(batch(6, 8))) == [6, 7, 8]
     assert reader.caught_up
     # Nor is any of that read before it is shown.
     assert reader.cursor() is None
-    reader.shown, reader.shown_epoch = 6, EPOCH
+    reader.has_shown(EPOCH, 6)
     assert reader.cursor() == Cursor("echo", EPOCH, 6)
 
 
