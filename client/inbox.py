@@ -39,7 +39,8 @@ class Inbox:
         """By how many events are to be taken before: what a log becomes then, as the epoch and
         where reading began.  In that order."""
         self._epochs: dict[str, bytes] = {}
-        """Of which life of each log the next event is; empty for one that cannot be told of."""
+        """Of which life of each log the next event is; empty, or missing, for one that cannot be told
+        of."""
         self._taken: dict[tuple[str, bytes], int] = {}
         """How far the program has taken each life of a log, which it may not have shown yet."""
 
@@ -75,7 +76,7 @@ class Inbox:
         for event in last.values():
             if isinstance(event, events.Broadcast | events.Direct):
                 log = _LOG_OF[type(event)]
-                self._note_taken(log, self._epochs[log], event.seq)
+                self._note_taken(log, self._epochs.get(log, b""), event.seq)
         self._enter_lives()
         return taken
 
