@@ -10,6 +10,7 @@ import errno
 import json
 import logging
 import os
+import select
 import socket
 import sys
 from collections.abc import Callable
@@ -134,6 +135,11 @@ class Desk:
         if not line.endswith(b"\n"):
             self._dismiss(visitor)
             return
+        if _has_gone(visitor):
+            # Whoever gave up was told that nothing was answered, and may have asked again.
+            log.info("control request is left undone: whoever asked has gone")
+            self._dismiss(visitor)
+            return
         self._forget(visitor)
         del self._heard[visitor]
         try:
@@ -177,6 +183,13 @@ class Desk:
                 self._path.unlink()
 
 
+def _has_gone(visitor: socket.socket) -> bool:
+    """Whether the other end is closed; one that only says no more still waits for its answer."""
+    poller = select.poll()
+    poller.register(visitor, 0)
+    return any(what & select.POLLHUP for _, what in poller.poll(0))
+
+
 def _user_of(visitor: socket.socket) -> int | None:
     """The user id of whoever is at the other end; None where the system does not tell."""
     credentials = getattr(socket, "SO_PEERCRED", None)
@@ -205,9 +218,12 @@ def ask(folder: Path, **request: Any) -> dict[str, Any]:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(PATIENCE)
+        advice = "try again, and see its log"
         try:
             sock.connect(str(folder / SOCKET))
             sock.sendall(json.dumps(request).encode() + b"\n")
+            # It leaves undone what it comes to when nobody waits for it any more.
+            advice = "it may be done, or not: see to that, and its log, before you try again"
             answer = b""
             while not answer.endswith(b"\n") and (some := sock.recv(4096)):
                 answer += some
@@ -220,7 +236,5 @@ def ask(folder: Path, **request: Any) -> dict[str, Any]:
                     "give the broker, and here, a shorter --data-dir, such as a link to it"
                 ) from None
             words = getattr(error, "strerror", None) or str(error)
-            raise StartError(
-                f"the broker of {folder} does not answer: {words}; try again, and see its log"
-            ) from None
+            raise StartError(f"the broker of {folder} does not answer: {words}; {advice}") from None
         return answered

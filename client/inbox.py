@@ -39,8 +39,8 @@ class Inbox:
         """By how many events are to be taken before: what a log becomes then, as the epoch and
         where reading began.  In that order."""
         self._epochs: dict[str, bytes] = {}
-        """Of which life of each log the next event is; empty, or missing, for one that cannot be told
-        of."""
+        """Of which life of each log the next event is; empty or missing: of one that cannot be
+        told of."""
         self._taken: dict[tuple[str, bytes], int] = {}
         """How far the program has taken each life of a log, which it may not have shown yet."""
 

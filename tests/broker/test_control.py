@@ -366,8 +366,45 @@ def test_an_answer_that_is_none_is_told_in_words(tmp_path, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(str(tmp_path / SOCKET))
         listener.listen()
-        with pytest.raises(StartError, match="does not answer: timed out"):
+        with pytest.raises(StartError, match="does not answer: timed out; it may be done, or not"):
             ask(tmp_path, do="release", name="bob")
+
+
+@pytest.fixture
+def desk(folder):
+    folder.mkdir()
+    watched: set[socket.socket] = set()
+    desk = Desk(folder, watched.add, watched.remove)
+    yield desk
+    desk.close()
+    assert watched == set()
+
+
+def test_what_is_asked_for_by_who_has_given_up_is_left_undone(desk, folder, monkeypatch):
+    """The broker was stopped, or waited for its disk: it must not be done once more, or against
+    what was told."""
+    monkeypatch.setattr(control, "PATIENCE", 0.05)
+    done = []
+
+    def carry_out(request, by):
+        done.append(request)
+        return {"ok": True}
+
+    for _ in range(2):
+        with pytest.raises(StartError):
+            ask(folder, do="announce", words="at nine")
+    desk.hear(carry_out)
+    desk.tell()
+    assert done == []
+
+
+def test_who_only_says_no_more_is_answered(desk, visit):
+    asker = visit()
+    asker.sendall(b'{"do": "announce"}\n')
+    asker.shutdown(socket.SHUT_WR)
+    desk.hear(lambda request, by: {"ok": True, **request})
+    desk.tell()
+    assert json.loads(asker.recv(4096)) == {"ok": True, "do": "announce"}
 
 
 def test_who_finds_no_descriptor_wakes_the_loop_no_more_for_a_moment(folder, visit, monkeypatch):
