@@ -30,23 +30,25 @@ def test_whoever_waits_when_something_changes_is_told_once():
 def test_a_signal_that_raises_anywhere_leaves_the_lock_to_others():
     """A Condition may keep it: its ``__enter__`` is Python's, and a handler may raise in that."""
     changes = Changes()
-    armed = True
+    armed = False
 
     def raises(number, frame):
+        nonlocal armed
         if armed:
+            armed = False  # Else it might raise again where nobody expects it.
             raise InterruptedError
 
     previous = signal.signal(signal.SIGVTALRM, raises)
     ended = 0
     until = time.monotonic() + WITHIN
     signal.setitimer(signal.ITIMER_VIRTUAL, 0.0005, 0.0005)
-    while armed:
+    while ended < SIGNALS and time.monotonic() < until:
         try:
-            while ended < SIGNALS and time.monotonic() < until:
-                with changes.lock:
-                    ticket = changes.ticket()
-                    changes.tell()
-                ticket.acquire(timeout=WITHIN)
+            armed = True
+            with changes.lock:
+                ticket = changes.ticket()
+                changes.tell()
+            ticket.acquire(timeout=WITHIN)
             armed = False
         except InterruptedError:
             ended += 1
