@@ -84,18 +84,18 @@ class Inbox:
         if epoch:
             self._taken[log, epoch] = max(self._taken.get((log, epoch), 0), position)
 
-    def _become(self, reading: Reading, before: bytes) -> None:
-        """What comes from here on is of another life of a log, which had the epoch *before*."""
-        log = reading.log
-        if before == reading.epoch:
-            # Its data went back: a position of before would be taken for one of the new history.
+    def _become(self, reader: Reader) -> None:
+        """What comes from here on is of another life of a log."""
+        log, now = reader.log, reader.epoch
+        if reader.went_back:
+            # A position of before would be taken for one of the new history.
             for at, (epoch, start) in self._lives.items():
-                if at[1] == log and epoch == before:
+                if at[1] == log and epoch == now:
                     self._lives[at] = b"", start
-            if self._epochs.get(log) == before:
+            if self._epochs.get(log) == now:
                 self._epochs[log] = b""
-            self._taken.pop((log, before), None)
-        self._lives[self._count + len(self.events), log] = reading.epoch, reading.start
+            self._taken.pop((log, now), None)
+        self._lives[self._count + len(self.events), log] = now, reader.start
         self._enter_lives()
 
     def _enter_lives(self) -> None:
@@ -176,10 +176,10 @@ class Inbox:
             reader = self.readers.get(reading.log)
             if reader is None:
                 continue
-            before = reader.epoch
+            first = not reader.epoch
             another = reader.welcome(reading)
-            if another or not before:
-                self._become(reading, before)
+            if first or another:
+                self._become(reader)
             if another:
                 self._tell_lost(events.Missed(reading.log, None))
         self.browses.again()

@@ -30,7 +30,7 @@ MOST_AHEAD, MOST_EVENTS_AHEAD = 256, 20_000
 are fetched too.  Batches are bounded in bytes, but 256 may hold a million events."""
 
 MOST_LIVES = 16
-"""Lives of a log of which it is kept how far the program has shown them."""
+"""Lives of a log of which it is kept how far they were read."""
 
 Piece = tuple[int, Events]
 """Consecutive events of a log, and the position of the first."""
@@ -52,6 +52,11 @@ class Reader:
         """Where nothing had been handed on yet: an epoch and a position of it."""
         self._shown: dict[bytes, int] = {}
         """How far the program has shown what there was, by epoch, that of the last event last."""
+        self._been: dict[bytes, int] = {}
+        """The cursor in earlier lives of the log, by epoch: they may come back."""
+        self.went_back = False
+        """Whether the broker keeps less of the epoch of the last WELCOME than there was, so that
+        positions of before are of other events now."""
         self._asked = 0
         """The cursor that the last HELLO told."""
         self.head = 0
@@ -84,8 +89,7 @@ class Reader:
         if (epoch, position) == self._began:
             return
         self._shown[epoch] = max(self._shown.pop(epoch, 0), position)
-        if len(self._shown) > MOST_LIVES:
-            del self._shown[next(iter(self._shown))]
+        _bound(self._shown)
 
     def cursor(self) -> Cursor | None:
         """How far the program has read, for PING: in this life of the log, or in the last one of
@@ -99,15 +103,22 @@ class Reader:
     def welcome(self, reading: Reading) -> bool:
         """Begins, or goes on.  True if the log is another one than before."""
         first, another = not self.epoch, self.epoch not in (b"", reading.epoch)
-        if not first and not another and reading.head < self._asked:
+        been = self._been.get(reading.epoch, 0) if another else self._asked
+        self.went_back = reading.head < been
+        if self.went_back:
             # Its data were put back by hand, or damaged, and it cannot know: the positions after
             # the head will be of other events.
             another = True
             self._shown.clear()
+        if another:
+            self._been[self.epoch] = self.position
+            _bound(self._been)
         if first or another:
+            # Another broker may have been in the place of this one, which knows nothing of that.
+            start = max(reading.start, min(self._been.get(reading.epoch, 0), reading.head))
             if (self.epoch, self.position) == self._began:
-                self._began = reading.epoch, reading.start
-            self.position = self.start = reading.start
+                self._began = reading.epoch, start
+            self.position = self.start = start
         self.epoch = reading.epoch
         self.head = reading.head
         self._fetching = False
@@ -185,3 +196,9 @@ class Reader:
         if self.caught_up:
             return None
         return self._fetch_again if self._fetching else now
+
+
+def _bound(lives: dict[bytes, int]) -> None:
+    """Forgets the one that was put in first, if there are too many."""
+    if len(lives) > MOST_LIVES:
+        del lives[next(iter(lives))]

@@ -86,6 +86,28 @@ def test_a_life_that_comes_back_is_told_how_far_it_was_shown():
     assert reader.cursor() == Cursor("echo", EPOCH, 4)
 
 
+def test_a_life_that_comes_back_goes_on_where_it_was():
+    """Another broker was in the place of the one that is known, which knows nothing of that."""
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    reader.welcome(Reading("echo", OTHER, 0, 2))
+    assert reader.welcome(Reading("echo", EPOCH, 0, 9))
+    assert (reader.start, reader.went_back) == (7, False)
+    assert positions(reader.offer(batch(1, 9))) == [8, 9]
+    assert reader.welcome(Reading("echo", OTHER, 0, 2))
+    assert (reader.start, reader.went_back) == (0, False)
+
+
+def test_a_life_that_comes_back_with_less_goes_on_after_that_and_confirms_nothing():
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    reader.has_shown(EPOCH, 7)
+    reader.welcome(Reading("echo", OTHER, 0, 2))
+    assert reader.welcome(Reading("echo", EPOCH, 0, 5))
+    assert (reader.start, reader.went_back) == (5, True)
+    assert reader.cursor() is None
+
+
 def test_who_began_late_has_read_nothing_of_the_next_life_either():
     reader = welcomed(position=5)
     reader.welcome(Reading("echo", OTHER, 4, 4))
