@@ -139,6 +139,13 @@ def test_who_has_gone_hears_nothing(scene):
     assert not slow.hears_nothing(b"unknown")
 
 
+def test_for_whom_too_much_waits_hears_nothing_either(kernel):
+    slow, reader = kernel.client(), kernel.client()
+    kernel.gives(slow, MOST_UNREAD + MIB)
+    assert kernel.slow.hears_nothing(b"%d" % slow.fd)
+    assert not kernel.slow.hears_nothing(b"%d" % reader.fd)
+
+
 def test_between_two_looks_no_more_is_given_either(kernel):
     """In a turn that answers thousands."""
     clients = [kernel.client() for _ in range(100)]
@@ -171,10 +178,10 @@ def test_nobody_is_asked_for_whom_little_waits(kernel):
     kernel.looks()
     assert kernel.asked == [one.fd]
     kernel.reads(one, ENOUGH)
-    kernel.looks()
-    assert kernel.asked == [one.fd] * 2
-    kernel.looks()
-    assert kernel.asked == [one.fd] * 2
+    for _ in range(3):
+        kernel.looks()
+        assert kernel.asked == [one.fd] * 2
+        kernel.gives(one, FRAME)
 
 
 def test_with_thousands_less_is_enough(kernel, monkeypatch):
@@ -192,6 +199,7 @@ def test_all_are_asked_in_turn(kernel):
     for one in clients:
         kernel.gives(one, ENOUGH + FRAME)
     kernel.looks()
+    assert len(kernel.asked) == AT_A_TIME
     kernel.looks()
     assert {one.fd for one in clients} == set(kernel.asked)
 
@@ -214,6 +222,8 @@ def test_one_that_is_gone_counts_no_more(kernel):
     kernel.looks()
     assert kernel.slow.room == MOST_UNREAD
     kernel.slow.gave(b"unknown", 100)
+    assert not kernel.slow.leaves_out(b"unknown")
+    kernel.gives(kernel.client(), MOST_UNREAD + MIB)
     assert not kernel.slow.leaves_out(b"unknown")
 
 
@@ -239,11 +249,11 @@ def test_subscribers_who_read_nothing_together_keep_the_same(kernel):
         assert kernel.looks() == []
 
 
-def spread(kernel, number):
+def spread(kernel, number, address=HERE):
     """Subscribers who read nothing, each of whom keeps other words than the others."""
     behind = []
-    for _ in range(number):
-        behind.append(kernel.subscriber())
+    for at in range(number):
+        behind.append(kernel.subscriber(address.format(at)))
         kernel.waits.add(behind[-1].fd)
         kernel.publishes(MOST_FOR_A_SUBSCRIBER)
     return behind
@@ -256,6 +266,14 @@ def test_those_who_keep_different_words_go_when_it_is_too_much(kernel):
     behind += spread(kernel, 2)
     # The farthest behind.
     assert kernel.looks() == behind[:2]
+
+
+def test_what_was_not_published_yet_is_kept_for_nobody(kernel):
+    """Who is at the end of it keeps little, and no whole pipe."""
+    spread(kernel, MOST_UNREAD // MOST_FOR_A_SUBSCRIBER)
+    kernel.waits.add(kernel.subscriber().fd)
+    kernel.publishes(FRAME)
+    assert kernel.looks() == []
 
 
 def test_who_has_read_everything_keeps_nothing(kernel):
@@ -307,11 +325,12 @@ def test_who_confirms_more_than_was_counted_is_not_ahead(kernel):
     assert reader.given == kernel.slow.published
 
 
-def test_those_of_the_address_that_keeps_most_go_first(kernel):
+@pytest.mark.parametrize("address", [HERE, "2001:db8::{}"], ids=["an address", "a network"])
+def test_those_of_the_address_that_keeps_most_go_first(kernel, address):
     """Which need not be that with most of them: these are as far as the first of the others."""
     for _ in range(30):
         kernel.waits.add(kernel.subscriber(THERE).fd)
-    behind = spread(kernel, MOST_UNREAD // MOST_FOR_A_SUBSCRIBER + 3)
+    behind = spread(kernel, MOST_UNREAD // MOST_FOR_A_SUBSCRIBER + 3, address)
     assert kernel.looks() == behind[:4]
 
 
@@ -325,6 +344,15 @@ def test_thousands_of_subscribers_are_asked_in_parts(kernel, monkeypatch):
         kernel.looks()
         counts.append(len(kernel.asked))
     assert counts == [10, 20, 30, 35, 35, 35]
+
+
+def test_all_of_them_are_asked_however_much_is_published_meanwhile(kernel, monkeypatch):
+    monkeypatch.setattr(module, "AT_A_TIME", 10)
+    subscribers = [kernel.subscriber() for _ in range(35)]
+    for _ in range(4):
+        kernel.publishes(ROUND)
+        kernel.looks()
+    assert kernel.asked == [one.fd for one in subscribers]
 
 
 # --- for real -----------------------------------------------------------------------------
