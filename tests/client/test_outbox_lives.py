@@ -1,0 +1,79 @@
+"""What the outbox knows of data that come back, and of what is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatbroker.client.commands import Commands, Outcome
+from chatbroker.client.outbox import MOST_LIVES, Outbox
+from chatbroker.wire.messages import Ack
+
+HERE, THERE = b"epoch--1", b"epoch--2"
+
+
+def put(outbox: Outbox, *texts: str) -> Commands:
+    commands = Commands(None, texts)
+    outbox.put(commands)
+    return commands
+
+
+def send(outbox: Outbox, window: int = 1000) -> None:
+    for _ in outbox.due(window, 1 << 30, 0.0):
+        continue
+
+
+@pytest.fixture
+def outbox() -> Outbox:
+    outbox = Outbox()
+    put(outbox, "a", "b", "c")
+    return outbox
+
+
+def test_data_that_something_was_sent_to_are_known_when_they_come_back(outbox):
+    assert not outbox.enters(HERE)
+    send(outbox)
+    outbox.restart(0, forgotten=False)
+    assert not outbox.enters(THERE)
+    assert outbox.enters(HERE)
+
+
+def test_when_all_that_was_sent_is_resolved_no_data_have_more_of_it(outbox):
+    outbox.enters(HERE)
+    send(outbox, window=2)
+    outbox.rewind()
+    outbox.enters(THERE)
+    send(outbox, window=2)
+    outbox.acknowledge(Ack(0, 2, ()))
+    send(outbox)
+    assert not outbox.enters(HERE)
+
+
+def test_to_come_to_the_same_data_many_times_forgets_no_others(outbox):
+    """As over a bad line."""
+    outbox.enters(HERE)
+    send(outbox)
+    outbox.rewind()
+    for _ in range(MOST_LIVES + 1):
+        outbox.enters(THERE)
+    assert outbox.enters(HERE)
+
+
+def test_what_is_heard_after_the_end_changes_no_outcome(outbox):
+    commands = put(outbox, "d")
+    send(outbox, window=3)
+    outbox.abandon()
+    assert outbox.acknowledge(Ack(0, 4, ()))
+    assert commands.outcomes == [Outcome.UNSENT]
+    assert len(outbox) == 0
+
+
+def test_what_a_rewind_cut_is_resolved_once(outbox):
+    """And what is said after it has outcomes of its own."""
+    send(outbox)
+    outbox.rewind(2)
+    send(outbox)
+    assert outbox.acknowledge(Ack(0, 3, ()))
+    later = put(outbox, "d", "e")
+    send(outbox)
+    assert outbox.acknowledge(Ack(3, 4, ()))
+    assert later.outcomes == [Outcome.ACCEPTED, Outcome.PENDING]
