@@ -136,11 +136,11 @@ class Outbox:
     def enters(self, life: bytes) -> bool:
         """What is sent from now on is sent to data of this *life*; whether what is unresolved may
         have been sent to them before."""
-        self._forget_lives()
         been = life in self._lives
         if been:
             self._lives.remove(life)
         self._lives.append(life)
+        self._forget_lives()
         return been
 
     def _forget_lives(self) -> None:
@@ -262,6 +262,7 @@ class Outbox:
             part = self._waiting.first(len(self._waiting))
             part.resolve([Outcome.UNKNOWN] * part.size)
         self.resolved = self._ever_sent = cseq
+        self._forget_lives()
 
     def abandon(self) -> None:
         """Nothing more will be sent or heard: what is unresolved gets its final outcome."""

@@ -417,6 +417,20 @@ def test_a_forgotten_session_leaves_what_was_sent_unknown(talk, life):
     assert unsent.outcome is Outcome.ACCEPTED
 
 
+def test_what_was_said_to_others_only_is_sent_to_data_that_come_back(talk):
+    """They cannot have it: nothing was under way when the others took their place."""
+    talk.core.disconnected()
+    attempt = talk.connects()[0].attempt
+    talk.hears(talk.welcome(born=attempt, epoch=b"another1"))
+    ticket = talk.submits("one")[0]
+    assert talk.says().of(Echo) == [Echo(1, ("one",))]
+    talk.core.disconnected()
+    talk.connects()
+    assert talk.hears(talk.welcome()).of(Echo) == [Echo(1, ("one",))]
+    talk.hears(Ack(0, 1, ()))
+    assert ticket.outcome is Outcome.ACCEPTED
+
+
 def test_what_was_sent_to_data_that_come_back_is_not_sent_to_them_again(talk):
     """Another broker was in their place for a while: on a wrong folder, say."""
     sent = talk.submits("one")[0]

@@ -37,6 +37,13 @@ def test_data_that_something_was_sent_to_are_known_when_they_come_back(outbox):
     assert outbox.enters(HERE)
 
 
+def test_data_that_nothing_was_sent_to_may_be_sent_it(outbox):
+    outbox.enters(HERE)
+    outbox.enters(THERE)
+    send(outbox)
+    assert not outbox.enters(HERE)
+
+
 def test_when_all_that_was_sent_is_resolved_no_data_have_more_of_it(outbox):
     outbox.enters(HERE)
     send(outbox, window=2)
@@ -44,6 +51,19 @@ def test_when_all_that_was_sent_is_resolved_no_data_have_more_of_it(outbox):
     outbox.enters(THERE)
     send(outbox, window=2)
     outbox.acknowledge(Ack(0, 2, ()))
+    send(outbox)
+    assert not outbox.enters(HERE)
+
+
+def test_what_is_said_after_a_session_was_forgotten_no_data_of_before_can_have(outbox):
+    """What was sent to them has its outcome."""
+    for life in (HERE, THERE):
+        outbox.enters(life)
+        send(outbox)
+        outbox.rewind()
+    outbox.enters(THERE)
+    outbox.restart(0, forgotten=True)
+    put(outbox, "d")
     send(outbox)
     assert not outbox.enters(HERE)
 
