@@ -196,6 +196,36 @@ def test_holes_are_asked_for_log_by_log(inbox):
     assert fetches(inbox) == []  # They are under way.
 
 
+def test_when_an_answer_is_complete_the_rest_is_asked_for_at_once(inbox, batch):
+    """Of the log that is followed and of a walk through it."""
+    walk = Browse("echo")
+    inbox.browses.begin(walk)
+    inbox.heads([Cursor("echo", ECHO, 3)])
+    assert fetches(inbox) == [(7, "echo", 0), (8, "echo", 0)]
+    inbox.batch(batch("echo", 1, "a"))
+    inbox.fetched(Fetched(7, "echo", ECHO, 3))
+    assert fetches(inbox) == [(7, "echo", 1)]
+    inbox.fetched(Fetched(8, "echo", ECHO, 1))
+    assert walk.over
+
+
+def test_what_a_walk_finds_to_be_no_longer_kept_is_told_in_its_place(inbox, batch):
+    walk = Browse("echo")
+    inbox.browses.begin(walk)
+    assert fetches(inbox) == [(7, "echo", 0)]
+    inbox.missed(NoLongerKept("echo", ECHO, 0, 2, 2))
+    inbox.batch(batch("echo", 3, "c"))
+    inbox.fetched(Fetched(7, "echo", ECHO, 3))
+    missed, said = walk.take()
+    assert (missed, said.seq) == (Missed("echo", 2), 3)
+
+
+def test_a_notice_is_left_out_only_if_it_says_again_that_the_broker_cannot_store(inbox):
+    for code in ("cannot_store", "cannot_store", "announcement", "announcement"):
+        inbox.notice(code, "the disk is full")
+    assert [event.code for event in inbox.take(9)] == ["cannot_store"] + ["announcement"] * 2
+
+
 def test_what_a_walk_asks_for_is_put_off_and_asked_for_again_as_the_broker_says(inbox):
     inbox.browses.begin(Browse("echo"))
     assert fetches(inbox) == [(7, "echo", 0)]
