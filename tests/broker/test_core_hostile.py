@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.broker import core, door
+from chatbroker.broker import core, door, outgoing
 from chatbroker.broker.answers import MOST_ASKED
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.core import ENOUGH_EVENTS
@@ -224,6 +224,17 @@ def test_of_a_flood_of_small_questions_a_few_are_answered_in_a_turn(busy):
         assert len(mallory.hears().of(Fetched)) == MOST_ASKED
         heard = alice.hears()
         assert (len(heard.of(Fetched)), len(heard.of(Users))) == (1, 1)
+
+
+def test_no_answer_is_looked_for_that_would_not_be_told(busy, monkeypatch):
+    alice = busy.joins("alice")
+    monkeypatch.setattr(outgoing, "MOST_REPLIES", 10_000)
+    looked = []
+    fetch = busy.journal.fetch
+    monkeypatch.setattr(busy.journal, "fetch", lambda *asked: looked.append(asked) or fetch(*asked))
+    alice.says(encode(Fetch(1, "echo", b"", 0, 30_000)) * MOST_ASKED)
+    assert len(looked) == 1
+    assert alice.says(Info(2, "")).of(Users)
 
 
 def test_who_was_told_too_much_in_one_turn_hears_again_in_the_next(busy):
