@@ -120,6 +120,15 @@ def test_when_there_are_few_again_it_is_exactly_the_usual_one(few):
     assert told(alice, USUAL) == (0, 0)
 
 
+def test_to_the_usual_one_also_who_is_but_a_little_beyond_it_comes_back(few):
+    crowd = few.crowd(5)
+    alice = few.joins("alice")
+    assert alice.welcome.heartbeat == 6000
+    few.loses(crowd[0])
+    assert told(alice) == (USUAL, LEASE)
+    assert told(alice, USUAL) == (0, 0)
+
+
 def test_those_who_stay_come_back_to_it_as_others_leave(few):
     crowd = few.crowd(29)
     alice = few.joins("alice")
@@ -242,3 +251,16 @@ def test_the_longest_lease_is_known_while_it_is_somebodys(few):
     told(alice, USUAL)
     few.passes(MEASURE_EVERY + 1.0)
     assert few.broker.longest_lease == 15.0
+
+
+def test_it_is_looked_for_now_and_then_as_all_sessions_are_looked_at():
+    heartbeats, looked = Heartbeats(Settings(1)), []
+
+    def sessions(clock):
+        looked.append(clock)
+        yield from ()
+
+    often = [part * MEASURE_EVERY for part in (0.5, 1.0, 1.5, 1.9, 2.0, 7.0, 7.5)]
+    for clock in often:
+        heartbeats.measure(sessions(clock), clock)
+    assert looked == [often[1], often[4], often[5]]
