@@ -55,7 +55,22 @@ def test_an_ack_goes_with_what_its_session_hears_anyway_and_behind_it(office):
     office.out.reply(b"alice", Pong(1, ()))
     office.outcomes.join()
     assert office.told(office.out.take()) == [("alice", [Pong(1, ()), Ack(0, 1, ())])]
+    assert [*office.outcomes.owed] == [office.bob]
     assert office.told(office.outcomes.tell()) == [("bob", [Ack(0, 2, ())])]
+    assert office.outcomes.tell() == []
+    assert not office.outcomes.owed
+
+
+def test_whoever_is_about_to_hear_the_end_hears_the_ack_before_it_and_once(office):
+    office.said(office.alice)
+    for session in (office.alice, office.bob):
+        office.outcomes.settle(session)
+        office.out.reply(session.identity, Pong(1, ()))
+    office.outcomes.join()
+    assert office.told(office.out.take()) == [
+        ("alice", [Ack(0, 1, ()), Pong(1, ())]),
+        ("bob", [Pong(1, ())]),
+    ]
     assert office.outcomes.tell() == []
 
 
@@ -94,13 +109,14 @@ def test_of_what_is_said_again_the_outcome_is_told_again_and_the_rest_is_new(off
     assert office.told(office.outcomes.tell()) == [("alice", [Ack(1, 3, ())])]
 
 
-def test_some_are_too_long_and_the_others_wait_for_who_is_away(office):
+@pytest.mark.parametrize("away", [False, True])
+def test_some_are_too_long_and_the_others_wait_only_for_who_is_away(office, away):
     office.said(office.alice, 3)
-    office.outcomes.note(office.alice, 1, ("one", None, "three"), away=True)
+    office.outcomes.note(office.alice, 1, ("one", None, "three"), away=away)
     ((_, messages),) = office.told(office.outcomes.tell())
     (refusal,) = messages[0].refused
     assert (type(refusal), refusal[:3]) == (Refusal, (2, 2, "too_long"))
-    assert messages[0].away == (Run(1, 1), Run(3, 3))
+    assert messages[0].away == ((Run(1, 1), Run(3, 3)) if away else ())
     assert office.counts.refused == {"too_long": 1}
 
 
