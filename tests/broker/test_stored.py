@@ -13,7 +13,7 @@ from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.runs import KINDS, pack
 from chatbroker.broker.session import WORDS
 from chatbroker.broker.sqlite_journal import SqliteJournal
-from chatbroker.broker.stored import MAX_NUMBER
+from chatbroker.broker.stored import MAX_NUMBER, session_record
 
 DAMAGE = [
     "UPDATE users SET name='Alice'",
@@ -66,6 +66,15 @@ def test_a_session_that_is_damaged_under_a_broker_is_told_when_it_is_folded(open
         with pytest.raises(JournalError, match="'chatbroker check' tells more"):
             journal._fold()
         assert journal._db.execute("SELECT count(*) FROM turns").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 10])
+def test_a_session_of_more_or_fewer_fields_than_there_are_is_damage(size):
+    """In the record of a turn, that is: a table has its columns."""
+    fields = (*session(1, "alice"), "more")
+    assert session_record(fields[:8]) == session_record(fields[:9]) == session(1, "alice")
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        session_record(fields[:size])
 
 
 def test_there_are_as_many_kinds_of_outcomes_as_words_and_one_more():
