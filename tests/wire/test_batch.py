@@ -94,6 +94,13 @@ def test_short_texts_go_alone_only_if_an_event_takes_its_least_in_the_mean():
     assert packed_at_once(head, [text] * (most + 1)) == (head + packed) * (most + 1)
 
 
+def test_what_fits_a_frame_as_texts_alone_is_one_run():
+    """Although it would not if each were a whole event."""
+    head, texts = event_head(1_700_000_000_000, "alice", "bob"), ["x" * 60] * 240
+    assert len(texts) * len(head + msgpack.packb(texts[0])) > limits.FRAME_TARGET
+    assert len(packed_at_once(head, texts)) <= limits.FRAME_TARGET
+
+
 def test_a_run_that_only_seems_to_fit_a_frame_is_divided():
     """The first texts whose length takes two bytes, where one is reckoned with."""
     head, text = event_head(1, "alice", ""), "x" * 32
@@ -309,11 +316,13 @@ def test_long_texts_are_read_among_others(text):
 
 @pytest.mark.parametrize("known", [(1, 5, "alice", "hi"), (2, 5, "alice", "bob", "hi"), (3,)])
 def test_what_trails_an_event_is_bounded_in_depth(known):
+    """Its own array, that of the events and that of the message count."""
     deep: tuple = ()
-    for _ in range(limits.MAX_DEPTH):
+    for _ in range(limits.MAX_DEPTH - 3 - 1):
         deep = (deep,)
+    parse_event((*known, deep))
     with pytest.raises(BadFrame, match="nested"):
-        parse_event((*known, deep))
+        parse_event((*known, (deep,)))
 
 
 # --- batches ------------------------------------------------------------------------------
