@@ -30,7 +30,7 @@ def test_frames_become_commands_if_they_are_nothing_else() -> None:
     one = said(b"1", b"22")
     one.tell_caller()
     assert not one.decode(lambda frames: [])
-    assert (one, one.commands) == ([b"1", b"22"], [])
+    assert (one, one.commands, one.bytes, one.apart) == ([b"1", b"22"], [], 0, False)
     assert one.decode(lambda frames: ["a", "b", "c", "d"])
     assert (one, one.commands, one.bytes) == ([], ["a", "b", "c", "d"], 3)
     one.append(b"333")
@@ -47,6 +47,9 @@ def test_what_waits_is_counted_by_frames_or_by_bytes_whichever_is_more() -> None
     assert waiting.size == 12 * A_FRAME
     assert waiting[b"b"].decode(lambda frames: list(range(10)))
     del waiting[b"b"].commands[:5]
+    assert waiting.size == 7 * A_FRAME
+    # Also what came in frames that are tiny, and is decoded by now.
+    assert waiting[b"a"].decode(lambda frames: ["a", "b", "c", "d"])
     assert waiting.size == 7 * A_FRAME
 
 
