@@ -34,6 +34,13 @@ def test_it_grows_to_what_would_not_take_long():
     assert portion.at(1000.0) == pytest.approx(2 * LEAST, abs=1)
 
 
+def test_what_took_no_time_by_a_coarse_clock_took_little():
+    portion = Portion()
+    portion.at(1000.0)
+    portion.took(LEAST, 0.0, left=0, handed=0)
+    assert portion.at(1000.0) == GROWTH * LEAST
+
+
 def test_what_was_there_does_not_lower_it_but_time_does():
     portion = grown()
     portion.took(100, QUICK, left=0, handed=0)
