@@ -55,6 +55,11 @@ def test_of_what_is_no_connection_it_tells_nothing():
     with ours, theirs:
         assert confirmed_by(ours.fileno()) is None
         assert received_by(ours.fileno()) is None
+    assert unread(ours.fileno()) == 0
+
+
+def test_whether_it_would_tell_can_be_asked_without_a_connection():
+    assert received_by(None) == 0
 
 
 def test_it_tells_that_a_connection_has_ended_though_nobody_has_read_what_came(scene):
