@@ -343,10 +343,11 @@ def test_a_reader_at_prev_sees_the_whole_batch():
     assert news(batch, 10) == (11, batch.events)
 
 
-def test_a_reader_inside_the_batch_sees_the_rest():
-    first, events = news(batch_of(3), 12)
-    assert first == 13
-    assert [event.text for event in events] == ["13"]
+@pytest.mark.parametrize(("cursor", "rest"), [(11, ["12", "13"]), (12, ["13"])])
+def test_a_reader_inside_the_batch_sees_the_rest(cursor, rest):
+    first, events = news(batch_of(3), cursor)
+    assert first == cursor + 1
+    assert [event.text for event in events] == rest
 
 
 @pytest.mark.parametrize("cursor", [13, 14, 1000])
