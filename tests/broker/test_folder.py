@@ -132,13 +132,22 @@ def test_a_lock_that_is_a_folder_is_told_in_words(tmp_path):
         DataFolder(tmp_path)
 
 
-def test_a_disk_that_is_full_is_told_with_its_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "make room there and start it again"),
+        (errno.EDQUOT, "make room there and start it again"),
+        (errno.EIO, "give another with --data-dir, or keep nothing with --memory"),
+    ],
+    ids=["disk", "quota", "neither"],
+)
+def test_a_disk_that_is_full_or_fails_is_told_with_its_folder(tmp_path, monkeypatch, number, hint):
     def refused(descriptor, size):
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "ftruncate", refused)
-        words = f"cannot use data folder {tmp_path}: No space left on device; make room"
+        words = f"cannot use data folder {tmp_path}: {os.strerror(number)}; {hint}"
         with pytest.raises(StartError, match=words):
             DataFolder(tmp_path)
     assert not in_use(tmp_path)
