@@ -157,8 +157,8 @@ class Slow:
         kept, upto = 0, 0
         for place in sorted(places):
             end = min(place + MOST_FOR_A_SUBSCRIBER, self.published)
-            kept += max(end - max(place, upto), 0)
-            upto = max(upto, end)
+            kept += end - max(place, upto)
+            upto = end
         return kept
 
 
