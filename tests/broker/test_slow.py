@@ -369,7 +369,11 @@ def test_what_is_counted_is_what_the_kernel_counts(running, peers, secure):
         options |= {"CURVE_PUBLICKEY": ALICE.public, "CURVE_SECRETKEY": ALICE.secret}
     peer = peers(server, **options)
     peer.joins("alice")
-    (one,) = server._intake._connections.callers.values()
+    until = time.monotonic() + WITHIN
+    # For a moment it is taken out, to see whether it stands.
+    while not (met := [*server._intake._connections.callers.values()]):
+        assert time.monotonic() < until
+    (one,) = met
 
     def uncounted():
         """Bytes that were sent and not counted."""
