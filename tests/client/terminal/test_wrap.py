@@ -87,8 +87,11 @@ def test_what_terminals_draw_as_one_or_as_several_is_drawn_apart(text, shown):
 
 
 def test_what_goes_on_is_indented_where_there_is_room():
-    wide = wrap([("", "x" * 50)], LEAST_ROOM + 11, 11)
-    assert texts(wide) == ["x" * 31, " " * 11 + "x" * 19]
+    wide = wrap([("", "x" * 70)], LEAST_ROOM + 11, 11)
+    assert texts(wide) == ["x" * 31, " " * 11 + "x" * 20, " " * 11 + "x" * 19]
+    # A word that is longer than a line that goes on, though not than the first, is broken as well.
+    words = wrap([("", "x" * 10 + " " + "y" * 25)], LEAST_ROOM + 11, 11)
+    assert texts(words) == ["x" * 10 + " " + "y" * 20, " " * 11 + "y" * 5]
     narrow = wrap([("", "x" * 50)], LEAST_ROOM + 10, 11)
     assert texts(narrow) == ["x" * 30, "x" * 20]
 
