@@ -6,6 +6,8 @@ from math import inf
 
 import pytest
 
+from chatbroker.client.commands import Commands
+from chatbroker.client.outbox import Outbox
 from chatbroker.client.pace import MARGIN, Pace
 from chatbroker.wire.messages import Limits
 
@@ -68,6 +70,18 @@ def test_other_rates_hold_from_then_on(pace):
     assert pace.until < NOW
     pace.took(1150, 0, NOW)
     assert pace.until == pytest.approx(NOW + 1)
+
+
+def test_who_may_say_no_more_and_owes_nothing_says_one():
+    """A bucket may be just empty, of messages or of bytes: then the next is put into its debt."""
+    for spent in ((4, 0), (0, 750)):
+        outbox = Outbox()
+        outbox.pace.keep_to(limits((4, 5), (1000, 1000)))
+        outbox.pace.took(*spent, NOW)
+        assert 0 in outbox.pace.left(NOW)
+        outbox.put(Commands(None, ["a", "b"]))
+        assert len(list(outbox.due(10, 1000, NOW))) == 1
+        assert (outbox.sent, outbox.held_until > NOW) == (1, True)
 
 
 def test_the_broker_may_want_more_patience(pace):
