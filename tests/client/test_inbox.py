@@ -125,6 +125,17 @@ def test_of_a_log_that_went_back_who_is_never_done_confirms_too(inbox, batch):
     assert read == [None] * 2 + [None, None] + [(DIRECT, position) for position in (5, 6, 7, 8)]
 
 
+def test_of_a_log_that_went_back_who_took_all_at_once_confirms_what_comes_then(inbox, batch):
+    inbox.batch(batch("direct", 5, "a", "b", "c"))
+    for reader in inbox.readers.values():
+        reader.follow()
+    inbox.welcome([Reading("echo", ECHO, 0, 0), Reading("direct", DIRECT, 4, 4)])
+    show(inbox, 9)
+    inbox.batch(batch("direct", 5, "d", "e"))
+    show(inbox, 1)
+    assert cursors(inbox) == {"direct": (DIRECT, 5)}
+
+
 def test_of_another_life_of_a_log_nothing_is_read_until_what_was_before_is_taken(inbox, batch):
     inbox.batch(batch("direct", 5, "old", "older"))
     show(inbox, 1)
