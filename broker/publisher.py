@@ -92,7 +92,7 @@ class Publisher:
         self._given += 1
 
     def take(self) -> list[zmq.Frame]:
-        """What subscribers said since, the first part of each message.  Raises RuntimeError if
+        """What subscribers said since, each part as a message of its own.  Raises RuntimeError if
         the thread has died, which it says itself in the log."""
         if self._died:
             raise RuntimeError("the thread that publishes has died")
@@ -188,13 +188,13 @@ class Publisher:
         heard = self._heard
         for _ in range(MOST_HEARD):
             try:
-                first = part = self._pub.recv(zmq.NOBLOCK, copy=False)
+                part = self._pub.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return True
-            while part.more:
-                part = self._pub.recv(zmq.NOBLOCK, copy=False)
-            if first.more or first.bytes[:1] != UNSUBSCRIBED:
-                heard.append(first)
+            # A rest is not waited for: that a topic was given up which another has yet, libzmq
+            # does not tell, also where a message ends with it.
+            if part.more or part.bytes[:1] != UNSUBSCRIBED:
+                heard.append(part)
                 if len(heard) == 1:
                     self._wake()
         return False

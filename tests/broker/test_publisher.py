@@ -12,6 +12,7 @@ from collections import deque
 import pytest
 import zmq
 
+from bench import zmtp
 from chatbroker.broker import publisher as publisher_module
 from chatbroker.broker.publisher import LATE, MOST_GIVEN, MOST_HEARD, REMIND_EVERY, Publisher
 from chatbroker.broker.sockets import bind_pub
@@ -106,6 +107,21 @@ def test_of_a_topic_that_was_given_up_nothing_is_said(publisher, subscribe, take
     sub.unsubscribe(b"echo\0")
     sub.subscribe(b"last\0")
     assert [part.bytes for part in takes(1)] == [b"\1last\0"]
+
+
+def test_a_message_whose_last_part_libzmq_keeps_to_itself_is_told_and_the_thread_goes_on(
+    publisher, subscribe, takes
+):
+    """It tells of no topic that is given up while another has it."""
+    subscribe(b"echo\0")
+    with zmtp.connect(publisher.endpoint, b"SUB").sock as other:
+        other.sendall(zmtp.subscribe(b"echo\0"))
+        takes(1)
+        other.sendall(zmtp.frame(b"hello", zmtp.MORE) + zmtp.frame(b"\0echo\0"))
+        (part,) = takes(1)
+        assert (part.bytes, part.more) == (b"hello", True)
+        other.sendall(zmtp.subscribe(b"last\0"))
+        assert [part.bytes for part in takes(1)] == [b"\1last\0"]
 
 
 def test_what_is_not_taken_waits(publisher, context, takes):
