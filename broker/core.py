@@ -447,6 +447,7 @@ class Broker:
             return
         if message.sent > session.cseq:
             self._outcomes.gaps[session] = None
+        session.resolved = message.resolved
         self._outcomes.repeat(session, message.resolved)
         self._readers.confirm(session, message.cursors)
         told = self._door.pinged(session, message.heartbeat)

@@ -188,7 +188,7 @@ class Door:
             if session.state is State.ENDED and self.bound.get(session.identity) is session:
                 del self.bound[session.identity]
                 self._outcomes.settle(session)
-                self._out.reply(session.identity, Farewell(code.value, words))
+                self._out.assure(session.identity, Farewell(code.value, words))
 
     def kick(self, sessions: list[Session], code: Code, words: str) -> int:
         """Ends *sessions*, at an operator's word; how many they were."""
@@ -277,12 +277,12 @@ class Door:
         if session.identity != identity and self.bound.get(session.identity) is session:
             del self.bound[session.identity]
             words = "the session goes on over another connection"
-            self._out.reply(session.identity, Farewell(Code.REPLACED.value, words))
+            self._out.assure(session.identity, Farewell(Code.REPLACED.value, words))
         session.identity = identity
         self.bound[identity] = session
         liveness = self._heartbeats.welcome(session, hello.attempt, len(self.bound))
         session.attempt = hello.attempt
-        session.unconfirmed = 0
+        session.unconfirmed = session.resolved = 0
         self.renew(session)
         readings = []
         for follow in hello.follows:

@@ -64,11 +64,12 @@ class Outcomes:
 
     def settle(self, session: Session) -> None:
         """Tells *session* now, which is about to hear that it has ended: nothing of a turn is told
-        before all of it is stored."""
-        if session in self.owed:
-            del self.owed[session]
-            for ack in session.acks():
-                self._out.reply(session.identity, ack)
+        before all of it is stored.  It is told all that it is not known to know: what was lost on
+        the way it cannot ask for any more."""
+        self.owed.pop(session, None)
+        session.repeat_from(session.resolved)
+        for ack in session.acks():
+            self._out.assure(session.identity, ack)
 
     def join(self) -> None:
         """Tells those who hear anything else in the turn, behind that."""
@@ -88,4 +89,4 @@ class Outcomes:
 def _acknowledge(session: Session, out: Outgoing) -> None:
     if session.state is State.LIVE:
         for ack in session.acks():
-            out.reply(session.identity, ack)
+            out.assure(session.identity, ack)

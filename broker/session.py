@@ -116,6 +116,7 @@ class Session:
         "lease",
         "liveness",
         "place",
+        "resolved",
         "state",
         "told",
         "unconfirmed",
@@ -151,6 +152,8 @@ class Session:
         """The last command number that was accepted or refused."""
         self.told = 0
         """Up to where an ACK was last sent; the next one begins there."""
+        self.resolved = 0
+        """Up to where the client said last that it knows their outcomes."""
         # Of the last WINDOW commands, what is to be said of them beside that they are stored,
         # as runs: packed, because ten thousand sessions keep theirs when they have lapsed.
         self._firsts = array("Q")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from chatbroker.broker.effects import Deliver
 from chatbroker.broker.hand import LARGEST
+from chatbroker.broker.outgoing import MOST_REPLIES
 from chatbroker.broker.sanctions import Kind, Sanction
 from chatbroker.broker.session import RUN_SIZE
 from chatbroker.wire.errors import Code
@@ -113,6 +115,44 @@ def test_what_was_said_before_the_kick_is_stored_and_acknowledged_before_the_far
     assert bob.hears() == [Ack(0, 1, (), ()), Farewell("kicked", "words")]
     assert world.hears(b"echo\0").texts == ["last words"]
     assert alice.fetches("echo").texts == ["last words"]
+
+
+def test_who_is_kicked_hears_again_what_became_of_commands_and_is_not_known_to_be_heard(
+    world, hand
+):
+    """It cannot ask any more."""
+    bob = world.joins("bob")
+    bob.echoes("one")
+    bob.pings()
+    bob.echoes("two")
+    bob.echoes("three")  # The ACKs of both are lost on the way.
+    bob.frames.clear()
+    hand.kick("bob", Code.KICKED, "words")
+    world.turn()
+    assert bob.hears() == [Ack(1, 3, (), ()), Farewell("kicked", "words")]
+
+
+def test_one_that_comes_back_is_not_held_to_know_what_it_said_that_it_knows(world, hand):
+    """It may be a program that kept less."""
+    bob = world.joins("bob")
+    bob.echoes("one")
+    bob.pings()
+    again = world.returns(bob)
+    hand.kick("bob", Code.KICKED, "words")
+    world.turn()
+    assert again.hears() == [Ack(0, 1, (), ()), Farewell("kicked", "words")]
+
+
+def test_who_is_kicked_when_enough_was_told_hears_so_and_what_became_of_commands(world, hand):
+    bob = world.joins("bob")
+    world.begin()
+    world.broker._out.put(bob.identity, b"\xc0" * MOST_REPLIES)
+    bob.posts(bob.echo("last words"))
+    world.receive()
+    hand.kick("bob", Code.KICKED, "words")
+    *_, last = [effect for effect in world.broker.commit() if type(effect) is Deliver]
+    told = world.decoder.decode(last.frame.lstrip(b"\xc0"))
+    assert told == [Ack(0, 1, (), ()), Farewell("kicked", "words")]
 
 
 def test_sessions_end_by_their_connections(world, hand):

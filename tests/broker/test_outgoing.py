@@ -8,7 +8,7 @@ from chatbroker.broker.outgoing import MOST_REPLIES, Outgoing
 from chatbroker.wire.codec import FROM_BROKER, Decoder
 from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import FRAME_TARGET
-from chatbroker.wire.messages import Error, Pong, Presence
+from chatbroker.wire.messages import Ack, Error, Farewell, Pong, Presence
 
 ALICE, BOB = b"\0alice", b"\0bob"
 
@@ -95,6 +95,15 @@ def test_a_full_connection_is_still_pushed_to(out):
     out.put(ALICE, b"x" * MOST_REPLIES)
     out.push(ALICE, b"pushed")
     assert b"".join(effect.frame for effect in out.take()).endswith(b"xpushed")
+
+
+def test_what_nobody_could_ask_for_again_is_said_to_who_was_told_enough(out):
+    out.put(ALICE, b"x" * MOST_REPLIES)
+    out.assure(ALICE, Ack(0, 1, ()))
+    out.assure(ALICE, Farewell("kicked", "words"))
+    assert out.replies > MOST_REPLIES
+    last = list(out.take())[-1].frame.lstrip(b"x")
+    assert messages(last) == [Ack(0, 1, ()), Farewell("kicked", "words")]
 
 
 def test_what_is_said_to_all_who_asked_is_counted_until_it_is_taken(out):
