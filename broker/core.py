@@ -119,7 +119,7 @@ class Broker:
         self._out = Outgoing(self.counts)
         self.clock = TurnClock(kept.time)
         self._brake = Brake(self._out, self.clock)
-        unread = Fault(self._out, self.clock, "cannot_read")
+        unread = Fault(self._out.warn, self.clock, "cannot_read")
         self._answers = Answers(
             self._registry, self._readers, self._out, self._brake, self.clock, unread
         )
@@ -132,7 +132,7 @@ class Broker:
         self._hold = Hold(self.clock)
         self.untidy = False
         """Whether there is more to tidy."""
-        self._untidied = Fault(self._out, self.clock, "cannot_tidy")
+        self._untidied = Fault(self._hold.warn, self.clock, "cannot_tidy")
         former = kept.former[ECHO_LOG].epoch if ECHO_LOG in kept.former else b""
         lives = self.epoch, former
         self._outcomes = Outcomes(self._out, self._brake, self.counts)
@@ -297,15 +297,16 @@ class Broker:
         """Why nothing could be stored at the last attempt; empty if it could."""
         return self._hold.because
 
-    def tidy(self) -> None:
-        """Has the journal do one small step of what nobody waits for.  Raises JournalError."""
+    def tidy(self) -> list[Effect]:
+        """One small step of what nobody waits for: what to tell of it.  Raises JournalError."""
         if self.held:
-            return
+            return []
         try:
             self.untidy = self._journal.tidy(self.clock.settled)
         except CannotStore as error:
             self.untidy = False
             self._untidied.happened(str(error))
+        return [*self._hold.notes()]
 
     def _tell(self, said: list[tuple[Log, User | None, list[Row]]]) -> None:
         """Pushes what was said, and acknowledges it to who hears anything else."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 
 from .clock import TurnClock
-from .outgoing import Outgoing
 
 OVER = 10.0
 """Seconds after which a fault that is there again is another one.  One that lasts shows each
@@ -13,10 +13,10 @@ second."""
 
 
 class Fault:
-    """Something of one kind that may fail; told as *what*."""
+    """Something of one kind that may fail; told as *what*.  *warn*: adds such a line."""
 
-    def __init__(self, out: Outgoing, clock: TurnClock, what: str) -> None:
-        self._out = out
+    def __init__(self, warn: Callable[..., None], clock: TurnClock, what: str) -> None:
+        self._warn = warn
         self._clock = clock
         self._what = what
         self._last = "", -inf
@@ -27,4 +27,4 @@ class Fault:
         before, since = self._last
         self._last = because, self._clock.now
         if before != because or self._clock.now - since > OVER:
-            self._out.warn(self._what, because=because)
+            self._warn(self._what, because=because)

@@ -31,7 +31,7 @@ class Hold:
         if why != self.because:
             self.because = why
             self._remind_at = self._clock.attended
-            self._notes.append(Note("cannot_store", {"because": why}, True))
+            self.warn("cannot_store", because=why)
         if self._clock.attended < self._remind_at:
             return []
         self._remind_at = self._clock.attended + REMIND
@@ -41,8 +41,13 @@ class Hold:
     def end(self) -> list[Notice]:
         """It can be stored again: what is to be said."""
         self.because = ""
-        self._notes.append(Note("storing_again", {}, True))
+        self.warn("storing_again")
         return [Notice(Code.STORING.value, "the broker can store messages again")]
+
+    def warn(self, what: str, **fields: object) -> None:
+        """Adds a line for the broker's log that is no turn's: one that is held tells what is over
+        by then."""
+        self._notes.append(Note(what, fields, True))
 
     def notes(self) -> list[Note]:
         """What is new for the broker's log."""

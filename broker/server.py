@@ -307,7 +307,7 @@ class Server:
     def _tidy(self) -> None:
         """Sees to what nobody waits for."""
         self._tidy_at = self._turned + min(TIDY_EVERY, self._intake.pause)
-        self._core.tidy()
+        self._perform(self._core.tidy())
         self._office.tidy()
         self._intake.tidy(time.monotonic())
         self._core.accept_sessions(self._descriptors.enough())

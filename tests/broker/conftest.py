@@ -277,6 +277,10 @@ class World:
                 case Note(what, fields):
                     self.notes.append((what, fields))
 
+    def tidies(self) -> None:
+        """What the broker does when nobody waits."""
+        self.perform(self.broker.tidy())
+
     def passes(self, seconds: float, alive: Iterable[Peer] = ()) -> None:
         """Time goes by, in turns of the broker, while those *alive* send signs of life."""
         until = self.now + seconds

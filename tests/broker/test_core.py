@@ -329,15 +329,30 @@ def test_what_cannot_be_tidied_waits(watched):
     idle = watched.broker.pause
     watched.turn()
     for pause in (0.0, idle, 0.0, idle, idle, idle, idle, 0.0, idle):
-        watched.broker.tidy()
+        watched.tidies()
         assert watched.broker.pause == pause
     assert untidy.times == [watched.wall] * 9
     watched.passes(11.0)
-    watched.broker.tidy()
-    watched.turn()
+    watched.tidies()
     # Once for each reason, and again if there was none for a while.
     told = [note["because"] for what, note in watched.notes if what == "cannot_tidy"]
     assert told == ["disk full", "another", "another"]
+
+
+def test_what_could_not_be_tidied_is_no_news_when_it_can_be_stored_again(watched):
+    def tidy(time):
+        raise CannotStore("disk full")
+
+    alice = watched.joins("alice")
+    watched.notes.clear()
+    watched.journal.tidy = tidy
+    watched.tidies()
+    full(watched)
+    alice.echoes("later")
+    watched.journal.broken = None
+    watched.turn()
+    told = [what for what, _ in watched.notes]
+    assert told == ["cannot_tidy", "cannot_store", "storing_again"]
 
 
 def test_nothing_is_tidied_while_nothing_can_be_stored(watched):

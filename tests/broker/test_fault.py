@@ -22,7 +22,7 @@ from chatbroker.broker.outgoing import Outgoing
 )
 def test_what_goes_on_is_told_once_and_what_comes_back_again(happened, told):
     out, clock = Outgoing(Counts()), TurnClock()
-    fault = Fault(out, clock, "cannot_read")
+    fault = Fault(out.warn, clock, "cannot_read")
     for second, because in happened:
         clock.begin(1000.0 + second, 0)
         fault.happened(because)

@@ -268,7 +268,7 @@ class Stage:
             case 2:
                 self.broker.accept_sessions(script.chance())
             case _:
-                self.broker.tidy()
+                self.perform(self.broker.tidy())
 
     def _restart(self) -> None:
         """With what the journal has: by a clean end, or by a crash before it."""
