@@ -27,7 +27,7 @@ SOCKET = "control"
 """Its name in the data folder."""
 
 MOST_BYTES = 64 * 1024
-"""Of one request or answer."""
+"""Of one request."""
 
 PATIENCE = 10.0
 """Seconds that a broker may take to answer."""

@@ -133,7 +133,11 @@ def open_journal_file(path: Path, sync: str = "full") -> sqlite3.Connection:
             _make(path)
         _require_readable(path)
         _require_own(path)
-        db = sqlite3.connect(path, isolation_level=None, timeout=BUSY / 1000)
+        # One thread at a time uses it, which need not be the one that opens it: a server may be
+        # made in one and run in another.
+        db = sqlite3.connect(
+            path, isolation_level=None, timeout=BUSY / 1000, check_same_thread=False
+        )
     except (OSError, sqlite3.Error) as error:
         raise JournalError(f"cannot open {path}: {_reason(error)}; {OPENABLE}") from None
     try:

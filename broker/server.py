@@ -1,4 +1,4 @@
-"""The edge: the poll loop, signals, descriptors; ``sockets`` and ``gate`` are its parts.
+"""The edge: the poll loop, descriptors; ``sockets`` and ``gate`` are its parts.
 
 It performs what the core wants and decides nothing.  Settings and rules are those of
 docs/architecture.md, "Sockets".
@@ -205,7 +205,8 @@ class Server:
     # --- the loop -------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serves until `stop` is called or, on the main thread, SIGTERM or SIGINT arrives."""
+        """Serves until `stop` is called, in one thread, which need not be the one that made it.
+        Signals are the caller's affair (``signals``)."""
         poller = self._poller
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)

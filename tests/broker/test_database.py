@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def test_the_settings_are_those_that_are_told(opened, sync, level):
     assert pragma(db, "auto_vacuum") == 2
     assert pragma(db, "wal_autocheckpoint") == database.CHECKPOINT
     assert set(SYNC) == {"full", "normal", "off"}
+
+
+def test_it_may_be_used_by_another_thread_than_opened_it(opened):
+    """A server may be made in one and run in another."""
+    db = opened()
+    with ThreadPoolExecutor(1) as another:
+        assert another.submit(pragma, db, "page_size").result() == database.PAGE
 
 
 def test_all_its_files_are_its_owners_whatever_the_umask(opened, path):
