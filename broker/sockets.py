@@ -60,11 +60,12 @@ ROUTER_OPTIONS = OPTIONS | {
 # What a subscriber sends is subscriptions, and topics are short.  An XPUB hands them on, and a
 # PUB would not: so the broker knows whom to cut off, and how many topics each has.  It takes
 # all that wait before it tells of any, and walks through all topics when a subscriber goes: so
-# few may wait (at 1 some of a CURVE client never came), the kernel holds as few as it can, and
-# none is longer than the name of a log.
+# the kernel holds as few as it can, and none is longer than the name of a log.  How many may wait
+# in libzmq is for the watch to bound, by bytes: where libzmq stops to read at a number of them, a
+# reset of the connection may end the process (docs/decisions.md).
 PUB_OPTIONS = OPTIONS | {
     zmq.SNDHWM: FRAMES_FOR_A_SUBSCRIBER,
-    zmq.RCVHWM: 4,
+    zmq.RCVHWM: 0,
     zmq.RCVBUF: 2304,
     # What lies there is another copy for each subscriber; left to itself the kernel keeps 2.6 MB
     # for one that does not read.  It doubles this.

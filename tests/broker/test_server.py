@@ -76,7 +76,7 @@ def test_the_router_is_set_as_reliability_needs(servers):
 def test_the_pub_is_set_as_reliability_needs(servers):
     pub = servers()._publisher._pub
     assert pub.getsockopt(zmq.TYPE) == zmq.XPUB
-    wanted = BOTH | {zmq.SNDHWM: 1000, zmq.RCVHWM: 4, zmq.RCVBUF: 2304, zmq.MAXMSGSIZE: 128}
+    wanted = BOTH | {zmq.SNDHWM: 1000, zmq.RCVHWM: 0, zmq.RCVBUF: 2304, zmq.MAXMSGSIZE: 128}
     assert {option: pub.getsockopt(option) for option in wanted} == wanted
 
 

@@ -282,6 +282,18 @@ def subscribers_who_keep_coming(stage: Stage) -> tuple[str, str]:
     return f"{count} connections in {2 * stage.scale} s", "newcomers wait while some are cut"
 
 
+def subscribers_reset_behind_a_heartbeat(stage: Stage) -> tuple[str, str]:
+    """Where libzmq has stopped to read, it answers the PING over what it gave up, and aborts."""
+    count = 100 * stage.scale
+    said = zmtp.subscribe(b"topic") * 10 + zmtp.heartbeat()
+    for _ in range(count):
+        # What was said by one that is gone may have another cut off that has its descriptor.
+        with suppress(OSError), peer(stage.pub_address, b"SUB") as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.sendall(said)
+    return f"{count} connections", "libzmq reads on until the end"
+
+
 # --- frames of the protocol, and almost ----------------------------------------------------
 
 
@@ -399,6 +411,7 @@ ATTACKS: dict[Callable[[Stage], tuple[str, str]], tuple[Any, ...]] = {
     long_topics: (),
     subscribers_who_leave_at_once: (),
     subscribers_who_keep_coming: (),
+    subscribers_reset_behind_a_heartbeat: (),
     questions_whose_answers_nobody_reads: (),
     answers_that_hundreds_do_not_read: (),
     subscribers_who_read_nothing: (0, (), DURABLE),
