@@ -41,7 +41,8 @@ class TurnClock:
         self._looked = 0.0, 0
         """What both clocks said when it was last looked whether one was set."""
         self._steps: list[tuple[float, float]] = []
-        """When the wall clock was set lately (`now`), and by how many milliseconds ahead."""
+        """When the wall clock was set lately (`now`), and by how many milliseconds ahead; less
+        what was put right since.  All of them ahead, or all of them back."""
         self._told = ""
         """Of what `news` told last."""
 
@@ -71,7 +72,7 @@ class TurnClock:
         gained = wall - was - (now - before) * 1000
         self._steps = [step for step in self._steps if now - step[0] <= DOUBT]
         if abs(gained) >= STEP:
-            self._steps.append((now, gained))
+            self._steps = _with(self._steps, now, gained)
         ahead = sum([gained for _, gained in self._steps])
         return ahead if ahead >= STEP else 0.0
 
@@ -102,6 +103,20 @@ class TurnClock:
             return f"clock ahead=%.0f s: {words}", ahead / 1000
         again = "messages get" if before == "behind" else "what is too old goes by"
         return f"clock {before}=%.0f s: {again} the system's time again", 0.0
+
+
+def _with(steps: list[tuple[float, float]], now: float, gained: float) -> list[tuple[float, float]]:
+    """*steps*, and that the clock was set by *gained* milliseconds: it puts those right that go
+    the other way, the oldest first, and is a step of its own for the rest only."""
+    # To keep both and add them up would not do: the step back would be forgotten first, and the
+    # one that put it right be taken for one ahead.
+    left = []
+    for when, step in steps:
+        if step * gained < 0:
+            undone = step if abs(step) <= abs(gained) else -gained
+            step, gained = step - undone, gained + undone
+        left.append((when, step))
+    return [step for step in [*left, (now, gained)] if step[1]]
 
 
 def iso(time: int) -> str:

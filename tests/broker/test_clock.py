@@ -124,6 +124,32 @@ def test_a_clock_that_was_set_back_for_a_moment_is_believed_when_it_is_back(turn
     assert turns.told is None
 
 
+def test_a_clock_that_is_put_right_before_the_hour_is_over_is_no_clock_ahead(turns):
+    day = 86_400_000
+    turns.pass_by(1800.0, set_by=-day)
+    assert turns.told == "clock behind=84600 s"
+    turns.pass_by(10.0, set_by=day)
+    assert turns.told == "clock behind=0 s"
+    # Also when the step back is longer ago than an hour.
+    for _ in range(8):
+        assert turns.pass_by(450.0) == 0
+        assert turns.told is None
+
+
+def test_of_what_it_gains_only_the_rest_is_doubted_when_it_is_put_right_by_it(turns):
+    day = 86_400_000
+    turns.pass_by(1800.0, set_by=-day)
+    assert turns.pass_by(1900.0, set_by=2 * day) == -day
+    assert turns.pass_by(1690.0) == -day
+    assert turns.pass_by(20.0) == 0
+
+
+def test_a_clock_that_goes_wrong_again_is_not_believed_for_having_been_put_right(turns):
+    turns.pass_by(3000.0, set_by=MONTH)
+    turns.pass_by(610.0, set_by=-MONTH)
+    assert turns.pass_by(10.0, set_by=MONTH) == -MONTH
+
+
 def test_each_time_that_it_is_set_has_its_own_hour(turns):
     hour = 3_600_000
     assert turns.pass_by(1000.0, set_by=hour) == -hour
