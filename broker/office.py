@@ -85,20 +85,33 @@ class Office:
         self._started = time.monotonic()
         self._rates = Rates()
         self.audit = Audit(None if folder is None else folder / audit.FILE, core.clock)
-        around = Surroundings(edge.perform, edge.part_with, self.audit.note, self._status, secure)
+        around = Surroundings(
+            edge.perform,
+            edge.part_with,
+            self.audit.note,
+            self._status,
+            lambda: core.clock.settled,
+            secure,
+        )
         self._operator = Operator(core.hand, sanctions, around)
         self._place = _meeting_place(edge.facts().port) if config.memory else None
         where = self._place.path if self._place is not None else folder
         self._desk = None if where is None else Desk(where, edge.watch, edge.forget)
         # What was over before was told when it was, if anybody was there.
-        sanctions.expire(time.time_ns() // 1_000_000)
+        sanctions.at(time.time_ns() // 1_000_000)
 
     # --- within turns ---------------------------------------------------------------------
 
     def expire(self) -> None:
-        """Lifts the bans and mutes that are over."""
-        for sanction in self._sanctions.expire(self._clock.wall):
-            self.audit.note("expired", kind=sanction.kind.value, **whom(sanction))
+        """Lifts the bans and mutes that are over, and has those hold again that are not."""
+        turned = self._sanctions.at(self._clock.wall)
+        for event, sanctions in (("expired", turned.over), ("resumed", turned.again)):
+            for sanction in sanctions:
+                self.audit.note(event, kind=sanction.kind.value, **whom(sanction))
+        for sanction in turned.again:
+            # Whom a ban is on may have come meanwhile.
+            if sanction.kind is Kind.BAN:
+                self._operator.enforce(sanction)
 
     def tidy(self) -> None:
         """Does what has time until nobody waits."""
@@ -184,8 +197,8 @@ class Office:
                 # Whoever was banned is not let in because a file was lost.
                 raise CannotKeep(f"{self._kept.path} is gone; 'chatbroker unban' lifts a ban")
             self._sanctions.take_up(kept)
-            # What is kept has them until it is written again.
-            self._sanctions.expire(self._clock.wall)
+            # What is kept has those that are over until it is written again.
+            self._sanctions.at(self._clock.wall)
             for ban in self._sanctions.listed(Kind.BAN):
                 self._operator.enforce(ban)
 
@@ -235,9 +248,10 @@ def stand_in(folder: Path, request: Request) -> Answer:
             lock.hold(journal)
         now = time.time_ns() // 1_000_000
         sanctions = sanctions_in(folder)
-        sanctions.expire(now)
+        sanctions.at(now)
         nobody = Broker(Settings(pub_port=0), MemoryJournal(), os.urandom, None, sanctions)
-        around = Surroundings(_perform_nothing, _nobody, partial(note_once, folder), dict)
+        note = partial(note_once, folder)
+        around = Surroundings(_perform_nothing, _nobody, note, dict, lambda: now)
         operator = Operator(nobody.hand, sanctions, around)
         answer = operator.carry_out(request, os.getuid(), now, held=False)
         answer.pop("known", None)  # Users are in the journal, which it does not open.

@@ -80,6 +80,8 @@ class Surroundings(NamedTuple):
     those of clients."""
     audit: Callable[..., None]
     status: Callable[[], Answer]
+    settled: Callable[[], int]
+    """What was over by then may be forgotten (`TurnClock.settled`)."""
     keys: Keys | None = None
     """None for a plain broker."""
 
@@ -150,7 +152,7 @@ class Operator:
     def _ban(self, asked: Asked) -> Answer:
         ban = _sanction(Kind.BAN, asked)
         known = self._known(ban)  # Before it ends the session of who has only borrowed the name.
-        self._sanctions.impose(ban)
+        self._sanctions.impose(ban, self._around.settled())
         ended = self.enforce(ban)
         self._around.audit("ban", **_audited(ban), sessions=ended)
         return {"sessions": ended} | known
@@ -170,7 +172,7 @@ class Operator:
 
     def _mute(self, asked: Asked) -> Answer:
         mute = _sanction(Kind.MUTE, asked)
-        self._sanctions.impose(mute)
+        self._sanctions.impose(mute, self._around.settled())
         self._hand.notify(mute.who, Code.MUTED, mute.words())
         self._around.audit("mute", **_audited(mute))
         return self._known(mute)
@@ -186,7 +188,7 @@ class Operator:
         return self._lift(Kind.MUTE, "unmute", asked)
 
     def _lift(self, kind: Kind, done: str, asked: Asked) -> Answer:
-        lifted = self._sanctions.lift(kind, asked.name)
+        lifted = self._sanctions.lift(kind, asked.name, self._around.settled())
         if lifted is None:
             raise Refusal(f"{asked.name!r} is not {PAST[kind]}; 'chatbroker bans' tells who is")
         self._around.audit(done, by=asked.by, **whom(lifted))

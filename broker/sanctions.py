@@ -1,9 +1,10 @@
 """Who is kept out and who may not speak: the rules.
 
 A *ban* keeps a name, or a public key, out.  A *mute* lets its user hear and not speak.  Either
-lasts until it is lifted or its time is over; `Sanctions.expire` is told the time, so that to look
+lasts until it is lifted or its time is over; `Sanctions.at` is told the time, so that to look
 one up is to look into a dict.  What holds after the broker ends goes out through a port, before
-it holds at all.
+it holds at all.  What is over stays what is kept until the next change: the clock by which it is
+over may be wrong.
 """
 
 from __future__ import annotations
@@ -65,6 +66,14 @@ class CannotKeep(Exception):
     """What was to be kept is not; nothing changed.  The words say why, on one line."""
 
 
+class Turned(NamedTuple):
+    """What a look at the clock changed."""
+
+    over: list[Sanction]
+    again: list[Sanction]
+    """They were over by a clock that was ahead, and hold again."""
+
+
 Keep = Callable[[str], None]
 """Keeps a text in the place of the one before.  When it returns, it holds through a crash of the
 machine.  Raises CannotKeep."""
@@ -93,17 +102,25 @@ def checked_reason(reason: str) -> str:
     return reason
 
 
+Place = tuple[Kind, str]
+"""There is one sanction of a kind on a name or key."""
+
+
 class Sanctions:
     """The bans and mutes in force."""
 
     def __init__(self, keep: Keep = lambda text: None, kept: str = "") -> None:
         """*kept*: what `Keep` was given last.  Raises ValueError if it was something else."""
         self._keep = keep
-        self._bans: dict[str, Sanction] = {}
-        self._mutes: dict[str, Sanction] = {}
+        self._kept: dict[Place, Sanction] = {}
+        """All that `Keep` was given last, also what is over."""
+        self._over: dict[Place, Sanction] = {}
+        """Of them, those that are over as far as it was told."""
+        self._in_force: dict[Kind, dict[str, Sanction]] = {}
+        """The others, to be looked up."""
         self._keys: frozenset[bytes] = frozenset()
-        self.next_end: float = inf
-        """When the next one is over (milliseconds since 1970)."""
+        self._span: tuple[float, float] = -inf, inf
+        """The times from and before which all this is so (milliseconds since 1970)."""
         self.take_up(kept)
 
     # --- asking ---------------------------------------------------------------------------
@@ -112,72 +129,92 @@ class Sanctions:
         """What keeps *name* out (in its canonical form; empty for an observer), or whoever
         comes with the public key *key*."""
         if key and key in self._keys:
-            return self._bans[key_text(key)]
-        return self._bans.get(name)
+            return self._in_force[Kind.BAN][key_text(key)]
+        return self._in_force[Kind.BAN].get(name)
 
     def mute_on(self, name: str) -> Sanction | None:
         """What keeps *name* (in its canonical form) from speaking."""
-        return self._mutes.get(name)
+        return self._in_force[Kind.MUTE].get(name)
+
+    def turns(self, time: int) -> bool:
+        """Whether `at` has something to do at *time*."""
+        since, end = self._span
+        return not since <= time < end
 
     def listed(self, kind: Kind, after: str = "", most: int = MOST) -> list[Sanction]:
         """Those of one kind, by whom they are on, from the first after *after*."""
-        held = self._of(kind)
+        held = self._in_force[kind]
         return [held[who] for who in islice(sorted(w for w in held if w > after), most)]
 
     # --- changing -------------------------------------------------------------------------
 
-    def impose(self, sanction: Sanction) -> None:
-        """Puts it in the place of one that is on the same name or key.  Raises CannotKeep."""
-        held = self._of(sanction.kind)
-        if len(held) >= MOST and sanction.who not in held:
-            raise CannotKeep(f"there are {MOST} of them already; lift some")
-        self._change(sanction.kind, held | {sanction.who: sanction})
+    def impose(self, sanction: Sanction, settled: int = 0) -> None:
+        """Puts it in the place of one that is on the same name or key.  Raises CannotKeep.
 
-    def lift(self, kind: Kind, who: str) -> Sanction | None:
-        """Takes it away: the one that there was.  Raises CannotKeep."""
-        lifted = self._of(kind).get(who)
+        *settled*: what was over by then goes for good (`TurnClock.settled`)."""
+        place, kept = (sanction.kind, sanction.who), self._without(settled)
+        others = [kind for kind, who in kept if kind is sanction.kind and who != sanction.who]
+        if len(others) >= MOST:
+            raise CannotKeep(f"there are {MOST} of them already; lift some")
+        self._change(kept | {place: sanction})
+
+    def lift(self, kind: Kind, who: str, settled: int = 0) -> Sanction | None:
+        """Takes one that is in force away: the one that there was.  Raises CannotKeep.
+
+        *settled*: as above."""
+        lifted = self._in_force[kind].get(who)
         if lifted is not None:
-            self._change(kind, {w: s for w, s in self._of(kind).items() if w != who})
+            kept = self._without(settled)
+            kept.pop((kind, who), None)
+            self._change(kept)
         return lifted
 
-    def expire(self, time: int) -> list[Sanction]:
-        """Lets go of what is over at *time* (milliseconds since 1970); returns it.
+    def at(self, time: int) -> Turned:
+        """Has those hold that hold at *time* (milliseconds since 1970); what that changed.
 
-        That needs no keeping: it will be over for whoever reads what is kept."""
-        over = [s for s in self._all() if s.until is not None and s.until <= time]
-        for sanction in over:
-            del self._of(sanction.kind)[sanction.who]
+        It needs no keeping: who reads what is kept is told the time, too."""
+        over = {place: one for place, one in self._kept.items() if _is_over(one, time)}
+        before, self._over = self._over, over
         self._index()
-        return over
+        return Turned(
+            [one for place, one in over.items() if place not in before],
+            [one for place, one in before.items() if place not in over],
+        )
 
     def take_up(self, kept: str) -> None:
-        """Has what *kept* tells in the place of all there is.  Raises ValueError."""
-        found: dict[Kind, dict[str, Sanction]] = {Kind.BAN: {}, Kind.MUTE: {}}
-        for sanction in _read(kept) if kept else ():
-            found[sanction.kind][sanction.who] = sanction
-        self._bans, self._mutes = found[Kind.BAN], found[Kind.MUTE]
+        """Has what *kept* tells in the place of all there is.  What is over by now holds until
+        `at` is told the time.  Raises ValueError."""
+        found = _read(kept) if kept else []
+        self._kept, self._over = {(one.kind, one.who): one for one in found}, {}
         self._index()
 
-    def _of(self, kind: Kind) -> dict[str, Sanction]:
-        return self._bans if kind is Kind.BAN else self._mutes
+    def _without(self, settled: int) -> dict[Place, Sanction]:
+        return {place: one for place, one in self._kept.items() if not _is_over(one, settled)}
 
-    def _all(self) -> list[Sanction]:
-        return [*self._bans.values(), *self._mutes.values()]
-
-    def _change(self, kind: Kind, held: dict[str, Sanction]) -> None:
-        other = self._mutes if kind is Kind.BAN else self._bans
-        self._keep(_written([*held.values(), *other.values()]))
-        if kind is Kind.BAN:
-            self._bans = held
-        else:
-            self._mutes = held
+    def _change(self, kept: dict[Place, Sanction]) -> None:
+        self._keep(_written(list(kept.values())))
+        self._kept = kept
+        self._over = {place: one for place, one in self._over.items() if kept.get(place) is one}
         self._index()
 
     def _index(self) -> None:
-        keys = [key_of(who) for who in self._bans]
+        in_force: dict[Kind, dict[str, Sanction]] = {kind: {} for kind in Kind}
+        for (kind, who), one in self._kept.items():
+            if (kind, who) not in self._over:
+                in_force[kind][who] = one
+        self._in_force = in_force
+        keys = [key_of(who) for who in in_force[Kind.BAN]]
         self._keys = frozenset([key for key in keys if key])
-        ends = [s.until for s in self._all() if s.until is not None]
-        self.next_end = min(ends, default=inf)
+        ends = [one.until for held in in_force.values() for one in held.values()]
+        gone = [one.until for one in self._over.values()]
+        self._span = (
+            max([end for end in gone if end is not None], default=-inf),
+            min([end for end in ends if end is not None], default=inf),
+        )
+
+
+def _is_over(sanction: Sanction, time: int) -> bool:
+    return sanction.until is not None and sanction.until <= time
 
 
 def told(sanction: Sanction) -> dict[str, Any]:

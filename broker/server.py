@@ -339,7 +339,7 @@ class Server:
         self._turned = now = time.monotonic()
         wall = time.time_ns() // 1_000_000
         stalled = self._core.begin(now, wall)
-        if wall >= self._sanctions.next_end:
+        if self._sanctions.turns(wall):
             self._office.expire()
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import closing
 from math import inf
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -351,6 +352,45 @@ def test_a_ban_is_over_at_its_time(serve, folder):
     ends(server)
     over = [line for line in audited(folder) if line["event"] == "expired"]
     assert [(line["kind"], line["user"]) for line in over] == [("ban", "bob")]
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    """By how many milliseconds the broker's wall clock is ahead: a list of one."""
+    by = [0]
+    wall = SimpleNamespace(
+        monotonic=time.monotonic, time_ns=lambda: time.time_ns() + by[0] * 1_000_000
+    )
+    monkeypatch.setattr(server_module, "time", wall)
+    return by
+
+
+def test_a_ban_that_was_over_by_a_wrong_clock_only_holds_again_when_it_is_right(
+    serve, folder, ahead
+):
+    server = serve()
+    put(folder, {"do": "ban", "name": "bob", "seconds": 3600})
+    put(folder, {"do": "mute", "name": "carol", "seconds": 3600})
+    ahead[0] = 7_200_000
+    eventually(lambda: not bans_of(folder))
+    with client_of(server, "bob") as bob, client_of(server, "carol") as carol:
+        carol.echo("hi")
+        # What else is changed meanwhile does not forget them.
+        put(folder, {"do": "ban", "name": "eve"})
+        ahead[0] = 0
+        with pytest.raises(NotAuthorised, match="'bob' is banned until"):
+            list(bob.events(WITHIN))
+        with pytest.raises(Refused, match="muted"):
+            carol.echo("hi")
+    assert [one["name"] for one in bans_of(folder)] == ["bob", "eve"]
+    reread(server)
+    assert [one["name"] for one in bans_of(folder)] == ["bob", "eve"]
+    told = [(line["event"], line.get("user")) for line in audited(folder)]
+    assert told[2:4] == [("expired", "bob"), ("expired", "carol")]
+    assert [one for one in told if one[0] == "resumed"] == [
+        ("resumed", "bob"),
+        ("resumed", "carol"),
+    ]
 
 
 def test_who_is_kicked_ends_and_comes_back(serve, folder):

@@ -31,6 +31,7 @@ class Office:
             lambda keys: [i for key in keys for i in self.admitted.get(key, [])],
             lambda event, **fields: self.written.append((event, fields)),
             lambda: {"how": "well"},
+            lambda: NOON,
         )
         self._operator = Operator(world.broker.hand, self.sanctions, around)
 
@@ -159,7 +160,7 @@ def test_a_ban_ends_sessions_and_holds_for_its_time(office, world):
     assert office.written == [
         ("ban", {"by": 7, "user": "bob", "reason": "spam", "until": until, "sessions": 1})
     ]
-    office.sanctions.expire(NOON + 60_000)
+    office.sanctions.at(NOON + 60_000)
     assert world.joins("bob")
 
 

@@ -114,20 +114,59 @@ def test_one_is_over_at_its_time_and_not_before(held):
     held.impose(ban(until=NOON + 1000))
     held.impose(mute("alice", until=NOON + 2000))
     held.impose(ban("carol"))
-    assert held.expire(NOON + 999) == []
+    assert held.at(NOON + 999).over == []
     assert held.ban_on("bob") is not None
-    assert held.expire(NOON + 1000) == [ban(until=NOON + 1000)]
+    assert held.at(NOON + 1000).over == [ban(until=NOON + 1000)]
     assert held.ban_on("bob") is None
-    assert held.expire(NOON + 1000) == []
-    assert held.expire(NOON + 10**9) == [mute("alice", until=NOON + 2000)]
+    assert held.at(NOON + 1000).over == []
+    assert held.at(NOON + 10**9).over == [mute("alice", until=NOON + 2000)]
     assert held.ban_on("carol") is not None
 
 
 def test_a_ban_on_a_key_is_over_too(held):
     held.impose(ban(SPELLED, until=NOON + 1))
-    held.expire(NOON + 1)
+    held.at(NOON + 1)
     assert not held.ban_on("", KEY)
     assert held.ban_on("bob", KEY) is None
+    assert held.at(NOON).again == [ban(SPELLED, until=NOON + 1)]
+    assert held.ban_on("", KEY)
+
+
+def test_one_that_was_over_by_a_wrong_clock_only_holds_again(held):
+    spam, loud = ban(until=NOON + 1000), mute("alice", until=NOON + 2000)
+    held.impose(spam)
+    held.impose(loud)
+    assert held.at(NOON + 10**9) == ([spam, loud], [])
+    assert (held.ban_on("bob"), held.mute_on("alice")) == (None, None)
+    assert (held.listed(Kind.BAN), held.lift(Kind.BAN, "bob")) == ([], None)
+    assert held.at(NOON + 1500) == ([], [loud])
+    assert held.mute_on("alice") == loud
+    assert held.at(NOON + 500) == ([], [spam])
+    assert held.listed(Kind.BAN) == [spam]
+    assert held.at(NOON + 500) == ([], [])
+
+
+def test_the_clock_is_looked_at_when_one_is_over_or_no_more(held):
+    assert not held.turns(NOON)
+    held.impose(ban(until=NOON + 1000))
+    held.impose(mute("alice", until=NOON + 2000))
+    assert [held.turns(NOON + after) for after in (-(10**9), 999, 1000)] == [False, False, True]
+    held.at(NOON + 1000)
+    assert [held.turns(NOON + after) for after in (999, 1000, 1999, 2000)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+
+
+def test_another_in_the_place_of_one_that_is_over_begins_anew(held):
+    held.impose(ban(until=NOON + 1000))
+    held.at(NOON + 1000)
+    held.impose(ban(until=NOON + 5000))
+    assert held.ban_on("bob").until == NOON + 5000
+    assert held.at(NOON + 1000) == ([], [])
+    assert held.at(NOON) == ([], [])
 
 
 def test_until_is_reckoned_from_its_beginning():
@@ -147,7 +186,26 @@ def test_what_is_kept_is_taken_up_again(held, shelf):
     assert again.ban_on("bob") == spam
     assert again.ban_on("", KEY)
     assert again.mute_on("alice") == mute("alice")
-    assert again.expire(NOON + 5) == [spam]
+    assert again.at(NOON + 5).over == [spam]
+
+
+def test_what_is_over_is_kept_until_the_next_change_by_a_clock_that_is_believed(held, shelf):
+    """A clock that is wrong for a moment lifts nothing for good."""
+    spam = ban(until=NOON + 1000)
+    held.impose(spam)
+    held.at(NOON + 10**9)
+    for settled in (0, NOON + 999):
+        held.impose(ban("carol"), settled)
+        assert spam.who in shelf.text
+    shelf.full = True
+    with pytest.raises(CannotKeep):
+        held.lift(Kind.BAN, "carol", NOON + 1000)
+    shelf.full = False
+    assert held.at(NOON).again == [spam]
+    held.at(NOON + 1000)
+    held.lift(Kind.BAN, "carol", NOON + 1000)
+    assert spam.who not in shelf.text
+    assert held.at(NOON) == ([], [])
 
 
 def test_nothing_holds_that_could_not_be_kept(held, shelf):
@@ -169,6 +227,14 @@ def test_there_is_an_end_to_how_many_are_kept(held, monkeypatch):
         held.impose(ban("c"))
     held.impose(ban("b", reason="again"))
     held.impose(mute("c"))
+
+
+def test_what_is_over_leaves_its_place_to_others(held, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 1)
+    held.impose(ban("a", until=NOON + 1))
+    held.at(NOON + 1)
+    held.impose(ban("b"), NOON + 1)
+    assert held.listed(Kind.BAN) == [ban("b")]
 
 
 @pytest.mark.parametrize(
