@@ -38,11 +38,11 @@ class TurnClock:
         """Milliseconds since 1970-01-01 UTC; never falls."""
         self.behind = 0
         """Milliseconds by which the wall clock is behind that."""
-        self._looked = 0.0, 0
-        """What both clocks said when it was last looked whether one was set."""
         self._steps: list[tuple[float, float]] = []
         """When the wall clock was set lately (`now`), and by how many milliseconds ahead; less
         what was put right since.  All of them ahead, or all of them back."""
+        self._latest = self._believed = time
+        """The latest time of the wall clock, and the latest at which that was believed."""
         self._told = ""
         """Of what `news` told last."""
 
@@ -53,28 +53,37 @@ class TurnClock:
         Returns by how many seconds the turn before was longer than leases run in one turn.
         """
         if not self.turn:
-            self.now, self._looked = now, (now, time)
+            self.now, self.behind = now, self.time - time
         passed = max(now - self.now, 0.0)
         counted = min(passed, MOST_ATTENDED)
         self.attended += counted
+        gained = time - self.wall - passed * 1000
         self.now = now
         self.time = max(self.time, time)
+        self._latest = max(self._latest, time)
         self.behind = self.time - time
         self.turn += 1
+        if abs(gained) >= STEP:
+            self._was_set(gained)
         return passed - counted
+
+    def _was_set(self, gained: float) -> None:
+        """The wall clock was set ahead by *gained* milliseconds."""
+        if gained < 0 < self._set_lately():
+            self._latest = self._believed
+        self._steps = _with(self._steps, self.now, gained)
+
+    def _set_lately(self) -> float:
+        """By how many milliseconds the wall clock was set ahead lately; below 0, if back."""
+        self._steps = [step for step in self._steps if self.now - step[0] <= DOUBT]
+        return sum([gained for _, gained in self._steps])
 
     def _ahead(self) -> float:
         """Milliseconds by which the wall clock is not believed yet."""
-        # Here and not in each turn: it is wanted now and then.
-        now, wall = self.now, self.wall
-        before, was = self._looked
-        self._looked = now, wall
-        gained = wall - was - (now - before) * 1000
-        self._steps = [step for step in self._steps if now - step[0] <= DOUBT]
-        if abs(gained) >= STEP:
-            self._steps = _with(self._steps, now, gained)
-        ahead = sum([gained for _, gained in self._steps])
-        return ahead if ahead >= STEP else 0.0
+        lately = self._set_lately()
+        ahead = lately if lately >= STEP else 0.0
+        self._believed = max(self._believed, self.wall - round(ahead))
+        return ahead
 
     @property
     def wall(self) -> int:
@@ -87,6 +96,14 @@ class TurnClock:
         """The wall clock, but for what it was set ahead lately: for what goes for good when it is
         too old.  A clock that is wrong for a moment must not take a month of messages with it."""
         return self.wall - round(self._ahead())
+
+    @property
+    def latest(self) -> int:
+        """Since when somebody is away who leaves now.  As `time`, it does not fall when the wall
+        clock steps back, which would age it; but it does when that was ahead for a moment, and was
+        not believed: else it would not age for long."""
+        self._ahead()
+        return max(self._latest, self.wall)
 
     def news(self) -> News | None:
         """What is to be told of the wall clock, if that has changed."""

@@ -163,7 +163,7 @@ class Door:
         if too_much is not None:
             return too_much
         dead = self._registry.sessions.get(hello.replaces)
-        outcome = self._registry.admit(hello, origin, self._clock.time)
+        outcome = self._registry.admit(hello, origin, self._clock.latest)
         if dead is not None:
             self._unbind([dead], "the user's next client took this one for dead")
         if isinstance(outcome, Session):
@@ -192,7 +192,7 @@ class Door:
 
     def kick(self, sessions: list[Session], code: Code, words: str) -> int:
         """Ends *sessions*, at an operator's word; how many they were."""
-        self._registry.kick(sessions, self._clock.time)
+        self._registry.kick(sessions, self._clock.latest)
         self._unbind(sessions, words, code)
         return len(sessions)
 
@@ -335,7 +335,7 @@ class Door:
     def end(self, session: Session) -> None:
         """Ends a LIVE session."""
         del self.bound[session.identity]
-        self._registry.leave(session, self._clock.time)
+        self._registry.leave(session, self._clock.latest)
 
     def tell_changes(self) -> None:
         """Tells who came on and who left."""
@@ -378,7 +378,7 @@ class Door:
         for identity in self.waiting:
             # Whoever gave up meanwhile is found out, and does not get the name.
             self._out.reply(identity, Pong(0, ()))
-        for session in self._registry.expire(clock.attended, clock.time, clock.settled):
+        for session in self._registry.expire(clock.attended, clock.latest, clock.settled):
             if self.bound.get(session.identity) is session:
                 del self.bound[session.identity]
         for name in self._registry.unclaimed:

@@ -24,6 +24,7 @@ from ..wire.messages import User as Listed
 from ..wire.names import canonical_name
 from ..wire.shape import make
 from .allowance import Spent
+from .away import Away
 from .counts import Census
 from .journal import Commit, Kept
 from .log import Log, Row
@@ -49,7 +50,7 @@ class Registry:
     """Finds, admits and forgets users and sessions.
 
     *clock* in its methods is the lease clock in seconds; *time* is now, in milliseconds since
-    1970.
+    1970 (`TurnClock.latest`).
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class Registry:
         """Those of them that left neither outcomes nor mail when they lapsed."""
         self.due = 0.0
         """No session lapses before this (lease clock): to look at thousands takes its time."""
-        self._absent: OrderedDict[User, None] = OrderedDict()
-        """The claimed users whose names nobody holds, who left first first."""
+        self._absent = Away()
+        """The claimed users whose names nobody holds."""
         self._claims = 0
         """How many users have claimed their names."""
         self._names: list[str] = []
@@ -109,9 +110,8 @@ class Registry:
                 if session.left_nothing:
                     self._empty[session.id] = None
         self._claims = sum([user.claimed for user in self.users.values()])
+        self._absent = Away([u for u in self.users.values() if u.claimed and not u.holders()])
         for user in self.users.values():
-            if user.claimed and not user.holders():
-                self._absent[user] = None
             self._settle(user, kept.time)
         self.changes.clear()
         self._new_users.clear()
@@ -176,7 +176,7 @@ class Registry:
             self._remove(dead, time)
         self._settle(session.user, time)
         if session.user is not None:
-            self._crowd_out(session.user)
+            self._crowd_out(session.user, time)
         return session
 
     def _own(self, user: User, hello: Hello, origin: Origin) -> None:
@@ -248,12 +248,12 @@ class Registry:
         dead = self.sessions.get(hello.replaces)
         return dead if dead is not None and dead.user is user else None
 
-    def _crowd_out(self, user: User) -> None:
+    def _crowd_out(self, user: User, time: int) -> None:
         """Forgets a lapsed session of a user who has too many: looking at all of a user's
         sessions must stay cheap."""
         lapsed = [session for session in user.sessions if session.id in self._lapsed]
         if len(user.sessions) > self.settings.allowance.sessions and lapsed:
-            self._forget(min(lapsed, key=lambda s: (self._lapsed[s.id], s.expires)), 0)
+            self._forget(min(lapsed, key=lambda s: (self._lapsed[s.id], s.expires)), time)
 
     def _rivals(self, session: Session, hello: Hello) -> list[Session]:
         """The sessions of the same user beside which *session* cannot be exclusive."""
@@ -341,10 +341,8 @@ class Registry:
                         break
             self._forget(self.sessions[id], time)
         oldest = settled - round(self.settings.claim_ttl * 1000)
-        while self._absent:
-            user = next(iter(self._absent))
-            if user.seen > oldest:
-                break
+        self._new_users |= dict.fromkeys(self._absent.put_right(time))
+        for user in self._absent.overdue(oldest):
             self._drop(user)
             self.unclaimed.append(user.name)
         return overdue
@@ -384,7 +382,7 @@ class Registry:
             session.happen(Happening.REPLACED)
         user.sessions.clear()
         self._settle(user, 0)
-        self._absent.pop(user, None)
+        self._absent.come(user)
         self._new_users.pop(user, None)
         del self.users[user.name]
         self._gone.append(user.name)
@@ -398,11 +396,9 @@ class Registry:
             return
         holders = user.holders()
         if holders:
-            self._absent.pop(user, None)
+            self._absent.come(user)
         elif user.claimed and user not in self._absent and not user.gone:
-            self._absent[user] = None
-            user.seen = max(user.seen, time)
-            self._new_users[user] = None
+            self._new_users |= dict.fromkeys(self._absent.leave(user, time))
         on = any(DIRECT_LOG in session.follows for session in holders)
         if on == user.on:
             return

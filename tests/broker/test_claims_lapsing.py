@@ -35,6 +35,40 @@ def test_a_clock_that_is_wrong_for_a_moment_frees_no_name(world_with):
     assert type(asks(world)[0]) is Welcome
 
 
+def test_after_a_clock_that_was_ahead_for_a_moment_claims_lapse_in_time(world_with):
+    world = world_with(claim_ttl=600.0)
+    before, meanwhile, after = (claims(world, name) for name in ("al", "bob", "carol"))
+    leaves(before)
+    year = 365 * 86_400_000
+    world.wall += year
+    world.passes(2.0, alive=[meanwhile, after])
+    meanwhile.echoes("one")
+    leaves(meanwhile)
+    world.passes(2.0, alive=[after])
+    world.wall -= year
+    world.passes(2.0, alive=[after])
+    leaves(after)
+    world.passes(580.0)
+    for name in ("al", "bob", "carol"):
+        assert [refused.code for refused in asks(world, name)] == ["name_claimed"]
+    world.passes(30.0)
+    for name in ("al", "bob", "carol"):
+        assert type(asks(world, name)[0]) is Welcome
+
+
+def test_a_clock_that_is_behind_lets_no_claim_lapse_when_it_is_right_again(world_with):
+    world = world_with(claim_ttl=DAY)
+    alice = claims(world)
+    year = 365 * 86_400_000
+    world.wall -= year
+    world.passes(7200.0, alive=[alice])
+    leaves(alice)
+    world.passes(10.0)
+    world.wall += year
+    world.passes(7200.0)
+    assert [refused.code for refused in asks(world)] == ["name_claimed"]
+
+
 def test_a_claim_counts_from_when_the_name_was_last_held(world_with):
     world = world_with(claim_ttl=600.0)
     leaves(claims(world))

@@ -176,3 +176,52 @@ def test_a_broker_that_was_stopped_has_not_seen_its_clock_set(turns):
     turns.now += 86_400.0
     turns.wall += 86_400_000
     assert turns.pass_by(1.0) == 0
+
+
+def test_a_clock_that_is_set_for_less_than_a_look_was_set_all_the_same(turns):
+    """As long as there was a turn, whose time others were told."""
+    before = turns.clock.latest
+    turns.wall += MONTH
+    turns.pass_by(0.0)
+    turns.wall -= MONTH
+    turns.pass_by(0.0)
+    assert turns.clock.time > before + MONTH
+    assert turns.clock.latest == turns.wall == before + 1000
+
+
+# --- since when somebody is away ----------------------------------------------------------
+
+
+def test_who_leaves_by_a_clock_that_is_behind_leaves_after_those_before(turns):
+    before = turns.clock.latest
+    turns.pass_by(2 * DOUBT, set_by=-MONTH)
+    assert turns.clock.latest == before
+    turns.pass_by(10.0, set_by=MONTH)
+    assert turns.clock.latest == turns.wall
+
+
+def test_who_leaves_after_a_clock_was_ahead_for_a_moment_leaves_now(turns):
+    turns.pass_by(2.0, set_by=MONTH)
+    assert turns.clock.latest == turns.wall
+    turns.pass_by(2.0, set_by=-MONTH)
+    assert turns.clock.latest == turns.wall
+    assert turns.clock.time > turns.wall + 2_000_000_000
+    # What is behind after that is so again.
+    latest = turns.clock.latest
+    turns.pass_by(2.0, set_by=-MONTH)
+    assert turns.clock.latest == latest
+
+
+def test_a_clock_that_was_ahead_until_it_was_believed_may_have_been_right(turns):
+    turns.pass_by(DOUBT + 10.0, set_by=MONTH)
+    latest = turns.clock.latest
+    turns.pass_by(10.0, set_by=-MONTH)
+    assert turns.clock.latest == latest > turns.wall
+
+
+def test_nobody_leaves_before_what_is_stored():
+    clock = TurnClock(3 * MONTH)
+    clock.begin(0.0, MONTH)
+    clock.begin(0.5, 2 * MONTH)
+    clock.begin(1.0, MONTH)
+    assert clock.latest == 3 * MONTH

@@ -209,6 +209,17 @@ def test_a_lapsed_session_takes_no_place(office_with):
 # --- going --------------------------------------------------------------------------------
 
 
+def test_who_left_by_a_clock_that_was_ahead_is_stored_with_the_right_time(office):
+    office.registry.leave(office.joins("alice", claim=True), 10**9)
+    (stored,) = office.registry.take_commit([], durable=True).users
+    assert stored.seen == 10**9
+    office.registry.expire(1.0, 1000, 1000)
+    (stored,) = office.registry.take_commit([], durable=True).users
+    assert stored.seen == 1000
+    office.registry.expire(2.0, 1001, 1001)
+    assert office.registry.take_commit([], durable=True).users == []
+
+
 def test_who_says_goodbye_frees_the_name_at_once(office):
     alice = office.joins("alice")
     office.registry.leave(alice, 0)
