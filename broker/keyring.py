@@ -1,6 +1,6 @@
 """The files of a secure broker: its own key, and who is admitted.
 
-    server.key      {"secret": …, "owner": …}          made at the first start
+    server.key      {"secret": …, "owner": …}          made at the first start that succeeds
     members.json    {"members": […], "invitations": […]}
 
 They lie in the data folder, and only its owner can read them.  Each is written whole or not at
@@ -47,28 +47,37 @@ class Secrets(NamedTuple):
     """The broker's own user gets in by it, on the same machine."""
 
 
-def server_secrets(folder: Path, fresh: Secrets) -> Secrets:
-    """The secrets of the broker whose data are in *folder*: *fresh*, if it had none.
+def server_secrets(folder: Path) -> Secrets | None:
+    """The secrets of the broker whose data are in *folder*; None if it has none.
 
     Raises StartError.
     """
     path = folder / SERVER_KEY
-    kept = {"secret": key_text(fresh.server), "owner": key_text(fresh.owner)}
     try:
-        try:
-            # To write, even what is not to be kept, would need room on the disk.
-            found = _read(path)
-        except FileNotFoundError:
-            write_private(path, json.dumps(kept) + "\n", replace=False)
-            found = _read(path)
+        found = _read(path)
         return Secrets(parse_key(found["secret"]), parse_key(found["owner"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
-        raise _cannot("keep the broker's key in", path, error) from None
+        raise _cannot("read the broker's key in", path, error) from None
     except BROKEN:
         raise StartError(
             f"the broker's key in {path} is broken; put a copy of it in its place, "
             "or remove it and invite everyone anew"
         ) from None
+
+
+def store_secrets(folder: Path, secrets: Secrets) -> None:
+    """Keeps *secrets* in *folder*, which had none.  Raises StartError."""
+    path = folder / SERVER_KEY
+    kept = {"secret": key_text(secrets.server), "owner": key_text(secrets.owner)}
+    try:
+        write_private(path, json.dumps(kept) + "\n", replace=False)
+    except OSError as error:
+        raise _cannot("keep the broker's key in", path, error) from None
+    if server_secrets(folder) != secrets:
+        # Of a broker that came and went between our two looks.  The ports have ours.
+        raise StartError(f"the broker's key in {path} was made by another just now; try again")
 
 
 def keeps_keys(folder: Path) -> bool:

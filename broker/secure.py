@@ -10,9 +10,15 @@ from typing import Any
 
 from ..command.local import Local
 from ..wire.keys import key_text
-from .folder import make_folder
 from .gate import KeyPair
-from .keyring import SERVER_KEY, Secrets, load_members, server_secrets, store_members
+from .keyring import (
+    SERVER_KEY,
+    Secrets,
+    load_members,
+    server_secrets,
+    store_members,
+    store_secrets,
+)
 from .members import Members, NotAdmitted, Roll
 from .origin import Origin
 from .sanctions import Sanction
@@ -35,16 +41,14 @@ class Secure:
         self._standing: Standing | None = None
         self._host = host
         self._port = port
-        secrets = fresh = Secrets(KeyPair.fresh().secret, KeyPair.fresh().secret)
-        if folder is not None:
-            make_folder(folder)
-            secrets = server_secrets(folder, secrets)
+        kept = None if folder is None else server_secrets(folder)
+        secrets = kept or Secrets(KeyPair.fresh().secret, KeyPair.fresh().secret)
         self.keys = KeyPair.of(secrets.server)
         """The broker's own."""
         self.owner = KeyPair.of(secrets.owner)
         """Of the user who runs the broker: their running clients go on when it starts again."""
-        self._anew = folder is not None and secrets == fresh
-        """Whether the broker had no key before."""
+        self._anew = secrets if folder is not None and kept is None else None
+        """What is to be kept: the broker had no key before."""
         self._members = Members(Roll(), self._keep, self.owner.public)
         self._ban_on: BanOn = lambda name, key: None
 
@@ -57,13 +61,22 @@ class Secure:
             self._standing = standing_folder(self._folder)
             roll = load_members(self._folder)
             self._members = Members(roll, self._keep, self.owner.public)
-            if self._anew and any(roll):
+            if self._anew is not None and any(roll):
                 log.warning(
                     "key path=%s was gone and is made anew: who was admitted must be invited anew, "
                     "or a copy of it put back",
                     self._folder / SERVER_KEY,
                 )
         return self._members
+
+    def keep_keys(self) -> None:
+        """Has the keys be there at the next start.  Not before this one has its ports and its
+        folder: by them the data are a secure broker's, and a plain one would not start again.
+
+        Raises StartError."""
+        if self._folder is not None and self._anew is not None:
+            store_secrets(self._folder, self._anew)
+            self._anew = None
 
     def _keep(self, roll: Roll) -> None:
         if self._folder is None:

@@ -166,7 +166,7 @@ class Server:
         secure = gate = None
         port = config.port
         if config.secure:
-            # Its keys lie in the folder of the port, and must be there before it is bound.
+            # Its keys lie in the folder of the port, and must be known before it is bound.
             port = config.port or free_port(config.host)
             secure = Secure(opening.folder_for(config, port), config.host, port)
             gate = Gate(self._context, secure.keys, secure.origin, self._note)
@@ -198,6 +198,8 @@ class Server:
                 members = secure.take_up(self._sanctions.ban_on)
                 gate.prove(bound_to(self._router), self._publisher.endpoint, secure.owner)
             self._core = Broker(settings, self._journal, os.urandom, members, self._sanctions)
+            if secure is not None:
+                secure.keep_keys()
         except BaseException:
             self._journal.close()
             raise

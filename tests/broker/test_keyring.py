@@ -18,6 +18,7 @@ from chatbroker.broker.keyring import (
     load_members,
     server_secrets,
     store_members,
+    store_secrets,
 )
 from chatbroker.broker.members import Invitation, Member, Roll
 
@@ -29,22 +30,25 @@ ROLL = Roll(
 
 
 def test_the_first_secrets_stay_and_nobody_else_can_read_them(tmp_path):
-    assert server_secrets(tmp_path, ONE) == ONE
-    assert server_secrets(tmp_path, OTHER) == ONE
+    assert server_secrets(tmp_path) is None
+    assert server_secrets(tmp_path / "nowhere") is None
+    store_secrets(tmp_path, ONE)
+    with pytest.raises(StartError, match=r"server\.key was made by another just now; try again"):
+        store_secrets(tmp_path, OTHER)
+    assert server_secrets(tmp_path) == ONE
     assert stat.S_IMODE((tmp_path / SERVER_KEY).stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == [SERVER_KEY]
 
 
-def test_a_key_that_is_there_needs_no_room_on_the_disk(tmp_path, monkeypatch):
+def test_a_key_that_cannot_be_kept_is_told(tmp_path, monkeypatch):
     def full(path, text, **how):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    server_secrets(tmp_path, ONE)
+    with pytest.raises(StartError, match="cannot keep the broker's key in"):
+        store_secrets(tmp_path / "none", ONE)
     monkeypatch.setattr(keyring, "write_private", full)
-    assert server_secrets(tmp_path, OTHER) == ONE
-    (tmp_path / SERVER_KEY).unlink()
     with pytest.raises(StartError, match=r"server\.key: No space left on device; make room there"):
-        server_secrets(tmp_path, OTHER)
+        store_secrets(tmp_path, ONE)
 
 
 def test_who_is_admitted_is_there_again(tmp_path):
@@ -71,7 +75,7 @@ def test_who_is_admitted_is_there_again(tmp_path):
 def test_a_broken_key_is_told_and_not_replaced(tmp_path, text):
     (tmp_path / SERVER_KEY).write_text(text)
     with pytest.raises(StartError, match=r"server\.key is broken"):
-        server_secrets(tmp_path, ONE)
+        server_secrets(tmp_path)
     assert (tmp_path / SERVER_KEY).read_text() == text
 
 
@@ -103,5 +107,6 @@ def test_what_cannot_be_read_or_written_is_told(tmp_path):
         load_members(tmp_path)
     with pytest.raises(OSError, match="irectory"):
         store_members(tmp_path, ROLL)
-    with pytest.raises(StartError, match="cannot keep"):
-        server_secrets(tmp_path / "none", ONE)
+    (tmp_path / SERVER_KEY).mkdir()
+    with pytest.raises(StartError, match="cannot read the broker's key in"):
+        server_secrets(tmp_path)

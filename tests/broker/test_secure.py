@@ -23,8 +23,10 @@ def nobody(name, key):
 
 @pytest.fixture
 def secure(tmp_path):
+    (tmp_path / "data").mkdir()
     made = Secure(tmp_path / "data", "127.0.0.1", 5555)
     made.take_up(nobody)
+    made.keep_keys()
     return made
 
 
@@ -36,6 +38,18 @@ def test_its_keys_and_its_own_users_stay_the_same(tmp_path, secure):
     assert (local.host, local.pid) == ("10.0.0.7", 17)
     assert KeyPair.of(parse_key(local.secret)) == secure.owner
     assert parse_key(local.server_key) == secure.keys.public
+
+
+def test_a_key_is_kept_once_and_then_needs_no_room_on_the_disk(tmp_path, secure, monkeypatch):
+    def full(folder, secrets):
+        raise StartError("no room")
+
+    monkeypatch.setattr(secure_module, "store_secrets", full)
+    secure.keep_keys()
+    Secure(tmp_path / "data", "127.0.0.1", 5555).keep_keys()
+    (tmp_path / "data" / SERVER_KEY).unlink()
+    with pytest.raises(StartError, match="no room"):
+        Secure(tmp_path / "data", "127.0.0.1", 5555).keep_keys()
 
 
 def test_who_is_admitted_is_admitted_at_the_next_start(tmp_path, secure):
@@ -157,5 +171,6 @@ def test_a_broken_list_keeps_it_from_starting(tmp_path):
 def test_a_folder_that_cannot_be_had_is_told_in_words(tmp_path):
     file = tmp_path / "file"
     file.touch()
-    with pytest.raises(StartError, match=r"cannot use data folder .*: Not a directory"):
-        Secure(file / "below", "127.0.0.1", 5555)
+    secure = Secure(file / "below", "127.0.0.1", 5555)
+    with pytest.raises(StartError, match=r"data folder .* cannot be used: Not a directory"):
+        secure.take_up(nobody)

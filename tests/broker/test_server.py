@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
 import zmq
@@ -18,12 +19,14 @@ from chatbroker.broker import memory as memory_module
 from chatbroker.broker import outgoing, sockets
 from chatbroker.broker import server as server_module
 from chatbroker.broker.allowance import Allowance
-from chatbroker.broker.config import StartError
+from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.effects import Deliver, Publish
+from chatbroker.broker.gate import Gate
 from chatbroker.broker.journal import CannotStore, Commit
 from chatbroker.broker.log import Row
 from chatbroker.broker.memory import JUMP
 from chatbroker.broker.portion import A_FRAME, Portion
+from chatbroker.broker.server import Server
 from chatbroker.broker.session import State
 from chatbroker.broker.sockets import FRAMES_WAITING
 from chatbroker.broker.watch import LOOK_EVERY
@@ -213,6 +216,32 @@ def test_a_server_that_could_not_start_leaves_nothing_open(servers, taken):
         with pytest.raises(StartError):
             servers(pub_port=taken)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("why", ["port", "broadcasts", "folder", "gate"])
+def test_a_secure_start_that_is_refused_leaves_the_data_a_plain_brokers(
+    taken, tmp_path, monkeypatch, data_folder, why
+):
+    folder, busy = tmp_path / "folder", tmp_path / "busy"
+    with closing(Server(Config(port=0, data_dir=folder))):
+        pass
+    if why == "gate":
+        monkeypatch.setattr(Gate, "prove", refuse)
+    wanted = {
+        "port": Config(port=taken, data_dir=folder),
+        "broadcasts": Config(port=0, pub_port=taken),
+        "folder": Config(port=0, data_dir=busy),
+        "gate": Config(port=0, data_dir=folder),
+    }[why]
+    with closing(Server(Config(port=0, data_dir=busy))), pytest.raises(StartError):
+        Server(wanted._replace(secure=True))
+    assert not data_folder.exists()
+    for plain in (folder, busy):
+        Server(Config(port=0, data_dir=plain)).close()
+
+
+def refuse(*_):
+    raise StartError("it stands open")
 
 
 # --- serving ------------------------------------------------------------------------------
