@@ -11,20 +11,10 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from ..command.files import place_of, sync_folder
-from .audit import FILE as AUDIT
 from .check import check_database
-from .control import SOCKET, listens
-from .database import FILE, explain, for_now, open_to_read
-from .folder import LOCK
+from .database import explain, for_now, open_to_read
 from .journal import JournalError
-from .kept_file import SANCTIONS
-from .keyring import MEMBERS, SERVER_KEY
-
-ENDINGS = ("", "-wal", "-shm", "-journal")
-"""Of what SQLite has beside a file while it writes to it, and of the file itself."""
-
-OWN = {AUDIT, LOCK, MEMBERS, SANCTIONS, SERVER_KEY, SOCKET, *(f"{FILE}{e}" for e in ENDINGS)}
-"""What a broker has in its data folder."""
+from .own_files import ENDINGS, OWN, is_a_brokers
 
 STEP = 1000
 """Pages that are copied at a time: some milliseconds, after which a signal is heeded."""
@@ -67,8 +57,8 @@ def _look_at(source: Path, target: Path, replace: bool) -> None:
 
 
 def _is_own(source: Path, target: Path) -> bool:
-    """Whether *target* is where the broker of *source* keeps something, or another one that runs;
-    also if nothing is there yet."""
+    """Whether *target* is where the broker of *source* keeps something, or another one; also if
+    nothing is there yet."""
     if target.exists() and target.samefile(source):
         return True
     place = Path(os.path.realpath(target))
@@ -76,7 +66,7 @@ def _is_own(source: Path, target: Path) -> bool:
     if place in [Path(f"{os.path.realpath(source)}{ending}") for ending in ENDINGS]:
         return True
     here = place.parent == Path(os.path.realpath(source.parent))
-    return place.name in OWN and (here or listens(place.parent))
+    return is_a_brokers(place) or (here and place.name in OWN)
 
 
 def _in_the_way(target: Path) -> JournalError:

@@ -15,8 +15,11 @@ from chatbroker.broker import cli_data
 from chatbroker.broker.backup import back_up
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.database import FILE, PAGE
+from chatbroker.broker.folder import DataFolder
 from chatbroker.broker.former import Former
 from chatbroker.broker.journal import CannotStore, Commit, JournalError, UserRecord
+from chatbroker.broker.kept_file import SANCTIONS
+from chatbroker.broker.keyring import MEMBERS
 from chatbroker.broker.log import Row
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.batch import pack_events
@@ -298,6 +301,19 @@ def test_the_brokers_own_files_are_not_replaced_nor_made(journal, path, target, 
     assert check_journal(path).faults == []
     # Elsewhere it is a name like any other.
     back_up(path, target.with_name(name), replace=True)
+
+
+@pytest.mark.parametrize("name", [FILE, SANCTIONS, MEMBERS])
+def test_files_of_a_broker_that_is_stopped_are_not_replaced_nor_made(journal, path, tmp_path, name):
+    other = DataFolder(tmp_path / "other")
+    other.close()
+    own = other.path / name
+    for _ in range(2):
+        before = [(file, file.read_bytes()) for file in other.path.iterdir()]
+        with pytest.raises(JournalError, match=f"{own} is the broker's own file; give another"):
+            back_up(path, own, replace=True)
+        assert [(file, file.read_bytes()) for file in other.path.iterdir()] == before
+        own.write_text("kept")
 
 
 def test_what_is_beside_a_file_that_a_link_points_to_is_the_brokers_too(journal, path, target):

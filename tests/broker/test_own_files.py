@@ -1,0 +1,25 @@
+"""Which files are a broker's, by where they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from chatbroker.broker.control import SOCKET
+from chatbroker.broker.database import FILE
+from chatbroker.broker.folder import DataFolder
+from chatbroker.broker.kept_file import SANCTIONS
+from chatbroker.broker.own_files import is_a_brokers
+
+
+@pytest.mark.parametrize("name", [FILE, f"{FILE}-wal", SANCTIONS, SOCKET])
+def test_what_has_such_a_name_is_a_brokers_where_one_served(tmp_path, name):
+    file = tmp_path / name
+    assert not is_a_brokers(file)
+    # Copies of all that may be kept, such as in a folder for backups, make no data folder.
+    for kept in (FILE, SANCTIONS):
+        (tmp_path / kept).touch()
+    assert not is_a_brokers(file)
+    DataFolder(tmp_path).close()
+    assert is_a_brokers(file)
+    assert not is_a_brokers(tmp_path / "copy.db")
+    assert not is_a_brokers(tmp_path / "nowhere" / name)
