@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -10,13 +11,18 @@ from pathlib import Path
 
 from ..command.files import place_of
 from .config import StartError
+from .own_files import is_a_brokers
 
 LONGEST = 65536
 """Bytes of one that may be a broker's; what is longer is no such file."""
 
 
 class ReadyFile:
-    """That of this process at *path*.  Raises StartError if none can be there."""
+    """That of this process at *path*.
+
+    It takes the place of another ready file, or of an empty one, as mktemp makes it, and of nothing
+    else: a name that was mistyped costs nobody a file.  Raises StartError if none can be there.
+    """
 
     def __init__(self, path: Path) -> None:
         try:
@@ -26,15 +32,15 @@ class ReadyFile:
         self._held = -1
         """A lock on what was written, which ends with the process however it ends: the number
         of a process may be another's by then."""
+        self._is_left_behind()  # A wrong name is told before anything is made.
 
     def clear(self) -> None:
         """Removes what a broker left that was killed: it would be taken for this one's, which
-        does not serve yet.  That of another broker, which runs, stays, and so does what no broker
-        wrote: a name that was mistyped costs nobody a file.
+        does not serve yet.  That of another broker, which runs, stays until this one serves.
 
-        Raises StartError.
+        Raises StartError, also if something else is there by now.
         """
-        if not _left_behind(self._path):
+        if not self._is_left_behind():
             return
         try:
             self._path.unlink(missing_ok=True)
@@ -70,30 +76,50 @@ class ReadyFile:
         finally:
             self._let_go()
 
+    def _is_left_behind(self) -> bool:
+        """Whether a broker wrote what is there and holds it no more.
+
+        Raises StartError if what is there, or belongs there, is not to be replaced."""
+        try:
+            if is_a_brokers(self._path):
+                raise OSError(errno.EEXIST, "it is a broker's own file")
+            descriptor = os.open(
+                self._path, os.O_RDONLY | os.O_NONBLOCK
+            )  # It may be a FIFO by now.
+            try:
+                found = os.read(descriptor, LONGEST)
+                if found and not _is_one(found):
+                    raise OSError(errno.EEXIST, "what is there is no ready file")
+                return found != b"" and _no_more_held(descriptor)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+
     def _let_go(self) -> None:
         held, self._held = self._held, -1
         if held >= 0:
             os.close(held)
 
 
-def _left_behind(path: Path) -> bool:
-    """Whether a broker wrote what is at *path* and holds it no more."""
+def _no_more_held(descriptor: int) -> bool:
+    with suppress(OSError):  # Not every file system can do it: then nobody holds any.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def _is_one(found: bytes) -> bool:
+    """Whether a broker wrote it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # It may be a FIFO.
-    except OSError:
-        return False
-    try:
-        with suppress(OSError):  # Not every file system can do it: then nobody holds any.
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
         # A bool is an int of Python's, and no process.
-        return type(json.loads(os.read(descriptor, LONGEST))["pid"]) is int
-    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return type(json.loads(found)["pid"]) is int
+    except (ValueError, TypeError, LookupError, RecursionError):
         return False
-    finally:
-        os.close(descriptor)
 
 
 def _unwritable(path: Path, error: OSError) -> StartError:

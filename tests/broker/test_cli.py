@@ -347,6 +347,25 @@ def test_a_start_that_is_refused_costs_no_file(processes, tmp_path, words):
     assert path.read_text() == words
 
 
+@pytest.mark.parametrize("name", ["journal.db", "journal.db-wal", "sanctions.json", "notes.txt"])
+def test_a_ready_file_costs_neither_the_journal_nor_a_file_of_somebodys(processes, tmp_path, name):
+    folder = tmp_path / "data"
+    run = ("run", "--port", "0", "--data-dir", str(folder))
+    served = processes(*run)
+    with Client("alice", ready(served), timeout=WITHIN) as alice:
+        alice.echo("hi")
+    served.terminate()
+    assert ends(served)[0] == 0
+    (folder / "notes.txt").write_text("nobody wrote this twice")
+    before = {*os.listdir(folder)}
+    status, out, err = ends(processes(*run, "--ready-file", str(folder / name)))
+    assert (status, out) == (1, "")
+    assert err.startswith(f"chatbroker: cannot write the ready file {folder / name}: ")
+    assert {*os.listdir(folder)} == before
+    assert (folder / "notes.txt").read_text() == "nobody wrote this twice"
+    assert json.loads(ends(processes("check", str(folder), "--json"))[1])["messages"] == 1
+
+
 def test_the_ready_file_of_another_broker_stays(processes, tmp_path):
     path = tmp_path / "ready"
     first = processes("run", "--port", "0", "--ready-file", str(path))

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from chatbroker.broker.config import StartError
+from chatbroker.broker.database import FILE
+from chatbroker.broker.folder import LOCK, DataFolder
+from chatbroker.broker.kept_file import SANCTIONS
 from chatbroker.broker.ready_file import LONGEST, ReadyFile
 
 READY = {"broker": "tcp://127.0.0.1:1", "pub": "tcp://127.0.0.1:2", "pid": os.getpid()}
@@ -50,7 +53,7 @@ def test_it_is_whole_from_the_first_moment(path, monkeypatch):
 
 
 def test_an_old_one_is_replaced(path):
-    path.write_text("of a broker that was killed")
+    path.write_text(json.dumps(READY | {"pid": 1}))
     ready = ReadyFile(path)
     ready.write(READY)
     assert json.loads(path.read_text()) == READY
@@ -86,18 +89,46 @@ def test_one_that_a_killed_broker_left_goes_before_the_next_serves(path, left):
 @pytest.mark.parametrize(
     "other",
     [
-        *("", "words", "[]", "{}", "7", "[" * 60_000, '{"pid": true}', '{"pid": "7"}'),
+        *("words", "[]", "{}", "7", "[" * 60_000, '{"pid": true}', '{"pid": "7"}'),
         json.dumps(READY | {"more": "x" * LONGEST}),
     ],
-    ids=lambda other: other[:20] or "empty",
+    ids=lambda other: other[:20],
 )
-def test_what_no_broker_wrote_stays_until_it_serves(path, other):
+def test_what_no_broker_wrote_is_not_replaced(path, other):
+    ready = ReadyFile(path)
     path.write_text(other)
-    ReadyFile(path).clear()
-    assert path.read_text() == other
+    words = f"cannot write the ready file {path}: what is there is no ready file; give another"
+    for attempt in (ready.clear, lambda: ReadyFile(path)):
+        with pytest.raises(StartError, match=words):
+            attempt()
+        assert path.read_text() == other
+
+
+def test_an_empty_file_that_was_made_for_it_stays_until_it_serves(path):
+    """As mktemp makes it."""
+    path.touch()
+    ready = ReadyFile(path)
+    ready.clear()
+    assert path.read_text() == ""
+    ready.write(READY)
+    assert json.loads(path.read_text()) == READY
+    ready.remove()
+
+
+@pytest.mark.parametrize("name", [FILE, f"{FILE}-wal", SANCTIONS])
+def test_it_takes_the_place_of_no_file_of_a_broker_nor_is_it_made_there(tmp_path, name):
+    ready = ReadyFile(tmp_path / name)
+    DataFolder(tmp_path).close()
+    with pytest.raises(StartError, match=f"{name}: it is a broker's own file; give another with"):
+        ready.clear()
+    with pytest.raises(StartError, match="it is a broker's own file"):
+        ReadyFile(tmp_path / name)
+    assert os.listdir(tmp_path) == [LOCK]
+    ReadyFile(tmp_path / "ready").clear()
 
 
 def test_one_that_cannot_be_read_is_not_known_to_be_a_brokers(path, monkeypatch):
+    ready = ReadyFile(path)
     path.write_text(json.dumps(READY))
 
     def refuse(*args):
@@ -105,7 +136,8 @@ def test_one_that_cannot_be_read_is_not_known_to_be_a_brokers(path, monkeypatch)
 
     for call in ("read", "open"):
         monkeypatch.setattr(os, call, refuse)
-        ReadyFile(path).clear()
+        with pytest.raises(StartError, match=r"cannot write the ready file .*: Input/output error"):
+            ready.clear()
         assert path.exists()
 
 
