@@ -40,6 +40,7 @@ from .folder import in_use
 from .hints import ELSEWHERE
 from .keyring import load_members
 from .members import Members, place_of
+from .own_files import require_data
 from .quantity import SPAN
 
 WILDCARDS = ("0.0.0.0", "::", "*")
@@ -215,8 +216,7 @@ def _on_the_roll(folder: Path) -> Iterator[dict[str, str]]:
             request = {"do": "members", "invited": invited}
             yield from all_pages(lambda one: ask(folder, **one), request, place_of)
         return
-    if not folder.is_dir():
-        raise StartError(f"there is no data folder at {folder}; {ELSEWHERE}")
+    require_data(folder)
     roll = Members(load_members(folder), lambda roll: None)
     for invited in (False, True):
         yield from roll.listed(invited, "", sys.maxsize, time.time_ns() // 1_000_000)

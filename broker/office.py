@@ -27,6 +27,7 @@ from .kept_file import SANCTIONS, KeptFile, sanctions_in
 from .logs import log, say, set_up
 from .memory_journal import MemoryJournal
 from .operator import ACTIONS, Answer, Operator, Request, Surroundings, whom
+from .own_files import require_data
 from .rates import Rates
 from .reread import Reach, apply
 from .sanctions import CannotKeep, Kind, Sanctions
@@ -234,8 +235,7 @@ def put(folder: Path, request: Request) -> Answer:
         return ask(folder, **request)
     if not ACTIONS[request["do"]].alone:
         raise StartError(f"no broker runs at {folder}; start it, or {ELSEWHERE}")
-    if not folder.is_dir():
-        raise StartError(f"there is no data folder at {folder}; {ELSEWHERE}")
+    require_data(folder)
     return stand_in(folder, request)
 
 

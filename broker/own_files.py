@@ -5,17 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 from .audit import FILE as AUDIT
+from .config import StartError
 from .control import SOCKET, listens
 from .database import FILE
 from .folder import LOCK
+from .hints import ELSEWHERE
 from .kept_file import SANCTIONS
 from .keyring import MEMBERS, SERVER_KEY
 
 ENDINGS = ("", "-wal", "-shm", "-journal")
 """Of what SQLite has beside a file while it writes to it, and of the file itself."""
 
-OWN = {AUDIT, LOCK, MEMBERS, SANCTIONS, SERVER_KEY, SOCKET, *(f"{FILE}{e}" for e in ENDINGS)}
+KEPT = (FILE, SANCTIONS, MEMBERS, SERVER_KEY)
+"""What a broker goes on with at its next start: what is copied, and put back."""
+
+OWN = {AUDIT, LOCK, SOCKET, *KEPT, *(f"{FILE}{e}" for e in ENDINGS)}
 """What a broker has in its data folder."""
+
+
+def require_data(folder: Path) -> None:
+    """Raises StartError if *folder* holds nothing that a broker kept there, or would go on with: it
+    is another one than was meant, and stays as it is."""
+    if not folder.is_dir():
+        raise StartError(f"there is no data folder at {folder}; {ELSEWHERE}")
+    # Its lock is not asked for: other programs have files of that name.
+    if not any((folder / name).exists() for name in KEPT):
+        raise StartError(f"{folder} is no broker's data folder; {ELSEWHERE}")
 
 
 def is_a_brokers(file: Path) -> bool:

@@ -199,8 +199,10 @@ def test_without_a_broker_members_are_those_that_are_kept(broker, run, tmp_path)
     assert broker.asked == []
 
 
-def test_members_of_a_folder_that_is_not_there_are_none(broker, tmp_path):
+def test_members_of_a_folder_that_is_not_there_or_no_brokers_are_none(broker, tmp_path):
     broker.runs = False
+    with pytest.raises(StartError, match=f"{tmp_path} is no broker's data folder; give the"):
+        [*module._on_the_roll(tmp_path)]
     with pytest.raises(
         StartError, match=r"there is no data folder at .*; give the broker's --port"
     ):

@@ -24,6 +24,7 @@ from chatbroker.broker.audit import MOST
 from chatbroker.broker.cli_members import members
 from chatbroker.broker.config import Config, StartError
 from chatbroker.broker.control import SOCKET, ask
+from chatbroker.broker.database import FILE
 from chatbroker.broker.folder import LOCK, DataFolder, folder_of, in_use
 from chatbroker.broker.journal import CannotStore
 from chatbroker.broker.kept_file import SANCTIONS
@@ -329,6 +330,27 @@ def test_bans_and_mutes_outlive_the_broker(serve, folder):
     ]
 
 
+@pytest.mark.parametrize("other", [[], ["lock"], ["notes.txt"]], ids=str)
+@pytest.mark.parametrize("do", ["ban", "bans", "unmute"])
+def test_a_folder_that_is_no_brokers_is_told_and_stays_as_it_was(folder, other, do):
+    folder.mkdir(mode=0o700)
+    for name in other:
+        (folder / name).write_text("of another program")
+    with pytest.raises(StartError, match=f"{folder} is no broker's data folder; give the broker's"):
+        put(folder, {"do": do, "name": "bob", "kind": "ban", "after": ""})
+    assert [(file.name, file.read_text()) for file in folder.iterdir()] == [
+        (name, "of another program") for name in other
+    ]
+
+
+@pytest.mark.parametrize("name", [FILE, SANCTIONS])
+def test_data_that_were_put_back_may_be_looked_after_before_the_first_start(folder, name):
+    folder.mkdir(mode=0o700)
+    (folder / name).touch()
+    assert put(folder, {"do": "bans", "kind": "ban", "after": ""})["listed"] == []
+    assert put(folder, {"do": "ban", "name": "bob"})["ok"]
+
+
 def test_the_longest_page_of_bans_goes_through_the_socket(serve, folder):
     folder.mkdir(mode=0o700)
     entries = [
@@ -491,11 +513,13 @@ def test_a_broken_list_is_not_written_over_without_a_broker(folder):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root writes in everybody's folders")
 def test_what_root_does_without_a_broker_lets_its_user_start_it_again(folder):
     folder.mkdir(mode=0o700)
-    os.chown(folder, 4321, 4322)
+    (folder / FILE).touch()
+    for path in (folder, folder / FILE):
+        os.chown(path, 4321, 4322)
     for do in ("ban", "mute"):
         assert put(folder, {"do": do, "name": "bob"})["ok"]
     found = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in folder.iterdir()}
-    assert found == dict.fromkeys((AUDIT, LOCK, SANCTIONS), (4321, 4322))
+    assert found == dict.fromkeys((AUDIT, FILE, LOCK, SANCTIONS), (4321, 4322))
 
 
 def test_a_flood_of_refusals_makes_few_lines(serve, folder):
