@@ -86,10 +86,14 @@ class DataFolder:
     def remove(self) -> None:
         """Lets others use it, and leaves no trace of it that is not another's."""
         if self._lock >= 0:
-            (self.path / LOCK).unlink(missing_ok=True)
+            # It may be another's by now, if the folder was moved away and made anew.
+            own = _same(self._lock, self.path / LOCK)
+            if own:
+                (self.path / LOCK).unlink(missing_ok=True)
             self.close()
-            with suppress(OSError):  # Something is in it: data of a broker that kept them.
-                self.path.rmdir()
+            if own:
+                with suppress(OSError):  # Something is in it: data of a broker that kept them.
+                    self.path.rmdir()
 
     def close(self) -> None:
         """Lets others use it."""
@@ -103,7 +107,7 @@ class DataFolder:
 def _same(descriptor: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
+    except OSError:
         return False
 
 

@@ -107,6 +107,29 @@ def test_a_lock_that_its_holder_took_along_meanwhile_is_none(tmp_path, monkeypat
     DataFolder(tmp_path).close()
 
 
+def test_one_that_only_met_there_leaves_no_trace(tmp_path):
+    folder = DataFolder(tmp_path / "data")
+    folder.remove()
+    folder.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_has_made_in_its_place_stays(tmp_path):
+    path, moved = tmp_path / "data", tmp_path / "moved"
+    first = DataFolder(path)
+    path.rename(moved)
+    second = DataFolder(path)
+    first.remove()
+    assert in_use(path)
+    assert (path / LOCK).exists()
+    second.close()
+    third = DataFolder(moved)
+    moved.rename(tmp_path / "further")
+    moved.mkdir()
+    third.remove()
+    assert moved.exists()
+
+
 def test_a_folder_without_a_lock_is_not_in_use(tmp_path):
     assert not in_use(tmp_path)
     assert not in_use(tmp_path / "nowhere")
