@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 
 import click
 import pytest
@@ -139,6 +140,18 @@ def test_what_is_hidden_has_no_page():
         pass
 
     assert set(manual.pages(talk, ["talk"], "1", "2026-11-22")) == {"talk"}
+
+
+@pytest.mark.parametrize(
+    ("below", "words"),
+    [("file", "Not a directory"), ("file/nope", "Not a directory")],
+)
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path, below, words):
+    (tmp_path / "file").touch()
+    command = [sys.executable, "-m", "chatbroker.command.manual", str(tmp_path / below)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == f"cannot write the pages to {tmp_path / below}: {words}\n"
 
 
 LINTS = {
