@@ -273,7 +273,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > MOST_BYTES:
+        # A number of very many digits is none that Python reads.
+        digits = len(str(MOST_BYTES))
+        if not length.isdecimal() or len(length) > digits or int(length) > MOST_BYTES:
             self.answer(413 if length else 411, "its length is not given, or too much")
             return
         # So that no page in a browser on this machine can post.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import signal
 import urllib.error
 import urllib.request
+from contextlib import closing
 
 import pytest
 
@@ -171,6 +173,14 @@ def test_a_request_is_answered_by_what_became_of_it(start, chatbroker, heard, si
             with error:
                 return error.code
 
+    def said_to_be(length):
+        connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+        with closing(connection):
+            connection.request("POST", "/", headers={"Content-Length": length})
+            return connection.getresponse().status
+
+    assert [said_to_be(length) for length in ("16777217", "9" * 5000)] == [413, 413]
+    assert [said_to_be(length) for length in ("", "-1", "many")] == [411, 413, 413]
     with chatbroker.client() as ear:
         assert post(notification(alert())) == 200
         assert post(b"nonsense") == 400
