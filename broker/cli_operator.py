@@ -222,9 +222,11 @@ def announce(text: tuple[str, ...], port: int, data_dir: Path | None) -> int:
 
 
 def _from_stdin() -> str:
-    """All of stdin, without the newline at its end.  Raises Declined."""
+    """All of stdin, without the newline (LF or CR LF) at its end.  Raises Declined."""
     # One byte beyond that tells whether it is too long.
-    words = sys.stdin.buffer.read(MAX_WORDS + 2).removesuffix(b"\n")
+    words = sys.stdin.buffer.read(MAX_WORDS + 3)
+    # Of CR LF both; a CR by itself is a part of the text.
+    words = words[:-1].removesuffix(b"\r") if words.endswith(b"\n") else words
     if len(words) > MAX_WORDS:
         raise Declined(f"an announcement is at most {MAX_WORDS} bytes, and stdin has more")
     try:

@@ -114,9 +114,12 @@ def test_a_name_that_nobody_has_is_told_and_done_all_the_same(broker, run, do, k
         (b"back at five\n", "back at five"),
         (b"two\nlines", "two\nlines"),
         (b"x" * MAX_WORDS + b"\n", "x" * MAX_WORDS),
+        (b"back at five\r\n", "back at five"),
+        (b"x" * MAX_WORDS + b"\r\n", "x" * MAX_WORDS),
+        (b"a CR\r", "a CR\r"),
         (b"", ""),
     ],
-    ids=["a line", "lines", "long", "nothing"],
+    ids=["a line", "lines", "long", "CR LF", "long with CR LF", "CR", "nothing"],
 )
 def test_an_announcement_comes_from_stdin_if_it_is_a_dash(broker, run, stdin, words):
     assert run("announce", "-", input=stdin) == (0, "", "")
@@ -132,9 +135,10 @@ def test_a_dash_after_two_dashes_is_a_dash(broker, run):
     ("stdin", "words"),
     [
         ("ü".encode() * MAX_WORDS, "an announcement is at most 1024 bytes, and stdin has more"),
+        (b"x" * MAX_WORDS + b"\n\r\n", "an announcement is at most 1024 bytes, and stdin has more"),
         (b"\xff", "an announcement is UTF-8, and what came on stdin is not"),
     ],
-    ids=["too long", "no text"],
+    ids=["too long", "a line too long", "no text"],
 )
 def test_what_came_on_stdin_and_cannot_be_told_is_refused(broker, run, stdin, words):
     assert run("announce", "-", input=stdin) == (6, "", words)
