@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import click
 import pytest
 
+from chatbroker.broker import database
 from chatbroker.broker.cli import chatbroker
 from chatbroker.client.cli import chat
 from chatbroker.command import VERSION
@@ -146,4 +147,6 @@ def test_the_version_is_one():
     assert re.fullmatch(r"\d+\.\d+\.\d+", VERSION)
     # Of whatever is installed here, which is what `pip` and `chat --version` tell.
     assert version("chatbroker") == VERSION
-    assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert f"## {VERSION}" in changes
+    assert f"The journal's file is of version {database.VERSION}." in changes
