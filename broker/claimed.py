@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from .absent import no_journal
 from .audit import note_once
+from .config import StartError
 from .control import ask
 from .database import FILE
 from .folder import in_use
@@ -25,7 +26,7 @@ class Claim(NamedTuple):
     unread: int
     """Messages in the mailbox that the user has not confirmed to have read."""
     held: bool
-    """Whether a session holds it."""
+    """Whether a session holds it, of the broker that serves: without one nobody does."""
 
 
 def claims(path: Path) -> list[Claim]:
@@ -37,13 +38,23 @@ def claims(path: Path) -> list[Claim]:
         kept = Snapshot(db)
     heads = kept.heads()
     lost = {log.key: log.lost for log in kept.logs.values()}
+    # As they were when it was last stored: of a broker that was killed, they are stored still.
     holding = {session.user for session in kept.sessions.values() if session.holding}
+    if holding and not _served(path.parent):
+        holding = set()
     found = []
     for name, user in sorted(kept.users.items()):
         if user.claimed:
             unread = heads.get(user.log, 0) - max(user.read, lost.get(user.log, 0))
             found.append(Claim(name, user.seen, max(unread, 0), name in holding))
     return found
+
+
+def _served(folder: Path) -> bool:
+    try:
+        return in_use(folder)
+    except StartError:
+        return False  # Nobody serves from where nothing can be written.
 
 
 def release(folder: Path, name: str, fresh: bytes) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from chatbroker.broker import claimed
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.claimed import Claim, claims, release
 from chatbroker.broker.config import StartError
@@ -62,7 +63,23 @@ CLAIMS = [
 def test_claims_are_listed_while_the_journal_is_written_to(filled, path, fold):
     if fold:
         filled._fold()
+    serving = DataFolder(path.parent)
     assert claims(path) == CLAIMS
+    serving.close()
+
+
+def test_where_no_broker_serves_nobody_holds_a_name(filled, path, monkeypatch):
+    """A session whose broker was killed is stored as it was; so it is in a copy."""
+    nobody = [claim._replace(held=False) for claim in CLAIMS]
+    assert claims(path) == nobody
+    DataFolder(path.parent).close()
+    assert claims(path) == nobody
+
+    def refuse(folder):
+        raise StartError("the file system takes no writing")
+
+    monkeypatch.setattr(claimed, "in_use", refuse)
+    assert claims(path) == nobody
 
 
 def test_mail_that_retention_took_is_not_unread(filled, path):
