@@ -8,7 +8,6 @@ Importing it raises ModuleNotFoundError without prometheus-client, the extra ``m
 
 from __future__ import annotations
 
-import errno
 import logging
 import math
 import os
@@ -50,7 +49,7 @@ from .config import Config, StartError
 from .counts import COMMITS, Counts, Histogram, Vitals
 from .journal import CannotStore, Commit, Journal, Kept, Page
 from .server import Server
-from .sockets import NOWHERE
+from .sockets import NOWHERE, reason_of
 
 log = logging.getLogger("chatbroker")
 
@@ -298,11 +297,8 @@ class Metrics:
         try:
             self._http = _Http(self._host, self._port, registry, server.vitals)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-                reason = NOWHERE
             raise StartError(
-                f"cannot serve metrics on http://{host}:{self._port}: {reason}"
+                f"cannot serve metrics on http://{host}:{self._port}: {reason_of(error)}"
                 " (--metrics-port chooses another)"
             ) from None
         self.address = f"http://{host}:{self._http.server_port}/metrics"

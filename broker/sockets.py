@@ -143,13 +143,17 @@ def _bind(
         where = endpoint(_resolve(host), port)
         sock.bind(where if port else f"{where[:-1]}*")
     except (zmq.ZMQError, OSError) as error:
-        number = error.errno if error.errno is not None else 0
-        reason = os.strerror(number).lower() if number in errno.errorcode else str(error)
-        if isinstance(error, socket.gaierror) or number == errno.ENODEV:
-            reason = NOWHERE
-        words = f"cannot listen on {endpoint(host, port)}: {reason}{hint}"
+        words = f"cannot listen on {endpoint(host, port)}: {reason_of(error)}{hint}"
         raise StartError(words) from None
     return sock
+
+
+def reason_of(error: zmq.ZMQError | OSError) -> str:
+    """Why nothing can listen where it was to."""
+    number = error.errno if error.errno is not None else 0
+    if isinstance(error, socket.gaierror) or number in (errno.ENODEV, errno.EADDRNOTAVAIL):
+        return NOWHERE
+    return os.strerror(number).lower() if number in errno.errorcode else str(error)
 
 
 def free_port(host: str) -> int:
@@ -160,7 +164,7 @@ def free_port(host: str) -> int:
             sock.bind((_resolve(host).replace("*", ""), 0))
             return int(sock.getsockname()[1])
     except OSError as error:
-        raise StartError(f"cannot listen on {endpoint(host, 0)}: {error.strerror}") from None
+        raise StartError(f"cannot listen on {endpoint(host, 0)}: {reason_of(error)}") from None
 
 
 def loopback(host: str) -> bool:

@@ -107,9 +107,11 @@ def test_an_address_of_another_machine_is_told(context, host, monkeypatch):
             raise socket.gaierror(-2, "Name or service not known")
 
         monkeypatch.setattr(module.socket, "getaddrinfo", fail)
-    with pytest.raises(StartError, match=f"cannot listen on tcp://{host}:5555: "):
+    # The same words, whoever listens there.
+    words = f"cannot listen on tcp://{host}:%d: no such address on this machine$"
+    with pytest.raises(StartError, match=words % 5555):
         bind_router(context, host, 5555, None)
-    with pytest.raises(StartError, match=f"cannot listen on tcp://{host}:0: "):
+    with pytest.raises(StartError, match=words % 0):
         free_port(host)
 
 
