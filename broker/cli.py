@@ -24,7 +24,7 @@ from .cli_operator import COMMANDS
 from .config import FOREVER, Config, StartError
 from .database import SYNC
 from .journal import CannotStore, JournalError
-from .logs import log, set_up
+from .logs import log, set_up, speak_as
 from .quantity import DURATION, SIZE, Seconds
 from .ready_file import ReadyFile
 from .signals import Signals
@@ -376,4 +376,5 @@ def _explain(error: Exception) -> tuple[Status, str] | None:
 
 def main() -> None:
     """The entry point of ``chatbroker``."""
+    speak_as("chatbroker")
     sys.exit(run_command("chatbroker", chatbroker, _explain))

@@ -40,6 +40,13 @@ def set_up(verbose: bool, form: str) -> None:
             handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
 
 
+def speak_as(command: str) -> None:
+    """Has warnings stand on stderr as the words of *command* do, unless `set_up` is called.  One
+    that does a single thing keeps no log."""
+    assert logging.lastResort is not None  # Python's handler where there is none.
+    logging.lastResort.setFormatter(logging.Formatter(f"{command}: %(message)s"))
+
+
 def say(event: str, grave: bool = False, /, **fields: object) -> None:
     """Logs that *event* happened, for who wants to know what goes on; for everybody, if it is
     *grave*."""

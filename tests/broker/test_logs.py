@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from chatbroker.broker import logs
-from chatbroker.broker.logs import JsonFormatter, log, say, set_up
+from chatbroker.broker.logs import JsonFormatter, log, say, set_up, speak_as
 
 
 @pytest.fixture
@@ -77,6 +77,13 @@ def test_a_traceback_is_in_its_object(as_json):
     (line,) = as_json()
     assert line["traceback"].endswith("KeyError: 'x'")
     assert line["at"] == "<class 'object'>"
+
+
+def test_where_no_log_is_set_up_a_warning_is_said_as_by_a_command(monkeypatch):
+    monkeypatch.setattr(logging, "lastResort", logging.Handler())
+    speak_as("chatbroker")
+    record = log.makeRecord("", logging.WARNING, "", 0, "folder path=%s is open", ("d",), None)
+    assert logging.lastResort.format(record) == "chatbroker: folder path=d is open"
 
 
 def test_it_is_set_up_and_set_up_again(monkeypatch, capsys):

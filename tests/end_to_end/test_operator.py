@@ -277,6 +277,19 @@ def test_brokers_of_tests_are_reached_by_their_environment(shell):
         assert json.loads(found.out)["address"] == broker.address
 
 
+def test_what_is_warned_of_without_a_broker_is_said_by_the_command(operate, serve, folder):
+    ends(serve())
+    folder.chmod(0o755)
+    (folder / "audit.log").unlink()
+    (folder / "audit.log").mkdir()
+    ended = operate("ban", "bob")
+    assert (ended.status, ended.out) == (0, "")
+    assert ended.err.splitlines() == [
+        f"chatbroker: folder path={folder} is open to others; chmod 700 would close it",
+        f"chatbroker: audit path={folder / 'audit.log'} cannot be written: Is a directory",
+    ]
+
+
 # --- what is wrong ------------------------------------------------------------------------
 
 
