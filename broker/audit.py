@@ -109,7 +109,9 @@ class Audit:
         if self._path is None:
             return
         try:
-            self._file = open_shared(self._path, os.O_WRONLY | os.O_APPEND)
+            # It may be a pipe, which would have the broker wait for who reads it.
+            how = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK
+            self._file = open_shared(self._path, how)
             self._tell("")
         except OSError as error:
             self._tell(error.strerror or str(error))

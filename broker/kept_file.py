@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..command.files import write_private
+from ..command.files import read_regular, write_private
 from .config import StartError
+from .hints import OPENABLE
 from .sanctions import CannotKeep, Sanctions
 from .standing import standing_folder
 
@@ -25,13 +26,11 @@ class KeptFile:
         """What is kept; empty if nothing ever was.  Raises CannotKeep."""
         try:
             self._folder.insist()
-            return self.path.read_text(encoding="utf-8")
+            return read_regular(self.path).decode()
         except FileNotFoundError:
             return ""
         except OSError as error:
-            raise CannotKeep(
-                f"cannot read {self.path}: {error.strerror}; make it readable"
-            ) from None
+            raise CannotKeep(f"cannot read {self.path}: {error.strerror}; {OPENABLE}") from None
         except UnicodeDecodeError:
             raise CannotKeep(
                 f"cannot read {self.path}: it is not UTF-8; mend it or remove it"

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..command.files import write_private
+from ..command.files import read_regular, write_private
 from ..wire.errors import BadKey, BadName
 from ..wire.keys import key_text, parse_key
 from ..wire.names import canonical_name
@@ -122,7 +122,7 @@ def store_members(folder: Path, roll: Roll) -> None:
 
 
 def _read(path: Path) -> Any:
-    return json.loads(path.read_bytes())
+    return json.loads(read_regular(path))
 
 
 def _entry(one: Any) -> tuple[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,6 +57,19 @@ def write_private(path: Path, text: str, *, replace: bool = True, shared: bool =
         sync_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def read_regular(path: Path) -> bytes:
+    """All of the file *path*.  Raises OSError, also if it is no regular file: a pipe would have its
+    reader wait for who writes into it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def place_of(path: Path) -> Path:

@@ -163,6 +163,20 @@ def test_a_file_that_cannot_be_opened_stops_nobody(tmp_path, clock, caplog):
     audit.close()
 
 
+def test_a_pipe_holds_nobody_up(path, clock, caplog):
+    os.mkfifo(path)
+    audit = Audit(path, clock)
+    audit.note("kick", by=7)
+    assert f"audit path={path} cannot be written: No such device or address" in caplog.text
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    audit.reopen()
+    for _ in range(2000):
+        audit._write("kick", {"reason": "x" * 100})
+    assert caplog.text.count("cannot be written") == 2
+    os.close(reader)
+    audit.close()
+
+
 def test_a_torn_line_stays_apart_when_the_same_file_is_opened_again(audit, path, monkeypatch):
     write = os.write
     with monkeypatch.context() as patch:

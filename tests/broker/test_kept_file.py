@@ -53,8 +53,17 @@ def test_what_cannot_be_read_is_said_in_words(file):
         file.read()
     file.path.unlink()
     file.path.mkdir()
-    with pytest.raises(CannotKeep, match="Is a directory"):
+    with pytest.raises(CannotKeep, match="it is no regular file; it has to be a file that you may"):
         file.read()
+
+
+def test_a_pipe_holds_nobody_up(file):
+    """Until somebody writes into it, who may never come."""
+    os.mkfifo(file.path)
+    with pytest.raises(CannotKeep, match=f"cannot read {file.path}: it is no regular file"):
+        file.read()
+    with pytest.raises(StartError, match="it is no regular file"):
+        sanctions_in(file.path.parent)
 
 
 def test_sanctions_are_kept_in_their_folder(tmp_path):

@@ -101,6 +101,13 @@ def test_a_broken_list_is_not_taken_for_an_empty_one(tmp_path, text):
         load_members(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "read"), [(SERVER_KEY, server_secrets), (MEMBERS, load_members)])
+def test_a_pipe_holds_no_start_up(tmp_path, name, read):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(StartError, match=f"{name}: it is no regular file; let the broker's user"):
+        read(tmp_path)
+
+
 def test_what_cannot_be_read_or_written_is_told(tmp_path):
     (tmp_path / MEMBERS).mkdir()
     with pytest.raises(StartError, match="cannot read"):

@@ -12,7 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from chatbroker.command.files import make_private, open_shared, place_of, write_private
+from chatbroker.command.files import (
+    make_private,
+    open_shared,
+    place_of,
+    read_regular,
+    write_private,
+)
 
 
 def mode(path):
@@ -159,3 +165,15 @@ def test_a_file_takes_the_place_of_a_file_and_not_of_a_link_or_a_device(tmp_path
     for place in (pipe, other, tmp_path, Path("/dev/null")):
         with pytest.raises(OSError, match="it is no regular file"):
             place_of(place)
+
+
+def test_a_small_file_is_read_and_a_pipe_not_waited_for(tmp_path):
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_bytes(b"kept" * 5000)
+    assert read_regular(file) == b"kept" * 5000
+    os.mkfifo(pipe)
+    for other in (pipe, tmp_path, Path("/dev/zero")):
+        with pytest.raises(OSError, match="it is no regular file"):
+            read_regular(other)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "none")
