@@ -412,19 +412,19 @@ class Client:
     def _say(self, to: str | None, text: str, timeout: float | None) -> Receipt:
         until = deadline(self.timeout if timeout is None else timeout)
         commands = Commands(to, (text,))
-        self._submit(commands, until)
+        self._submit(commands, until, Waits.FOR_ANSWER)
         receipt = Receipt(self, commands)
         self._settle(receipt, until)
         return receipt
 
-    def _submit(self, commands: Commands, until: float | None = None) -> None:
+    def _submit(self, commands: Commands, until: float | None, waits: Waits) -> None:
         """Sends all of them, or raises and sends none."""
         check_sayable(commands.texts, self.max_text)
         if not self._core.name:
             raise UsageError("an observer has no name to send as; give the client one")
         outbox = self._core.outbox
         if len(outbox) >= MOST_PENDING:
-            self._await(lambda: len(outbox) < MOST_PENDING // 2, until)
+            self._await(lambda: len(outbox) < MOST_PENDING // 2, until, waits)
         with self._changes.lock:
             self._check_open()
             if self._core.submit(commands):

@@ -2,7 +2,7 @@
 
     ClientError             everything below
      ├─ UsageError          you misused the client (also a ValueError)
-     ├─ Unreachable         no broker answered in time; all that was sent is stored
+     ├─ Unreachable         no broker answered in time; what was to be sent then was not
      ├─ NameRefused         the name is taken, claimed, or not a valid name
      ├─ NotAuthorised       the broker does not let this user do that
      ├─ Refused             a command was refused: ``code`` and words say why
@@ -39,7 +39,10 @@ class UsageError(ClientError, ValueError):
 
 
 class Unreachable(ClientError):
-    """No broker answered in time.  Nothing that is not known to be stored was sent."""
+    """No broker answered in time.  What was to be sent then was not, and will not be.
+
+    Who waits for events, or to say more in a pipeline, hears OutcomeUnknown instead as long as
+    something that was sent before is not acknowledged."""
 
     status = Status.UNREACHABLE
 

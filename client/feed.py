@@ -25,7 +25,7 @@ from .commands import Outcome
 from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable
 from .events import UserInfo
 from .input import BadLine
-from .pipeline import Pipeline, Receipt, Receipts
+from .pipeline import Pipeline, Receipt, Receipts, unacknowledged
 
 CHUNK = 64 * 1024
 
@@ -180,7 +180,7 @@ class Feed:
         except (KeyboardInterrupt, SystemExit, OSError) as error:
             # The status says why it ends, and this from where to begin again.
             unread = self._unread if isinstance(error, OSError) else 0
-            if line := self._first_unknown or unread:
+            if line := self._first_unknown[0] or unread:
                 complain("chat", f"line {line} is not known to be stored")
             raise
 
@@ -268,22 +268,27 @@ class Feed:
 
     def _at_line(self, failure: BaseException) -> BaseException:
         """*failure* that names the first line whose outcome is not known, if it says nothing else
-        than that there is one."""
-        line = self._first_unknown
-        if not line or not isinstance(failure, OutcomeUnknown | Unreachable):
+        than that there is one.
+
+        Whatever was waited for in vain, and whoever noticed it first: if that line was sent, the
+        broker may have it."""
+        line, result = self._first_unknown
+        if result is None or not isinstance(failure, OutcomeUnknown | Unreachable):
             return failure
+        if isinstance(failure, Unreachable) and isinstance(result, Receipt) and result.sent:
+            failure = unacknowledged(self._client.broker)
         return type(failure)(f"line {line}: {failure}")
 
     @property
-    def _first_unknown(self) -> int:
-        """The first line whose outcome is not known, as far as they were read; 0 if there is
-        none."""
+    def _first_unknown(self) -> tuple[int, Result | None]:
+        """The first line whose outcome is not known, as far as they were read, and what is to
+        become of it; 0 and None if there is none."""
         for entry in list(self._entries):  # At once: another thread adds some.
             results = entry.results
             known = results.known if isinstance(results, Receipts) else _known(results)
             if known < len(results):
-                return entry.line + known
-        return 0
+                return entry.line + known, results[known]
+        return 0, None
 
     def _next(self) -> Entry:
         """The first lines, as far as their outcomes are known; the rest stays."""

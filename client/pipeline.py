@@ -105,8 +105,10 @@ class Pipeline:
         """Those that were refused so far, in order; each has ``code`` and ``words``."""
 
     def send(self, to: str, text: str) -> Receipt:
-        """Sends *text* to one user and does not wait.  Raises as `Client.send` does, but for
-        refusals of the broker: those are in the receipt."""
+        """Sends *text* to one user and does not wait, but for room if very many are under way.
+
+        Raises as `Client.send` does, but for refusals of the broker: those are in the receipt.
+        OutcomeUnknown is about what was sent before; *text* was not."""
         return self._submit(checked_recipient(to), [text])[0]
 
     def echo(self, text: str) -> Receipt:
@@ -133,7 +135,7 @@ class Pipeline:
             raise UsageError("many texts are wanted, not one str")
         commands = Commands(to, tuple(texts))
         with self._saying:
-            self._client._submit(commands)
+            self._client._submit(commands, None, Waits.FOR_ROOM)
             with self._lock:
                 if commands:
                     self._pending.append(commands)
@@ -214,6 +216,8 @@ class Waits(Enum):
     """Of the broker, to what changes nothing there."""
     FOR_EVENTS = auto()
     """As long as it takes, or for a time."""
+    FOR_ROOM = auto()
+    """That comes when what was given to be sent before has its outcomes."""
     FOR_OUTCOMES = auto()
     """Of what was given to be sent."""
 
@@ -221,6 +225,11 @@ class Waits(Enum):
 def deadline(timeout: float | None) -> float | None:
     """When *timeout* seconds from now are over (monotonic clock); None for never."""
     return None if timeout is None else time.monotonic() + timeout
+
+
+def unacknowledged(broker: str) -> OutcomeUnknown:
+    """The exception for who waited in vain for what *broker* may have."""
+    return OutcomeUnknown(f"sent, but not acknowledged by {broker} in time: {MAYBE}")
 
 
 def given_up(
@@ -231,7 +240,7 @@ def given_up(
     if receipt is not None and core.outbox.withdraw(receipt):
         return Unreachable(f"no answer from {broker}; nothing was sent, try again")
     if receipt is not None or (doubt and core.outbox.uncertain):
-        return OutcomeUnknown(f"sent, but not acknowledged by {broker} in time: {MAYBE}")
+        return unacknowledged(broker)
     if core.put_off:
         return Unreachable(f"{core.put_off} on {broker}; try again later")
     return no_answer(broker, there)

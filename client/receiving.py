@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from typing import NamedTuple
 
 from ..command.run import complain
@@ -176,7 +177,8 @@ def _carry_out(line: str, client: Client, pipeline: Pipeline) -> Receipt | Answe
         case EchoLine(text):
             return pipeline.echo(text)
         case InfoLine():
-            return Answer(client.users(client.patience))
+            # As long as what was sent before it would be waited for.
+            return Answer(client.users(inf))
         case HelpLine():
             return Help()
         case QuitLine():

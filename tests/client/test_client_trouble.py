@@ -193,6 +193,21 @@ def test_it_gives_up_with_an_unknown_outcome_if_something_was_sent(chatbroker):
             pass
 
 
+@pytest.mark.usefixtures("short_goodbyes")
+def test_who_waits_for_room_hears_of_what_was_sent_before(chatbroker, monkeypatch):
+    """That the broker is gone says that all that was sent is stored; here some may not be."""
+    monkeypatch.setattr(client_module, "MOST_PENDING", 3)
+    alice = chatbroker.client("alice", hear=False, reconnect=0.1)
+    chatbroker.signal(signal.SIGSTOP)
+    pipeline = alice.pipeline()
+    for _ in range(3):
+        pipeline.echo("perhaps")
+    alice.wait_until(lambda: alice._core.outbox.uncertain, WITHIN)
+    chatbroker.kill()
+    with pytest.raises(OutcomeUnknown):
+        pipeline.echo("never")
+
+
 @pytest.mark.parametrize("reconnect", [0, 1e-6])
 def test_who_does_not_want_to_reconnect_still_connects(house, reconnect):
     """``reconnect`` is about a broker that is gone; how long to wait for one is ``timeout``."""

@@ -45,6 +45,7 @@ class QuietClient:
     """A client without a broker: the test says what becomes of the commands."""
 
     ended = None
+    broker = "tcp://127.0.0.1:5555"
 
     def __init__(self):
         self.changed = threading.Condition()
@@ -340,6 +341,23 @@ def test_a_reader_that_could_not_go_on_names_the_line_too(client, feed_of, gone)
     client.resolves(client.receipts[0])
     with pytest.raises(type(gone), match=r"^no answer$"):
         list(feed.take())
+
+
+@pytest.mark.parametrize("first", ["the reader", "who waits"])
+def test_what_the_broker_may_have_is_never_said_to_be_unreachable(client, feed_of, first):
+    """Whoever of the two notices first that the broker is gone, and whatever they waited for."""
+    gone = Unreachable("no answer")
+
+    def handle(line, *_):
+        return fails(gone) if first == "the reader" and line == "c" else client.echo(line)
+
+    feed = feed_of(b"a\nb\nc\n", handle)
+    client.waits(lambda: feed.ended)
+    client.resolves(client.receipts[0])
+    client.receipts[1].commands.sent = 1
+    client.wait_until = lambda ready: fails(gone)
+    with pytest.raises(OutcomeUnknown, match=r"^line 2: sent, but not acknowledged by tcp://"):
+        feed.wait(lambda: feed.ready, lambda: list(feed.take()))
 
 
 KICKED = NotAuthorised("'bob' was kicked")

@@ -33,7 +33,8 @@ class Quiet:
         self.later = []
         """Outcomes that come one by one, while somebody waits."""
 
-    def _submit(self, commands):
+    def _submit(self, commands, until, waits):
+        assert (until, waits) == (None, Waits.FOR_ROOM)
         self.receipts += Receipts(self, commands)
 
     def _await(self, ready, until, waits):
@@ -59,8 +60,8 @@ class Settled(Quiet):
         super().__init__()
         self.outcomes = [*outcomes]
 
-    def _submit(self, commands):
-        super()._submit(commands)
+    def _submit(self, commands, until, waits):
+        super()._submit(commands, until, waits)
         for _ in range(len(commands)):
             self.resolves(self.outcomes.pop(0) if self.outcomes else Outcome.ACCEPTED)
 

@@ -13,6 +13,7 @@ import pytest
 
 from chatbroker.client import Client, receiving
 from chatbroker.client import client as client_module
+from chatbroker.client import core as core_module
 from chatbroker.client import inbox as inbox_module
 from chatbroker.client.action import Action
 from chatbroker.client.errors import Refused, Unreachable
@@ -28,6 +29,7 @@ from chatbroker.client.receiving import (
 )
 from chatbroker.client.starts import Since
 from chatbroker.command.status import Status
+from chatbroker.wire.messages import Info, Ping, Pong, User, Users
 
 WITHIN = 15.0
 ALICE = Joining("alice", False, WITHIN)
@@ -384,6 +386,25 @@ def test_nothing_after_quit_is_carried_out(shared_with, stdin_pipe, capsys):
     stdin_pipe(b"echo one\nquit\necho two\n", end=False)
     assert run_lines(shared_with(), ALICE, NO_BOUNDS, stay=False) == Status.DONE
     assert shown(capsys)[0] == ["alice: one"]
+
+
+def test_who_is_on_is_waited_for_as_long_as_the_broker_is_there(
+    puppets, stdin_pipe, capsys, monkeypatch
+):
+    """As lines that say something are, also when it cannot store for a while."""
+    monkeypatch.setattr(core_module, "PATIENCE", 0.5)
+
+    def script(puppet, identity, message):
+        puppet.welcomes(identity, message)
+        if isinstance(message, Info) and len(puppet.heard.of(Info)) > 1:
+            puppet.tells(identity, Users(message.ref, (User("alice", 0),), False))
+        elif isinstance(message, Ping):
+            puppet.tells(identity, Pong(message.ref, ()))
+
+    shared = Shared(puppets(script).address, None, 0.2, False)
+    stdin_pipe(b"info\n")
+    assert run_lines(shared, Joining("alice", False, 0.1), NO_BOUNDS, stay=False) == Status.DONE
+    assert shown(capsys) == (["* online: alice"], [])
 
 
 def test_a_long_input_is_shown_to_its_last_line(
