@@ -37,13 +37,14 @@ class Browse:
         """*epoch*: empty for whatever life the log has now.  *upto*: the last position wanted;
         None for the newest at the time of asking.  *budget*: bytes of a page, about."""
         self.log = log
+        self.epoch = epoch
+        """Which life of the log it is, once something was answered."""
         self.head = 0
         """The newest position, when the log was asked last."""
         self.failed = False
         """Whether the log is no longer the one that was begun."""
         self.position = after
         """The cursor: the position of the last event that was taken in."""
-        self._epoch = epoch
         self._upto = upto
         self._budget = budget
         self._page: list[events.Event] = []
@@ -73,7 +74,7 @@ class Browse:
             return None
         self._ref, self._asked_from = ref, self.position
         self._ask_again = now + patience
-        return Fetch(ref, self.log, self._epoch, self.position, self._budget)
+        return Fetch(ref, self.log, self.epoch, self.position, self._budget)
 
     def due(self, now: float) -> float | None:
         """When `next_fetch` has something to ask; None if only the program can bring that."""
@@ -96,9 +97,9 @@ class Browse:
 
     def _is_its(self, epoch: bytes) -> bool:
         """Whether something of that epoch answers what was asked."""
-        if not self._ref or self.over or epoch != (self._epoch or epoch):
+        if not self._ref or self.over or epoch != (self.epoch or epoch):
             return False
-        self._epoch = epoch
+        self.epoch = epoch
         return True
 
     def batch(self, batch: Batch) -> None:

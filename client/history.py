@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ..wire.limits import MAX_INT
 from .browse import Browse
 from .client import Client
+from .errors import NewHistory
 from .events import Broadcast, Direct, Event, Missed
 
 Wanted = Callable[[Event], bool]
@@ -28,24 +29,33 @@ class History:
     """The logs of *client*, as far as they are kept.
 
     Its iterators stream: a page of about 256 KiB or 20,000 events is held at a time.  All raise
-    NewHistory if the broker lost what was being read, and Unreachable.
+    NewHistory if the broker lost what was being read, and Unreachable.  What is read of a log,
+    by however many calls, is of one life of it; after NewHistory reading begins anew.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._epochs: dict[str, bytes] = {}
+        """Of each log, the life that the first answer was of."""
 
     def walk(self, log: str, after: int = 0, upto: int | None = None) -> Iterator[Event]:
         """The events of *log* (``echo`` or ``direct``) after the position *after*, up to the
         position *upto*, or to the newest of now; and Missed for what is no longer kept."""
-        for page in self._client.browse(Browse(log, b"", after, upto)):
+        for page in self._pages(Browse(log, self._epoch(log), after, upto)):
             yield from page
 
     def head(self, log: str) -> int:
         """The position of the newest event of *log*; 0 if there never was one."""
-        browse = Browse(log, b"", MAX_INT)
-        for _ in self._client.browse(browse):
+        browse = Browse(log, self._epoch(log), MAX_INT)
+        for _ in self._pages(browse):
             continue
         return browse.head
+
+    def hold(self, logs: Sequence[str]) -> None:
+        """Has all that is read of *logs* be of one history, also where these are several."""
+        # The first is asked again: it is the same, so nothing changed while the others were asked.
+        for log in (*logs, *logs[:-1]):
+            self.head(log)
 
     def position_at(self, log: str, time: int) -> int:
         """The position before the first event at or after *time* (milliseconds since 1970)."""
@@ -62,9 +72,23 @@ class History:
                 low = found.seq
         return low
 
+    def _epoch(self, log: str) -> bytes:
+        return self._epochs.get(log, b"")
+
+    def _pages(self, browse: Browse) -> Iterator[list[Event]]:
+        """The pages of *browse*.  What its log is read for afterwards is of the same life."""
+        try:
+            for page in self._client.browse(browse):
+                self._epochs[browse.log] = browse.epoch
+                yield page
+        except NewHistory:
+            self._epochs.clear()
+            raise
+        self._epochs[browse.log] = browse.epoch
+
     def _first(self, log: str, position: int) -> Broadcast | Direct | None:
         """The first message that is kept after *position*."""
-        for page in self._client.browse(Browse(log, b"", position, budget=0)):
+        for page in self._pages(Browse(log, self._epoch(log), position, budget=0)):
             for event in page:
                 if isinstance(event, Broadcast | Direct):
                     return event
@@ -73,7 +97,7 @@ class History:
     def _gap(self, log: str, after: int, upto: int) -> list[Event]:
         """What is missing after *after*, if nothing is kept up to the position *upto*."""
         missing: list[Event] = []
-        for page in self._client.browse(Browse(log, b"", after, upto, budget=0)):
+        for page in self._pages(Browse(log, self._epoch(log), after, upto, budget=0)):
             missing += page
             if not all(isinstance(event, Missed) for event in page):
                 return []

@@ -71,6 +71,7 @@ def _events(client: Client, asked: Question) -> Iterable[Event]:
         logs.append(ECHO_LOG)
     if asked.only != "broadcast" and client.name:
         logs.append(DIRECT_LOG)
+    history.hold(logs)
     walks: list[Iterable[Event]] = []
     for log in logs:
         after = _start(history, log, asked.since)

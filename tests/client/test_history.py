@@ -138,6 +138,48 @@ def test_a_log_that_was_lost_is_not_mixed_with_its_successor(chatbrokers):
         list(walk)
 
 
+def test_what_is_read_in_several_steps_is_of_one_history(chatbrokers):
+    broker = chatbrokers.start()
+    alice = broker.client("alice", hear=False)
+    alice.echo("before")
+    for step in (
+        lambda history: history.newest("echo", 1),
+        lambda history: [*history.walk("echo")],
+        lambda history: history.position_at("echo", 0),
+        lambda history: history.head("echo"),
+    ):
+        history = History(alice)
+        assert history.head("echo") == 1
+        broker.kill()
+        broker = chatbrokers.start(port=broker.port, pub_port=broker.pub_port)
+        with pytest.raises(NewHistory):
+            step(history)
+        alice.echo("after")
+        # Who knows of it may begin anew.
+        assert texts(history.walk("echo")) == ["after"]
+
+
+def test_what_is_read_of_several_logs_is_of_one_history(chatbrokers, monkeypatch):
+    broker = chatbrokers.start()
+    alice = broker.client("alice", hear=False)
+    history = History(alice)
+    head = History.head
+
+    def restarts(history, log):
+        found = head(history, log)
+        if log == "echo":
+            monkeypatch.undo()
+            broker.kill()
+            chatbrokers.start(port=broker.port, pub_port=broker.pub_port)
+        return found
+
+    monkeypatch.setattr(History, "head", restarts)
+    with pytest.raises(NewHistory):
+        history.hold(["echo", "direct"])
+    history.hold(["echo", "direct"])
+    assert [*history.walk("echo"), *history.walk("direct")] == []
+
+
 def test_what_is_no_longer_kept_is_told(tmp_path, chatbrokers, monkeypatch):
     broker = chatbrokers.start("--keep-bytes", "1MB", data_dir=tmp_path / "data")
     alice = broker.client("alice")

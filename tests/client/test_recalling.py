@@ -8,7 +8,9 @@ from contextlib import nullcontext
 import pytest
 
 from chatbroker.client import recalling
+from chatbroker.client.errors import NewHistory
 from chatbroker.client.events import Broadcast
+from chatbroker.client.history import History
 from chatbroker.client.options import Shared
 from chatbroker.client.recalling import A_PAGE, Question, run_history
 from chatbroker.client.starts import Since
@@ -47,3 +49,20 @@ def test_whoever_reads_no_more_is_asked_for_no_more(drawn, monkeypatch):
         assert run_history(SHARED, EVERYTHING, None, "\n") == 0
         monkeypatch.undo()
     assert len(drawn) == A_PAGE
+
+
+def test_what_is_printed_is_of_one_history(chatbrokers, monkeypatch):
+    broker = chatbrokers.start()
+    alice = broker.client("alice", hear=False)
+    newest = History.newest
+
+    def restarts(history, log, *where):
+        found = newest(history, log, *where)
+        if log == "echo":
+            broker.kill()
+            chatbrokers.start(port=broker.port, pub_port=broker.pub_port)
+        return found
+
+    monkeypatch.setattr(History, "newest", restarts)
+    with pytest.raises(NewHistory):
+        recalling._events(alice, EVERYTHING._replace(limit=5))
