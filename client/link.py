@@ -257,7 +257,7 @@ class Link:
         if self._sub is not None:
             self._poller.unregister(self._sub)
             self._sub.close()
-            self._sub = None
+            self._sub = self._sub_port = None
 
     def close(self) -> None:
         """Closes the sockets; a last frame gets LINGER to leave."""

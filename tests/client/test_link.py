@@ -171,6 +171,24 @@ def test_a_sub_for_which_there_is_no_descriptor_is_made_later(links, puppets, mo
     assert tried == [zmq.SUB] * 3
 
 
+def test_a_port_of_broadcasts_that_was_left_in_vain_is_come_back_to(links, puppets, monkeypatch):
+    puppet = puppets()
+    link = links(puppet.port)
+    steps(link, lambda: link.core.listening)
+
+    def short(kind, options):
+        raise zmq.ZMQError(errno.EMFILE)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(link, "_socket", short)
+        link.core.pub_port = puppet.pub_port + 1
+        link.step(0)
+    assert link._sub is None
+    link.core.pub_port = puppet.pub_port
+    link.step(0)
+    assert link._sub is not None
+
+
 def test_who_hears_no_broadcasts_makes_no_sub(links, puppets):
     link = links(puppets().port, logs=("direct",))
     joins(link)
