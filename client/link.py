@@ -106,6 +106,8 @@ class Link:
         """Handshakes in a row that the broker broke off."""
         self.there = False
         """Whether something took the last connection, be it a broker that works or not."""
+        self._stood = False
+        """Whether that got as far as to be used."""
         self._lock = lock
         """Held while the core is used, and never while waiting or sending."""
         require_descriptors()
@@ -203,9 +205,12 @@ class Link:
             return
         self._unsent.clear()
         if event == zmq.EVENT_DISCONNECTED:
+            # Whoever cuts each connection at its beginning is there; of a broker that was, nobody
+            # knows before the next attempt, which may come too late for whoever gives up.
+            self.there, self._stood = self.there and not self._stood, False
             self._core.disconnected()
         elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-            self._failures = 0
+            self._failures, self._stood = 0, True
             # Anew with each connection: one of the clocks may have been set, or have stood still.
             self._core.heartbeat.phase = time.time() - now
             self._core.connected(now)

@@ -272,6 +272,39 @@ def test_a_connection_that_is_cut_is_noticed_and_made_anew(links, puppets):
     assert [hello.attempt for hello in again.heard.of(Hello)] == [2]
 
 
+def test_when_the_connection_is_lost_nothing_is_known_to_be_there(links, puppets, monkeypatch):
+    """Not only when the next attempt has failed: some do not wait for that."""
+    monkeypatch.setattr(link_module, "RECONNECT_AFTER", (60_000, 60_000))
+    puppet = puppets()
+    link = links(puppet.port)
+    joins(link)
+    assert link.there
+    puppet.close()
+    steps(link, lambda: link.core.phase is Phase.OFFLINE)
+    assert not link.there
+
+
+def test_who_cuts_each_connection_at_its_beginning_is_there(links, monkeypatch):
+    seen = []
+    take = Link._take_change
+
+    def noted(link, event, *more):
+        take(link, event, *more)
+        seen.append((event, link.there))
+
+    monkeypatch.setattr(Link, "_take_change", noted)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+
+        def cut():
+            with contextlib.suppress(BlockingIOError):
+                server.accept()[0].close()
+
+        link = links(server.getsockname()[1])
+        steps(link, lambda: (zmq.EVENT_DISCONNECTED, True) in seen, again=cut)
+    assert (zmq.EVENT_DISCONNECTED, False) not in seen
+
+
 def test_where_broadcasts_come_from_may_change(links, puppets):
     puppet = puppets()
     link = links(puppet.port, _presence=True)
