@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from ..command.run import complain
 from ..command.status import Status
@@ -17,7 +18,7 @@ from .access import (
 )
 from .address import Address, parse_address, parse_invitation, plain_text
 from .client import Client
-from .enrol import enrol
+from .enrol import NotHandedOver, enrol
 from .errors import NotAuthorised, UsageError
 from .escape import escape
 from .identity import Identity
@@ -36,11 +37,20 @@ def accept(shared: Shared, line: str) -> int:
     whole = f"{where}/{key_text(address.server_key)}"
     check_server(address)
     identity = Identity.of(where, name)
+    access = Access(*address[:2], address.server_key, token, name, invited=True)
     with Interrupts() as interrupts:
-        if not identity.key or not _gets_in(shared, whole, identity, interrupts):
-            access = Access(*address[:2], address.server_key, token, name, invited=True)
-            _enrol(access, identity, where, shared.timeout)
-            _try(shared, whole, identity, interrupts)
+
+        def tries(one: Identity) -> None:
+            _try(shared, whole, one, interrupts)
+
+        # Who is joined, by the only key that there is, may say it again.
+        if identity.spare or not _gets_in(identity, tries):
+            _locked(identity)
+            try:
+                if not identity.spare or not _gets_in(identity, tries):
+                    _enrol(access, identity, where, shared.timeout, tries)
+            finally:
+                identity.unlock()
     # Not before: whoever is tricked into a wrong invitation still finds the right broker.
     remember_server(address)
     if shared.json:
@@ -52,30 +62,47 @@ def accept(shared: Shared, line: str) -> int:
     return Status.DONE
 
 
-def _gets_in(shared: Shared, broker: str, identity: Identity, interrupts: Interrupts) -> bool:
-    """Whether the key that there is is admitted."""
-    try:
-        _try(shared, broker, identity, interrupts)
-    except NotAuthorised:
-        return False
-    return True
-
-
-def _enrol(access: Access, identity: Identity, where: str, timeout: float) -> None:
-    """Has a new key admitted.  One that there was may have been taken back because somebody else
-    has it, and is not handed over again."""
-    _locked(identity)
-    former = identity.key
-    try:
-        identity.change_key(fresh_secret())
+def _gets_in(identity: Identity, tries: Callable[[Identity], None]) -> bool:
+    """Whether a key that there is is admitted; that one alone is kept then."""
+    # The spare one is the newer; the other was refused before that was made.
+    for key in filter(None, (identity.spare, identity.key)):
         try:
-            enrol(access, identity.key, where, timeout)
+            tries(identity.by(key))
         except NotAuthorised:
-            # The former may have been admitted meanwhile; and none is better than one in vain.
-            identity.change_key(former)
+            continue
+        if identity.spare:
+            identity.keep_keys(key)
+        return True
+    return False
+
+
+def _enrol(
+    access: Access,
+    identity: Identity,
+    where: str,
+    timeout: float,
+    tries: Callable[[Identity], None],
+) -> None:
+    """Has a new key admitted, and tries it.  One that there was may have been taken back because
+    somebody else has it, and is not handed over again.
+
+    Whatever ends this, each key that the broker may have admitted is kept."""
+    former, spare = identity.key, identity.spare
+    # One whose admission was not heard of is handed over again, so that there are never three.
+    fresh = spare or fresh_secret()
+    identity.keep_keys(*((former, fresh) if former else (fresh,)))
+    try:
+        enrol(access, fresh, where, timeout)
+    except NotAuthorised as refused:
+        # What was lost may be the word that it is admitted (docs/protocol.md, section 14.1); or
+        # the former may have been admitted meanwhile.
+        if not _gets_in(identity, tries):
+            # To use none is better than one in vain.
+            identity.keep_keys(former, spare if isinstance(refused, NotHandedOver) else fresh)
             raise
-    finally:
-        identity.unlock()
+    else:
+        identity.keep_keys(fresh)
+        tries(identity)
 
 
 def _try(shared: Shared, broker: str, identity: Identity, interrupts: Interrupts) -> None:

@@ -27,11 +27,16 @@ ASK_AGAIN = 1.0
 """Seconds after which it is said again."""
 
 
+class NotHandedOver(NotAuthorised):
+    """The invitation did not let in, and nobody was told the key."""
+
+
 def enrol(access: Access, secret: bytes, broker: str, timeout: float) -> str:
     """Has the broker admit the key that belongs to *secret*; whose it is then.
 
-    *access*: by the invitation's key.  *broker*: its address, for words.  Raises NotAuthorised,
-    Unreachable after *timeout* seconds, ProtocolError; ClientError if no descriptors are left.
+    *access*: by the invitation's key.  *broker*: its address, for words.  Raises NotAuthorised
+    (NotHandedOver, if the broker cannot have admitted it by then), Unreachable after *timeout*
+    seconds, ProtocolError; ClientError if no descriptors are left.
     """
     until = time.monotonic() + timeout
     request = Encoder().encode(Enrol(VERSION, public_key(secret)))
@@ -65,12 +70,13 @@ def _ask(
     poller = zmq.Poller()
     poller.register(sock, zmq.POLLIN)
     poller.register(monitor, zmq.POLLIN)
-    failures, say_at, there = 0, float("inf"), False
+    failures, say_at, there, said = 0, float("inf"), False, False
     while (now := time.monotonic()) < until:
         if now >= say_at:
             say_at = now + ASK_AGAIN
             try:
                 sock.send(request, zmq.NOBLOCK)
+                said = True
             except zmq.Again:
                 say_at = now + ASK_AGAIN / 10
         wait = max(min(until, say_at) - now, 0.0)
@@ -85,7 +91,7 @@ def _ask(
                 failures += event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
                 words = why_refused(event, value, failures, access)
                 if words:
-                    raise NotAuthorised(f"{words} on {broker}")
+                    raise (NotAuthorised if said else NotHandedOver)(f"{words} on {broker}")
         if sock in ready:
             name = _answer(sock.recv(), broker)
             if name:

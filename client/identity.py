@@ -3,7 +3,8 @@
     …/chatbroker/identities/127.0.0.1_5555/alice        {"credential": …, "session": …, "key": …}
     …/chatbroker/identities/127.0.0.1_5555/.alice.lock  held while alice is joined
 
-``key`` is the secret key by which a secure broker knows the user; most have none.
+``key`` is the secret key by which a secure broker knows the user; most have none.  ``spare`` is a
+second one while nobody knows which of them the broker has admitted.
 
 The file is written whole or not at all, and one that is there is never written over by a new
 credential: who loses the credential loses the name.
@@ -34,6 +35,7 @@ class _Kept(NamedTuple):
     session: bytes
     """Empty, if nobody has joined yet."""
     key: bytes = b""
+    spare: bytes = b""
 
 
 class Identity:
@@ -50,6 +52,8 @@ class Identity:
         that had the lock before this one, or of a client of this one that was closed."""
         self.key = kept.key
         """The secret CURVE key by which a secure broker knows the user; empty for none."""
+        self.spare = kept.spare
+        """Another that it may know the user by: what became of it was not heard.  Mostly empty."""
         self._lock: int | None = None
 
     @classmethod
@@ -68,6 +72,11 @@ class Identity:
         path = _path(broker, name)
         found = _read(path)
         return None if found is None else cls(broker, path.name, path, found)
+
+    def by(self, key: bytes) -> Identity:
+        """The same user, known by *key*; what is kept stays as it is."""
+        kept = _Kept(self.credential, self.previous, key)
+        return Identity(self.broker, self.name, self.path, kept)
 
     def is_of(self, name: str | None, address: Address) -> bool:
         """Whether it is that of *name* (in its canonical form) at the broker at *address*."""
@@ -103,7 +112,7 @@ class Identity:
         except IdentityError:
             os.close(descriptor)
             raise
-        self.credential, self.previous, self.key = kept
+        self.credential, self.previous, self.key, self.spare = kept
         self._lock = descriptor
         return True
 
@@ -122,7 +131,7 @@ class Identity:
         the lock."""
         if self._lock is None:
             raise UsageError("an identity must be locked before a session is remembered")
-        _write(self.path, _Kept(self.credential, session, self.key))
+        _write(self.path, _Kept(self.credential, session, self.key, self.spare))
 
     def take_key(self, fresh: bytes) -> bytes:
         """The secret key of this user: the one that is there, or *fresh*, which is kept then.
@@ -130,16 +139,17 @@ class Identity:
         Raises IdentityError; UsageError without the lock."""
         if self._lock is None:
             raise UsageError("an identity must be locked before it gets a key")
-        return self.key or self.change_key(fresh)
+        if not self.key:
+            self.keep_keys(fresh, self.spare)
+        return self.key
 
-    def change_key(self, key: bytes) -> bytes:
-        """Has *key* in the place of the secret key that there was, and returns it.  Raises as
+    def keep_keys(self, key: bytes, spare: bytes = b"") -> None:
+        """Has these in the place of the secret keys that there were, both at once.  Raises as
         `take_key`."""
         if self._lock is None:
             raise UsageError("an identity must be locked before it gets a key")
-        _write(self.path, _Kept(self.credential, self.previous, key))
-        self.key = key
-        return key
+        _write(self.path, _Kept(self.credential, self.previous, key, spare))
+        self.key, self.spare = key, spare
 
 
 def folder_of(address: Address) -> Path:
@@ -166,11 +176,11 @@ def _read(path: Path) -> _Kept | None:
         raise IdentityError(f"{words}; make the file readable for you") from None
     try:
         found = json.loads(text)
-        key = found.get("key", "")
+        keys = [found.get(which, "") for which in ("key", "spare")]
         kept = _Kept(
             bytes.fromhex(found["credential"]),
             bytes.fromhex(found["session"]),
-            parse_key(key) if key else b"",
+            *[parse_key(key) if key else b"" for key in keys],
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         kept = _Kept(b"", b"")
@@ -199,8 +209,8 @@ def _create(path: Path) -> _Kept:
 def _write(path: Path, kept: _Kept, *, replace: bool = True) -> None:
     """Has *kept* on disk.  Raises IdentityError."""
     found = {"credential": kept.credential.hex(), "session": kept.session.hex()}
-    if kept.key:
-        found["key"] = key_text(kept.key)
+    keys = {"key": kept.key, "spare": kept.spare}
+    found |= {which: key_text(key) for which, key in keys.items() if key}
     try:
         write_private(path, json.dumps(found) + "\n", replace=replace)
     except OSError as error:

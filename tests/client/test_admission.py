@@ -11,6 +11,7 @@ from chatbroker.client import admission as module
 from chatbroker.client.access import known_server, own_names, remember_server
 from chatbroker.client.address import parse_address
 from chatbroker.client.admission import accept, keygen, whoami
+from chatbroker.client.enrol import NotHandedOver
 from chatbroker.client.errors import NotAuthorised, Unreachable, UsageError
 from chatbroker.client.identity import Identity
 from chatbroker.client.link import fresh_secret, public_key
@@ -32,14 +33,15 @@ def data(data_folder):
 def broker(monkeypatch):
     """Stands for a broker: whom it admits, and what was asked of it."""
 
-    broker = SimpleNamespace(admits=set(), handed_over=[], tried=[], refuses=None)
+    broker = SimpleNamespace(admits=set(), handed_over=[], tried=[], stores=True, refuses=None)
 
     def enrol(access, key, where, timeout):
         assert (access.invited, access.secret) == (True, TOKEN)
         broker.handed_over.append(key)
+        if broker.stores:
+            broker.admits.add(key)
         if broker.refuses is not None:
             raise broker.refuses
-        broker.admits.add(key)
 
     class Client:
         def __init__(self, name, where, *, identity, **options):
@@ -62,6 +64,10 @@ def shared(user=None, as_json=False, broker=BROKER):
 def key_of(name="alice"):
     identity = Identity.kept(BROKER, name)
     return b"" if identity is None else identity.key
+
+
+def spare_of(name="alice"):
+    return Identity.kept(BROKER, name).spare
 
 
 def give_key(name="alice"):
@@ -120,14 +126,16 @@ def test_a_key_that_was_taken_back_is_not_handed_over_again(broker):
 @pytest.mark.parametrize("has_key", [True, False])
 def test_an_invitation_that_is_no_good_leaves_all_as_it_was(broker, has_key):
     former = give_key() if has_key else b""
-    broker.refuses = NotAuthorised("it was used")
+    broker.stores = False
+    broker.refuses = NotHandedOver("it was used")
     with pytest.raises(NotAuthorised, match="it was used"):
         accept(shared(), INVITATION)
-    assert key_of() == former
+    assert (key_of(), spare_of()) == (former, b"")
     assert known_server(parse_address(BROKER)) == b""
 
 
 def test_a_key_whose_outcome_is_unknown_is_kept_to_be_tried_again(broker):
+    broker.stores = False
     broker.refuses = Unreachable("no answer")
     with pytest.raises(Unreachable):
         accept(shared(), INVITATION)
@@ -138,6 +146,48 @@ def test_a_key_whose_outcome_is_unknown_is_kept_to_be_tried_again(broker):
     assert accept(shared(), INVITATION) == 0
     assert key_of() == handed_over
     assert len(broker.handed_over) == 1
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_who_was_admitted_and_did_not_hear_it_is_in(broker, has_key):
+    """The broker was killed in between: the next one refuses the invitation, which was used."""
+    former = give_key() if has_key else b""
+    broker.refuses = NotAuthorised("it was used")
+    assert accept(shared(), INVITATION) == 0
+    assert broker.handed_over == [key_of()]
+    assert key_of() not in (former, b"")
+    assert spare_of() == b""
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+@pytest.mark.parametrize("ends", [Unreachable("no answer"), KeyboardInterrupt(), NotAuthorised("")])
+@pytest.mark.parametrize("admitted", ["the former", "the new one"])
+def test_no_key_that_may_be_admitted_is_lost(broker, has_key, ends, admitted):
+    former = give_key() if has_key else b""
+    broker.stores, broker.refuses = False, ends
+    for _ in range(2):
+        with pytest.raises(type(ends)):
+            accept(shared(), INVITATION)
+    known = {former, *broker.handed_over} - {b""}
+    assert known == {key_of(), spare_of()} - {b""}
+    # The one that worked last is the one to go on with, if there was one.
+    assert key_of() == former or not has_key
+    key = former if admitted == "the former" and has_key else broker.handed_over[0]
+    broker.admits.add(key)
+    assert accept(shared(), INVITATION) == 0
+    assert (key_of(), spare_of()) == (key, b"")
+    assert len(broker.handed_over) == 2
+
+
+def test_a_key_that_is_not_known_to_be_admitted_is_handed_over_again(broker):
+    give_key()
+    broker.stores, broker.refuses = False, Unreachable("no answer")
+    with pytest.raises(Unreachable):
+        accept(shared(), INVITATION)
+    broker.stores, broker.refuses = True, None
+    assert accept(shared(), INVITATION) == 0
+    assert broker.handed_over == [key_of()] * 2
+    assert spare_of() == b""
 
 
 def test_an_invitation_to_another_broker_at_a_known_address_is_refused(broker):
@@ -155,6 +205,7 @@ def test_who_is_joined_gets_no_other_key_meanwhile(broker):
     assert broker.handed_over == []
     joined.unlock()
     # And whatever came of it, nobody is kept out afterwards.
+    broker.stores = False
     broker.refuses = NotAuthorised("it was used")
     with pytest.raises(NotAuthorised):
         accept(shared(), INVITATION)

@@ -11,7 +11,7 @@ import zmq
 from chatbroker.client import enrol as enrol_module
 from chatbroker.client import link as link_module
 from chatbroker.client.access import Access
-from chatbroker.client.enrol import enrol
+from chatbroker.client.enrol import NotHandedOver, enrol
 from chatbroker.client.errors import ClientError, NotAuthorised, ProtocolError, Unreachable
 from chatbroker.client.link import fresh_secret, public_key
 from chatbroker.wire.codec import FROM_CLIENT, Decoder, Encoder
@@ -112,8 +112,23 @@ def test_silence_ends_in_time(brokers):
 
 def test_another_brokers_key_is_told(brokers):
     wrong = access(brokers().port)._replace(server_key=public_key(fresh_secret()))
-    with pytest.raises(NotAuthorised, match="is not proved by the broker"):
+    with pytest.raises(NotHandedOver, match="is not proved by the broker"):
         enrol(wrong, fresh_secret(), BROKER, WITHIN)
+
+
+def test_a_key_that_was_told_may_be_admitted_although_the_invitation_is_refused(
+    brokers, in_thread, until
+):
+    """By a broker that was killed before it answered; the next one knows the invitation as used."""
+    broker = brokers()
+    asking = in_thread(lambda: enrol(access(broker.port), fresh_secret(), BROKER, WITHIN))
+    until(lambda: broker.asked)
+    broker.close()
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as another:
+        another.bind(f"tcp://127.0.0.1:{broker.port}")  # Refuses the handshake, for another reason.
+        with pytest.raises(NotAuthorised) as told:
+            asking.result()
+    assert not isinstance(told.value, NotHandedOver)
 
 
 def test_without_descriptors_it_says_so_and_asks_nobody(monkeypatch):

@@ -276,10 +276,28 @@ def test_only_who_has_the_lock_may_say_who_joined():
 def test_only_who_has_the_lock_may_take_or_change_the_key():
     """Or of two that enrol at once, one would be let in by a key that is kept nowhere."""
     identity = alice()
-    for change in (identity.take_key, identity.change_key):
+    for change in (identity.take_key, identity.keep_keys):
         with pytest.raises(UsageError):
             change(bytes(32))
     assert identity.key == alice().key == b""
+
+
+def test_two_keys_are_kept_until_it_is_known_which_is_admitted():
+    one, two = bytes(range(32)), bytes(range(1, 33))
+    identity = alice()
+    assert identity.lock()
+    identity.keep_keys(one, two)
+    identity.remember(SESSION)
+    assert (alice().key, alice().spare) == (one, two)
+    by_two = identity.by(two)
+    assert (by_two.key, by_two.spare, by_two.credential) == (two, b"", identity.credential)
+    identity.keep_keys(two)
+    assert (alice().key, alice().spare) == (two, b"")
+    identity.keep_keys(b"", one)
+    assert identity.take_key(two) == two
+    assert (alice().key, alice().spare) == (two, one)
+    assert identity.take_key(one) == two
+    identity.unlock()
 
 
 def test_an_identity_that_was_removed_is_made_anew_under_the_lock():
