@@ -58,7 +58,8 @@ class Client:
     that are ended by signals, such as the command ``chat``.
 
     The constructor connects and returns when the broker has let the client in.  It raises
-    UsageError, NameRefused, NotAuthorised, Unreachable or ProtocolError.
+    UsageError, NameRefused, NotAuthorised, IdentityError (also for the file of a broker's key),
+    Unreachable or ProtocolError; ClientError if no descriptors are left.
 
     A thread in the background keeps the connection, heartbeats and recovery going.  The
     methods may be called from several threads, and not in a signal handler, which may raise.
@@ -186,8 +187,8 @@ class Client:
         The receipt tells in ``away`` whether *to* is not on now, and will get it later.
 
         *text*: at most `max_text` bytes of UTF-8, any characters.  *timeout* in seconds; None:
-        the client's.  Raises Refused (no such user, too long), OutcomeUnknown, Unreachable
-        (then it was not sent and will not be), UsageError.
+        the client's.  Raises Refused (no such user, too long), OutcomeUnknown, UsageError; and
+        Unreachable, or what `ended` tells: then it was not sent and will not be.
         """
         return self._say(checked_recipient(to), text, timeout)
 
@@ -349,7 +350,8 @@ class Client:
 
     @property
     def ended(self) -> ClientError | None:
-        """Why the broker ended the session; None if it did not."""
+        """Why the broker ended the session, such as NotAuthorised; None if it did not.  Whatever
+        is asked of it afterwards raises that."""
         refusal = self._core.refusal
         return refusal and session_error(refusal.code, refusal.words, self.broker)
 

@@ -104,16 +104,11 @@ class History:
         return missing
 
     def newest(
-        self,
-        log: str,
-        count: int,
-        wanted: Wanted = anything,
-        after: int = 0,
-        upto: int | None = None,
+        self, log: str, count: int, wanted: Wanted = anything, after: int = 0
     ) -> list[Event]:
         """The newest *count* messages that are *wanted*, in their order, of those after the
-        position *after* and up to the position *upto*; and Missed among them."""
-        return self.older(log, count, wanted, after, upto)[0]
+        position *after*; and Missed among them."""
+        return self.older(log, count, wanted, after)[0]
 
     def older(
         self,
@@ -123,7 +118,8 @@ class History:
         after: int = 0,
         upto: int | None = None,
     ) -> tuple[list[Event], int]:
-        """The same, and up to which position to look for more; *after*, if there is none."""
+        """The same of those up to the position *upto*, and up to which one to look for more;
+        *after*, if there is none."""
         end = self.head(log) if upto is None else upto
         window = max(FIRST_WINDOW, min(count, MOST_WINDOW))
         found: list[Event] = []

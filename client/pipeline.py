@@ -33,7 +33,8 @@ class Receipt(Ticket):
         """Returns when the broker has it.
 
         *timeout* in seconds; None: as long as the broker answers, and ``reconnect`` seconds
-        when it does not.  Raises Refused, OutcomeUnknown, Unreachable.
+        when it does not.  Raises Refused or OutcomeUnknown; Unreachable, or what `Client.ended`
+        tells (NotAuthorised, say), if it was not sent.
         """
         self._client._settle(self, deadline(timeout))
 
@@ -174,7 +175,9 @@ class Pipeline:
                 self._given_up = receipt
 
     def flush(self, timeout: float | None = None) -> None:
-        """Waits until all are resolved.  Raises OutcomeUnknown, Unreachable."""
+        """Waits until all are resolved.  Raises OutcomeUnknown; or, if some were not sent and the
+        outcomes of the others are known, Unreachable or what `Client.ended` tells (NotAuthorised,
+        say)."""
         until = deadline(timeout)
         if self._pending:
             # A refusal is no failure here; it is in `refused`.

@@ -67,7 +67,7 @@ def test_the_newest_are_found_from_the_end(history):
     assert len(history.newest("echo", 10**6)) == 3001
     assert history.newest("echo", 3, containing("never")) == []
     assert texts(history.newest("echo", 2, after=2999)) == ["to all 3000", "The End"]
-    assert texts(history.newest("echo", 2, upto=2)) == ["to all 1", "to all 2"]
+    assert texts(history.older("echo", 2, upto=2)[0]) == ["to all 1", "to all 2"]
 
 
 def test_what_is_private_is_found_by_the_partner(history):
@@ -239,7 +239,7 @@ def test_what_lies_before_something_that_is_damaged_is_found(damaged, monkeypatc
             # All that is missing among them is told.
             lost = sum([event.lost for event in found if isinstance(event, Missed)])
             assert messages(found)[0].seq == 101 - count - lost
-            more = history.newest("echo", 1, upto=before)
+            more, _ = history.older("echo", 1, upto=before)
             assert texts(messages(more)) == whole[:-count][-1:]
         found = history.newest("echo", 1, containing("ALL 7"))
         assert texts(messages(found)) == ["to all 79"]
