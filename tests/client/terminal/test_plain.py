@@ -182,9 +182,14 @@ def test_lines_for_which_there_was_no_room_are_told_when_it_ends(person, until, 
 
 
 def test_what_follows_quit_was_not_to_be_sent(person, until):
+    """Whether typed or pasted, in one piece or not: as in line mode."""
     person.sits_down()
-    person.press(b"quit\nhalf")
+    person.press(b"echo one\nquit\necho two\nbye all\nhalf")
+    until(lambda: person.client.sent)
+    person.client.resolve()
     assert person.result() == 0
+    assert [ticket.text for ticket in person.client.sent] == ["one"]
+    assert "not sent" not in person.seen
 
 
 def test_a_refusal_at_the_end_is_told(person, until):
