@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from math import inf
 from typing import NamedTuple, Protocol
 
 from ...wire.messages import DIRECT_LOG, ECHO_LOG
@@ -170,16 +171,12 @@ class Conversation:
 
     def _ask_who_is_on(self) -> None:
         def ask() -> Callable[[], None]:
-            return partial(self._know, [user.name for user in self._client.users(self._patience)])
+            return partial(self._know, [user.name for user in self._client.users(inf)])
 
         self._work(ask)
 
     def _know(self, names: Iterable[str]) -> None:
         self._online = {*names}
-
-    @property
-    def _patience(self) -> float:
-        return self._client.patience
 
     def recall(self, count: int) -> None:
         """Shows *count* more messages of what was said before."""
@@ -416,7 +413,7 @@ class Conversation:
         self._pending.append(Pending(receipt))
 
     def _who(self) -> Callable[[], None]:
-        users = self._client.users(self._patience)
+        users = self._client.users(inf)  # As long as what was typed would be waited for.
 
         def show() -> None:
             self._know(user.name for user in users)

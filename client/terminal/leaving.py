@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ...command.run import complain
 from ..client import Client
 from ..commands import Outcome
-from ..errors import OutcomeUnknown, Refused
+from ..errors import OutcomeUnknown, Refused, Unreachable
 from ..escape import escape
 from ..interrupts import Interrupts
 from .conversation import Conversation
@@ -58,10 +58,11 @@ def telling_what_is_lost(
     the broker is not known to have.  The screen on which it stood is gone by then.  *typed*: lines
     that were not looked at yet.
 
-    Raises OutcomeUnknown at the end if there was something in between of which nobody knows."""
+    Raises OutcomeUnknown at the end if there was something in between of which nobody knows, or
+    if the broker is gone and may have some of it, whatever was waited for."""
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         lost = [*conversation.unresolved]
         lost = [one for one in lost if one.outcome not in (Outcome.ACCEPTED, Outcome.REFUSED)]
         for receipt in lost[:MOST_TOLD]:
@@ -76,6 +77,9 @@ def telling_what_is_lost(
             complain(
                 "chat", f"not sent: {len(lines)} lines, from {escape(lines[0][:MOST_WORDS])!r} on"
             )
+        doubt = conversation.in_doubt or any(receipt.sent for receipt in lost)
+        if isinstance(error, Unreachable) and doubt:
+            raise OutcomeUnknown(UNKNOWN) from None
         raise
     if conversation.in_doubt:
         raise OutcomeUnknown(UNKNOWN)

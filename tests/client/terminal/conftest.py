@@ -19,7 +19,7 @@ PATIENCE = 15.0
 
 
 class FakeClient:
-    name, broker, patience = "alice", "tcp://127.0.0.1:5555", 30.0
+    name, broker = "alice", "tcp://127.0.0.1:5555"
 
     def __init__(self):
         self.sent = []
@@ -39,7 +39,7 @@ class FakeClient:
         self.sent.append(ticket)
         return ticket
 
-    def users(self, patience):
+    def users(self, timeout):
         return [UserInfo(name, 0) for name in self.online]
 
     def began(self, log):

@@ -122,13 +122,28 @@ def test_what_was_typed_and_is_lost_is_told_when_an_exception_ends_it(capsys):
         ("bob", "typed", False, Outcome.UNSENT),
         (None, "x" * (MOST_WORDS + 1), True, Outcome.UNKNOWN),
     )
-    with pytest.raises(Unreachable), telling_what_is_lost(conversation):
-        raise Unreachable("gone")
+    with pytest.raises(RuntimeError), telling_what_is_lost(conversation):
+        raise RuntimeError("a bug")
     assert capsys.readouterr().err.splitlines() == [
         "chat: sent, not acknowledged: under way\\x1b[2J",
         "chat: not sent to bob: typed",
         f"chat: sent, not acknowledged: {'x' * MOST_WORDS}…",
     ]
+
+
+@pytest.mark.parametrize(
+    ("sent", "in_doubt", "error"),
+    [
+        (True, False, OutcomeUnknown),
+        (False, True, OutcomeUnknown),
+        (False, False, Unreachable),
+    ],
+)
+def test_what_the_broker_may_have_is_never_said_to_be_unreachable(sent, in_doubt, error):
+    conversation = conversation_with((None, "hi", sent, Outcome.PENDING))
+    conversation.in_doubt = in_doubt
+    with pytest.raises(error), telling_what_is_lost(conversation):
+        raise Unreachable("whatever it was that waited")
 
 
 def test_of_very_many_that_are_lost_the_first_are_told(capsys):

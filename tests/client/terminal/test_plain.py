@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 from chatbroker.client.commands import Outcome
-from chatbroker.client.errors import Refused, Unreachable
+from chatbroker.client.errors import OutcomeUnknown, Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct
 from chatbroker.client.interrupts import Interrupts
 from chatbroker.client.terminal import conversation, plain
@@ -176,7 +176,7 @@ def test_lines_for_which_there_was_no_room_are_told_when_it_ends(person, until, 
     person.types("one", "two \x1b[2J", "three")
     until(lambda: len(person.client.sent) == 1)
     person.client.fails(Unreachable("no broker answers"))
-    with pytest.raises(Unreachable):
+    with pytest.raises(OutcomeUnknown):
         person.result()
     assert "chat: not sent: 2 lines, from 'two \\\\x1b[2J' on\n" in person.seen
 
