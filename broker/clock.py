@@ -54,16 +54,17 @@ class TurnClock:
         """
         if not self.turn:
             self.now, self.behind = now, self.time - time
-        passed = max(now - self.now, 0.0)
-        counted = min(passed, MOST_ATTENDED)
+        # Not by max, min and abs: a call takes longer than all of this, in each turn.
+        passed = now - self.now if now > self.now else 0.0
+        counted = passed if passed < MOST_ATTENDED else MOST_ATTENDED
+        gained = time - self.time + self.behind - passed * 1000
         self.attended += counted
-        gained = time - self.wall - passed * 1000
         self.now = now
-        self.time = max(self.time, time)
-        self._latest = max(self._latest, time)
+        self.time = time if time > self.time else self.time
+        self._latest = time if time > self._latest else self._latest
         self.behind = self.time - time
         self.turn += 1
-        if abs(gained) >= STEP:
+        if not -STEP < gained < STEP:
             self._was_set(gained)
         return passed - counted
 

@@ -116,7 +116,8 @@ class Sanctions:
         """All that `Keep` was given last, also what is over."""
         self._over: dict[Place, Sanction] = {}
         """Of them, those that are over as far as it was told."""
-        self._in_force: dict[Kind, dict[str, Sanction]] = {}
+        self._bans: dict[str, Sanction] = {}
+        self._mutes: dict[str, Sanction] = {}
         """The others, to be looked up."""
         self._keys: frozenset[bytes] = frozenset()
         self._span: tuple[float, float] = -inf, inf
@@ -129,12 +130,12 @@ class Sanctions:
         """What keeps *name* out (in its canonical form; empty for an observer), or whoever
         comes with the public key *key*."""
         if key and key in self._keys:
-            return self._in_force[Kind.BAN][key_text(key)]
-        return self._in_force[Kind.BAN].get(name)
+            return self._bans[key_text(key)]
+        return self._bans.get(name)
 
     def mute_on(self, name: str) -> Sanction | None:
         """What keeps *name* (in its canonical form) from speaking."""
-        return self._in_force[Kind.MUTE].get(name)
+        return self._mutes.get(name)
 
     def turns(self, time: int) -> bool:
         """Whether `at` has something to do at *time*."""
@@ -143,7 +144,7 @@ class Sanctions:
 
     def listed(self, kind: Kind, after: str = "", most: int = MOST) -> list[Sanction]:
         """Those of one kind, by whom they are on, from the first after *after*."""
-        held = self._in_force[kind]
+        held = self._of(kind)
         return [held[who] for who in islice(sorted(w for w in held if w > after), most)]
 
     # --- changing -------------------------------------------------------------------------
@@ -162,7 +163,7 @@ class Sanctions:
         """Takes one that is in force away: the one that there was.  Raises CannotKeep.
 
         *settled*: as above."""
-        lifted = self._in_force[kind].get(who)
+        lifted = self._of(kind).get(who)
         if lifted is not None:
             kept = self._without(settled)
             kept.pop((kind, who), None)
@@ -197,15 +198,17 @@ class Sanctions:
         self._over = {place: one for place, one in self._over.items() if kept.get(place) is one}
         self._index()
 
+    def _of(self, kind: Kind) -> dict[str, Sanction]:
+        return self._bans if kind is Kind.BAN else self._mutes
+
     def _index(self) -> None:
-        in_force: dict[Kind, dict[str, Sanction]] = {kind: {} for kind in Kind}
+        self._bans, self._mutes = {}, {}
         for (kind, who), one in self._kept.items():
             if (kind, who) not in self._over:
-                in_force[kind][who] = one
-        self._in_force = in_force
-        keys = [key_of(who) for who in in_force[Kind.BAN]]
+                self._of(kind)[who] = one
+        keys = [key_of(who) for who in self._bans]
         self._keys = frozenset([key for key in keys if key])
-        ends = [one.until for held in in_force.values() for one in held.values()]
+        ends = [one.until for one in (*self._bans.values(), *self._mutes.values())]
         gone = [one.until for one in self._over.values()]
         self._span = (
             max([end for end in gone if end is not None], default=-inf),
