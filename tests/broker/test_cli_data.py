@@ -11,6 +11,7 @@ from journals import EPOCH, row, session, take, user
 from chatbroker.broker import cli_data
 from chatbroker.broker.check import MOST_FAULTS
 from chatbroker.broker.database import FILE
+from chatbroker.broker.folder import DataFolder
 from chatbroker.broker.journal import Commit, JournalError
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.command.status import Status
@@ -96,6 +97,7 @@ def test_of_a_claimed_name_it_is_told_whether_it_is_held_or_when_it_was(run, jou
     users = [user("alice"), user("bob", seen=62_500)]
     take(journal, Commit(users=users, sessions=[session(1, "alice")]))
     here = ("--data-dir", tmp_path)
+    serving = DataFolder(tmp_path)
     status, out, _ = run(cli_data.list_names, *here)
     assert (status, [line.split("  ", 1) for line in out.splitlines()]) == (
         Status.DONE,
@@ -109,3 +111,4 @@ def test_of_a_claimed_name_it_is_told_whether_it_is_held_or_when_it_was(run, jou
         {"name": "alice", "seen": "1970-01-01T00:00:00.002Z", "unread": 0, "held": True},
         {"name": "bob", "seen": "1970-01-01T00:01:02.500Z", "unread": 0, "held": False},
     ]
+    serving.close()

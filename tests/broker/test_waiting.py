@@ -127,7 +127,7 @@ def test_what_wakes_it_is_taken_and_is_no_operator(servers, monkeypatch):
 def test_what_nobody_waits_for_is_done_now_and_then(servers, monkeypatch):
     server = servers()
     tidied = []
-    monkeypatch.setattr(server._core, "tidy", lambda: tidied.append(server._turned))
+    monkeypatch.setattr(server._core, "tidy", lambda: tidied.append(server._turned) or [])
     now = [1000.0]
     monkeypatch.setattr(server_module.time, "monotonic", lambda: now[0])
     for _ in range(100):
