@@ -18,6 +18,9 @@ from .origin import Origin
 
 Key = TypeVar("Key", bytes, int)
 
+NO_FD = -1
+"""In place of a descriptor that ZeroMQ does not tell."""
+
 LONG = 256
 """Bytes from which on ZeroMQ writes a part's size in eight, beside a byte of flags."""
 
@@ -38,7 +41,7 @@ class Connection:
     """One TCP connection."""
 
     __slots__ = (
-        *("confirmed", "ended", "fd", "frames", "given", "inode", "mark", "origin"),
+        *("confirmed", "fd", "frames", "given", "inode", "mark", "origin"),
         *("subscriptions", "taken"),
     )
 
@@ -49,8 +52,6 @@ class Connection:
         self.origin = origin
         self.mark = mark
         """What ZeroMQ tells of each of its messages, and of those of no other peer."""
-        self.ended = False
-        """Whether it was seen to have ended."""
         self.subscriptions = 0
         self.frames = 0
         """How many were taken out of it."""
@@ -128,6 +129,8 @@ class Connections:
         """By descriptor: connections of clients' SUBs."""
         self._dealers: dict[int, Connection] = {}
         """By descriptor: those of `callers`."""
+        self._ended: set[bytes] = set()
+        """Those of `callers` that were told to have ended; two may have one connection."""
         self._look_at = 0.0
 
     def meet(self, identity: bytes, met: Connection) -> Connection:
@@ -162,15 +165,15 @@ class Connections:
         *now*: seconds of a monotonic clock."""
         if now < self._look_at:
             return []
+        self._ended.intersection_update(self.callers)
         ended = []
         for identity, caller in _next(self.callers):
-            if caller.stands:
-                self.callers[identity] = caller
-            elif caller.inode:  # Of others ZeroMQ tells no more, and they are met again.
-                self.callers[identity] = caller
-                if not caller.ended:
-                    caller.ended = True
-                    ended.append(identity)
+            if caller.fd == NO_FD:
+                continue  # Of it ZeroMQ tells no more, and it is met again.
+            self.callers[identity] = caller
+            if not caller.stands and identity not in self._ended:
+                ended.append(identity)
+        self._ended.update(ended)
         gone = _forget(self._dealers) + _forget(self.subscribers)
         soon = ended or gone or len(self.callers) <= LOOKED_AT
         self._look_at = now + (LOOK_AGAIN if soon else LOOK_EVERY)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 import zmq
 
 from ..wire.errors import Code
-from .connections import LONG, Connection, Connections
+from .connections import LONG, NO_FD, Connection, Connections
 from .core import Broker
 from .descriptors import Descriptors
 from .gate import MARK, Gate
@@ -48,8 +48,6 @@ sessions have, the longest."""
 
 MOST_GONE = 10_000
 """Connections remembered to be gone, whose last frames are not looked at."""
-
-NO_FD = -1
 
 GONE = Connection(NO_FD, Origin(), "")
 """Stands for any of those."""

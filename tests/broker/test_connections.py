@@ -152,6 +152,39 @@ def test_one_that_ended_is_told_once_and_known_as_long_as_it_may_have_more_to_sa
     assert connections.callers == {b"gone": connection}
 
 
+def test_one_that_had_gone_when_it_was_met_has_ended(pairs):
+    """Its first frame was read when its descriptor was closed already."""
+    connections = Connections()
+    gone, _ = pairs()
+    number = gone.fileno()
+    gone.close()
+    connections.meet(b"gone", Connection(number, HERE, ""))
+    assert [connections.tidy(number * LOOK_EVERY) for number in range(2)] == [[b"gone"], []]
+
+
+def test_two_that_are_taken_for_one_connection_have_ended_both(pairs):
+    """The descriptor of the one was the other's when its frame was read."""
+    connections = Connections()
+    gone, _ = pairs()
+    for identity in (b"former", b"latter"):
+        connections.meet(identity, Connection(gone.fileno(), HERE, ""))
+    assert connections.tidy(0.0) == []
+    gone.close()
+    assert connections.tidy(LOOK_EVERY) == [b"former", b"latter"]
+    assert connections.tidy(2 * LOOK_EVERY) == []
+
+
+def test_that_one_ended_is_kept_no_longer_than_it_is_known(pairs):
+    connections = Connections()
+    gone, _ = pairs()
+    connections.meet(b"gone", Connection(gone.fileno(), HERE, ""))
+    gone.close()
+    assert connections.tidy(0.0) == [b"gone"]
+    del connections.callers[b"gone"]
+    connections.tidy(LOOK_EVERY)
+    assert not connections._ended
+
+
 def test_of_one_of_which_zeromq_tells_nothing_it_is_not_known_whether_it_ended():
     """Whoever speaks ZMTP 2 is answered each time."""
     connections = Connections()
