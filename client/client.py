@@ -155,9 +155,8 @@ class Client:
         return self._closing
 
     def began(self, log: str) -> tuple[int, int]:
-        """After which position this client began to read *log* (``echo`` or ``direct``), and the
-        position of the newest event then or later.  Raises UsageError for a log that it does
-        not follow."""
+        """After which position this client began to read *log* (``echo`` or ``direct``), and that
+        of the newest event then or later.  Raises UsageError if it does not follow *log*."""
         reader = self._core.inbox.readers.get(log)
         if reader is None:
             raise UsageError(f"this client does not follow {log!r}")
@@ -179,6 +178,11 @@ class Client:
         """Whether everything that is said from now on will be received."""
         return self._core.listening
 
+    @property
+    def greetings(self) -> int:
+        """How often it began to hear who comes and goes: in between it did not."""
+        return self._core.greeting.count
+
     # --- sending --------------------------------------------------------------------------
 
     def send(self, to: str, text: str, timeout: float | None = None) -> Receipt:
@@ -199,8 +203,7 @@ class Client:
     def pipeline(self, keep_refused: bool = True) -> Pipeline:
         """For many messages: each is sent without waiting for the one before it.
 
-        *keep_refused*: whether to collect the refused ones.  A program that looks at every
-        receipt itself needs no second list, which could grow without end.
+        *keep_refused*: whether to collect the refused ones, in a list that grows without end.
         """
         return Pipeline(self, keep_refused)
 
@@ -229,9 +232,8 @@ class Client:
         return taken[0] if taken else None
 
     def receive_many(self, timeout: float | None = None, most: int = 1000) -> list[Event]:
-        """The events that are there, up to *most*; waits for the first as `receive` does.
-
-        What was taken before counts as shown then, and is not unread the next time."""
+        """The events that are there, up to *most*; waits for the first as `receive` does.  What was
+        taken before counts as shown then, and is not unread the next time."""
         taken: list[Event] = []
 
         # Taken where it is looked for: another thread may be waiting for the same event.

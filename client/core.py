@@ -126,7 +126,7 @@ class ClientCore:
         """Whether a PING is due soon to tell more."""
         self._heard = 0
         """Bytes received since the last PING."""
-        self._greeting = Greeting()
+        self.greeting = Greeting()
         self._was_online = False
         self._attempt = 0
         """HELLOs sent so far."""
@@ -175,7 +175,7 @@ class ClientCore:
 
     def greeted(self, now: float) -> None:
         """PUB greeted the SUB: from here on it hears what is published."""
-        self._extra_pings = deque(sorted([*self._extra_pings, *self._greeting.come(now)]))
+        self._extra_pings = deque(sorted([*self._extra_pings, *self.greeting.come(now)]))
 
     def _take(self, frame: bytes, now: float) -> None:
         try:
@@ -245,7 +245,7 @@ class ClientCore:
     @property
     def listening(self) -> bool:
         """Whether everything that is said from now on will be heard."""
-        return self.phase is Phase.READY and (self._greeting.heard or not self.topics)
+        return self.phase is Phase.READY and (self.greeting.heard or not self.topics)
 
     # --- what is to be sent ---------------------------------------------------------------
 
@@ -260,7 +260,7 @@ class ClientCore:
             pieces.append(self._encode(self._hello()))
         elif self.phase is Phase.READY:
             assert self.limits is not None  # READY came with WELCOME.
-            if self.topics and self._greeting.is_missed(now):
+            if self.topics and self.greeting.is_missed(now):
                 words = f"nothing comes from the broker's port {self.pub_port}"
                 words += ": broadcasts come late, as long as it cannot be reached"
                 self.inbox.notice("no_broadcasts", words)
@@ -354,9 +354,9 @@ class ClientCore:
         self.limits = welcome.limits
         self.outbox.pace.keep_to(welcome.limits)
         if self.pub_port not in (None, welcome.pub_port):
-            self._greeting = Greeting()  # That of another PUB.
+            self.greeting.heard = False  # That of another PUB is to come.
         self.pub_port = welcome.pub_port
-        self._greeting.expect(now)
+        self.greeting.expect(now)
         self._epoch = welcome.epoch
         self.heartbeat.go_by(welcome.heartbeat, welcome.lease, 0)
         self._next_ping = now if again else self.heartbeat.after(now)

@@ -18,6 +18,8 @@ class Greeting:
 
     def __init__(self) -> None:
         self.heard = False
+        self.count = 0
+        """How often it did: what was published before, and is in no log, may have been missed."""
         self._due = inf
 
     def expect(self, now: float) -> None:
@@ -27,6 +29,7 @@ class Greeting:
     def come(self, now: float) -> list[float]:
         """It came.  When to ask what was published before."""
         self.heard = True
+        self.count += 1
         return [now + pause for pause in SETTLE]
 
     def is_missed(self, now: float) -> bool:

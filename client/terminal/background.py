@@ -75,7 +75,8 @@ class Background:
 
         def something_new() -> bool:
             resolved = any(receipt.done for receipt in [*unresolved][:1])
-            return client.waiting_events > 0 or resolved or self._stopping.is_set()
+            news = client.waiting_events > 0 or client.greetings != conversation.greetings
+            return news or resolved or self._stopping.is_set()
 
         while client.wait_until(something_new) and not self._stopping.is_set():
             # No more is taken before this is shown: what was not counts as unread.

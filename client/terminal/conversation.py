@@ -112,6 +112,8 @@ class Conversation:
         self._pipeline = client.pipeline(keep_refused=False)
         self._me = client.name
         self._online: set[str] = set()
+        self.greetings = 0
+        """What the client counted when it was last asked who is on.  Another thread may look."""
         self._connected = True
         self._last_from: str | None = None
         self._reply_to: str | None = None
@@ -170,6 +172,8 @@ class Conversation:
         self._ask_who_is_on()
 
     def _ask_who_is_on(self) -> None:
+        self.greetings = self._client.greetings
+
         def ask() -> Callable[[], None]:
             return partial(self._know, [user.name for user in self._client.users(inf)])
 
@@ -247,6 +251,8 @@ class Conversation:
         """Shows what came, and what became of what was sent."""
         for event in events:
             self._take(event)
+        if self._client.greetings != self.greetings:
+            self._ask_who_is_on()  # Who came or went before, it may not have heard.
         while self.unresolved and self.unresolved[0].done:
             self._resolved(self.unresolved.popleft())
         self._show_pending()

@@ -296,6 +296,9 @@ def test_another_port_of_broadcasts_has_a_greeting_of_its_own(talk):
     talk.passes(greeting.WITHIN)
     (words,) = notices(talk)
     assert "port 6000" in words
+    assert talk.core.greeting.count == 1
+    talk.core.greeted(talk.now)
+    assert talk.core.greeting.count == 2
 
 
 @pytest.mark.parametrize("logs", [["echo"], ["direct"]])

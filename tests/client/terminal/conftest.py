@@ -23,6 +23,7 @@ class FakeClient:
 
     def __init__(self):
         self.sent = []
+        self.greetings = 0
         self.online = ["alice", "bob"]
         self.heads = {"echo": (0, 0), "direct": (0, 0)}
         self.pages = {}

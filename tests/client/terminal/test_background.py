@@ -20,10 +20,12 @@ class Shown:
     def __init__(self):
         self.took = []
         self.unresolved = []
+        self.greetings = 0
 
     def take(self, events):
         self.took.append(list(events))
         self.unresolved.clear()
+        self.greetings = 1
 
 
 class Stage:
@@ -47,6 +49,14 @@ def stage(live):
 
 def notices(*words):
     return [Notice("x", word) for word in words]
+
+
+def test_a_greeting_of_the_port_of_broadcasts_is_seen_to_though_nothing_else_comes(stage):
+    stage.background.start(stage.conversation)
+    stage.client.greetings = 1
+    stage.client.notify()
+    stage.draw()
+    assert stage.conversation.took == [[]]
 
 
 def test_events_are_shown_in_their_order_and_no_more_are_taken_meanwhile(stage):

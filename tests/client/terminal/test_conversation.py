@@ -106,6 +106,20 @@ def test_while_the_connection_is_lost_messages_wait(talk):
     assert talk.display.under_way[0].startswith("[sending…]")
 
 
+def test_who_is_on_is_asked_again_when_presence_may_have_been_missed(talk):
+    """Only the connection to the port of broadcasts was lost, say."""
+    talk.conversation.begin(10)
+    talk.client.online = ["alice", "carol"]
+    talk.take()
+    assert talk.conversation.state.online == ("alice", "bob")
+    talk.client.greetings = 2
+    talk.take()
+    assert talk.conversation.state.online == ("alice", "carol")
+    talk.client.online = ["alice"]
+    talk.take()
+    assert talk.conversation.state.online == ("alice", "carol")
+
+
 def test_who_is_on(talk):
     talk.conversation.begin(10)
     talk.take(Joined(TIME, "carol"), Left(TIME, "bob"))
