@@ -274,6 +274,7 @@ def run(
             ready["metrics"] = metrics.address
             click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         try:
+            server.keep_keys()
             _let_own_user_in(config.host, server.port, local)
             if told is not None:
                 told.write(ready)

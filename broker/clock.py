@@ -26,8 +26,9 @@ News = tuple[str, float]
 class TurnClock:
     """The time of the current turn."""
 
-    def __init__(self, time: int = 0) -> None:
-        """*time*: no earlier than any stamp there is, in milliseconds since 1970."""
+    def __init__(self, time: int = 0, seen: int = 0) -> None:
+        """*time*: no earlier than any message's; *seen*: nor than any at which somebody left, in
+        milliseconds since 1970."""
         self.now = 0.0
         """Seconds of the monotonic clock, which a broker that was stopped does not miss."""
         self.turn = 0
@@ -41,7 +42,7 @@ class TurnClock:
         self._steps: list[tuple[float, float]] = []
         """When the wall clock was set lately (`now`), and by how many milliseconds ahead; less
         what was put right since.  All of them ahead, or all of them back."""
-        self._latest = self._believed = time
+        self._latest = self._believed = max(time, seen)
         """The latest time of the wall clock, and the latest at which that was believed."""
         self._told = ""
         """Of what `news` told last."""
@@ -70,7 +71,9 @@ class TurnClock:
 
     def _was_set(self, gained: float) -> None:
         """The wall clock was set ahead by *gained* milliseconds."""
-        if gained < 0 < self._set_lately():
+        lately = self._set_lately()
+        # One that goes back farther is behind now, by which nobody is to be away for longer.
+        if gained < 0 < lately and lately + gained > -STEP:
             self._latest = self._believed
         self._steps = _with(self._steps, self.now, gained)
 

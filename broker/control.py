@@ -227,6 +227,8 @@ def ask(folder: Path, **request: Any) -> dict[str, Any]:
             answer = b""
             while not answer.endswith(b"\n") and (some := sock.recv(4096)):
                 answer += some
+            if not answer:
+                raise OSError(errno.ECONNRESET, "it ended meanwhile")
             answered: dict[str, Any] = json.loads(answer)
         except (OSError, ValueError) as error:
             if type(error) is OSError and error.errno is None:

@@ -60,12 +60,11 @@ from .turn import Route, Turn
 from .user import Settings, User, find
 
 ENOUGH_EVENTS = 60_000
-"""Commands after which no further frame is begun in a turn: a frame holds 60,000 of empty
-texts."""
+"""Commands after which no frame is begun in a turn: one may hold 60,000 of empty texts."""
 
 ENOUGH_REPLIES = 4 * 1024 * 1024
-"""Bytes of replies after which no further frame is begun in a turn: three hundred observers
-that fetch at once ask for 300 MiB.  Nothing is lost by it; the next turn goes on."""
+"""Bytes of replies after which none is: three hundred observers that fetch at once ask for 300 MiB.
+Nothing is lost by it; the next turn goes on."""
 
 
 ANYWHERE = Origin()
@@ -117,7 +116,7 @@ class Broker:
         self._readers = Readers(self._echo, journal, self._registry)
         self.counts = Counts()
         self._out = Outgoing(self.counts)
-        self.clock = TurnClock(kept.time)
+        self.clock = TurnClock(kept.time, max([user.seen for user in kept.users], default=0))
         self._brake = Brake(self._out, self.clock)
         unread = Fault(self._out.warn, self.clock, "cannot_read")
         self._answers = Answers(
@@ -278,8 +277,7 @@ class Broker:
         messages = self._said.messages
         said = self._said.take(self.clock.time)
         for user, before, head in self._said.own:
-            # What one said oneself is no news; else a script that sends and then waits for an
-            # answer would get its own question.
+            # What one said oneself is no news: a script would get its question for an answer.
             if user.read == before:
                 self._registry.read(user, head)
         rows = [row for _, _, rows in said for row in rows]
@@ -336,6 +334,8 @@ class Broker:
     def shutdown(self) -> list[Effect]:
         """Commits what is pending, if that can be, and says goodbye to everyone."""
         effects = self.commit(all_heard=False) + self.acknowledge()
+        if self.held:
+            self._out.take()  # What an operator did since tells of what is not stored.
         goodbye = Farewell(Code.SHUTTING_DOWN.value, "the broker is shutting down")
         for session in self._registry.live():
             self._out.reply(session.identity, goodbye)

@@ -112,7 +112,7 @@ class Kept(NamedTuple):
     epoch: bytes
     """Of these data, for as long as they live."""
     time: int
-    """No earlier than any time in it, in milliseconds since 1970; 0 if there is none."""
+    """That of the newest message, in milliseconds since 1970; 0 if there is none."""
     heads: Mapping[str, int]
     """The position of the newest event of each log, by its key."""
     users: Sequence[UserRecord]

@@ -75,7 +75,10 @@ def store_secrets(folder: Path, secrets: Secrets) -> None:
         write_private(path, json.dumps(kept) + "\n", replace=False)
     except OSError as error:
         raise _cannot("keep the broker's key in", path, error) from None
-    if server_secrets(folder) != secrets:
+    found = server_secrets(folder)
+    if found is None:
+        raise StartError(f"cannot keep the broker's key in {path}: a link there leads nowhere")
+    if found != secrets:
         # Of a broker that came and went between our two looks.  The ports have ours.
         raise StartError(f"the broker's key in {path} was made by another just now; try again")
 

@@ -113,6 +113,8 @@ class Office:
             # Whom a ban is on may have come meanwhile.
             if sanction.kind is Kind.BAN:
                 self._operator.enforce(sanction)
+            else:
+                self._operator.tell_mute(sanction)
 
     def tidy(self) -> None:
         """Does what has time until nobody waits."""

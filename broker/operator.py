@@ -173,9 +173,13 @@ class Operator:
     def _mute(self, asked: Asked) -> Answer:
         mute = _sanction(Kind.MUTE, asked)
         self._sanctions.impose(mute, self._around.settled())
-        self._hand.notify(mute.who, Code.MUTED, mute.words())
+        self.tell_mute(mute)
         self._around.audit("mute", **_audited(mute))
         return self._known(mute)
+
+    def tell_mute(self, mute: Sanction) -> None:
+        """Tells whom *mute* is on, if they are here."""
+        self._hand.notify(mute.who, Code.MUTED, mute.words())
 
     def _known(self, sanction: Sanction) -> Answer:
         """Whether whom it is on has been here: a misspelt name has not."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
+from ..command.files import read_regular
 from .audit import FILE as AUDIT
 from .config import StartError
 from .control import SOCKET, listens
@@ -37,7 +39,16 @@ def is_a_brokers(file: Path) -> bool:
     """Whether *file*, on whose path is no link, is where a broker keeps something; also if nothing
     is there yet.  Raises OSError.
 
-    A broker that serves, or served, left its lock in the folder.  Without one it is a folder of
-    copies, say, and the names are like any other."""
+    A broker that serves, or served, left its lock in the folder, with the number of its process.
+    Without one it is a folder of copies, say, and the names are like any other."""
     folder = file.parent
-    return file.name in OWN and ((folder / LOCK).exists() or listens(folder))
+    return file.name in OWN and (_is_lock(folder / LOCK) or listens(folder))
+
+
+def _is_lock(file: Path) -> bool:
+    """Whether *file* is a broker's: others lock files of that name, too."""
+    try:
+        return read_regular(file).strip().isdigit()
+    except OSError as error:
+        # Whoever may not look at it need not be allowed to write beside it.
+        return error.errno in (errno.EACCES, errno.EPERM)

@@ -32,7 +32,10 @@ class ReadyFile:
         self._held = -1
         """A lock on what was written, which ends with the process however it ends: the number
         of a process may be another's by then."""
-        self._is_left_behind()  # A wrong name is told before anything is made.
+        # A wrong name is told before anything is made.
+        self._is_left_behind()
+        if not os.access(self._path.parent, os.W_OK | os.X_OK):
+            raise _unwritable(self._path, _why_not(self._path.parent))
 
     def clear(self) -> None:
         """Removes what a broker left that was killed: it would be taken for this one's, which
@@ -102,6 +105,12 @@ class ReadyFile:
         held, self._held = self._held, -1
         if held >= 0:
             os.close(held)
+
+
+def _why_not(folder: Path) -> OSError:
+    """Why nothing can be written in *folder*."""
+    number = errno.EACCES if folder.is_dir() else errno.ENOENT
+    return OSError(number, os.strerror(number))
 
 
 def _no_more_held(descriptor: int) -> bool:

@@ -70,8 +70,8 @@ class Secure:
         return self._members
 
     def keep_keys(self) -> None:
-        """Has the keys be there at the next start.  Not before this one has its ports and its
-        folder: by them the data are a secure broker's, and a plain one would not start again.
+        """Has the keys be there at the next start.  Not before this one is to serve: by them the
+        data are a secure broker's, and a plain one would not start again.
 
         Raises StartError."""
         if self._folder is not None and self._anew is not None:

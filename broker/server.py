@@ -198,17 +198,22 @@ class Server:
                 members = secure.take_up(self._sanctions.ban_on)
                 gate.prove(bound_to(self._router), self._publisher.endpoint, secure.owner)
             self._core = Broker(settings, self._journal, os.urandom, members, self._sanctions)
-            if secure is not None:
-                secure.keep_keys()
         except BaseException:
             self._journal.close()
             raise
 
     # --- the loop -------------------------------------------------------------------------
 
+    def keep_keys(self) -> None:
+        """Has the data be a secure broker's from now on, if this is one: nothing else is left that
+        could keep it from serving.  Raises StartError."""
+        if self._secure is not None:
+            self._secure.keep_keys()
+
     def run(self) -> None:
         """Serves until `stop` is called, in one thread, which need not be the one that made it.
-        Signals are the caller's affair (``signals``)."""
+        Signals are the caller's affair (``signals``).  Raises StartError as `keep_keys` does."""
+        self.keep_keys()
         poller = self._poller
         poller.register(self._router, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)

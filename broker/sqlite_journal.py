@@ -198,9 +198,7 @@ class SqliteJournal:
             self._db.executemany("UPDATE users SET epoch=? WHERE name=?", lines)
         self._note(epoch=epoch, sync=self._sync.encode(), boot=boot_id(), open=b"1", copied=b"")
         newest = max([log.newest for log in self._logs.values()], default=0)
-        seen = max([user.seen for user in users.values()], default=0)
-        time = max(newest, seen)
-        return Kept(epoch, time, heads, list(users.values()), list(sessions.values()), former)
+        return Kept(epoch, newest, heads, list(users.values()), list(sessions.values()), former)
 
     def _take_up_turns(self, by_id: dict[int, KeptLog]) -> None:
         """Reads what was committed and not folded by the process before."""

@@ -118,6 +118,27 @@ def test_a_clock_that_was_wrong_for_a_moment_has_changed_nothing(turns):
     assert turns.told == "clock behind=2591998 s"
 
 
+def test_who_leaves_behind_a_clock_that_went_too_far_back_is_away_since_before_that(turns):
+    """It had gone on while the machine slept, and was doubted still."""
+    turns.pass_by(60.0, set_by=MONTH)
+    left = turns.clock.latest
+    assert left == turns.wall
+    turns.pass_by(1.0, set_by=-10 * MONTH)
+    assert turns.clock.latest == left
+    turns.pass_by(1.0, set_by=10 * MONTH)
+    assert turns.clock.latest == turns.wall
+    # What was put right had never been.
+    turns.pass_by(1.0, set_by=MONTH)
+    turns.pass_by(1.0, set_by=-MONTH)
+    assert turns.clock.latest == turns.wall
+
+
+def test_by_when_somebody_left_no_message_is_dated():
+    clock = TurnClock(1000, seen=5000)
+    clock.begin(0.0, 2000)
+    assert (clock.time, clock.latest) == (2000, 5000)
+
+
 def test_a_clock_that_was_set_back_for_a_moment_is_believed_when_it_is_back(turns):
     assert turns.pass_by(2.0, set_by=-MONTH) == 0
     assert turns.pass_by(2.0, set_by=MONTH) == 0

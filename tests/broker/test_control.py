@@ -370,6 +370,23 @@ def test_an_answer_that_is_none_is_told_in_words(tmp_path, monkeypatch):
             ask(tmp_path, do="release", name="bob")
 
 
+def test_a_broker_that_ends_over_a_request_is_told_in_words(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / SOCKET))
+        listener.listen()
+
+        def hangs_up():
+            visitor, _ = listener.accept()
+            visitor.recv(4096)
+            visitor.close()
+
+        hanging = threading.Thread(target=hangs_up)
+        hanging.start()
+        with pytest.raises(StartError, match="does not answer: it ended meanwhile; it may be done"):
+            ask(tmp_path, do="kick", name="bob")
+        hanging.join()
+
+
 @pytest.fixture
 def desk(folder):
     folder.mkdir()

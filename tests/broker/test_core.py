@@ -560,6 +560,20 @@ def test_at_the_end_everyone_is_acknowledged_and_then_told_goodbye(watched):
     assert len(watched.journal.commits) == 1
 
 
+def test_at_the_end_nobody_is_acknowledged_what_could_not_be_stored(watched):
+    """Not even who was sent away meanwhile, and hears before that what became of all."""
+    alice, bob = watched.joins("alice"), watched.joins("bob")
+    full(watched)
+    alice.posts(alice.echo("never stored"))
+    watched.turn()
+    watched.broker.hand.kick("alice", Code.BANNED, "too loud")
+    alice.hears()
+    watched.begin()
+    watched.shuts_down()
+    assert alice.hears() == []
+    assert bob.hears().codes == ["cannot_store", "shutting_down"]
+
+
 def test_what_waited_to_be_stored_is_acknowledged_at_the_end_if_it_can_be_stored(world_with):
     world = world_with(FullJournal())
     alice = world.joins("alice")

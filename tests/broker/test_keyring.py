@@ -40,6 +40,13 @@ def test_the_first_secrets_stay_and_nobody_else_can_read_them(tmp_path):
     assert os.listdir(tmp_path) == [SERVER_KEY]
 
 
+def test_a_link_that_leads_nowhere_is_told(tmp_path):
+    """What it should lead to is not mounted, say."""
+    (tmp_path / SERVER_KEY).symlink_to(tmp_path / "mount" / "key")
+    with pytest.raises(StartError, match=r"server\.key: a link there leads nowhere"):
+        store_secrets(tmp_path, ONE)
+
+
 def test_a_key_that_cannot_be_kept_is_told(tmp_path, monkeypatch):
     def full(path, text, **how):
         raise OSError(errno.ENOSPC, "No space left on device")

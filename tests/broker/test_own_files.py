@@ -21,6 +21,13 @@ def test_what_has_such_a_name_is_a_brokers_where_one_served(tmp_path, name):
     for kept in (FILE, SANCTIONS):
         (tmp_path / kept).touch()
     assert not is_a_brokers(file)
+    # Nor does a lock that others hold while they make copies.
+    (tmp_path / "lock").touch()
+    assert not is_a_brokers(file)
+    (tmp_path / "lock").unlink()
+    (tmp_path / "lock").mkdir()
+    assert not is_a_brokers(file)
+    (tmp_path / "lock").rmdir()
     DataFolder(tmp_path).close()
     assert is_a_brokers(file)
     assert not is_a_brokers(tmp_path / "copy.db")

@@ -68,6 +68,14 @@ def test_one_that_cannot_be_written_leaves_nothing_behind(path):
     assert [entry.name for entry in path.parent.iterdir()] == ["ready"]
 
 
+def test_where_none_can_be_written_is_told_before_it_serves(tmp_path, monkeypatch):
+    with pytest.raises(StartError, match=r"cannot write the ready file .*: No such file"):
+        ReadyFile(tmp_path / "nowhere" / "ready")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # Root may do anything.
+    with pytest.raises(StartError, match=r"cannot write the ready file .*: Permission denied"):
+        ReadyFile(tmp_path / "ready")
+
+
 def test_what_is_no_regular_file_is_refused_before_it_serves(path):
     with pytest.raises(StartError, match="cannot write the ready file /dev/null: it is no regular"):
         ReadyFile(Path("/dev/null"))

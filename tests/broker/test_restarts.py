@@ -79,7 +79,6 @@ class LastingJournal(MemoryJournal):
         for user in commit.users:
             assert user.log not in {u.log for u in self.users.values() if u.name != user.name}
             self.users[user.name] = user
-            self.time = max(self.time, user.created, user.seen)
         for session in commit.sessions:
             assert session.user in self.users
             self.sessions[session.id] = whole = session.over(self.sessions.get(session.id))

@@ -207,5 +207,17 @@ def test_a_secure_start_that_is_refused_leaves_the_data_a_plain_brokers(
         Server(Config(port=0, data_dir=plain)).close()
 
 
+def test_the_data_are_a_secure_brokers_when_nothing_else_keeps_it_from_serving(tmp_path):
+    config = Config(port=0, data_dir=tmp_path / "data")
+    with closing(Server(config._replace(secure=True))):
+        pass
+    with closing(Server(config)):
+        pass
+    with closing(Server(config._replace(secure=True))) as server:
+        server.keep_keys()
+    with pytest.raises(StartError, match="are a secure broker's"):
+        Server(config)
+
+
 def refuse(*_):
     raise StartError("it stands open")
