@@ -292,7 +292,8 @@ class Door:
                 self._out.reject(identity, Code.NO_SUCH_LOG, f"no such log: {follow.log!r}")
             else:
                 start = self._start(session, log, follow)
-                readings.append(Reading(follow.log, log.epoch, start, log.head))
+                former, upto = log.former or (b"", 0)
+                readings.append(Reading(follow.log, log.epoch, start, log.head, former, upto))
         user, settings = session.user, self._registry.settings
         allowance = settings.allowance
         self._out.reply(

@@ -38,7 +38,7 @@ def joined(runs: list[Packed]) -> Packed:
 class Log:
     """Numbers events, and holds those of the current turn."""
 
-    __slots__ = ("_former", "epoch", "head", "key", "pending")
+    __slots__ = ("epoch", "former", "head", "key", "pending")
 
     def __init__(self, key: str, epoch: bytes, head: int = 0, former: Former | None = None) -> None:
         self.key = key
@@ -46,7 +46,8 @@ class Log:
         self.epoch = epoch
         self.head = head
         """The position of the newest committed event."""
-        self._former = former
+        self.former = former
+        """The life before, if its data went back."""
         self.pending: list[Packed] = []
         """The events of this turn, to be appended to."""
 
@@ -57,7 +58,7 @@ class Log:
         that, and nothing of what came since.  Of any other life: not at all."""
         if epoch in (b"", self.epoch):
             return min(position, self.head)
-        former = self._former
+        former = self.former
         return min(position, former.head) if former and epoch == former.epoch else 0
 
     def take(self, time: int, join: Callable[[list[Packed]], Packed] = joined) -> list[Row]:

@@ -29,7 +29,7 @@ MOST_AHEAD, MOST_EVENTS_AHEAD = 256, 20_000
 """Batches kept while a hole before them is fetched, and events in them, give or take a batch; more
 are fetched too.  Batches are bounded in bytes, but 256 may hold a million events."""
 
-MOST_LIVES = 16
+MOST_LIVES = 100
 """Lives of a log of which it is kept how far they were read."""
 
 Piece = tuple[int, Events]
@@ -44,6 +44,8 @@ class Reader:
         self._since = since
         self.epoch = b""
         """Empty until the first WELCOME."""
+        self._former = b""
+        """That of the life before, if the log's data went back; else empty."""
         self.position = 0
         """The cursor: the position of the last event that was handed on."""
         self.start = 0
@@ -92,12 +94,13 @@ class Reader:
         _bound(self._shown)
 
     def cursor(self) -> Cursor | None:
-        """How far the program has read, for PING: in this life of the log, or in the last one of
-        which it has shown anything, as long as it has shown nothing of this.  None if it has
-        nothing."""
+        """How far the program has read, for PING: in this life of the log; or, as long as it has
+        shown nothing of this, in the one before, or else in the last one of which it has.  None if
+        it has shown nothing."""
         if not self._shown:
             return None
-        epoch = self.epoch if self.epoch in self._shown else next(reversed(self._shown))
+        known = [epoch for epoch in (self.epoch, self._former) if epoch in self._shown]
+        epoch = known[0] if known else next(reversed(self._shown))
         return Cursor(self.log, epoch, self._shown[epoch])
 
     def welcome(self, reading: Reading) -> bool:
@@ -111,20 +114,27 @@ class Reader:
             another = True
             self._shown.clear()
         if another:
+            self._been.pop(self.epoch, None)  # Of the last few, as those may come back.
             self._been[self.epoch] = self.position
-            _bound(self._been)
         if first or another:
             # Another broker may have been in the place of this one, which knows nothing of that.
-            start = max(reading.start, min(self._been.get(reading.epoch, 0), reading.head))
+            start = max(reading.start, min(self._was_at(reading), reading.head))
             if (self.epoch, self.position) == self._began:
                 self._began = reading.epoch, start
             self.position = self.start = start
-        self.epoch = reading.epoch
+        _bound(self._been)
+        self.epoch, self._former = reading.epoch, reading.former
         self.head = reading.head
         self._fetching = False
         self._ahead.clear()
         self._events_ahead = 0
         return another
+
+    def _was_at(self, reading: Reading) -> int:
+        """The cursor in this life of the log, or in the one before, where both are the same."""
+        if reading.epoch in self._been:
+            return self._been[reading.epoch]
+        return min(self._been.get(reading.former, 0), reading.upto)
 
     def learn_head(self, head: Cursor) -> None:
         """A PONG told where the log's head is."""

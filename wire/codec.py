@@ -169,6 +169,8 @@ _CLIENT_PARSERS: dict[int, _Parser] = {
     Kind.ENROL: _versioned("ENROL", _message(Enrol, integer, _key)),
 }
 
+_reading = record(Reading, _log, _epoch, integer, integer, _epoch_or_none, integer, optional=2)
+
 _BROKER_PARSERS: dict[int, _Parser] = {
     Kind.WELCOME: _message(
         Welcome,
@@ -183,7 +185,7 @@ _BROKER_PARSERS: dict[int, _Parser] = {
         integer,
         integer,
         record(Limits, *[integer] * 8, around=2),
-        array(limits.MAX_FOLLOWS, record(Reading, _log, _epoch, integer, integer)),
+        array(limits.MAX_FOLLOWS, _reading),
         _epoch_or_none,
         optional=1,
     ),
@@ -317,8 +319,14 @@ class Decoder:
 
 _NUMBERS = {kind: int(number) for kind, number in KINDS.items()}
 
-_ALWAYS: dict[type, int] = {Ping: 4, Pong: 2, Welcome: 12}
-"""Of messages with optional fields: how many come before these."""
+_ALWAYS: dict[type, int] = {Ping: 4, Pong: 2, Welcome: 12, Reading: 4}
+"""Of messages and records with optional fields: how many come before these."""
+
+
+def _lean(fields: tuple[object, ...]) -> tuple[object, ...]:
+    """*fields* of a message or record, without the optional ones if these say nothing."""
+    always = _ALWAYS.get(type(fields))
+    return fields if always is None or any(fields[always:]) else fields[:always]
 
 
 class Encoder:
@@ -334,12 +342,11 @@ class Encoder:
                 raise ValueError("an event of a type unknown here cannot be packed")
             body = pack_events(filter(None, message.events))
             return encode_batch(*message[:4], len(message.events), body)
-        kind = type(message)
-        fields: tuple[object, ...] = message
-        always = _ALWAYS.get(kind)
-        if always is not None and not any(fields[always:]):
-            fields = fields[:always]
-        packed: bytes = self._pack((_NUMBERS[kind], *fields))
+        fields = _lean(message)
+        if isinstance(message, Welcome):  # No other has records with optional fields.
+            readings = tuple(map(_lean, message.readings))
+            fields = tuple([readings if one is message.readings else one for one in fields])
+        packed: bytes = self._pack((_NUMBERS[type(message)], *fields))
         return packed
 
 

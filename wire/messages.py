@@ -92,6 +92,10 @@ class Reading(NamedTuple):
     epoch: bytes
     start: int
     head: int
+    former: bytes = b""
+    """The epoch of the life that the log had before, if its data went back."""
+    upto: int = 0
+    """Up to there both lives are the same."""
 
 
 class Refusal(NamedTuple):

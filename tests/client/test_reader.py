@@ -108,6 +108,42 @@ def test_a_life_that_comes_back_with_less_goes_on_after_that_and_confirms_nothin
     assert reader.cursor() is None
 
 
+def test_a_copy_of_a_life_that_it_was_in_goes_on_where_that_was():
+    """Another broker was in the place meanwhile: so the copy's broker could not tell."""
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    reader.has_shown(EPOCH, 7)
+    reader.welcome(Reading("echo", OTHER, 0, 2))
+    reader.has_shown(OTHER, 2)
+    assert reader.welcome(Reading("echo", b"restored", 0, 6, EPOCH, 5))
+    assert reader.start == 5
+    assert reader.cursor() == Cursor("echo", EPOCH, 7)
+    assert positions(reader.offer(batch(4, 6, epoch=b"restored"))) == [6]
+    # Of a life that it was never in, it has nothing.
+    reader.welcome(Reading("echo", b"epoch--9", 0, 6, b"epoch--8", 5))
+    assert reader.start == 0
+
+
+@pytest.mark.parametrize("others", [1, 300])
+def test_a_life_that_comes_back_often_is_not_forgotten_for_others(others):
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    for number in range(300):
+        reader.welcome(Reading("echo", (number % others + 1).to_bytes(8), 0, 1))
+        reader.welcome(Reading("echo", EPOCH, 0, 7))
+        assert reader.start == 7
+    assert len(reader._been) <= MOST_LIVES
+
+
+def test_the_life_that_comes_back_is_not_the_one_that_is_forgotten():
+    reader = welcomed()
+    positions(reader.offer(batch(1, 7)))
+    for number in range(MOST_LIVES):
+        reader.welcome(Reading("echo", (number + 1).to_bytes(8), 0, 1))
+    reader.welcome(Reading("echo", EPOCH, 0, 7))
+    assert reader.start == 7
+
+
 def test_who_began_late_has_read_nothing_of_the_next_life_either():
     reader = welcomed(position=5)
     reader.welcome(Reading("echo", OTHER, 4, 4))
@@ -119,7 +155,7 @@ def test_who_began_late_has_read_nothing_of_the_next_life_either():
 
 def test_of_no_more_lives_it_is_kept_how_far_they_were_shown_than_bounded():
     reader = welcomed()
-    for number in range(100):
+    for number in range(2 * MOST_LIVES):
         epoch = number.to_bytes(8)
         reader.welcome(Reading("echo", epoch, 0, 3))
         reader.has_shown(epoch, 2)

@@ -84,6 +84,7 @@ several = st.lists(texts, min_size=1, max_size=3).map(tuple) | texts.map(
 )
 commands = st.integers(1, limits.MAX_INT - 200)
 epochs = st.binary(min_size=limits.EPOCH_LENGTH, max_size=limits.EPOCH_LENGTH)
+formers = st.just(b"") | epochs
 ids = st.binary(min_size=limits.ID_LENGTH, max_size=limits.ID_LENGTH)
 cursors = few(st.builds(Cursor, logs, epochs, integers))
 follows = st.lists(
@@ -138,7 +139,7 @@ MESSAGES: dict[type, st.SearchStrategy] = {
         integers,
         integers,
         st.builds(Limits, *[integers] * 8),
-        few(st.builds(Reading, logs, epochs, integers, integers)),
+        few(st.builds(Reading, logs, epochs, integers, integers, formers, integers)),
         st.just(b"") | epochs,
     ),
     Refused: st.builds(Refused, codes, words, integers),

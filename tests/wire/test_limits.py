@@ -77,7 +77,7 @@ def test_the_largest_message_of_a_client_fits_a_frame(message):
             MOST,
             MOST,
             Told(*[MOST] * 8),
-            tuple(Reading(log, EPOCH, MOST, MOST) for log in logs()),
+            tuple(Reading(log, EPOCH, MOST, MOST, EPOCH, MOST) for log in logs()),
         ),
         Ack(
             MOST - limits.MAX_RUNS,
