@@ -87,10 +87,15 @@ def _enrol(
     somebody else has it, and is not handed over again.
 
     Whatever ends this, each key that the broker may have admitted is kept."""
-    former, spare = identity.key, identity.spare
-    # One whose admission was not heard of is handed over again, so that there are never three.
-    fresh = spare or fresh_secret()
-    identity.keep_keys(*((former, fresh) if former else (fresh,)))
+    former, before = identity.key, (identity.spare, identity.spare_for)
+    invitation = public_key(access.secret)
+    # One whose admission by this invitation was not heard of is handed over again, so that there
+    # are never three.  By another invitation it may have been admitted, and taken back since.
+    fresh = identity.spare if identity.spare_for == invitation else fresh_secret()
+    if former:
+        identity.keep_keys(former, fresh, invitation)
+    else:
+        identity.keep_keys(fresh)
     try:
         enrol(access, fresh, where, timeout)
     except NotAuthorised as refused:
@@ -98,7 +103,8 @@ def _enrol(
         # the former may have been admitted meanwhile.
         if not _gets_in(identity, tries):
             # To use none is better than one in vain.
-            identity.keep_keys(former, spare if isinstance(refused, NotHandedOver) else fresh)
+            told = () if isinstance(refused, NotHandedOver) else (fresh, invitation)
+            identity.keep_keys(former, *(told or before))
             raise
     else:
         identity.keep_keys(fresh)
@@ -145,7 +151,8 @@ def _with_key(broker: str, name: str) -> Identity:
 
 def _locked(identity: Identity) -> None:
     if not identity.lock():
-        raise UsageError(f"{identity.name!r} is joined at {identity.broker}; leave first")
+        words = "is joined, or another accept is at work, at"
+        raise UsageError(f"{identity.name!r} {words} {identity.broker}; leave first, or try again")
 
 
 def whoami(shared: Shared) -> int:

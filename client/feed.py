@@ -159,6 +159,8 @@ class Feed:
         self._failure: BaseException | None = None
         self._unread = 1
         """The first line that was not handed on yet."""
+        self._doing = 0
+        """The line that is carried out now; 0 if none is."""
         self.finishing = False
         """Whether `finish` was called."""
         self._left: int | None = None
@@ -273,7 +275,8 @@ class Feed:
         Whatever was waited for in vain, and whoever noticed it first: if that line was sent, the
         broker may have it."""
         line, result = self._first_unknown
-        if result is None or not isinstance(failure, OutcomeUnknown | Unreachable):
+        line = line or self._doing
+        if not line or not isinstance(failure, OutcomeUnknown | Unreachable):
             return failure
         if isinstance(failure, Unreachable) and isinstance(result, Receipt) and result.sent:
             failure = unacknowledged(self._client.broker)
@@ -326,7 +329,9 @@ class Feed:
             self._report(Entry(number, receipts))
             return
         for at, raw in enumerate(lines, number):
+            self._doing = at
             self._one(at, raw, pipeline)
+        self._doing = 0
 
     def _one(self, number: int, raw: bytes, pipeline: Pipeline) -> None:
         result: Result | None

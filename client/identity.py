@@ -4,7 +4,8 @@
     …/chatbroker/identities/127.0.0.1_5555/.alice.lock  held while alice is joined
 
 ``key`` is the secret key by which a secure broker knows the user; most have none.  ``spare`` is a
-second one while nobody knows which of them the broker has admitted.
+second one while nobody knows which of them the broker has admitted, and ``spare_for`` the public
+key of the invitation by which it was handed over.
 
 The file is written whole or not at all, and one that is there is never written over by a new
 credential: who loses the credential loses the name.
@@ -27,6 +28,9 @@ from ..wire.names import canonical_name
 from .address import Address, parse_address
 from .errors import IdentityError, NameRefused, UsageError
 
+KEYS = ("key", "spare", "spare_for")
+"""What the file has of keys, if they are not empty."""
+
 
 class _Kept(NamedTuple):
     """What the file says."""
@@ -36,6 +40,7 @@ class _Kept(NamedTuple):
     """Empty, if nobody has joined yet."""
     key: bytes = b""
     spare: bytes = b""
+    spare_for: bytes = b""
 
 
 class Identity:
@@ -54,6 +59,8 @@ class Identity:
         """The secret CURVE key by which a secure broker knows the user; empty for none."""
         self.spare = kept.spare
         """Another that it may know the user by: what became of it was not heard.  Mostly empty."""
+        self.spare_for = kept.spare_for
+        """The public key of the invitation by which that was handed over."""
         self._lock: int | None = None
 
     @classmethod
@@ -112,7 +119,7 @@ class Identity:
         except IdentityError:
             os.close(descriptor)
             raise
-        self.credential, self.previous, self.key, self.spare = kept
+        self.credential, self.previous, self.key, self.spare, self.spare_for = kept
         self._lock = descriptor
         return True
 
@@ -131,7 +138,8 @@ class Identity:
         the lock."""
         if self._lock is None:
             raise UsageError("an identity must be locked before a session is remembered")
-        _write(self.path, _Kept(self.credential, session, self.key, self.spare))
+        keys = self.key, self.spare, self.spare_for
+        _write(self.path, _Kept(self.credential, session, *keys))
 
     def take_key(self, fresh: bytes) -> bytes:
         """The secret key of this user: the one that is there, or *fresh*, which is kept then.
@@ -140,16 +148,16 @@ class Identity:
         if self._lock is None:
             raise UsageError("an identity must be locked before it gets a key")
         if not self.key:
-            self.keep_keys(fresh, self.spare)
+            self.keep_keys(fresh, self.spare, self.spare_for)
         return self.key
 
-    def keep_keys(self, key: bytes, spare: bytes = b"") -> None:
+    def keep_keys(self, key: bytes, spare: bytes = b"", spare_for: bytes = b"") -> None:
         """Has these in the place of the secret keys that there were, both at once.  Raises as
         `take_key`."""
         if self._lock is None:
             raise UsageError("an identity must be locked before it gets a key")
-        _write(self.path, _Kept(self.credential, self.previous, key, spare))
-        self.key, self.spare = key, spare
+        _write(self.path, _Kept(self.credential, self.previous, key, spare, spare_for))
+        self.key, self.spare, self.spare_for = key, spare, spare_for
 
 
 def folder_of(address: Address) -> Path:
@@ -176,7 +184,7 @@ def _read(path: Path) -> _Kept | None:
         raise IdentityError(f"{words}; make the file readable for you") from None
     try:
         found = json.loads(text)
-        keys = [found.get(which, "") for which in ("key", "spare")]
+        keys = [found.get(which, "") for which in KEYS]
         kept = _Kept(
             bytes.fromhex(found["credential"]),
             bytes.fromhex(found["session"]),
@@ -209,8 +217,8 @@ def _create(path: Path) -> _Kept:
 def _write(path: Path, kept: _Kept, *, replace: bool = True) -> None:
     """Has *kept* on disk.  Raises IdentityError."""
     found = {"credential": kept.credential.hex(), "session": kept.session.hex()}
-    keys = {"key": kept.key, "spare": kept.spare}
-    found |= {which: key_text(key) for which, key in keys.items() if key}
+    keys = zip(KEYS, kept[2:], strict=True)
+    found |= {which: key_text(key) for which, key in keys if key}
     try:
         write_private(path, json.dumps(found) + "\n", replace=replace)
     except OSError as error:

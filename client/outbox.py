@@ -8,7 +8,7 @@ it; after a reconnect all of them are sent again, and the broker carries out eac
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -163,6 +163,18 @@ class Outbox:
         self._waiting.remove(ticket)
         ticket.commands.resolve(ticket.at, ticket.at + 1, [Outcome.UNSENT])
         return True
+
+    def withdraw_unsent(self, given: Iterable[Commands]) -> None:
+        """Takes back those of *given* that were never sent."""
+        known = {id(commands) for commands in given}
+        for _ in range(len(self._waiting.parts)):
+            part = self._waiting.first(len(self._waiting))
+            if id(part.commands) in known:
+                unsent = part._replace(start=min(max(part.start, part.commands.sent), part.stop))
+                unsent.resolve([Outcome.UNSENT] * unsent.size)
+                part = part._replace(stop=unsent.start)
+            if part.size:
+                self._waiting.append(part)
 
     def due(self, window: int, size: int, now: float) -> Iterator[bytes]:
         """Packed commands to send now: while fewer than *window* are under way, until *size*

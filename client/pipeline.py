@@ -85,7 +85,8 @@ class Pipeline:
     """Many messages under way at once, from `Client.pipeline`.
 
     As a context manager it waits at its end until all are resolved, and raises Refused for
-    the first one that was refused.  Several threads may use one; a signal handler may not.
+    the first one that was refused, or as `flush` does: then what was not sent will not be.
+    Several threads may use one; a signal handler may not.
     """
 
     def __init__(self, client: Client, keep_refused: bool = True) -> None:
@@ -177,13 +178,20 @@ class Pipeline:
     def flush(self, timeout: float | None = None) -> None:
         """Waits until all are resolved.  Raises OutcomeUnknown; or, if some were not sent and the
         outcomes of the others are known, Unreachable or what `Client.ended` tells (NotAuthorised,
-        say)."""
+        say).  What was not sent by then is when a broker answers: then it may be called again."""
         until = deadline(timeout)
         if self._pending:
             # A refusal is no failure here; it is in `refused`.
             self._client._await(lambda: not self.pending, until, Waits.FOR_OUTCOMES)
         if self._given_up is not None:
             raise failure(self._given_up, self._client.ended)
+
+    def _withdraw(self) -> None:
+        """Takes back what was never sent."""
+        client = self._client
+        with client._changes.lock, self._lock:
+            client._core.outbox.withdraw_unsent(self._pending)
+        client.notify()
 
     def __enter__(self) -> Self:
         return self
@@ -196,7 +204,12 @@ class Pipeline:
     ) -> None:
         if kind is not None:
             return
-        self.flush()
+        try:
+            self.flush()
+        except ClientError:
+            # Nobody will flush again: what went later might have been said once more by then.
+            self._withdraw()
+            raise
         if self.refused:
             raise failure(self.refused[0])
 

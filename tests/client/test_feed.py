@@ -339,8 +339,19 @@ def test_a_reader_that_could_not_go_on_names_the_line_too(client, feed_of, gone)
     with pytest.raises(type(gone), match=r"^line 1: no answer$"):
         list(feed.take())
     client.resolves(client.receipts[0])
-    with pytest.raises(type(gone), match=r"^no answer$"):
+    # The line itself that could not be carried out.
+    with pytest.raises(type(gone), match=r"^line 2: no answer$"):
         list(feed.take())
+
+
+def test_where_no_line_is_carried_out_none_is_named(client, feed_of):
+    feed = feed_of(b"a\nb\n", lambda line, *_: client.echo(line))
+    client.waits(lambda: feed.ended)
+    for receipt in client.receipts:
+        client.resolves(receipt)
+    client.wait_until = lambda ready: fails(Unreachable("no answer"))
+    with pytest.raises(Unreachable, match=r"^no answer$"):
+        feed.wait(lambda: feed.ready, lambda: None)
 
 
 @pytest.mark.parametrize("first", ["the reader", "who waits"])

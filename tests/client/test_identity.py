@@ -283,12 +283,12 @@ def test_only_who_has_the_lock_may_take_or_change_the_key():
 
 
 def test_two_keys_are_kept_until_it_is_known_which_is_admitted():
-    one, two = bytes(range(32)), bytes(range(1, 33))
+    one, two, three = [bytes(range(first, first + 32)) for first in range(3)]
     identity = alice()
     assert identity.lock()
-    identity.keep_keys(one, two)
+    identity.keep_keys(one, two, three)
     identity.remember(SESSION)
-    assert (alice().key, alice().spare) == (one, two)
+    assert (alice().key, alice().spare, alice().spare_for) == (one, two, three)
     by_two = identity.by(two)
     assert (by_two.key, by_two.spare, by_two.credential) == (two, b"", identity.credential)
     identity.keep_keys(two)

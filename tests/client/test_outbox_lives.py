@@ -97,3 +97,22 @@ def test_what_a_rewind_cut_is_resolved_once(outbox):
     send(outbox)
     assert outbox.acknowledge(Ack(3, 4, ()))
     assert later.outcomes == [Outcome.ACCEPTED, Outcome.PENDING]
+
+
+def test_what_was_never_sent_is_taken_back_and_nothing_else(outbox):
+    first = outbox._waiting.parts[0].commands
+    second, others = put(outbox, "d", "e"), put(outbox, "f")
+    send(outbox, window=2)
+    assert first.sent == 2
+    outbox.withdraw_unsent([first, second])
+    assert first.outcomes == [Outcome.PENDING, Outcome.PENDING, Outcome.UNSENT]
+    assert second.outcomes == [Outcome.UNSENT] * 2
+    assert others.outcomes == [Outcome.PENDING]
+    assert len(outbox) == 3
+    # Over the next connection what was sent is under way again, and what was not is not.
+    outbox.rewind()
+    outbox.withdraw_unsent([first])
+    send(outbox)
+    outbox.acknowledge(Ack(0, 3, ()))
+    assert first.outcomes == [Outcome.ACCEPTED, Outcome.ACCEPTED, Outcome.UNSENT]
+    assert others.outcomes == [Outcome.ACCEPTED]

@@ -6,7 +6,9 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from tickets import resolve
@@ -32,6 +34,15 @@ class Quiet:
         self.deadlines = []
         self.later = []
         """Outcomes that come one by one, while somebody waits."""
+        self._changes = SimpleNamespace(lock=nullcontext())
+        self._core = SimpleNamespace(outbox=self)
+        self.withdrawn = []
+
+    def withdraw_unsent(self, given):
+        self.withdrawn += given
+
+    def notify(self):
+        """Nobody waits elsewhere."""
 
     def _submit(self, commands, until, waits):
         assert (until, waits) == (None, Waits.FOR_ROOM)
@@ -372,6 +383,16 @@ def test_what_was_given_up_matters_more_than_a_refusal(client, outcome, error):
         pipeline.send("nobody", "hi")
         pipeline.echo("hi")
     assert len(pipeline.refused) == 1
+
+
+def test_what_was_not_sent_by_the_end_of_a_block_is_taken_back(client):
+    """Nobody flushes again: it would be sent when whoever heard of it has said it once more."""
+    client.later = [Outcome.ACCEPTED]
+    with pytest.raises(Unreachable), Pipeline(client) as pipeline:  # noqa: PT012
+        pipeline.echo("stored")
+        pipeline.echo("not sent")
+        pipeline.send("bob", "nor this")
+    assert [commands.texts for commands in client.withdrawn] == [("not sent",), ("nor this",)]
 
 
 def test_an_error_in_the_block_is_not_covered_by_a_refusal():
