@@ -56,13 +56,15 @@ class TurnClock:
         if not self.turn:
             self.now, self.behind = now, self.time - time
         # Not by max, min and abs: a call takes longer than all of this, in each turn.
-        passed = now - self.now if now > self.now else 0.0
+        before, self.now = self.now, now
+        passed = now - before if now > before else 0.0
         counted = passed if passed < MOST_ATTENDED else MOST_ATTENDED
-        gained = time - self.time + self.behind - passed * 1000
         self.attended += counted
-        self.now = now
-        self.time = time if time > self.time else self.time
-        self._latest = time if time > self._latest else self._latest
+        gained = time - self.time + self.behind - passed * 1000
+        if time > self.time:
+            self.time = time
+        if time > self._latest:
+            self._latest = time
         self.behind = self.time - time
         self.turn += 1
         if not -STEP < gained < STEP:

@@ -61,8 +61,14 @@ class Connection:
         """Bytes that it was sent, and of which its peer is known to have received so many
         (``slow``)."""
 
+    def took_one(self, frame: bytes) -> None:
+        """*frame*, a message of one part, was taken out of it."""
+        size = len(frame)
+        self.frames += 1
+        self.taken += size + (2 if size < LONG else 9)
+
     def took(self, frames: Sequence[bytes]) -> None:
-        """*frames*, messages of one part each, were taken out of it."""
+        """The same of several *frames*, for less than of each."""
         size = sum(map(len, frames))
         self.frames += len(frames)
         self.taken += size + 2 * len(frames)

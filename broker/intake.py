@@ -235,7 +235,7 @@ class Intake:
         if part.more or caller.fd == NO_FD or is_own(identity):
             self._place_for(identity, part, caller).append(frame)
             return False
-        caller.took((frame,))
+        caller.took_one(frame)
         self._note_who(identity)
         self._drained = False
         self._core.receive(identity, frame, caller.origin)
@@ -297,7 +297,7 @@ class Intake:
             said.apart = True
             said.append(Several(part.bytes))
             return []
-        caller.took([part.bytes])
+        caller.took_one(part.bytes)
         return []
 
     def _caller(self, identity: bytes, part: zmq.Frame) -> Connection:

@@ -120,8 +120,9 @@ class Sanctions:
         self._mutes: dict[str, Sanction] = {}
         """The others, to be looked up."""
         self._keys: frozenset[bytes] = frozenset()
-        self._span: tuple[float, float] = -inf, inf
-        """The times from and before which all this is so (milliseconds since 1970)."""
+        self.span: tuple[float, float] = -inf, inf
+        """The times from and before which all this is so (milliseconds since 1970): at another `at`
+        has something to do."""
         self.take_up(kept)
 
     # --- asking ---------------------------------------------------------------------------
@@ -136,11 +137,6 @@ class Sanctions:
     def mute_on(self, name: str) -> Sanction | None:
         """What keeps *name* (in its canonical form) from speaking."""
         return self._mutes.get(name)
-
-    def turns(self, time: int) -> bool:
-        """Whether `at` has something to do at *time*."""
-        since, end = self._span
-        return not since <= time < end
 
     def listed(self, kind: Kind, after: str = "", most: int = MOST) -> list[Sanction]:
         """Those of one kind, by whom they are on, from the first after *after*."""
@@ -210,7 +206,7 @@ class Sanctions:
         self._keys = frozenset([key for key in keys if key])
         ends = [one.until for one in (*self._bans.values(), *self._mutes.values())]
         gone = [one.until for one in self._over.values()]
-        self._span = (
+        self.span = (
             max([end for end in gone if end is not None], default=-inf),
             min([end for end in ends if end is not None], default=inf),
         )

@@ -346,7 +346,8 @@ class Server:
         self._turned = now = time.monotonic()
         wall = time.time_ns() // 1_000_000
         stalled = self._core.begin(now, wall)
-        if self._sanctions.turns(wall):
+        since, end = self._sanctions.span
+        if not since <= wall < end:
             self._office.expire()
         if stalled:
             level = logging.WARNING if stalled > STALL else logging.INFO

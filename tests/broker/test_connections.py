@@ -85,6 +85,10 @@ def test_what_was_taken_is_counted_as_it_came(pairs, sizes):
     connection.took([bytes(size) for size in sizes])
     assert connection.frames == 1 + len(sizes)
     assert connection.taken == 3 + sum(size + (2 if size < 256 else 9) for size in sizes)
+    one_by_one = Connection(pairs()[0].fileno(), HERE, "")
+    for size in (1, *sizes):
+        one_by_one.took_one(bytes(size))
+    assert (one_by_one.frames, one_by_one.taken) == (connection.frames, connection.taken)
 
 
 def test_one_that_had_gone_before_it_was_met_stands_no_more():
