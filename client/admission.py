@@ -18,7 +18,7 @@ from .access import (
 )
 from .address import Address, parse_address, parse_invitation, plain_text
 from .client import Client
-from .enrol import NotHandedOver, enrol
+from .enrol import enrol
 from .errors import NotAuthorised, UsageError
 from .escape import escape
 from .identity import Identity
@@ -87,24 +87,26 @@ def _enrol(
     somebody else has it, and is not handed over again.
 
     Whatever ends this, each key that the broker may have admitted is kept."""
-    former, before = identity.key, (identity.spare, identity.spare_for)
-    invitation = public_key(access.secret)
+    former, invitation = identity.key, public_key(access.secret)
     # One whose admission by this invitation was not heard of is handed over again, so that there
     # are never three.  By another invitation it may have been admitted, and taken back since.
     fresh = identity.spare if identity.spare_for == invitation else fresh_secret()
-    if former:
-        identity.keep_keys(former, fresh, invitation)
-    else:
-        identity.keep_keys(fresh)
+
+    def hand_over() -> None:
+        if former:
+            identity.keep_keys(former, fresh, invitation)
+        else:
+            identity.keep_keys(fresh)
+
     try:
-        enrol(access, fresh, where, timeout)
-    except NotAuthorised as refused:
+        enrol(access, fresh, where, timeout, hand_over)
+    except NotAuthorised:
         # What was lost may be the word that it is admitted (docs/protocol.md, section 14.1); or
         # the former may have been admitted meanwhile.
         if not _gets_in(identity, tries):
-            # To use none is better than one in vain.
-            told = () if isinstance(refused, NotHandedOver) else (fresh, invitation)
-            identity.keep_keys(former, *(told or before))
+            if identity.key == fresh:
+                # To use none is better than one in vain.
+                identity.keep_keys(former, fresh, invitation)
             raise
     else:
         identity.keep_keys(fresh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Callable
 
 import zmq
 
@@ -27,16 +28,14 @@ ASK_AGAIN = 1.0
 """Seconds after which it is said again."""
 
 
-class NotHandedOver(NotAuthorised):
-    """The invitation did not let in, and nobody was told the key."""
-
-
-def enrol(access: Access, secret: bytes, broker: str, timeout: float) -> str:
+def enrol(
+    access: Access, secret: bytes, broker: str, timeout: float, hand_over: Callable[[], None]
+) -> str:
     """Has the broker admit the key that belongs to *secret*; whose it is then.
 
-    *access*: by the invitation's key.  *broker*: its address, for words.  Raises NotAuthorised
-    (NotHandedOver, if the broker cannot have admitted it by then), Unreachable after *timeout*
-    seconds, ProtocolError; ClientError if no descriptors are left.
+    *access*: by the invitation's key.  *broker*: its address, for words.  *hand_over*: called
+    before it is told anything; the broker may admit the key from then on.  Raises NotAuthorised,
+    Unreachable after *timeout* seconds, ProtocolError; ClientError if no descriptors are left.
     """
     until = time.monotonic() + timeout
     request = Encoder().encode(Enrol(VERSION, public_key(secret)))
@@ -50,7 +49,7 @@ def enrol(access: Access, secret: bytes, broker: str, timeout: float) -> str:
         with sock.get_monitor_socket(ATTEMPTS | HANDSHAKES) as monitor:
             try:
                 sock.connect(f"tcp://{host}:{access.port}")
-                return _ask(sock, monitor, request, access, broker, until)
+                return _ask(sock, monitor, request, access, broker, until, hand_over)
             except zmq.ZMQError as error:
                 raise Unreachable(
                     f"cannot connect to {broker}: {error}; is the address right?"
@@ -66,6 +65,7 @@ def _ask(
     access: Access,
     broker: str,
     until: float,
+    hand_over: Callable[[], None],
 ) -> str:
     poller = zmq.Poller()
     poller.register(sock, zmq.POLLIN)
@@ -73,10 +73,12 @@ def _ask(
     failures, say_at, there, said = 0, float("inf"), False, False
     while (now := time.monotonic()) < until:
         if now >= say_at:
+            if not said:
+                hand_over()
+                said = True
             say_at = now + ASK_AGAIN
             try:
                 sock.send(request, zmq.NOBLOCK)
-                said = True
             except zmq.Again:
                 say_at = now + ASK_AGAIN / 10
         wait = max(min(until, say_at) - now, 0.0)
@@ -91,7 +93,7 @@ def _ask(
                 failures += event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
                 words = why_refused(event, value, failures, access)
                 if words:
-                    raise (NotAuthorised if said else NotHandedOver)(f"{words} on {broker}")
+                    raise NotAuthorised(f"{words} on {broker}")
         if sock in ready:
             name = _answer(sock.recv(), broker)
             if name:

@@ -85,8 +85,8 @@ class Pipeline:
     """Many messages under way at once, from `Client.pipeline`.
 
     As a context manager it waits at its end until all are resolved, and raises Refused for
-    the first one that was refused, or as `flush` does: then what was not sent will not be.
-    Several threads may use one; a signal handler may not.
+    the first one that was refused, or as `flush` does.  What was not sent when the block was left,
+    in whatever way, will not be.  Several threads may use one; a signal handler may not.
     """
 
     def __init__(self, client: Client, keep_refused: bool = True) -> None:
@@ -202,15 +202,13 @@ class Pipeline:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if kind is not None:
-            return
         try:
-            self.flush()
-        except ClientError:
+            if kind is None:
+                self.flush()
+        finally:
             # Nobody will flush again: what went later might have been said once more by then.
             self._withdraw()
-            raise
-        if self.refused:
+        if kind is None and self.refused:
             raise failure(self.refused[0])
 
 

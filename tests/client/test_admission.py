@@ -11,7 +11,6 @@ from chatbroker.client import admission as module
 from chatbroker.client.access import known_server, own_names, remember_server
 from chatbroker.client.address import parse_address
 from chatbroker.client.admission import accept, keygen, whoami
-from chatbroker.client.enrol import NotHandedOver
 from chatbroker.client.errors import NotAuthorised, Unreachable, UsageError
 from chatbroker.client.identity import Identity
 from chatbroker.client.link import fresh_secret, public_key
@@ -34,12 +33,16 @@ def data(data_folder):
 def broker(monkeypatch):
     """Stands for a broker: whom it admits, and what was asked of it."""
 
-    broker = SimpleNamespace(admits=set(), handed_over=[], tried=[], stores=True, refuses=None)
+    broker = SimpleNamespace(
+        admits=set(), handed_over=[], tried=[], stores=True, refuses=None, lets_in=True
+    )
 
-    def enrol(access, key, where, timeout):
+    def enrol(access, key, where, timeout, hand_over):
         assert access.invited
         assert access.secret in (TOKEN, ANOTHER)
-        broker.handed_over.append(key)
+        if broker.lets_in:
+            hand_over()
+            broker.handed_over.append(key)
         if broker.stores:
             broker.admits.add(key)
         if broker.refuses is not None:
@@ -138,11 +141,25 @@ def test_one_that_was_handed_over_by_another_invitation_is_not_handed_over_again
     assert key_of() == second != first
 
 
+@pytest.mark.parametrize("ends", [Unreachable("no answer"), KeyboardInterrupt()])
+def test_a_key_that_may_be_admitted_stays_until_another_is_handed_over(broker, ends):
+    """Its user may be banned for now, and both keys be refused for that."""
+    former = give_key()
+    broker.stores, broker.refuses = False, Unreachable("no answer")
+    with pytest.raises(Unreachable):
+        accept(shared(), INVITATION)
+    (spare,) = broker.handed_over
+    broker.lets_in, broker.refuses = False, ends
+    with pytest.raises(type(ends)):
+        accept(shared(), INVITATION.replace(key_text(TOKEN), key_text(ANOTHER)))
+    assert (key_of(), spare_of()) == (former, spare)
+
+
 @pytest.mark.parametrize("has_key", [True, False])
 def test_an_invitation_that_is_no_good_leaves_all_as_it_was(broker, has_key):
     former = give_key() if has_key else b""
-    broker.stores = False
-    broker.refuses = NotHandedOver("it was used")
+    broker.stores = broker.lets_in = False
+    broker.refuses = NotAuthorised("it was used")
     with pytest.raises(NotAuthorised, match="it was used"):
         accept(shared(), INVITATION)
     assert (key_of(), spare_of()) == (former, b"")

@@ -395,6 +395,26 @@ def test_what_was_not_sent_by_the_end_of_a_block_is_taken_back(client):
     assert [commands.texts for commands in client.withdrawn] == [("not sent",), ("nor this",)]
 
 
+@pytest.mark.parametrize("ends", [Unreachable("no answer"), KeyboardInterrupt(), KeyError("mine")])
+def test_nor_is_it_sent_later_however_the_block_ends(client, ends):
+    with pytest.raises(type(ends)), Pipeline(client) as outer:  # noqa: PT012
+        outer.echo("before")
+        with Pipeline(client) as inner:
+            inner.echo("hi")
+            raise ends
+    assert [commands.texts for commands in client.withdrawn] == [("hi",), ("before",)]
+
+
+def test_what_is_waited_for_in_vain_at_the_end_of_a_block_is_taken_back(client, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client, "_await", interrupted)
+    with pytest.raises(KeyboardInterrupt), Pipeline(client) as pipeline:
+        pipeline.echo("hi")
+    assert [commands.texts for commands in client.withdrawn] == [("hi",)]
+
+
 def test_an_error_in_the_block_is_not_covered_by_a_refusal():
     client = Settled(Outcome.REFUSED)
     with pytest.raises(KeyError), Pipeline(client) as pipeline:  # noqa: PT012
