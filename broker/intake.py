@@ -23,6 +23,7 @@ from .publisher import Publisher
 from .said import Said, Several, Waiting
 from .slow import Slow
 from .sockets import is_own, port_of, told_of
+from .together import Together
 from .watch import SECURE_OVERHEAD, Watch
 
 MOST_SECONDS = 0.05
@@ -114,6 +115,7 @@ class Intake:
         come, frame by frame, and nobody would hear an answer."""
         self._waiting = Waiting()
         self._portion = Portion()
+        self._together = Together(router, self._waiting, self._connections.subscribers)
         self._lone = b""
         """By which connection the last message came, if it came alone; else empty."""
         self.dialogue = False
@@ -193,8 +195,17 @@ class Intake:
         drained = lone = False
         size = 0
         if left < MOST_LEFT:
-            heard = self._heard
-            drained, size = self._take(until, self._portion.at(now))
+            heard = before = self._heard
+            most = self._portion.at(now)
+            drained, size = self._take(until, most)
+            while (
+                drained
+                and size < most
+                and self._together.wait(now, self._heard - heard, self._heard - before)
+            ):
+                before = self._heard
+                drained, more = self._take(until, most - size)
+                size += more
             lone = not left and self._heard == heard + 1
             for said in self._waiting.values():
                 said.tell_caller()

@@ -29,6 +29,7 @@ EDGES = {
     "broker/publisher.py",
     "broker/sockets.py",
     "broker/gate.py",
+    "broker/together.py",
     "client/link.py",
     "client/enrol.py",
 }
@@ -82,7 +83,7 @@ IMPURE = {"socket", "time", "random", "secrets", "threading", "os", "logging", "
 MEETS_THE_SYSTEM = {
     "broker": {
         *("server", "intake", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
-        *("kernel", "watch", "memory", "publisher", "listener"),
+        *("kernel", "watch", "memory", "publisher", "listener", "together"),
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup", "standing"),
         *("metrics", "notify", "ready_file"),
