@@ -18,7 +18,9 @@ from zmq.utils import z85
 from ..wire.keys import key_text
 from ..wire.limits import KEY_LENGTH
 from .config import StartError
+from .connections import NO_FD, Connection
 from .origin import Origin
+from .sockets import told_of
 
 ZAP = "inproc://zeromq.zap.01"
 
@@ -179,6 +181,26 @@ class Gate:
     def close(self) -> None:
         """Closes the gate: no handshake succeeds any more."""
         self.socket.close(linger=0)
+
+
+def meet(part: zmq.Frame, gate: Gate | None) -> tuple[Connection, bool]:
+    """The connection that *part* came by, one without a descriptor if ZeroMQ does not tell;
+    and whether *gate* admits it still."""
+    try:
+        fd = int(part.get(zmq.SRCFD))
+    except zmq.ZMQError:
+        # The peer speaks ZMTP 2 or older, of which ZeroMQ tells nothing, and which has no
+        # encryption.
+        return Connection(NO_FD, Origin(), ""), True
+    # Empty, if it was gone before ZeroMQ asked.
+    address = told_of(part, "Peer-Address")
+    if gate is None:
+        return Connection(fd, Origin(address), ""), True
+    mark = told_of(part, MARK)
+    admitted = gate.origin(mark, address)
+    if admitted is None:
+        return Connection(fd, Origin(address), mark), False
+    return Connection(fd, admitted, mark), True
 
 
 def _property(name: str, value: str) -> bytes:

@@ -16,13 +16,14 @@ from ..wire.errors import Code
 from .connections import LONG, NO_FD, Connection, Connections
 from .core import Broker
 from .descriptors import Descriptors
-from .gate import MARK, Gate
+from .gate import MARK, Gate, meet
 from .origin import Origin
 from .portion import A_FRAME, MOST, Portion
 from .publisher import Publisher
 from .said import Said, Several, Waiting
 from .slow import Slow
 from .sockets import is_own, port_of, told_of
+from .subscribers import Subscribers
 from .together import Together
 from .watch import SECURE_OVERHEAD, Watch
 
@@ -53,9 +54,6 @@ MOST_GONE = 10_000
 GONE = Connection(NO_FD, Origin(), "")
 """Stands for any of those."""
 
-SUBSCRIBED = b"\1"
-"""How what an XPUB hands on of a subscription begins."""
-
 SURE_FOR = 0.02
 """Seconds for which it need not be looked whether a message that comes alone is alone."""
 
@@ -78,15 +76,13 @@ class Intake:
         most_subscriptions: int,
         stored: Callable[[], int],
     ) -> None:
-        """*note*: writes a decision down.  *most_subscriptions*: topics that one connection may
-        subscribe to, those that it gave up again included.  *stored*: tells how many bytes of
-        what was said are kept in memory."""
+        """*note*: writes a decision down.  *most_subscriptions*: see `Subscribers`.  *stored*:
+        tells how many bytes of what was said are kept in memory."""
         self._router = router
         self._publisher = publisher
         self._gate = gate
         self._core = core
         self._descriptors = descriptors
-        self._most_subscriptions = most_subscriptions
         self._discarding: Connection | None = None
         """Whose message of several parts is being taken out."""
         self._parts = 0
@@ -106,6 +102,10 @@ class Intake:
         )
         self.slow = Slow(self._connections, gate is not None)
         core.leave_out(self.slow.hears_nothing)
+        self._subscribers = Subscribers(
+            publisher, gate, self._connections, self.slow, self._watch, most_subscriptions
+        )
+        self.allow_subscriptions = self._subscribers.allow
         self._to_cut: deque[tuple[float, Connection]] = deque()
         """Connections that are to be cut off, and when."""
         self._ended: deque[tuple[float, bytes]] = deque()
@@ -128,10 +128,6 @@ class Intake:
         self._round: set[bytes] | None = None
         """When they were as many as there can be connections: those whose words waited then, and
         wait yet; None before."""
-
-    def allow_subscriptions(self, most: int) -> None:
-        """Has each connection subscribe to *most* topics from now on."""
-        self._most_subscriptions = most
 
     @property
     def pause(self) -> float:
@@ -390,7 +386,7 @@ class Intake:
         if self._connections.callers.pop(identity, None) is not None:
             # A peer may plant an id, and a key of its own speaks for nobody else.
             self._core.lost(identity)
-        met, admitted = self._meet(part)
+        met, admitted = meet(part, self._gate)
         if admitted:
             known = self._connections.meet(identity, met)
             if known is met:
@@ -401,26 +397,6 @@ class Intake:
         self._core.reject(identity, Code.NOT_ALLOWED, words)
         self._to_cut.append((time.monotonic() + GOODBYE, met))
         return GONE
-
-    def _meet(self, part: zmq.Frame) -> tuple[Connection, bool]:
-        """The connection that *part* came by, one without a descriptor if ZeroMQ does not tell;
-        and whether it is admitted still."""
-        try:
-            fd = int(part.get(zmq.SRCFD))
-        except zmq.ZMQError:
-            # The peer speaks ZMTP 2 or older, of which ZeroMQ tells nothing, and which has no
-            # encryption.
-            return Connection(NO_FD, Origin(), ""), True
-        # Empty, if it was gone before ZeroMQ asked.
-        address = told_of(part, "Peer-Address")
-        mark, origin = "", Origin(address)
-        if self._gate is not None:
-            mark = told_of(part, MARK)
-            admitted = self._gate.origin(mark, address)
-            if admitted is None:
-                return Connection(fd, origin, mark), False
-            origin = admitted
-        return Connection(fd, origin, mark), True
 
     def part_with(self, keys: Collection[bytes]) -> list[bytes]:
         """Hears connections no more that one of *keys* admitted, and cuts them off: those of
@@ -446,24 +422,8 @@ class Intake:
             self._to_cut.popleft()[1].cut()
 
     def hear_subscribers(self) -> None:
-        """Takes what came from SUBs: subscriptions, which ZeroMQ has carried out already."""
-        subscribers = self._connections.subscribers
-        for part in self._publisher.take():
-            met, admitted = self._meet(part)
-            if met.fd == NO_FD:
-                continue  # To the watch it is one that says nothing.
-            if not admitted:
-                # Taken back while this was on its way: ZeroMQ has subscribed it all the same.
-                met.cut()
-                continue
-            known = subscribers.get(met.fd)
-            if known is None or not known.same_as(met):
-                known = subscribers[met.fd] = met
-                self.slow.joined(known)
-            fine = not part.more and part.bytes[:1] == SUBSCRIBED
-            known.subscriptions += 1 if fine else self._most_subscriptions + 1
-            if known.subscriptions > self._most_subscriptions:
-                self._watch.cut(known, "more was subscribed to than there is")
+        """Takes what came from SUBs."""
+        self._subscribers.hear()
 
     def close(self) -> None:
         """Watches no more.  Again: nothing."""
