@@ -124,7 +124,7 @@ class Seen:
         self.looked = now
         """When `read` was looked up."""
         self.read = 0
-        """Bytes that libzmq had read then, at most."""
+        """Bytes that libzmq had read then; where some lay unread, at least."""
         self.floor = 0.0
         """How many of them were no messages."""
         self.frames = 0
@@ -376,14 +376,19 @@ class Watch:
         # Whether all that was whole at the last look was taken out since.
         drained = self.drained > seen.looked
         too_much = rest > (MOST_UNFINISHED if drained else MOST_WAITING)
+        most = received
         if received - taken - seen.floor > SLACK:
-            received -= unread(fd)
+            lies = unread(fd)
+            # What arrived between the two questions lies there, and was not received by the first:
+            # the floor would be too low by that for hours, and the client be cut off for it.
+            most = (received_by(fd) or received) - lies
+            received -= lies
         if received - taken - seen.floor > MOST_UNFINISHED:
             # A newcomer says HELLO and waits for an answer.  Others may send on while they are
             # not heard; but what one more look takes is the time of a message of many parts.
             too_much = too_much or said is None
             self._suspects.append(fd)
-        seen.floor = min(received - taken, seen.floor + RATE * (now - seen.looked))
+        seen.floor = min(most - taken, seen.floor + RATE * (now - seen.looked))
         seen.read, seen.looked = received, now
         return too_much
 

@@ -74,6 +74,37 @@ def test_what_lies_in_the_kernel_is_not_held_against_it(scene):
     assert not is_cut(theirs)
 
 
+def test_what_arrives_while_the_watch_looks_is_not_held_against_it(scene, monkeypatch):
+    """The kernel is asked two questions, and in between a client that pours may send on."""
+    buffer = 1024 * 1024
+    scene.listeners[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    ours, theirs = scene.connects()
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+    scene.says(ours)
+    scene.looks(2)
+    scene.sends(theirs, ours, 60_000)
+    much = 240_000
+
+    def arrives_first(fd):
+        theirs.setblocking(True)
+        theirs.sendall(bytes(much))
+        theirs.setblocking(False)
+        until = time.monotonic() + PATIENCE
+        while unread(fd) < much:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        return unread(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(watching, "unread", arrives_first)
+        scene.looks()
+    while unread(ours.fileno()):
+        ours.recv(much)
+    scene.says(ours, frames=5, taken=60_000 + much)
+    scene.looks(3)
+    assert not is_cut(theirs)
+
+
 def test_while_the_broker_is_behind_more_may_wait(scene):
     ours, theirs = scene.connects()
     scene.says(ours)
