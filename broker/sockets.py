@@ -16,7 +16,7 @@ from ipaddress import ip_address
 import zmq
 
 from ..command.spare import MORE, descriptors_needed
-from ..wire.limits import MAX_FRAME
+from ..wire.limits import CURVE_OVERHEAD, MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .config import StartError
 
@@ -110,7 +110,9 @@ def bind_router(
     context: zmq.Context[zmq.Socket[bytes]], host: str, port: int, secure: Secure | None
 ) -> zmq.Socket[bytes]:
     """The ROUTER, where clients talk.  Raises StartError."""
-    return _bind(context.socket(zmq.ROUTER), ROUTER_OPTIONS, host, port, secure, "")
+    longest = MAX_FRAME + CURVE_OVERHEAD
+    options = ROUTER_OPTIONS if secure is None else ROUTER_OPTIONS | {zmq.MAXMSGSIZE: longest}
+    return _bind(context.socket(zmq.ROUTER), options, host, port, secure, "")
 
 
 def bind_pub(

@@ -17,7 +17,7 @@ import zmq
 from zmq.utils import z85
 
 from ..command.spare import MORE, descriptors_needed
-from ..wire.limits import MAX_FRAME
+from ..wire.limits import CURVE_OVERHEAD, MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .access import Access
 from .core import ClientCore, Phase
@@ -307,6 +307,7 @@ def present_keys(sock: zmq.Socket[bytes], access: Access) -> None:
         sock.setsockopt(zmq.CURVE_SERVERKEY, access.server_key)
         sock.setsockopt(zmq.CURVE_SECRETKEY, access.secret)
         sock.setsockopt(zmq.CURVE_PUBLICKEY, public_key(access.secret))
+        sock.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME + CURVE_OVERHEAD)
 
 
 def why_refused(event: int, value: int, failures: int, access: Access) -> str:

@@ -9,8 +9,8 @@ VERSION = 2
 """The protocol version that HELLO carries."""
 
 MAX_FRAME = 64 * 1024
-"""The largest frame, in either direction.  Also ZeroMQ's MAXMSGSIZE, which disconnects a
-sender that exceeds it: so nobody sends a larger one."""
+"""The largest frame, in either direction.  Also ZeroMQ's MAXMSGSIZE, with CURVE_OVERHEAD where it
+is encrypted, which disconnects a sender that exceeds it: so nobody sends a larger one."""
 
 FRAME_TARGET = 16 * 1024
 """What the broker packs into one frame at most, plus one event or reply: it bounds what a
@@ -61,6 +61,10 @@ ID_LENGTH = 16
 
 KEY_LENGTH = 32
 """A CURVE key, public or secret, as ZeroMQ's CURVE mechanism takes it (rfc.zeromq.org/spec/26)."""
+
+CURVE_OVERHEAD = 33
+"""Bytes by which CURVE makes a frame longer: a MESSAGE of rfc.zeromq.org/spec/26 has 8 of its name,
+8 of a nonce, 16 of a seal and a flag.  ZeroMQ holds the encrypted size against its MAXMSGSIZE."""
 
 EPOCH_LENGTH = 8
 """An epoch: random bytes that name one life of a log."""

@@ -14,7 +14,10 @@ from chatbroker.broker.config import StartError
 from chatbroker.broker.gate import HEAR, MARK, TALK, Gate, KeyPair
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.sockets import bind_pub, bind_router, bound_to
+from chatbroker.client.access import Access
+from chatbroker.client.link import present_keys
 from chatbroker.wire.keys import key_text
+from chatbroker.wire.limits import MAX_FRAME
 
 WITHIN = 15.0
 
@@ -112,6 +115,27 @@ def test_whose_a_message_is_the_gate_tells_and_not_the_peer(context, gated):
     assert gated.gate.origin(part.get(MARK), "10.0.0.1") == Origin(
         "10.0.0.1", "alice", ALICE.public
     )
+
+
+def test_a_frame_may_be_as_long_as_where_nothing_is_encrypted(context, gated):
+    """ZeroMQ holds the encrypted size against what it is told to be the most."""
+    sock = context.socket(zmq.DEALER)
+    present_keys(sock, Access("127.0.0.1", 0, server_key=SERVER.public, secret=ALICE.secret))
+    sock.connect(bound_to(gated.router))
+    with sock, sock.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+        sock.send(b"x" * MAX_FRAME)
+        until = time.monotonic() + WITHIN
+        while not gated.router.poll(10):
+            assert time.monotonic() < until
+            gated.gate.hear()
+        identity, frame = gated.router.recv_multipart()
+        assert len(frame) == MAX_FRAME
+        gated.router.send_multipart([identity, frame])
+        assert sock.poll(WITHIN * 1000)
+        assert sock.recv() == frame
+        sock.send(b"x" * (MAX_FRAME + 1))
+        assert monitor.poll(WITHIN * 1000)
+        sock.disable_monitor()
 
 
 def test_a_key_that_was_taken_back_is_nobodys(context):
