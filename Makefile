@@ -39,7 +39,8 @@ $(VENV)/.bench: pyproject.toml $(VENV)/.dev
 	@touch $@
 
 run: $(VENV)/.run     ## install, start the broker in the foreground   [PORT=5555 HOST=127.0.0.1]
-	@echo "In another terminal:  $(CURDIR)/$(BIN)/chat join alice --port $(PORT)" >&2
+	@$(BIN)/python -c 'import shlex, sys; print("In another terminal: ", shlex.join(sys.argv[1:]))' \
+	    "$(CURDIR)/$(BIN)/chat" join alice --port $(PORT) >&2
 	@exec $(BIN)/chatbroker run --host $(HOST) --port $(PORT) $(ARGS)
 
 # A file stays with one process, in its order: brokers are shared, and attacks do not add up.

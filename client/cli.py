@@ -91,14 +91,19 @@ def _bounds(function: Any) -> Any:
     return function
 
 
-_reconnect = click.option(
-    "--reconnect",
-    type=SECONDS,
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long to go on trying when the broker is gone.",
-)
+def _reconnects(default: bool | str = True) -> Callable[[Any], Any]:
+    """*default*: what help says of it, if it is more than the number."""
+    return click.option(
+        "--reconnect",
+        type=SECONDS,
+        default=30.0,
+        show_default=default,
+        metavar="SECONDS",
+        help="How long to go on trying when the broker is gone.",
+    )
+
+
+_reconnect = _reconnects()
 
 
 def _formats(*kinds: str) -> Callable[[Any], Any]:
@@ -164,7 +169,7 @@ def _looks(function: Any) -> Any:
 @click.option("--attach", is_flag=True, help="Join beside another session of the same user.")
 @click.option("--stay", is_flag=True, help="Go on receiving when the input has ended.")
 @_bounds
-@_reconnect
+@_reconnects("30; at a terminal for ever")
 @_looks
 @shared_options("broker", "port", "timeout", "json")
 def join(

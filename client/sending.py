@@ -104,11 +104,20 @@ def message_from(text: tuple[str, ...], path: Path | None) -> str | None:
         if not raw:
             return None
     else:
-        return " ".join(text)
+        return _typed(" ".join(text))
+    # Of CR LF both; a CR by itself is a part of the text.
+    return _decoded(raw[:-1].removesuffix(b"\r") if raw.endswith(b"\n") else raw)
+
+
+def _typed(words: str) -> str:
+    """*words* of a command line.  Bytes that the locale does not know may be UTF-8 all the same."""
+    unknown = any("\udc80" <= character <= "\udcff" for character in words)
+    return _decoded(os.fsencode(words)) if unknown else words
+
+
+def _decoded(raw: bytes) -> str:
     try:
-        # Of CR LF both; a CR by itself is a part of the text.
-        ends = raw.endswith(b"\n")
-        return decode_line(raw[:-1].removesuffix(b"\r") if ends else raw)
+        return decode_line(raw)
     except BadLine as bad:
         raise Refused(bad.code, str(bad)) from None
 

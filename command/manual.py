@@ -216,6 +216,8 @@ def _default(option: click.Option) -> tuple[str, str]:
     if match:
         return words[: match.start()], match[1]
     value = option.default
+    if isinstance(option.show_default, str):
+        return words, option.show_default
     shown = option.show_default and not option.is_flag
     if shown and isinstance(value, str):
         return words, value

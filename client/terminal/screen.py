@@ -411,7 +411,8 @@ class Screen:
         if state.pending:
             parts.append(f"{state.pending} not stored yet")
         if not self._view.follows:
-            parts.append(f"{self._view.unread} unread below (Ctrl-End)")
+            unread = self._view.unread
+            parts.append(f"{f'{unread} unread' if unread else 'more'} below (Ctrl-End)")
         if state.online and state.connected:
             parts.append(f"{len(state.online)} on")
         width = self._messages.width

@@ -169,6 +169,13 @@ def test_what_is_not_utf_8_is_refused_as_the_client_refuses(stdin):
         sending.message_from(("-",), None)
 
 
+def test_typed_bytes_that_the_locale_does_not_know_are_taken_as_utf_8():
+    typed = "grüße".encode().decode("ascii", "surrogateescape")
+    assert sending.message_from(("viele", typed), None) == "viele grüße"
+    with pytest.raises(Refused, match=r"not UTF-8.*at byte 1"):
+        sending.message_from(("a\udcff",), None)
+
+
 # --- one message --------------------------------------------------------------------------
 
 

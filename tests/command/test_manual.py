@@ -93,6 +93,8 @@ def test_options_tell_defaults_bounds_and_variables(page):
     # Of the whole command, and heeded by this one.
     assert r"Default: \fB5\fR. Variable: \fBCHAT_TIMEOUT\fR." in listen
     assert r"Default: \fB30\fR. Variable: \fBCHAT_LISTEN_RECONNECT\fR." in listen
+    join = " ".join(part(page("chat-join"), "OPTIONS").split())
+    assert "Default: 30; at a terminal for ever." in join
 
 
 def test_the_exit_statuses_are_those_of_the_command(page):

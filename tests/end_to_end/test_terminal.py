@@ -102,7 +102,7 @@ def test_typing_while_messages_pour_in_and_the_window_changes(join, broker):
     alice.reads(sentence)
     # Looking back: what comes meanwhile is unread and moves nothing.
     alice.type("\x03" + PAGE_UP)
-    alice.until(lambda: "0 unread below" in alice.bar)
+    alice.until(lambda: "more below (Ctrl-End)" in alice.bar)
     seen = alice.said
     with broker.client("carol", hear=False) as carol:
         carol.echo("news")

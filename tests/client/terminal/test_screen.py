@@ -335,7 +335,7 @@ def test_looking_up_and_what_comes_meanwhile(person):
     person.sees("bob: m30")
     person.types(PAGE_UP)
     person.sees("bob: m22")
-    person.until(lambda: "0 unread below (Ctrl-End)" in person.bar)
+    person.until(lambda: "more below (Ctrl-End)" in person.bar)
     person.client.comes(*many(31, 33))
     person.until(lambda: "3 unread below" in person.bar)
     assert person.said[-1] == "bob: m22"
