@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from chatbroker.broker import claimed
+from chatbroker.broker.audit import FILE as AUDIT
 from chatbroker.broker.check import check_journal
 from chatbroker.broker.claimed import Claim, claims, release
 from chatbroker.broker.config import StartError
@@ -98,6 +100,15 @@ def test_a_name_is_released_where_no_broker_serves(filled, path):
         "nobody has the name 'bob'; 'chatbroker names list' tells which there are"
     )
     DataFolder(path.parent).close()
+
+
+def test_that_a_name_was_released_without_a_broker_is_in_the_audit_log(filled, path):
+    filled.close()
+    assert release(path.parent, "nobody", EPOCH)
+    assert release(path.parent, "bob", EPOCH) == ""
+    (line,) = (path.parent / AUDIT).read_text().splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["user"]) == ("release", "bob")
 
 
 def test_no_name_is_released_in_a_journal_that_is_in_use(filled, path, tmp_path):

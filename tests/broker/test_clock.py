@@ -100,6 +100,13 @@ def test_a_clock_that_runs_is_believed(turns):
     assert turns.told is None
 
 
+def test_a_clock_that_is_fast_is_believed(turns):
+    """However much that is in the end: it was not set."""
+    for _ in range(2 * STEP // 1000):
+        assert turns.pass_by(0.0, set_by=1000) == 0
+    assert turns.told is None
+
+
 def test_a_clock_that_was_set_ahead_is_believed_after_an_hour(turns):
     assert turns.pass_by(DOUBT - 1.0, set_by=MONTH) == -MONTH
     assert turns.told == "clock ahead=2592000 s"

@@ -107,6 +107,17 @@ def test_a_lock_that_its_holder_took_along_meanwhile_is_none(tmp_path, monkeypat
     DataFolder(tmp_path).close()
 
 
+def test_where_nothing_can_be_locked_it_is_not_called_anothers(tmp_path, monkeypatch):
+    def refuse(descriptor, how):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        words = f"cannot lock data folder {tmp_path}: No locks available; give one on another file"
+        with pytest.raises(StartError, match=words):
+            DataFolder(tmp_path)
+
+
 def test_one_that_only_met_there_leaves_no_trace(tmp_path):
     folder = DataFolder(tmp_path / "data")
     folder.remove()

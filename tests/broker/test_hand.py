@@ -235,6 +235,29 @@ def test_a_claim_that_lapsed_is_noted(world_with):
     assert bob
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [
+        lambda hand, bob: hand.kick("bob", Code.KICKED, "too loud"),
+        lambda hand, bob: hand.expel([bob.identity], Code.BANNED, "banned"),
+        lambda hand, bob: hand.release("bob"),
+    ],
+    ids=["kicked", "expelled", "released"],
+)
+def test_for_who_is_no_more_nothing_is_accepted_in_the_same_turn(world, hand, ends):
+    """It would be acknowledged, and in nobody's mailbox."""
+    alice, bob = world.joins("alice"), world.joins("bob")
+    alice.posts(alice.send("bob", "one"))
+    world.begin()
+    world.receive()
+    ends(hand, bob)
+    alice.posts(alice.send("bob", "two"))
+    world.receive()
+    world.ends_turn()
+    (ack,) = alice.hears().of(Ack)
+    assert [(one.first, one.last, one.code) for one in ack.refused] == [(2, 2, "no_such_user")]
+
+
 # --- mute ---------------------------------------------------------------------------------
 
 
@@ -322,6 +345,17 @@ def test_a_survey_counts_what_there_is(world, hand):
     assert world.broker.counts.batches.total == 3
 
 
+def test_what_was_read_is_not_surveyed_as_unread(world, hand):
+    bob = world.joins("bob")
+    sender = world.joins("carol", follows=())
+    for text in ("one", "two", "three"):
+        sender.sends("bob", text)
+    bob.pings(read=2)
+    assert (hand.survey().unread, hand.survey().lagging) == (1, [("bob", 1)])
+    bob.pings(read=3)
+    assert (hand.survey().unread, hand.survey().lagging) == (0, [])
+
+
 def test_what_was_pushed_and_not_confirmed_is_surveyed(world, hand):
     alice = world.joins("alice")
     world.joins("bob", follows=()).sends("alice", "x" * 100)
@@ -370,4 +404,5 @@ def test_names_are_listed_by_how_they_begin(world, hand):
     assert hand.names("", False, 9) == (["albert", "alice", "alina", "bob"], False)
     assert hand.names("al", True, 9) == (["albert", "alice"], False)
     assert hand.names("al", False, 2) == (["albert", "alice"], True)
+    assert hand.names("al", False, 3) == (["albert", "alice", "alina"], False)
     assert hand.names("x", False, 2) == ([], False)

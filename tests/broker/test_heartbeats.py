@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.broker.heartbeats import MEASURE_EVERY, Heartbeats
+from chatbroker.broker.session import Session
 from chatbroker.broker.user import Settings
 from chatbroker.wire.messages import Info, Ping, Pong, Users
 
@@ -264,3 +265,11 @@ def test_it_is_looked_for_now_and_then_as_all_sessions_are_looked_at():
     for clock in often:
         heartbeats.measure(sessions(clock), clock)
     assert looked == [often[1], often[4], often[5]]
+
+
+def test_the_longest_that_is_found_is_anybodys_and_no_shorter_than_the_usual_one():
+    heartbeats, (one, other) = Heartbeats(Settings(1)), (Session(bytes([n]), None) for n in (1, 2))
+    one.lease, other.lease = 20.0, 90.0
+    for number, sessions, longest in ((1, [one, other], 90.0), (2, [one], 20.0), (3, [], 15.0)):
+        heartbeats.measure(sessions, number * MEASURE_EVERY)
+        assert heartbeats.longest == longest

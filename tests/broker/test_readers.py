@@ -121,6 +121,12 @@ def test_unread_of_the_public_log_is_now(library):
     assert library.start(library.echo, Start.UNREAD) == 3
 
 
+def test_an_observer_who_asks_for_what_is_unread_begins_now(library):
+    library.write(library.echo, 3)
+    unread = Follow("echo", b"", Start.UNREAD, 0)
+    assert library.readers.start(library.observer, library.echo, unread, 2000) == 3
+
+
 @pytest.fixture
 def restored(library):
     """A library of which three events are a copy of what was there before, and two came since."""

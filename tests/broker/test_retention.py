@@ -377,6 +377,13 @@ def test_whichever_bound_bites_first(opened):
     assert 0 < len(kept(journal, "echo")) < 5
 
 
+def test_what_was_there_before_a_restart_counts_by_its_size(opened):
+    Filler(opened()).say("echo", time=1, times=20)
+    journal = opened(keep_bytes=10_000)
+    tidied(journal, 2)
+    assert 5 < len(kept(journal, "echo")) < 10
+
+
 def test_a_step_takes_so_many_rows_at_most(opened, monkeypatch):
     monkeypatch.setattr(Retention, "STEP", 10)
     journal = opened(keep=1000)

@@ -166,6 +166,14 @@ def test_an_invitation_that_is_no_good_leaves_all_as_it_was(broker, has_key):
     assert known_server(parse_address(BROKER)) == b""
 
 
+def test_a_first_key_that_was_refused_is_kept_and_not_used(broker):
+    """To use none is better than one in vain."""
+    broker.stores, broker.refuses = False, NotAuthorised("it was used")
+    with pytest.raises(NotAuthorised, match="it was used"):
+        accept(shared(), INVITATION)
+    assert (key_of(), [spare_of()]) == (b"", broker.handed_over)
+
+
 def test_a_key_whose_outcome_is_unknown_is_kept_to_be_tried_again(broker):
     broker.stores = False
     broker.refuses = Unreachable("no answer")

@@ -96,6 +96,14 @@ def test_it_is_said_again_until_there_is_an_answer(brokers, monkeypatch, handed_
     handed_over.assert_called_once()
 
 
+def test_it_is_not_said_again_at_once(brokers, handed_over):
+    """A broker that cannot store would hear nothing else."""
+    broker = brokers(Notice("cannot_store", "wait"))
+    with pytest.raises(Unreachable):
+        enrol(access(broker.port), fresh_secret(), BROKER, enrol_module.ASK_AGAIN / 2, handed_over)
+    assert len(broker.asked) <= 1
+
+
 def test_a_refusal_is_told(brokers, handed_over):
     broker = brokers(Refused("not_allowed", "the invitation was used"))
     with pytest.raises(NotAuthorised, match=f"the invitation was used on {BROKER}"):

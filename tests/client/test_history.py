@@ -70,6 +70,21 @@ def test_the_newest_are_found_from_the_end(history):
     assert texts(history.older("echo", 2, upto=2)[0]) == ["to all 1", "to all 2"]
 
 
+def test_no_more_is_read_than_it_takes_to_find_them(history, monkeypatch):
+    walk, read = History.walk, []
+
+    def walks(history, log, after=0, upto=None):
+        read.append((after, upto))
+        return walk(history, log, after, upto)
+
+    monkeypatch.setattr(History, "walk", walks)
+    most = 3001 - history_module.FIRST_WINDOW
+    assert len(history.newest("echo", 2)) == 2
+    assert read == [(most, 3001)]
+    assert len(history.newest("echo", 2000)) == 2000
+    assert read[1:] == [(1001, 3001)]
+
+
 def test_what_is_private_is_found_by_the_partner(history):
     assert texts(history.newest("direct", 2, between("bob", "alice"))) == ["to bob 4", "to bob 5"]
     found = [e for e in history.walk("direct") if between("carol", "alice")(e)]
@@ -157,6 +172,20 @@ def test_what_is_read_in_several_steps_is_of_one_history(chatbrokers):
         alice.echo("after")
         # Who knows of it may begin anew.
         assert texts(history.walk("echo")) == ["after"]
+
+
+def test_what_is_read_in_part_is_of_one_history_with_what_is_read_then(chatbrokers):
+    broker = chatbrokers.start()
+    alice = broker.client("alice", hear=False)
+    alice.echo("before")
+    history = History(alice)
+    walk = history.walk("echo")
+    assert next(walk).text == "before"
+    walk.close()
+    broker.kill()
+    chatbrokers.start(port=broker.port, pub_port=broker.pub_port)
+    with pytest.raises(NewHistory):
+        list(history.walk("echo"))
 
 
 def test_what_is_read_of_several_logs_is_of_one_history(chatbrokers, monkeypatch):

@@ -36,6 +36,15 @@ from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Hello, Ping, Pres
 STEPS = 2000
 
 
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture
 def links():
     """Makes links that are closed after the test."""
@@ -204,6 +213,15 @@ def test_it_says_hello_and_is_welcomed(links, puppets):
     link = links(puppet.port)
     joins(link)
     assert [hello.name for hello in puppet.heard.of(Hello)] == ["alice"]
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+def test_a_broker_is_reached_by_an_address_of_ipv6(links):
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.setsockopt(zmq.LINGER, 0)
+        router.setsockopt(zmq.IPV6, 1)
+        link = links(router.bind_to_random_port("tcp://[::1]"), host="::1")
+        steps(link, lambda: router.poll(0))
 
 
 def test_it_is_greeted_and_then_hears_what_is_published(links, puppets):

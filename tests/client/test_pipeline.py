@@ -204,6 +204,16 @@ def test_of_many_those_that_are_refused_are_collected_as_their_outcomes_come(cli
     assert (pipeline.pending, pipeline.refused) == (1, [receipts[1], receipts[2]])
 
 
+def test_of_many_those_that_are_accepted_are_no_failure_beside_one_that_is_refused(
+    client, pipeline
+):
+    """Whoever heard that they were not sent would send them again."""
+    receipts = pipeline.send_many("nobody", [*"abc"])
+    client.resolves(Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED)
+    pipeline.flush()
+    assert pipeline.refused == [receipts[1]]
+
+
 def test_several_threads_may_use_a_pipeline():
     """None of what is refused is lost, or collected twice."""
     each, client = 2000, Settled()

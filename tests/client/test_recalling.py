@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import nullcontext
+from itertools import chain
+from types import SimpleNamespace
 
 import pytest
 
 from chatbroker.client import recalling
 from chatbroker.client.errors import NewHistory
-from chatbroker.client.events import Broadcast
+from chatbroker.client.events import Broadcast, Direct, Missed
 from chatbroker.client.history import History
 from chatbroker.client.options import Shared
 from chatbroker.client.recalling import A_PAGE, Question, run_history
@@ -49,6 +51,40 @@ def test_whoever_reads_no_more_is_asked_for_no_more(drawn, monkeypatch):
         assert run_history(SHARED, EVERYTHING, None, "\n") == 0
         monkeypatch.undo()
     assert len(drawn) == A_PAGE
+
+
+@pytest.fixture
+def walked(monkeypatch):
+    """Of a client that has a name: which logs are walked, in each of which some is missing."""
+    walked = []
+
+    class Walk:
+        def __init__(self, client):
+            self.hold, self.merged = walked.extend, chain.from_iterable
+
+        def walk(self, log, after):
+            yield Missed(log, 3)
+            yield Broadcast(4, 0, "bob", "one")
+            yield Direct(5, 0, "bob", "alice", "two")
+
+    monkeypatch.setattr(recalling, "History", Walk)
+    return walked
+
+
+ALICE = SimpleNamespace(name="alice")
+
+
+def test_for_a_conversation_only_what_is_private_is_read(walked):
+    asked = EVERYTHING._replace(partner="Bob")
+    found = [Missed("direct", 3), Direct(5, 0, "bob", "alice", "two")]
+    assert (list(recalling._events(ALICE, asked)), walked) == (found, ["direct"])
+
+
+@pytest.mark.parametrize(("only", "log"), [("broadcast", "echo"), ("direct", "direct")])
+def test_what_is_missing_is_told_whatever_is_looked_for(walked, only, log):
+    asked = EVERYTHING._replace(grep="ONE", only=only)
+    found = [Missed(log, 3), Broadcast(4, 0, "bob", "one")]
+    assert (list(recalling._events(ALICE, asked)), walked) == (found, [log])
 
 
 def test_what_is_printed_is_of_one_history(chatbrokers, monkeypatch):

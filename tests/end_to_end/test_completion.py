@@ -11,6 +11,9 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from chatbroker.broker.cli import chatbroker
+from chatbroker.broker.keyring import MEMBERS, store_members
+from chatbroker.broker.members import Invitation, Member, Roll
+from chatbroker.broker.sanctions import LATEST
 from chatbroker.client import Client, completing
 from chatbroker.client.cli import chat
 from chatbroker.client.identity import Identity
@@ -113,6 +116,17 @@ def test_an_operator_is_offered_names_of_the_broker(broker, shell, offers, monke
         assert offers(f"chatbroker unmute {port}") == ["alice"]
     assert offers("chatbroker kick --port x") == []
     assert offers("chatbroker kick --port 1") == offers("chatbroker unban --port 1") == []
+
+
+def test_who_is_admitted_or_invited_is_offered_to_be_revoked(offers, tmp_path):
+    """From the list in the folder: also where no broker serves."""
+    members = (Member("bob", b"b" * 32, 0), Member("bob", b"c" * 32, 0), Member("al", b"d" * 32, 0))
+    store_members(tmp_path, Roll(members, (Invitation("carol", b"i" * 32, LATEST),)))
+    line = f"chatbroker revoke --data-dir {tmp_path}"
+    assert offers(line) == ["al", "bob", "carol"]
+    (tmp_path / MEMBERS).write_text("broken")
+    assert offers(line) == []
+    assert offers("chatbroker revoke --port x") == []
 
 
 def test_at_a_secure_broker_ones_key_is_used(tmp_path, monkeypatch, offers):
