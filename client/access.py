@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from ..command.files import make_private, write_private
+from ..command.files import make_private, read_regular, write_private
 from ..command.folders import data_folder
 from ..command.local import EVERYWHERE, local_folder, read_local
 from ..wire.errors import BadKey
@@ -159,7 +159,7 @@ def known_server(address: Address) -> bytes:
     Raises IdentityError."""
     path = folder_of(address) / SERVER
     try:
-        return parse_key(json.loads(path.read_bytes())["server_key"])
+        return parse_key(json.loads(read_regular(path))["server_key"])
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:

@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from ..command.files import make_private, write_private
+from ..command.files import make_private, read_regular, write_private
 from ..command.folders import data_folder, file_name
 from ..wire.errors import BadName
 from ..wire.keys import key_text, parse_key
@@ -176,7 +176,7 @@ def _path(broker: str, name: str) -> Path:
 def _read(path: Path) -> _Kept | None:
     """What is kept at *path*; None if there is nothing.  Raises IdentityError."""
     try:
-        text = path.read_bytes()
+        text = read_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         return None  # The latter is told when it is to be made.
     except OSError as error:

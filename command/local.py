@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from .files import make_private, write_private
+from .files import make_private, read_regular, write_private
 from .folders import data_folder, file_name
 from .hosts import is_loopback, one_spelling
 
@@ -96,7 +96,7 @@ def _everywhere(host: str) -> tuple[str, ...]:
 
 def _read(path: Path) -> Local | None:
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_regular(path))
         return Local(
             str(found["host"]), str(found["server_key"]), str(found["secret"]), int(found["pid"])
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
-from ...command.files import write_private
+from ...command.files import read_regular, write_private
 from ...command.folders import data_folder
 
 MOST_BYTES = 256 * 1024
@@ -43,8 +43,9 @@ def typed_before(tell: Callable[[str], None]) -> History:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Made here, because FileHistory would make it for all to read.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if path.stat().st_size > MOST_BYTES:
-            newest = path.read_bytes()[-MOST_BYTES // 2 :].decode(errors="replace")
+        found = read_regular(path)  # FileHistory would wait for who writes into a pipe.
+        if len(found) > MOST_BYTES:
+            newest = found[-MOST_BYTES // 2 :].decode(errors="replace")
             # An entry begins with an empty line and a comment.
             write_private(path, newest[max(newest.find("\n\n#"), 0) :])
     except OSError as error:

@@ -176,6 +176,15 @@ def test_the_brokers_key_is_for_its_owner_only_and_never_guessed_when_it_is_brok
         access(FAR)
 
 
+def test_a_pipe_where_the_brokers_key_was_is_not_waited_for():
+    accepted()
+    path = folder_of(parse_address(FAR)) / SERVER
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(IdentityError, match=f"cannot read {path}: it is no regular file"):
+        access(FAR)
+
+
 def test_a_folder_that_cannot_be_written_to_is_told(data):
     data.parent.mkdir(exist_ok=True)
     data.write_text("a file")

@@ -166,6 +166,16 @@ def test_a_file_that_cannot_be_read_is_an_error():
         alice()
 
 
+def test_a_pipe_in_its_place_is_not_waited_for():
+    identity = alice()
+    identity.path.unlink()
+    os.mkfifo(identity.path)
+    words = "cannot read the identity of 'alice' in .*: it is no regular file"
+    for ask in (alice, identity.lock, lambda: Identity.kept(BROKER, "alice")):
+        with pytest.raises(IdentityError, match=words):
+            ask()
+
+
 def test_a_folder_that_cannot_be_made_says_how_to_go_on(data_folder):
     data_folder.write_text("a file")
     with pytest.raises(IdentityError, match="set CHATBROKER_DATA to a folder") as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 
 import pytest
@@ -115,3 +116,13 @@ def test_what_is_broken_is_nothing(text):
     leave("127.0.0.1")
     local_path("127.0.0.1", 5555).write_text(text)
     assert read_local("127.0.0.1", 5555) is None
+
+
+def test_a_pipe_is_nothing_and_not_waited_for():
+    leave("127.0.0.1")
+    path = local_path("127.0.0.1", 5555)
+    path.unlink()
+    os.mkfifo(path)
+    assert read_local("127.0.0.1", 5555) is None
+    leave("127.0.0.1")
+    assert read_local("127.0.0.1", 5555) == LOCAL

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from chatbroker.client.terminal import recall
@@ -46,6 +48,15 @@ def test_a_folder_that_cannot_be_is_told_and_typing_goes_on(folder):
     assert history.get_strings() == ["hello"]
     assert len(told) == 1
     assert "cannot open" in told[0]
+
+
+def test_a_pipe_in_its_place_is_told_and_not_waited_for(folder):
+    folder.mkdir()
+    os.mkfifo(folder / "typed")
+    told = []
+    assert list(typed_before(told.append).load_history_strings()) == []
+    words = f"what is typed is not kept: cannot open {folder / 'typed'}: it is no regular file"
+    assert told == [words]
 
 
 def test_a_full_disk_is_told_once(folder, monkeypatch):
