@@ -76,17 +76,17 @@ def store_secrets(folder: Path, secrets: Secrets) -> None:
     except OSError as error:
         raise _cannot("keep the broker's key in", path, error) from None
     found = server_secrets(folder)
-    if found is None:
-        raise StartError(f"cannot keep the broker's key in {path}: a link there leads nowhere")
     if found != secrets:
         # Of a broker that came and went between our two looks.  The ports have ours.
         raise StartError(f"the broker's key in {path} was made by another just now; try again")
 
 
 def keeps_keys(folder: Path) -> bool:
-    """Whether those of a secure broker lie in *folder*, as far as one may look."""
+    """Whether those of a secure broker lie in *folder*, as far as one may look; or where a link
+    there leads, though nothing may be there now."""
+    path = folder / SERVER_KEY
     try:
-        return (folder / SERVER_KEY).exists()
+        return path.is_symlink() or path.exists()
     except OSError:
         return False
 

@@ -61,8 +61,16 @@ def write_private(path: Path, text: str, *, replace: bool = True, shared: bool =
 
 def read_regular(path: Path) -> bytes:
     """All of the file *path*.  Raises OSError, also if it is no regular file: a pipe would have its
-    reader wait for who writes into it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    reader wait for who writes into it.
+
+    FileNotFoundError is for a place where nothing is.  What a link leads to may not be mounted,
+    say: it is not to be taken for what never was."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise OSError(errno.EINVAL, "a link there leads nowhere") from None
+        raise
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")

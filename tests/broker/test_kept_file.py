@@ -66,6 +66,14 @@ def test_a_pipe_holds_nobody_up(file):
         sanctions_in(file.path.parent)
 
 
+def test_a_link_that_leads_nowhere_lets_nobody_in(file):
+    """Who is banned stands in a file that is not mounted, say."""
+    file.path.symlink_to(file.path.parent / "mount" / SANCTIONS)
+    words = f"cannot read {file.path}: a link there leads nowhere; it has to be a file"
+    with pytest.raises(StartError, match=words):
+        sanctions_in(file.path.parent)
+
+
 def test_sanctions_are_kept_in_their_folder(tmp_path):
     sanctions_in(tmp_path).impose(Sanction(Kind.BAN, "bob", 0))
     assert sanctions_in(tmp_path).ban_on("bob") is not None

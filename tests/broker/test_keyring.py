@@ -15,6 +15,7 @@ from chatbroker.broker.keyring import (
     MEMBERS,
     SERVER_KEY,
     Secrets,
+    keeps_keys,
     load_members,
     server_secrets,
     store_members,
@@ -42,9 +43,14 @@ def test_the_first_secrets_stay_and_nobody_else_can_read_them(tmp_path):
 
 def test_a_link_that_leads_nowhere_is_told(tmp_path):
     """What it should lead to is not mounted, say."""
-    (tmp_path / SERVER_KEY).symlink_to(tmp_path / "mount" / "key")
-    with pytest.raises(StartError, match=r"server\.key: a link there leads nowhere"):
-        store_secrets(tmp_path, ONE)
+    for name in (SERVER_KEY, MEMBERS):
+        (tmp_path / name).symlink_to(tmp_path / "mount" / name)
+    for attempt in (server_secrets, lambda folder: store_secrets(folder, ONE)):
+        with pytest.raises(StartError, match=r"server\.key: a link there leads nowhere; let the"):
+            attempt(tmp_path)
+    with pytest.raises(StartError, match=r"members\.json: a link there leads nowhere; let the"):
+        load_members(tmp_path)
+    assert keeps_keys(tmp_path)
 
 
 def test_a_key_that_cannot_be_kept_is_told(tmp_path, monkeypatch):

@@ -176,6 +176,16 @@ def test_a_pipe_in_its_place_is_not_waited_for():
             ask()
 
 
+def test_none_is_made_where_a_link_leads_nowhere():
+    """What is there when it is mounted has the credential."""
+    path = alice().path
+    path.unlink()
+    path.symlink_to(path.parent / "mount" / "alice")
+    with pytest.raises(IdentityError, match=r"cannot read .*alice: a link there leads nowhere"):
+        alice()
+    assert os.listdir(path.parent) == ["alice"]
+
+
 def test_a_folder_that_cannot_be_made_says_how_to_go_on(data_folder):
     data_folder.write_text("a file")
     with pytest.raises(IdentityError, match="set CHATBROKER_DATA to a folder") as error:

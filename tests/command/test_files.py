@@ -177,3 +177,10 @@ def test_a_small_file_is_read_and_a_pipe_not_waited_for(tmp_path):
             read_regular(other)
     with pytest.raises(FileNotFoundError):
         read_regular(tmp_path / "none")
+
+
+def test_a_link_that_leads_nowhere_is_not_taken_for_nothing(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "mount" / "file")
+    with pytest.raises(OSError, match="a link there leads nowhere") as told:
+        read_regular(tmp_path / "link")
+    assert not isinstance(told.value, FileNotFoundError)
