@@ -36,9 +36,12 @@ def open_shared(path: Path, flags: int) -> int:
 def write_private(path: Path, text: str, *, replace: bool = True, shared: bool = False) -> None:
     """Has *text* in the file *path* on disk, readable for its owner only.
 
-    Whoever reads it meanwhile finds what was there before, or this.  *replace*: else a file that
-    is there stays as it is.  *shared*: as `open_shared` makes it.  Raises OSError.
+    Whoever reads it meanwhile finds what was there before, or this.  *replace*: as `place_of`
+    has it; else what is there stays as it is.  *shared*: as `open_shared` makes it.  Raises
+    OSError.
     """
+    if replace:
+        path = place_of(path)
     beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL

@@ -66,6 +66,17 @@ def test_a_pipe_holds_nobody_up(file):
         sanctions_in(file.path.parent)
 
 
+def test_a_list_that_is_elsewhere_is_kept_there(tmp_path, file):
+    kept = tmp_path / "shared" / "bans"
+    kept.parent.mkdir()
+    file.path.symlink_to(kept)
+    kept.touch()
+    sanctions_in(tmp_path).impose(Sanction(Kind.BAN, "bob", 0))
+    assert "bob" in kept.read_text()
+    assert file.path.is_symlink()
+    assert sanctions_in(tmp_path).ban_on("bob") is not None
+
+
 def test_a_link_that_leads_nowhere_lets_nobody_in(file):
     """Who is banned stands in a file that is not mounted, say."""
     file.path.symlink_to(file.path.parent / "mount" / SANCTIONS)

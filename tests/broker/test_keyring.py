@@ -125,7 +125,7 @@ def test_what_cannot_be_read_or_written_is_told(tmp_path):
     (tmp_path / MEMBERS).mkdir()
     with pytest.raises(StartError, match="cannot read"):
         load_members(tmp_path)
-    with pytest.raises(OSError, match="irectory"):
+    with pytest.raises(OSError, match="it is no regular file"):
         store_members(tmp_path, ROLL)
     (tmp_path / SERVER_KEY).mkdir()
     with pytest.raises(StartError, match="cannot read the broker's key in"):

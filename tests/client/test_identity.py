@@ -176,6 +176,17 @@ def test_a_pipe_in_its_place_is_not_waited_for():
             ask()
 
 
+def test_one_that_is_elsewhere_is_kept_there(tmp_path):
+    identity = alice()
+    kept = identity.path.rename(tmp_path / "kept")
+    identity.path.symlink_to(kept)
+    identity.lock()
+    identity.remember(SESSION)
+    identity.unlock()
+    assert json.loads(kept.read_text())["session"] == SESSION.hex()
+    assert identity.path.is_symlink()
+
+
 def test_none_is_made_where_a_link_leads_nowhere():
     """What is there when it is mounted has the credential."""
     path = alice().path

@@ -79,6 +79,30 @@ def test_what_fails_leaves_what_was_there_and_nothing_beside_it(tmp_path, monkey
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    link, other = tmp_path / "link", tmp_path / "other"
+    other.mkdir()
+    link.symlink_to("other/file")
+    write_private(link, "first", replace=False)
+    assert os.listdir(other) == []
+    for text in ("first", "second"):
+        write_private(link, text)
+        assert (other / "file").read_text() == link.read_text() == text
+    write_private(link, "third", replace=False)
+    assert link.read_text() == "second"
+    assert os.readlink(link) == "other/file"
+    assert (os.listdir(other), sorted(os.listdir(tmp_path))) == (["file"], ["link", "other"])
+
+
+def test_a_folder_or_a_pipe_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OSError, match="it is no regular file"):
+            write_private(tmp_path / name, "text")
+    assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
+
+
 @pytest.mark.parametrize(
     ("number", "told"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)]
 )
@@ -105,7 +129,12 @@ def as_root(tmp_path, monkeypatch):
     theirs = os.stat_result((*found[:4], found.st_uid + 7, found.st_gid + 8, *found[6:]))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "fchown", lambda file, *owner: given.append((what(file), *owner)))
-    monkeypatch.setattr(type(tmp_path), "stat", lambda self, **how: theirs)
+    stat = type(tmp_path).stat
+    monkeypatch.setattr(
+        type(tmp_path),
+        "stat",
+        lambda self, **how: theirs if self == tmp_path else stat(self, **how),
+    )
 
     def what(descriptor):
         return os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
