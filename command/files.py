@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -42,24 +44,60 @@ def write_private(path: Path, text: str, *, replace: bool = True, shared: bool =
     """
     if replace:
         path = place_of(path)
-    beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
+    _clear(path)
+    beside, descriptor = _draft(path, shared)
     try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        descriptor = open_shared(beside, flags) if shared else os.open(beside, flags, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             # Else a power cut could leave an empty file.
             os.fsync(descriptor)
-        if replace:
-            beside.replace(path)
-        else:
-            # Not a rename, which would write over what another process put there meanwhile.
-            with suppress(FileExistsError):
-                os.link(beside, path)
+            if replace:
+                beside.replace(path)
+            else:
+                # Not a rename, which would write over what another process put there meanwhile.
+                with suppress(FileExistsError):
+                    os.link(beside, path)
+                beside.unlink()
         sync_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _draft(path: Path, shared: bool) -> tuple[Path, int]:
+    """A new file beside *path*, open and locked: `_clear` leaves it there as long as it is open."""
+    while True:
+        beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        descriptor = open_shared(beside, flags) if shared else os.open(beside, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:
+                return beside, descriptor
+        except BlockingIOError:
+            pass
+        except OSError:  # Not every file system can do it: then nobody clears there.
+            return beside, descriptor
+        os.close(descriptor)  # Another process found it before it was locked, and removes it.
+
+
+def _clear(path: Path) -> None:
+    """Removes the drafts of *path* that were left by processes that were killed."""
+    draft = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new")
+    with suppress(OSError):  # Of a folder that cannot be used it is told when one is made there.
+        for left in [name for name in os.listdir(path.parent) if draft.fullmatch(name)]:
+            with suppress(OSError):
+                _remove_unheld(path.with_name(left))
+
+
+def _remove_unheld(file: Path) -> None:
+    """Removes *file*.  Raises OSError, BlockingIOError if a process that lives holds it."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def read_regular(path: Path) -> bytes:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import signal
 import stat
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -101,6 +104,73 @@ def test_a_folder_or_a_pipe_is_not_replaced(tmp_path):
         with pytest.raises(OSError, match="it is no regular file"):
             write_private(tmp_path / name, "text")
     assert sorted(os.listdir(tmp_path)) == ["folder", "pipe"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from chatbroker.command.files import write_private
+setattr(os, sys.argv[2], lambda *args, **how: os.kill(os.getpid(), signal.SIGKILL))
+write_private(Path(sys.argv[1]), "secret", replace=sys.argv[3] == "True")
+"""
+
+
+@pytest.mark.parametrize("replace", [True, False])
+def test_what_a_killed_process_left_beside_it_goes_with_the_next_writing(tmp_path, replace):
+    for step in ("fsync", "replace" if replace else "link"):
+        code = [sys.executable, "-c", KILLED, str(tmp_path / "file"), step, str(replace)]
+        assert subprocess.run(code, timeout=60).returncode == -signal.SIGKILL
+        (left,) = tmp_path.iterdir()
+        assert left.name.startswith(".file.")
+    write_private(tmp_path / "file.x", "another", replace=replace)
+    assert left.exists()
+    write_private(tmp_path / "file", "text", replace=replace)
+    assert sorted(os.listdir(tmp_path)) == ["file", "file.x"]
+
+
+def test_what_another_process_is_writing_stays_beside_it(tmp_path, monkeypatch):
+    path, link = tmp_path / "file", os.link
+
+    def meanwhile(draft, to):
+        monkeypatch.setattr(os, "link", link)
+        write_private(path, "of the other", replace=False)
+        assert sorted(os.listdir(tmp_path)) == [draft.name, "file"]
+        link(draft, to)
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    write_private(path, "text", replace=False)
+    assert path.read_text() == "of the other"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_one_that_another_process_took_for_left_is_made_anew(tmp_path, monkeypatch, held):
+    flock, taken = fcntl.flock, []
+
+    def late(descriptor, how):
+        if not taken:
+            (draft,) = tmp_path.iterdir()
+            taken.append(draft.name)
+            draft.unlink()
+            if held:
+                raise BlockingIOError
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_private(tmp_path / "file", "text")
+    assert taken
+    assert (tmp_path / "file").read_text() == "text"
+
+
+def test_where_there_are_no_locks_it_is_written_and_nothing_is_cleared(tmp_path, monkeypatch):
+    def refuse(*args):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    left = tmp_path / ".file.0123456789abcdef.new"
+    left.touch()
+    write_private(tmp_path / "file", "text")
+    assert sorted(os.listdir(tmp_path)) == [left.name, "file"]
 
 
 @pytest.mark.parametrize(
