@@ -274,10 +274,13 @@ def run(
             ready["metrics"] = metrics.address
             click.echo(f"chatbroker: metrics at {metrics.address}", err=True)
         try:
+            if told is not None:
+                # Before the data are a secure broker's for good: there may be no room for it.
+                told.write(ready)
             server.keep_keys()
             _let_own_user_in(config.host, server.port, local)
             if told is not None:
-                told.write(ready)
+                told.show()
             click.echo(f"chatbroker ready at {server.address}")
             lean_frames()
             server.run()

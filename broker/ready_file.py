@@ -29,6 +29,8 @@ class ReadyFile:
             self._path = place_of(path)
         except OSError as error:
             raise _unwritable(path, error) from None
+        self._written = self._path
+        """Where what was written is: beside that, until it is shown."""
         self._held = -1
         """A lock on what was written, which ends with the process however it ends: the number
         of a process may be another's by then."""
@@ -51,29 +53,36 @@ class ReadyFile:
             raise _unwritable(self._path, error) from None
 
     def write(self, ready: dict[str, str | int]) -> None:
-        """Writes it whole or not at all: whoever waits for it may read at any moment.
+        """Writes it whole, beside its place, so that nothing but a name is missing.
 
         Raises StartError.
         """
-        draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        self._written = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            self._held = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._held = os.open(self._written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
             with suppress(OSError):  # Not every file system can do it.
                 fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            draft.write_text(json.dumps(ready) + "\n")
-            draft.replace(self._path)
+            self._written.write_text(json.dumps(ready) + "\n")
         except OSError as error:
-            self._let_go()
-            with suppress(OSError):  # It may be its folder that is not there.
-                draft.unlink()
-            raise _unwritable(self._path, error) from None
+            raise self._given_up(error) from None
+
+    def show(self) -> None:
+        """Has what was written be there: whoever waits for it may read at any moment.
+
+        Raises StartError.
+        """
+        try:
+            self._written.replace(self._path)
+        except OSError as error:
+            raise self._given_up(error) from None
+        self._written = self._path
 
     def remove(self) -> None:
         """Removes it, unless another broker has written its own there.  Raises OSError."""
         try:
             # Not by the number of the process, which in containers all brokers share.
-            if self._held >= 0 and os.path.samestat(os.fstat(self._held), os.stat(self._path)):
-                self._path.unlink(missing_ok=True)
+            if self._held >= 0 and os.path.samestat(os.fstat(self._held), os.stat(self._written)):
+                self._written.unlink(missing_ok=True)
         except FileNotFoundError:
             pass
         finally:
@@ -100,6 +109,11 @@ class ReadyFile:
             return False
         except OSError as error:
             raise _unwritable(self._path, error) from None
+
+    def _given_up(self, error: OSError) -> StartError:
+        with suppress(OSError):
+            self.remove()
+        return _unwritable(self._path, error)
 
     def _let_go(self) -> None:
         held, self._held = self._held, -1

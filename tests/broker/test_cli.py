@@ -315,6 +315,30 @@ def test_a_ready_file_that_cannot_be_written_is_what_is_told(processes, tmp_path
     assert ended == (1, "", f"chatbroker: cannot write the ready file {path}: {words}\n")
 
 
+FULL = """
+import errno, os, pathlib
+from chatbroker.broker.cli import main
+
+def full(self, text):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+pathlib.Path.write_text = full
+main()
+"""
+"""A broker whose ready file lies on a disk that is full."""
+
+
+def test_a_start_without_room_for_its_ready_file_leaves_no_key(processes, tmp_path):
+    path, data = tmp_path / "ready", tmp_path / "data"
+    run = ("run", "--port", "0", "--data-dir", str(data))
+    status, out, err = ends(processes(*run, "--secure", "--ready-file", str(path), code=FULL))
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert f"cannot write the ready file {path}: No space left on device" in err
+    assert "server.key" not in os.listdir(data)
+    plain = processes(*run)
+    ready(plain)
+
+
 def test_a_broker_that_was_killed_is_not_taken_for_one_that_cannot_start(processes, tmp_path):
     path = tmp_path / "ready"
     killed = processes("run", "--port", "0", "--ready-file", str(path))

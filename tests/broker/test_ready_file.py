@@ -34,6 +34,11 @@ def read_only(monkeypatch):
     monkeypatch.setattr(Path, "unlink", refuse)
 
 
+def show(ready, what=READY):
+    ready.write(what)
+    ready.show()
+
+
 def test_it_is_whole_from_the_first_moment(path, monkeypatch):
     seen = []
     replace = os.replace
@@ -44,7 +49,7 @@ def test_it_is_whole_from_the_first_moment(path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", watched)
     ready = ReadyFile(path)
-    ready.write(READY)
+    show(ready)
     assert seen == [(READY, False)]
     assert json.loads(path.read_text()) == READY
     assert [entry.name for entry in path.parent.iterdir()] == ["ready"]
@@ -55,7 +60,7 @@ def test_it_is_whole_from_the_first_moment(path, monkeypatch):
 def test_an_old_one_is_replaced(path):
     path.write_text(json.dumps(READY | {"pid": 1}))
     ready = ReadyFile(path)
-    ready.write(READY)
+    show(ready)
     assert json.loads(path.read_text()) == READY
     ready.remove()
 
@@ -64,8 +69,27 @@ def test_one_that_cannot_be_written_leaves_nothing_behind(path):
     ready = ReadyFile(path)
     path.mkdir()
     with pytest.raises(StartError, match="cannot write the ready file"):
-        ready.write(READY)
+        show(ready)
     assert [entry.name for entry in path.parent.iterdir()] == ["ready"]
+
+
+def test_one_that_is_not_shown_is_gone_with_the_broker(path):
+    ready = ReadyFile(path)
+    ready.write(READY)
+    (written,) = path.parent.iterdir()
+    assert json.loads(written.read_text()) == READY
+    ready.remove()
+    assert [*path.parent.iterdir()] == []
+
+
+def test_on_a_full_disk_it_is_told_before_it_is_shown(path, monkeypatch):
+    def full(self, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StartError, match=r"cannot write the ready file .*: No space left on"):
+        ReadyFile(path).write(READY)
+    assert [*path.parent.iterdir()] == []
 
 
 def test_where_none_can_be_written_is_told_before_it_serves(tmp_path, monkeypatch):
@@ -118,7 +142,7 @@ def test_an_empty_file_that_was_made_for_it_stays_until_it_serves(path):
     ready = ReadyFile(path)
     ready.clear()
     assert path.read_text() == ""
-    ready.write(READY)
+    show(ready)
     assert json.loads(path.read_text()) == READY
     ready.remove()
 
@@ -162,8 +186,8 @@ def test_where_there_are_no_locks_one_that_was_left_goes(path, monkeypatch):
 def test_one_of_another_broker_of_the_same_number_stays_too(path):
     # In containers every broker is process 1.
     first, second = ReadyFile(path), ReadyFile(path)
-    first.write(READY)
-    second.write(READY)
+    show(first)
+    show(second)
     first.remove()
     assert json.loads(path.read_text()) == READY
     second.remove()
@@ -173,7 +197,7 @@ def test_one_of_another_broker_of_the_same_number_stays_too(path):
 def test_one_that_is_gone_is_removed_and_so_is_one_that_was_never_written(path):
     ready = ReadyFile(path)
     ready.remove()
-    ready.write(READY)
+    show(ready)
     path.unlink()
     ready.remove()
     path.write_text(json.dumps(READY))
@@ -183,10 +207,10 @@ def test_one_that_is_gone_is_removed_and_so_is_one_that_was_never_written(path):
 
 def test_one_of_a_broker_that_runs_stays_until_another_serves_by_that_name(path):
     first, second = ReadyFile(path), ReadyFile(path)
-    first.write(READY)
+    show(first)
     second.clear()
     assert json.loads(path.read_text()) == READY
-    second.write(READY | {"pid": 1})
+    show(second, READY | {"pid": 1})
     first.remove()
     assert json.loads(path.read_text())["pid"] == 1
     second.remove()
@@ -204,7 +228,7 @@ def test_one_that_is_left_and_cannot_be_removed_is_told_as_one_that_cannot_be_wr
 
 def test_one_that_cannot_be_removed_is_held_no_more(path, monkeypatch):
     ready = ReadyFile(path)
-    ready.write(READY)
+    show(ready)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "unlink", lambda self, **_: os.rmdir(self))
         with pytest.raises(NotADirectoryError):
