@@ -17,6 +17,7 @@ from ..command.local import Local, clear_local, remove_local, write_local
 from ..command.place import Place
 from ..command.run import CommandGroup, run_command, words_of
 from ..command.status import Status
+from ..command.streams import silence_stdout
 from .cli_data import Declined, backup, check, names
 from .cli_limits import Limit, allowance
 from .cli_members import admit, invite, members, revoke
@@ -281,7 +282,7 @@ def run(
             _let_own_user_in(config.host, server.port, local)
             if told is not None:
                 told.show()
-            click.echo(f"chatbroker ready at {server.address}")
+            _say_ready(server.address)
             lean_frames()
             server.run()
         finally:
@@ -355,6 +356,17 @@ def _let_own_user_in(host: str, port: int, local: Local | None) -> None:
             write_local(port, local)
     except OSError as error:
         log.warning("own user: commands find no way in by themselves: %s", error)
+
+
+def _say_ready(address: str) -> None:
+    try:
+        click.echo(f"chatbroker ready at {address}")
+    except OSError as error:
+        silence_stdout()  # Else what it still holds is tried, and complained of, once more.
+        raise StartError(
+            f"cannot say on stdout that it is ready: {error.strerror}; the broker ended, "
+            "start it with a stdout that takes a line"
+        ) from None
 
 
 def _load_metrics() -> type[Metrics]:
