@@ -48,7 +48,7 @@ from .hand import Hand
 from .hold import RETRY, Hold
 from .journal import CannotStore, Commit, Journal
 from .log import Log, Row
-from .members import Members, NotAdmitted, nobody_in_particular
+from .members import Members, NotAdmitted, nobody_in_particular, refusal
 from .origin import Origin
 from .outcomes import Outcomes
 from .outgoing import Outgoing
@@ -381,8 +381,7 @@ class Broker:
         try:
             name = self._members.enrol(origin, message.key, self.clock.wall)
         except NotAdmitted as why:
-            refused = Refused(Code.NOT_ALLOWED.value, str(why))
-            return self._out.refuse(identity, refused, address=origin.address)
+            return self._out.refuse(identity, refusal(why), address=origin.address)
         self._out.note("enrolled", user=name, address=origin.address, key=key_text(message.key))
         return self._out.reply(identity, Enrolled(name))
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from heapq import nsmallest
 from typing import NamedTuple
 
+from ..wire.errors import Code
 from ..wire.keys import key_text
+from ..wire.messages import Refused
 from .clock import iso
 from .origin import Origin
 
@@ -49,6 +51,17 @@ class Roll(NamedTuple):
 
 class NotAdmitted(Exception):
     """Why somebody is not admitted, in words."""
+
+
+class NotKept(NotAdmitted):
+    """It cannot be stored.  The words are the operator's, who can see to that."""
+
+
+def refusal(why: NotAdmitted) -> Refused:
+    """What whoever asked to be admitted is told."""
+    if isinstance(why, NotKept):
+        return Refused(Code.CANNOT_STORE.value, "the key cannot be stored now")
+    return Refused(Code.NOT_ALLOWED.value, str(why))
 
 
 def told(one: Member | Invitation) -> dict[str, str]:

@@ -12,6 +12,7 @@ from ..command.local import Local
 from ..wire.keys import key_text
 from .gate import KeyPair
 from .keyring import (
+    MEMBERS,
     SERVER_KEY,
     Secrets,
     load_members,
@@ -19,7 +20,7 @@ from .keyring import (
     store_members,
     store_secrets,
 )
-from .members import Members, NotAdmitted, Roll
+from .members import Members, NotAdmitted, NotKept, Roll
 from .origin import Origin
 from .sanctions import Sanction
 from .standing import Standing, standing_folder
@@ -50,6 +51,8 @@ class Secure:
         self._anew = secrets if folder is not None and kept is None else None
         """What is to be kept: the broker had no key before."""
         self._members = Members(Roll(), self._keep, self.owner.public)
+        self._told = False
+        """Whether it was warned that nothing can be stored, since something was."""
         self._ban_on: BanOn = lambda name, key: None
 
     def take_up(self, ban_on: BanOn) -> Members:
@@ -86,8 +89,14 @@ class Secure:
                 self._standing.insist()
             store_members(self._folder, roll)
         except OSError as error:
-            why = f"the broker cannot store it in {self._folder}: {error.strerror or error}"
-            raise NotAdmitted(f"{why}; see to that and try again") from None
+            reason = error.strerror or error
+            if not self._told:
+                # Who accepts an invitation is not told; what was revoked is tried again and again.
+                self._told = True
+                log.warning("members path=%s cannot be stored: %s", self._folder / MEMBERS, reason)
+            why = f"the broker cannot store it in {self._folder}: {reason}"
+            raise NotKept(f"{why}; see to that and try again") from None
+        self._told = False
 
     def origin(self, key: bytes, address: str) -> Origin | None:
         """Who comes by *key* now; None: nobody that is admitted."""

@@ -105,6 +105,9 @@ def session_error(code: str, words: str, broker: str) -> ClientError:
             return NotAuthorised(f"{where}; you may come back")
         case Code.NOT_ALLOWED:
             return NotAuthorised(where)
+        case Code.CANNOT_STORE:
+            words = "tell the broker's operator, whose log says why, and try again later"
+            return ClientError(f"{where}; {words}")
         case Code.BROKER_FULL:
             return Unreachable(f"{where}; try again later")
     # Whatever else a broker has against a name (it is claimed, say), another name may do.

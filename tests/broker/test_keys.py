@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chatbroker.broker.members import Members, NotAdmitted, Roll
+from chatbroker.broker.members import Members, NotKept, Roll
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.wire.errors import Code
@@ -285,7 +285,7 @@ def test_what_cannot_be_stored_is_refused_in_words(world_with):
 
     def keep(roll):
         if stored:
-            raise NotAdmitted("the broker cannot store it: no space")
+            raise NotKept("the broker cannot store it in /home/operator: no space")
         stored.append(roll)
 
     members = Members(Roll(), keep)
@@ -293,7 +293,7 @@ def test_what_cannot_be_stored_is_refused_in_words(world_with):
     members.invite("carol", TOKEN, world.wall + 1000, world.wall)
     guest = by(world, TOKEN, "carol", invited=True)
     refused = refusal(guest.says(Enrol(VERSION, NEW)))
-    assert refused == Refused("not_allowed", "the broker cannot store it: no space")
+    assert refused == Refused("cannot_store", "the key cannot be stored now")
 
 
 def test_a_plain_broker_admits_nobody_by_a_key(world_with):

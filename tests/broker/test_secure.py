@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from chatbroker.broker import secure as secure_module
@@ -120,14 +122,20 @@ def test_the_brokers_own_user_is_told_of_a_ban_and_does_not_keep_it_from_startin
     assert secure.origin(secure.owner.public, "127.0.0.1").key == secure.owner.public
 
 
-def test_what_cannot_be_stored_is_told_and_does_not_hold(secure, monkeypatch):
+def test_what_cannot_be_stored_is_told_and_does_not_hold(secure, monkeypatch, caplog):
     def fail(folder, roll):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(secure_module, "store_members", fail)
-    with pytest.raises(NotAdmitted, match=r"cannot store it in .*: No space left on device"):
-        secure.admit("alice", KEY)
+    for _ in range(2):
+        with pytest.raises(NotAdmitted, match=r"cannot store it in .*: No space left on device"):
+            secure.admit("alice", KEY)
     assert secure.origin(KEY, "10.0.0.1") is None
+    (record,) = caplog.records
+    assert re.fullmatch(
+        r"members path=.*/members\.json cannot be stored: No space left on device",
+        record.getMessage(),
+    )
 
 
 def test_a_key_is_taken_back_at_once_though_that_cannot_be_stored(tmp_path, secure, monkeypatch):

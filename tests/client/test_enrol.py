@@ -110,6 +110,14 @@ def test_a_refusal_is_told(brokers, handed_over):
         enrol(access(broker.port), fresh_secret(), BROKER, WITHIN, handed_over)
 
 
+def test_a_broker_that_cannot_store_is_no_fault_of_the_invitation(brokers, handed_over):
+    broker = brokers(Refused("cannot_store", "the key cannot be stored now"))
+    words = f"the key cannot be stored now on {BROKER}; tell the broker's operator"
+    with pytest.raises(ClientError, match=words) as told:
+        enrol(access(broker.port), fresh_secret(), BROKER, WITHIN, handed_over)
+    assert told.value.status == 1
+
+
 def test_what_is_not_the_protocol_is_told(brokers, handed_over):
     broker = brokers(b"\xc1")
     with pytest.raises(ProtocolError, match="not the protocol"):

@@ -31,6 +31,7 @@ BROKER = "tcp://127.0.0.1:5555"
         (Code.BANNED, NotAuthorised),
         (Code.KICKED, NotAuthorised),
         (Code.BROKER_FULL, Unreachable),
+        (Code.CANNOT_STORE, ClientError),
         (Code.VERSION, ProtocolError),
         (Code.REPLACED, ProtocolError),
         (Code.BAD_FRAME, ProtocolError),

@@ -103,6 +103,19 @@ def test_who_is_invited_accepts_and_is_in(shell, secure, far, invite):
     assert "there is no key of 'bob' for the secure broker" in other.err
 
 
+def test_who_accepts_what_the_broker_cannot_store_may_try_again(shell, secure, data, far, invite):
+    line, kept = invite("alice"), data / "members.json"
+    kept.rename(data / "kept")
+    kept.mkdir()
+    refused = shell.run("accept", line, env=far)
+    assert (refused.status, refused.out) == (1, "")
+    words = "the key cannot be stored now on chat://"
+    assert refused.err.startswith(f"chat: {words}")
+    assert str(data) not in refused.err
+    kept.rmdir()
+    assert shell.run("accept", line, env=far).status == 0
+
+
 @pytest.mark.parametrize(("options", "hinted"), [((), True), (("--host", "10.0.0.7"), False)])
 def test_an_invitation_that_is_of_use_here_only_says_so(secure, operator, options, hinted):
     ended = operator("invite", "alice", *options)
