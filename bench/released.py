@@ -15,8 +15,8 @@ from .report import Better, Ratio, Spread, times
 
 FILE = Path(__file__).with_name("released.json")
 
-FELL = 0.2
-"""The share of a ratio that may be lost without a word: less is a busy machine."""
+WORSE = 0.2
+"""By this share of what it was a ratio may be worse without a word: that is a busy machine."""
 
 
 class Released(NamedTuple):
@@ -61,11 +61,11 @@ def load(path: Path) -> Released:
     return Released(told["version"], told["quick"], ratios)
 
 
-def kept(now: Ratio, then: Ratio) -> float:
-    """The share of *then* that is left: 1 if nothing changed, 0.5 if it is half as good."""
-    if now.better is Better.MORE:
-        return now.spread.middle / then.spread.middle
-    return then.spread.middle / now.spread.middle
+def worse(now: Ratio, then: Ratio) -> float:
+    """By which share of *then* it is worse: 0.5 if a rate is half of it, or a cost half as much
+    again; less than 0 if it is better."""
+    change = now.spread.middle / then.spread.middle - 1
+    return -change if now.better is Better.MORE else change
 
 
 def compare(
@@ -78,14 +78,16 @@ def compare(
     lines = []
     measured = {one.name: one for one in ratios}
     both = [name for name in released.ratios if name in measured]
-    fell = [one for one in both if kept(measured[one], released.ratios[one]) < 1 - FELL]
+    lost = {name: worse(measured[name], released.ratios[name]) for name in both}
+    named = [name for name in both if lost[name] > WORSE]
     if quick != released.quick:
         which = "this run" if quick else "the released one"
         lines.append(f"{which} was a smoke test (--quick): expect differences")
-    for name in fell:
+    for name in named:
         now, then = measured[name], released.ratios[name]
-        lost = 1 - kept(now, then)
-        line = f"fell by {lost * 100:.0f} %: {name}: {times(now.spread)}, was {times(then.spread)}"
+        went = "fell" if now.better is Better.MORE else "rose"
+        line = f"{went} by {lost[name] * 100:.0f} %: {name}: {times(now.spread)}"
+        line += f", was {times(then.spread)}"
         if now.spread.low <= then.spread.high and then.spread.low <= now.spread.high:
             line += "; the ranges meet"
         lines.append(line)
@@ -95,5 +97,5 @@ def compare(
         lines += [f"not measured: {name}" for name in missing]
     elif missing:
         lines.append(f"not measured: {len(missing)} others")
-    lines.append(f"{len(both)} compared: {len(fell) or 'none'} fell by over {FELL * 100:.0f} %")
+    lines.append(f"{len(both)} compared: {len(named) or 'none'} worse by over {WORSE * 100:.0f} %")
     return lines

@@ -44,14 +44,14 @@ def test_two_ratios_of_one_name_are_an_error(tmp_path):
 def test_a_rate_that_fell_is_named():
     assert said([more("rate", 1.0)], [more("rate", 0.79)]) == [
         "fell by 21 %: rate: 0.79 x (0.79-0.79), was 1.00 x (1.00-1.00)",
-        "1 compared: 1 fell by over 20 %",
+        "1 compared: 1 worse by over 20 %",
     ]
 
 
 def test_a_cost_that_rose_is_named():
-    assert said([less("CPU", 1.0)], [less("CPU", 1.3)]) == [
-        "fell by 23 %: CPU: 1.30 x (1.30-1.30), was 1.00 x (1.00-1.00)",
-        "1 compared: 1 fell by over 20 %",
+    assert said([less("CPU", 1.0)], [less("CPU", 1.21)]) == [
+        "rose by 21 %: CPU: 1.21 x (1.21-1.21), was 1.00 x (1.00-1.00)",
+        "1 compared: 1 worse by over 20 %",
     ]
 
 
@@ -60,12 +60,12 @@ def test_a_cost_that_rose_is_named():
     [
         (more("rate", 1.0), more("rate", 0.81)),
         (more("rate", 1.0), more("rate", 5.0)),
-        (less("CPU", 1.0), less("CPU", 1.24)),
+        (less("CPU", 1.0), less("CPU", 1.19)),
         (less("CPU", 1.0), less("CPU", 0.1)),
     ],
 )
 def test_what_is_better_or_little_worse_is_not_named(then, now):
-    assert said([then], [now]) == ["1 compared: none fell by over 20 %"]
+    assert said([then], [now]) == ["1 compared: none worse by over 20 %"]
 
 
 def test_ranges_that_meet_are_told():
@@ -79,7 +79,7 @@ def test_what_is_new_or_was_not_measured_is_told():
     assert said([more("old", 1.0), more("both", 1.0)], [more("both", 1.0), more("new", 2.0)]) == [
         "new: new: 2.00 x (2.00-2.00)",
         "not measured: old",
-        "1 compared: none fell by over 20 %",
+        "1 compared: none worse by over 20 %",
     ]
 
 
@@ -87,7 +87,7 @@ def test_of_some_measurements_only_it_is_told_how_many_are_not_there():
     then = [more("a", 1.0), more("b", 1.0), more("c", 1.0)]
     assert said(then, [more("a", 1.0)], whole=False) == [
         "not measured: 2 others",
-        "1 compared: none fell by over 20 %",
+        "1 compared: none worse by over 20 %",
     ]
 
 
