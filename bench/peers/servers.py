@@ -49,16 +49,26 @@ def found(package: Package) -> str | None:
     return shutil.which(package.binary, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
 
 
-@cache
 def program(package: Package) -> str:
     """The path of the server's program, which is installed if it is absent.  Raises `Absent`."""
+    path, why_not = _sought(package)
+    if path is None:
+        raise Absent(why_not)
+    return path
+
+
+# A cache keeps no exception: what failed would be tried again for each row.
+@cache
+def _sought(package: Package) -> tuple[str | None, str]:
+    """The path, or why there is none."""
     path = found(package)
     if path is None:
-        _install(package.debian)
+        try:
+            _install(package.debian)
+        except Absent as absent:
+            return None, str(absent)
         path = found(package)
-    if path is None:
-        raise Absent(f"Debian's package {package.debian} has no {package.binary}")
-    return path
+    return path, f"Debian's package {package.debian} has no {package.binary}"
 
 
 def _install(debian: str) -> None:

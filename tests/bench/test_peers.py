@@ -337,6 +337,21 @@ def test_a_package_that_is_not_there_and_cannot_be_installed_is_absent(monkeypat
         servers.program(servers.Package("no-such-server", "no-such-package", "--version"))
 
 
+def test_what_could_not_be_installed_is_not_tried_again(monkeypatch):
+    tried = []
+
+    def fails(debian):
+        tried.append(debian)
+        raise servers.Absent("no network")
+
+    monkeypatch.setattr(servers, "_install", fails)
+    package = servers.Package("not-tried-again", "not-tried-again", "--version")
+    for _ in range(2):
+        with pytest.raises(servers.Absent, match="no network"):
+            servers.program(package)
+    assert tried == ["not-tried-again"]
+
+
 def test_the_page_shows_the_results_that_are_kept():
     page = PAGE.read_text()
     assert filled(page, load_results(KEPT)) == page
