@@ -21,6 +21,10 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 """Seconds: what /proc counts CPU in."""
 
 
+class NotStarted(RuntimeError):
+    """A server did not start.  The text says how."""
+
+
 class Cpu(NamedTuple):
     """Seconds of CPU, user and system."""
 
@@ -77,17 +81,22 @@ class Server(NamedTuple):
 def running(
     command: Sequence[str], is_ready: Callable[[], bool], log: int | None = subprocess.DEVNULL
 ) -> Iterator[int]:
-    """The id of a process that runs *command*, and is ready; *log* takes what it says to stderr."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
-    )
+    """The id of a process that runs *command*, and is ready; *log* takes what it says to stderr.
+
+    Raises `NotStarted`."""
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log
+        )
+    except OSError as error:
+        raise NotStarted(f"cannot be run: {error}") from None
     try:
         deadline = time.monotonic() + START
         while not is_ready():
             if process.poll() is not None:
-                raise RuntimeError(f"ended with {process.returncode}: {' '.join(command)}")
+                raise NotStarted(f"ended with {process.returncode}: {' '.join(command)}")
             if time.monotonic() > deadline:
-                raise RuntimeError(f"not ready within {START:.0f} s: {' '.join(command)}")
+                raise NotStarted(f"not ready within {START:.0f} s: {' '.join(command)}")
             time.sleep(0.01)
         yield process.pid
     finally:

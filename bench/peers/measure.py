@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import zmq
 
 from ..load import Latency, Run
+from ..processes import NotStarted
 from ..report import alternate
 from . import servers
 from .child import Child, Failed, child
@@ -45,22 +46,23 @@ def measure(work: Work, plan: Plan, peers: Collection[str]) -> Result:
     """The rows of *work* that are of *peers*.  Raises `Failed` if a run is not whole."""
     with ExitStack() as stack:
         up: dict[str, Any] = {}
-        missing: dict[str, str] = {}
+        down: dict[str, str] = {}
         variants: dict[str, Callable[[], dict[str, Any]]] = {}
         rows = [row for row in work.rows if row.peer in peers]
         for row in rows:
-            try:
-                if row.server not in up:
+            if row.server not in up and row.server not in down:
+                try:
                     up[row.server] = stack.enter_context(SERVERS[row.server]())
-            except servers.Absent as absent:
-                missing[row.name] = str(absent)
+                except (servers.Absent, NotStarted) as reason:
+                    down[row.server] = str(reason)
+            if row.server in down:
                 continue
             with _named(work, row):
                 loader = stack.enter_context(child(partial(row.load, up[row.server])))
             variants[row.name] = _sized(work, row, plan, loader, up[row.server])
         runs = alternate(plan.rounds, variants)
     found = [
-        Measured(row.name, row.guarantee, runs.get(row.name, []), missing.get(row.name, ""))
+        Measured(row.name, row.guarantee, runs.get(row.name, []), down.get(row.server, ""))
         for row in rows
     ]
     return Result(work.name, _facts(plan, work), found)

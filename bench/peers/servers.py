@@ -25,6 +25,9 @@ INSTALLING = 300.0
 """Seconds that apt-get may take."""
 
 
+UNKNOWN = "of an unknown version"
+
+
 class Absent(RuntimeError):
     """A server cannot be had here.  The text says why."""
 
@@ -95,9 +98,12 @@ def _install(debian: str) -> None:
 def version(package: Package) -> str:
     """As the program tells it."""
     command = [program(package), package.version]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return UNKNOWN
     number = re.search(r"\d+\.\d+[.\d]*", said.stdout + said.stderr)
-    return number[0].rstrip(".") if number else "of an unknown version"
+    return number[0].rstrip(".") if number else UNKNOWN
 
 
 def _free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from contextlib import contextmanager
 from functools import partial
@@ -20,7 +21,7 @@ from bench.peers.results import KEPT, Measured, Result, save
 from bench.peers.results import load as load_results
 from bench.peers.speech import PAYLOAD, audience, pairs
 from bench.peers.tables import for_docs, for_terminal
-from bench.peers.works import MOSQUITTO, NATS, ONE, SERVERS, WORKS
+from bench.peers.works import CLASSIC, MOSQUITTO, NATS, ONE, SERVERS, WORKS
 from bench.prepared import BLOCK, repeated
 from bench.sessions import Answered, Sender, Unexpected
 from bench.streams import ByteReader, LineReader
@@ -323,6 +324,23 @@ def test_a_server_that_cannot_be_had_is_named_with_the_reason(monkeypatch):
     assert "not measured: no apt-get" in for_terminal(result)
     assert "not measured: no apt-get" in for_docs(result)
     assert [row.missing for row in result.rows if row.runs] == [""]
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"), [("#!/bin/sh\nexit 1\n", "ended with 1"), ("\0", "cannot be run")]
+)
+def test_a_server_that_does_not_start_is_named_with_the_reason(
+    monkeypatch, tmp_path, program, reason
+):
+    shim = tmp_path / f"ircd-{len(program)}"  # What was found is found once, by its name.
+    shim.write_text(program)
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(servers, "NGIRCD", servers.Package(shim.name, shim.name, "--version"))
+    result = measure(WORKS["memory"], Plan(1, 0.02, 1), ["ngircd", "classic"])
+    assert f"not measured: {reason}" in for_terminal(result)
+    assert list(result.runs()) == [CLASSIC]
+    assert "ngircd of an unknown version" in result.facts["versions"]
 
 
 def test_a_row_that_fails_is_named(monkeypatch):
