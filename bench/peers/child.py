@@ -21,6 +21,7 @@ MOST_SECONDS = 90.0
 """That setting up may take, or a run with what it makes beforehand."""
 
 _READY = "ready"
+_ENDED = "the process of the load has ended"
 
 
 class Failed(RuntimeError):
@@ -35,7 +36,10 @@ class Child(Generic[T]):
 
     def run(self, messages: int) -> T:
         """What a run of so many messages gave.  Raises `Failed`."""
-        self._connection.send(messages)
+        try:
+            self._connection.send(messages)
+        except OSError:
+            raise Failed(_ENDED) from None
         given: T = self.take()
         return given
 
@@ -45,8 +49,8 @@ class Child(Generic[T]):
             raise Failed(f"nothing came for {MOST_SECONDS:.0f} s")
         try:
             kind, given = self._connection.recv()
-        except EOFError:
-            raise Failed("the process of the load has ended") from None
+        except (EOFError, OSError):
+            raise Failed(_ENDED) from None
         if kind is Failed:
             raise Failed(given)
         return given  # type: ignore[no-any-return]

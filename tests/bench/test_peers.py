@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
+import signal
 import socket
 from contextlib import contextmanager
 from functools import partial
@@ -224,6 +226,34 @@ def test_the_parent_hears_of_what_failed():
 
     with child(fails) as loader, pytest.raises(Failed, match="7 are missing"):
         loader.run(7)
+
+
+def kill(process):
+    process.kill()
+    process.join()
+
+
+@contextmanager
+def nothing():
+    yield lambda messages: messages
+
+
+def test_a_load_that_was_killed_between_two_runs_has_failed():
+    with child(nothing) as loader:
+        loader.run(1)
+        kill(*multiprocessing.active_children())
+        with pytest.raises(Failed, match="has ended"):
+            loader.run(1)
+
+
+def test_a_load_that_was_killed_before_it_took_its_order_has_failed():
+    with child(nothing) as loader:
+        (process,) = multiprocessing.active_children()
+        os.kill(process.pid, signal.SIGSTOP)
+        loader._connection.send(1)
+        kill(process)
+        with pytest.raises(Failed, match="has ended"):
+            loader.take()
 
 
 def test_the_parent_hears_of_what_could_not_be_set_up():
