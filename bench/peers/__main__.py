@@ -27,7 +27,7 @@ RUNS = Path("build", "peers.json")
 def main() -> None:
     options = _options()
     if options.render:
-        docs.write(load(options.render))
+        docs.write(options.render)
         return
     # A thousand readers are as many connections, in the servers and in the load.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -81,7 +81,24 @@ def _options() -> argparse.Namespace:
         parser.error("--rounds: 1 or more")
     if options.seconds is not None and not 0 < options.seconds <= 10:
         parser.error("--seconds: more than 0 and at most 10")
+    # Before anything is measured that could then not be kept.
+    if options.render:
+        options.render = _kept(parser, "--render", options.render)
+    else:
+        options.save = options.save or (KEPT if options.write_docs else RUNS)
+        if options.save.exists():
+            _kept(parser, "--save", options.save)
     return options
+
+
+def _kept(parser: argparse.ArgumentParser, option: str, file: Path) -> list[Result]:
+    """What is in *file*, or the end with a word about it."""
+    try:
+        return load(file)
+    except OSError as error:
+        parser.error(f"{option}: {file}: {error.strerror}")
+    except ValueError as error:
+        parser.error(f"{option}: {error}; choose another file")
 
 
 def _measure(options: argparse.Namespace) -> None:
@@ -89,17 +106,16 @@ def _measure(options: argparse.Namespace) -> None:
     plan = plan._replace(
         rounds=options.rounds or plan.rounds, seconds=options.seconds or plan.seconds
     )
-    file = options.save or (KEPT if options.write_docs else RUNS)
     results: list[Result] = []
     for name in options.works or WORKS:
         results.append(measure(WORKS[name], plan, options.peers))
         if len(results) == 1:
             print(". ".join(results[0].facts.values()), flush=True)
         print(for_terminal(results[-1]), flush=True)
-        save(file, results)
-    print(f"\nAll runs are in {file}.")
+        save(options.save, results)
+    print(f"\nAll runs are in {options.save}.")
     if options.write_docs:
-        docs.write(load(file))
+        docs.write(load(options.save))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -88,9 +88,14 @@ def save(path: Path, results: Sequence[Result]) -> None:
 
 
 def load(path: Path) -> list[Result]:
-    """What `save` wrote."""
-    works = json.loads(path.read_text())
-    return [
-        Result(work["name"], work["facts"], [Measured(**row) for row in work["rows"]])
-        for work in works
-    ]
+    """What `save` wrote.  Raises OSError, or ValueError if it did not write it."""
+    try:
+        results = [
+            Result(work["name"], work["facts"], [Measured(**row) for row in work["rows"]])
+            for work in json.loads(path.read_text())
+        ]
+        if all(result.name in WORKS for result in results):
+            return results
+    except (ValueError, TypeError, KeyError):
+        pass  # The same is to be said of all that is something else.
+    raise ValueError(f"{path} holds something else than runs of this benchmark")

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 from contextlib import contextmanager
 from functools import partial
 from xml.etree import ElementTree
@@ -14,6 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import load
+from bench.peers import __main__ as command
 from bench.peers import mqtt, nats, redis, servers
 from bench.peers.child import Failed, child
 from bench.peers.docs import PAGE, filled
@@ -343,6 +345,42 @@ def test_results_are_kept_by_work(tmp_path):
     save(file, [MADE_UP])
     save(file, [other])
     assert load_results(file) == [MADE_UP, other]
+
+
+OTHER = {
+    "ratios of the other benchmark": '{"version": "1.2.3", "quick": false, "ratios": {}}',
+    "a work that is not known": '[{"name": "song", "facts": {}, "rows": []}]',
+    "a row of another kind": '[{"name": "memory", "facts": {}, "rows": [{"speed": 1}]}]',
+    "no JSON": "hello",
+}
+
+
+@pytest.mark.parametrize("text", OTHER.values(), ids=OTHER)
+@pytest.mark.parametrize("option", ["--save", "--render"])
+def test_a_file_with_something_else_is_refused_before_anything_is_measured(
+    monkeypatch, capsys, tmp_path, option, text
+):
+    file = tmp_path / "other.json"
+    file.write_text(text)
+    assert refused(monkeypatch, capsys, option, file) == (
+        f"{option}: {file} holds something else than runs of this benchmark; choose another file"
+    )
+    assert file.read_text() == text
+
+
+def test_a_file_that_is_not_there_cannot_be_rendered(monkeypatch, capsys, tmp_path):
+    file = tmp_path / "none.json"
+    said = refused(monkeypatch, capsys, "--render", file)
+    assert said == f"--render: {file}: No such file or directory"
+
+
+def refused(monkeypatch, capsys, option, file):
+    """What the last line says of *file*."""
+    monkeypatch.setattr(command, "find_spec", lambda name: name)
+    monkeypatch.setattr(sys, "argv", ["bench.peers", "memory", option, str(file)])
+    with pytest.raises(SystemExit, match="2"):
+        command._options()
+    return capsys.readouterr().err.splitlines()[-1].partition("error: ")[2]
 
 
 def test_a_server_that_cannot_be_had_is_named_with_the_reason(monkeypatch):
