@@ -6,11 +6,9 @@ import argparse
 import gc
 import os
 import platform
-import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import FrameType
 
 import msgpack
 import zmq
@@ -19,7 +17,7 @@ from chatbroker.command import VERSION
 
 from . import released
 from .plan import Both, Found, Plan
-from .processes import running_broker, running_forwarder
+from .processes import end_as_after_ctrl_c, running_broker, running_forwarder
 from .scenarios import SCENARIOS
 
 FULL = Plan(
@@ -63,8 +61,7 @@ def main() -> None:
             parser.error("--seconds: more than 0 and at most 10")
         plan = plan._replace(seconds=options.seconds)
     last = released.load(released.FILE)
-    # As after Ctrl-C: what was started is ended on the way out.
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_after_ctrl_c()
     with tempfile.TemporaryDirectory() as home:
         # What brokers leave, they leave here, and here the load finds in to a secure one.
         os.environ["CHATBROKER_DATA"] = home
@@ -81,10 +78,6 @@ def main() -> None:
         print(f"  {line}")
     if options.save is not None:
         released.save(options.save, VERSION, options.quick, found.ratios)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _measure(names: list[str], plan: Plan) -> Found:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import NamedTuple
 
 START = 10.0
@@ -19,6 +21,22 @@ START = 10.0
 
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 """Seconds: what /proc counts CPU in."""
+
+
+def end_as_after_ctrl_c() -> None:
+    """From now on what was started is ended on the way out also when this process is told to end,
+    or its terminal has gone."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # Under nohup it stays ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    # A terminal that closes, or a shell, may say it twice: the way out is gone once.
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 class NotStarted(RuntimeError):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import signal
 import sys
 import tempfile
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 
+from ..processes import end_as_after_ctrl_c
 from . import docs
 from .child import Failed
 from .measure import Plan, measure
@@ -32,8 +31,7 @@ def main() -> None:
     # A thousand readers are as many connections, in the servers and in the load.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    # As after Ctrl-C: what was started is ended on the way out.
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_as_after_ctrl_c()
     with tempfile.TemporaryDirectory() as home:
         os.environ["CHATBROKER_DATA"] = home
         try:
@@ -116,10 +114,6 @@ def _measure(options: argparse.Namespace) -> None:
     print(f"\nAll runs are in {options.save}.")
     if options.write_docs:
         docs.write(load(options.save))
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

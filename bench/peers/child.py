@@ -83,7 +83,9 @@ def _serve(
 ) -> None:
     parents.close()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # It ends when its parent does, who hears of a terminal's as well.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     gc.disable()
     gc.freeze()
     try:
