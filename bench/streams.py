@@ -60,6 +60,22 @@ class Counter(ABC):
         return got
 
 
+class Replying(Counter):
+    """A counter that says something to what it gets: that it has it, or that it wants more."""
+
+    def read(self) -> None:
+        self.take()
+        self.reply()
+
+    @abstractmethod
+    def take(self) -> None:
+        """Receives once and counts, and leaves what is to be said to `reply`."""
+
+    @abstractmethod
+    def reply(self) -> None:
+        """Says what there is to say to what was taken."""
+
+
 class ByteReader(Counter):
     """Counts messages of *size* bytes each, which the kernel need not copy."""
 

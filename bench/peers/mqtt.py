@@ -8,7 +8,7 @@ from functools import cache
 
 from ..prepared import BLOCK, Repeated, repeated
 from ..sessions import Unexpected
-from ..streams import ByteReader, Counter
+from ..streams import ByteReader, Counter, Replying
 from .speech import PAYLOAD, Speaker, Speech, ask, connect
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE = 0x10, 0x30, 0x40, 0x82
@@ -51,7 +51,7 @@ class Mqtt(Speech):
         return sock
 
 
-class AckingReader(Counter):
+class AckingReader(Replying):
     """Acknowledges what it gets with QoS 1.
 
     Every PUBLISH is as long as the other, and the server numbers those of a connection in turn, so
@@ -72,7 +72,7 @@ class AckingReader(Counter):
     def total(self) -> int:
         return self._total
 
-    def read(self) -> None:
+    def take(self) -> None:
         got = self._rest + self.receive()
         whole = len(got) // self._size
         if whole:
@@ -80,19 +80,15 @@ class AckingReader(Counter):
             last = (self._total + whole - 1) % MOST_IDS + 1
             if int.from_bytes(got[at : at + 2], "big") != last:
                 raise Unexpected("packet ids do not follow each other")
-            self._acknowledge(whole)
+            start = self._total % MOST_IDS * ACK
+            self._unsaid += acks()[start : start + whole * ACK]
             self._total += whole
         self._rest = got[whole * self._size :]
 
-    def _acknowledge(self, messages: int) -> None:
-        start = self._total % MOST_IDS * ACK
-        self._unsaid += acks()[start : start + messages * ACK]
-        self._say()
-
     def miss(self) -> None:
-        self._say()
+        self.reply()
 
-    def _say(self) -> None:
+    def reply(self) -> None:
         if self._unsaid:
             with contextlib.suppress(BlockingIOError):
                 sent = self.sock.send(self._unsaid)

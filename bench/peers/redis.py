@@ -6,7 +6,7 @@ import socket
 
 from ..prepared import repeated
 from ..sessions import Unexpected
-from ..streams import ByteReader, Counter, LineReader
+from ..streams import ByteReader, Counter, LineReader, Replying
 from .speech import PAYLOAD, Speaker, Speech, ask, connect
 
 AT_MOST = 1000
@@ -54,7 +54,7 @@ class Streams(Speech):
         return Speaker(sock, repeated(command("XADD", to, "*", "t", PAYLOAD)), LineReader(sock, 2))
 
 
-class StreamReader(Counter):
+class StreamReader(Replying):
     """Asks for what is new in a stream, and again when the answer is there."""
 
     def __init__(self, sock: socket.socket, stream: str) -> None:
@@ -62,17 +62,21 @@ class StreamReader(Counter):
         self._stream = stream
         self._answer = b""
         self._total = 0
-        self._ask(b"0")
+        self._after = b"0"
+        """The entry after which it is going to ask, when it has what it asked for."""
+        self.reply()
 
     @property
     def total(self) -> int:
         return self._total
 
-    def _ask(self, after: bytes) -> None:
-        options = ("COUNT", str(AT_MOST), "BLOCK", "0", "STREAMS", self._stream)
-        self.sock.sendall(command("XREAD", *options, after))
+    def reply(self) -> None:
+        if self._after:
+            options = ("COUNT", str(AT_MOST), "BLOCK", "0", "STREAMS", self._stream)
+            self.sock.sendall(command("XREAD", *options, self._after))
+            self._after = b""
 
-    def read(self) -> None:
+    def take(self) -> None:
         self._answer += self.receive()
         head = self._answer.split(b"\r\n", _HEAD)
         if len(head) <= _HEAD:
@@ -87,9 +91,8 @@ class StreamReader(Counter):
             raise Unexpected("an answer to XREAD that was not asked for")
         self._total += entries
         # Of the last entry: id *2 $1 t $64 text, and the end.
-        last = self._answer.rsplit(b"\r\n", 7)[1]
+        self._after = self._answer.rsplit(b"\r\n", 7)[1]
         self._answer = b""
-        self._ask(last)
 
 
 def command(*words: str | bytes) -> bytes:

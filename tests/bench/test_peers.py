@@ -10,6 +10,7 @@ import socket
 import sys
 from contextlib import contextmanager
 from functools import partial
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -128,6 +129,36 @@ def test_a_packet_id_out_of_turn_fails(wire):
     ours, theirs = wire
     with pytest.raises(Unexpected):
         dribble(mqtt.AckingReader(ours, "r000"), theirs, mqtt.published("r000", 2), 1000)
+
+
+REPLYING = {
+    "streams": (redis.StreamReader, answer(b"9-0"), b"$3\r\n9-0\r\n"),
+    "mosquitto QoS 1": (mqtt.AckingReader, mqtt.published("r000", 1), b"\x40\x02\0\1"),
+}
+
+
+@pytest.mark.parametrize("name", REPLYING)
+def test_the_clock_of_a_message_stops_before_its_reader_replies(wire, monkeypatch, name):
+    kind, message, reply = REPLYING[name]
+    ours, theirs = wire
+    reader = kind(ours, "r000")
+    heard = []
+
+    def clock():
+        heard.append(b"")
+        with contextlib.suppress(BlockingIOError):
+            heard[-1] = theirs.recv(1000)
+        return 0.0
+
+    monkeypatch.setattr(load, "time", SimpleNamespace(perf_counter=clock))
+    theirs.sendall(message)
+    theirs.setblocking(False)
+    out, _peer = socket.socketpair()
+    with out, _peer:
+        load.one_by_one(Sender(out, repeated(b"x", 1)), reader)
+    _sent, delivered, then = heard
+    assert delivered == b""
+    assert then.endswith(reply)
 
 
 # --- what is sent ----------------------------------------------------------------------------
