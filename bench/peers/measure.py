@@ -11,14 +11,13 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from statistics import quantiles
 from typing import Any, NamedTuple
 
 import zmq
 
 from ..load import Latency, Run
 from ..processes import NotStarted
-from ..report import alternate
+from ..report import alternate, percentiles
 from . import servers
 from .child import Child, Failed, child
 from .results import Measured, Result
@@ -115,8 +114,8 @@ def _whole(messages: float, work: Work, row: Row) -> int:
 
 def _kept(given: Run | Latency) -> dict[str, Any]:
     if isinstance(given, Latency):
-        cuts = quantiles(given.delivered, n=100)
-        return {"messages": len(given.delivered), "p50": cuts[49], "p99": cuts[98]}
+        p50, p99 = percentiles(given.delivered)
+        return {"messages": len(given.delivered), "p50": p50, "p99": p99}
     kept = given._asdict()
     return kept | {"cpu": given.cpu.whole}
 
