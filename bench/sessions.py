@@ -93,10 +93,13 @@ class Session:
 
 
 class Sender:
-    """Sends what was prepared, as far as the window allows."""
+    """Sends what was prepared, as far as the window allows: *window* messages under way."""
 
-    def __init__(self, sock: socket.socket, prepared: Prepared | Repeated) -> None:
+    def __init__(
+        self, sock: socket.socket, prepared: Prepared | Repeated, window: int = WINDOW
+    ) -> None:
         self.sock = sock
+        self._window = window
         self.messages = prepared.messages
         self.acked = self.messages
         """How many are acknowledged.  All of them, where nobody acknowledges."""
@@ -109,7 +112,7 @@ class Sender:
 
     def advance(self, settled: int) -> None:
         """Sends on, until the window beyond *settled* messages is full."""
-        frames = min((settled + WINDOW) // self._a_frame, self._frames)
+        frames = min((settled + self._window) // self._a_frame, self._frames)
         allowed = self._prepared.end(frames)
         if allowed > self._sent:
             with contextlib.suppress(BlockingIOError):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ..load import PATIENCE, Latency, Run, broadcast, direct, one_by_one
 from ..prepared import TEXT, Repeated
 from ..processes import Cpu, cpu_of
-from ..sessions import Answered, Sender
+from ..sessions import WINDOW, Answered, Sender
 from ..streams import BUFFER, Counter
 
 PAYLOAD = TEXT.encode()
@@ -39,12 +39,14 @@ class Speaker(NamedTuple):
     said: Repeated
     answers: Counter | None = None
     """Counts acknowledgements, if there are any."""
+    window: int = WINDOW
+    """Messages that may be under way, if there are none."""
 
     def sender(self, messages: int) -> Sender:
         """What says *messages* in one run."""
         said = self.said._replace(messages=messages)
         if self.answers is None:
-            return Sender(self.sock, said)
+            return Sender(self.sock, said, self.window)
         self.answers.restart()
         return Answered(said, self.answers)
 

@@ -24,7 +24,7 @@ from bench.peers.lines import Classic, Irc
 from bench.peers.measure import Plan, measure
 from bench.peers.results import KEPT, Measured, Result, save
 from bench.peers.results import load as load_results
-from bench.peers.speech import PAYLOAD, audience, pairs
+from bench.peers.speech import PAYLOAD, Speaker, audience, pairs
 from bench.peers.tables import for_docs, for_terminal
 from bench.peers.works import CLASSIC, MOSQUITTO, NATS, ONE, SERVERS, WORKS
 from bench.prepared import BLOCK, repeated
@@ -185,6 +185,14 @@ def test_what_is_repeated_goes_on_after_its_block(wire):
         with contextlib.suppress(BlockingIOError):
             got += theirs.recv(1_000_000)
     assert got == b"abcde" * (BLOCK + 3)
+
+
+@pytest.mark.parametrize("window", [10, 25])
+def test_no_more_is_under_way_than_a_speaker_may_have(wire, window):
+    ours, theirs = wire
+    sender = Speaker(ours, repeated(b"abcde"), window=window).sender(1000)
+    sender.advance(7)
+    assert theirs.recv(10_000) == b"abcde" * (7 + window)
 
 
 def test_more_acknowledgements_than_messages_fail(wire):
