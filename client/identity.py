@@ -3,6 +3,8 @@
     …/chatbroker/identities/127.0.0.1_5555/alice        {"credential": …, "session": …, "key": …}
     …/chatbroker/identities/127.0.0.1_5555/.alice.lock  held while alice is joined
 
+``lock`` says which file was locked when ``session`` joined.  A copy of the folder has another one,
+which does not tell whether that session is over.
 ``key`` is the secret key by which a secure broker knows the user; most have none.  ``spare`` is a
 second one while nobody knows which of them the broker has admitted, and ``spare_for`` the public
 key of the invitation by which it was handed over.
@@ -38,6 +40,8 @@ class _Kept(NamedTuple):
     credential: bytes
     session: bytes
     """Empty, if nobody has joined yet."""
+    lock: str = ""
+    """Which file was locked then; empty if that was not kept."""
     key: bytes = b""
     spare: bytes = b""
     spare_for: bytes = b""
@@ -82,7 +86,7 @@ class Identity:
 
     def by(self, key: bytes) -> Identity:
         """The same user, known by *key*; what is kept stays as it is."""
-        kept = _Kept(self.credential, self.previous, key)
+        kept = _Kept(self.credential, self.previous, key=key)
         return Identity(self.broker, self.name, self.path, kept)
 
     def is_of(self, name: str | None, address: Address) -> bool:
@@ -119,7 +123,9 @@ class Identity:
         except IdentityError:
             os.close(descriptor)
             raise
-        self.credential, self.previous, self.key, self.spare, self.spare_for = kept
+        self.credential, self.previous, lock, self.key, self.spare, self.spare_for = kept
+        if lock != _which(descriptor):
+            self.previous = b""  # Of another lock, which may be held.
         self._lock = descriptor
         return True
 
@@ -139,7 +145,7 @@ class Identity:
         if self._lock is None:
             raise UsageError("an identity must be locked before a session is remembered")
         keys = self.key, self.spare, self.spare_for
-        _write(self.path, _Kept(self.credential, session, *keys))
+        _write(self.path, _Kept(self.credential, session, _which(self._lock), *keys))
 
     def take_key(self, fresh: bytes) -> bytes:
         """The secret key of this user: the one that is there, or *fresh*, which is kept then.
@@ -156,7 +162,8 @@ class Identity:
         `take_key`."""
         if self._lock is None:
             raise UsageError("an identity must be locked before it gets a key")
-        _write(self.path, _Kept(self.credential, self.previous, key, spare, spare_for))
+        lock = _which(self._lock)
+        _write(self.path, _Kept(self.credential, self.previous, lock, key, spare, spare_for))
         self.key, self.spare, self.spare_for = key, spare, spare_for
 
 
@@ -188,6 +195,7 @@ def _read(path: Path) -> _Kept | None:
         kept = _Kept(
             bytes.fromhex(found["credential"]),
             bytes.fromhex(found["session"]),
+            found.get("lock", ""),
             *[parse_key(key) if key else b"" for key in keys],
         )
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
@@ -217,12 +225,21 @@ def _create(path: Path) -> _Kept:
 def _write(path: Path, kept: _Kept, *, replace: bool = True) -> None:
     """Has *kept* on disk.  Raises IdentityError."""
     found = {"credential": kept.credential.hex(), "session": kept.session.hex()}
-    keys = zip(KEYS, kept[2:], strict=True)
+    if kept.session:
+        found["lock"] = kept.lock
+    keys = zip(KEYS, kept[3:], strict=True)
     found |= {which: key_text(key) for which, key in keys if key}
     try:
         write_private(path, json.dumps(found) + "\n", replace=replace)
     except OSError as error:
         raise _cannot("keep", path, error) from None
+
+
+def _which(descriptor: int) -> str:
+    """Which file that is: another one than each copy of it, as nobody can set when a file was
+    changed last, and the same one when its folder was moved.  The number of a device may change."""
+    found = os.fstat(descriptor)
+    return f"{found.st_ino}-{found.st_ctime_ns}"
 
 
 def _reason(error: OSError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -297,6 +298,59 @@ def test_what_is_remembered_is_for_the_next():
     assert alice().previous == SESSION
     assert alice().credential == identity.credential
     assert mode(identity.path) == 0o600
+
+
+def test_a_copy_does_not_know_of_any_session_that_it_is_over(data_folder, tmp_path, monkeypatch):
+    """It has a lock of its own, which does not tell whether the owner of the other is there."""
+    identity = alice()
+    assert identity.lock()
+    identity.remember(SESSION)
+    shutil.copytree(data_folder, tmp_path / "copy")
+    monkeypatch.setenv("CHATBROKER_DATA", str(tmp_path / "copy"))
+    copy = alice()
+    assert copy.lock()
+    assert (copy.credential, copy.previous) == (identity.credential, b"")
+    copy.remember(SESSION)
+    copy.unlock()
+    assert copy.lock()
+    assert copy.previous == SESSION
+    copy.unlock()
+    identity.unlock()
+
+
+def test_who_removes_a_lock_that_is_held_does_not_know_of_its_session_that_it_is_over():
+    identity, other = alice(), alice()
+    assert identity.lock()
+    identity.remember(SESSION)
+    (lock,) = identity.path.parent.glob(".*.lock")
+    lock.unlink()
+    assert other.lock()
+    assert other.previous == b""
+    other.unlock()
+    identity.unlock()
+
+
+def test_a_folder_that_was_moved_knows_whose_session_is_over(data_folder, tmp_path, monkeypatch):
+    elsewhere("alice.lock(); alice.remember(b'session-of-alice')")
+    data_folder.rename(tmp_path / "moved")
+    monkeypatch.setenv("CHATBROKER_DATA", str(tmp_path / "moved"))
+    identity = alice()
+    assert identity.lock()
+    assert identity.previous == SESSION
+    identity.keep_keys(bytes(range(32)))
+    identity.unlock()
+    assert identity.lock()
+    assert identity.previous == SESSION
+    identity.unlock()
+
+
+def test_a_file_that_does_not_say_which_lock_was_held_is_taken_up_without_its_session():
+    identity = alice()
+    found = {"credential": identity.credential.hex(), "session": SESSION.hex()}
+    identity.path.write_text(json.dumps(found))
+    assert identity.lock()
+    assert (identity.credential.hex(), identity.previous) == (found["credential"], b"")
+    identity.unlock()
 
 
 def test_only_who_has_the_lock_may_say_who_joined():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -79,6 +81,34 @@ def test_a_killed_join_leaves_no_lock(shell, broker):
     first.shows("online: alice")
     first.kill()
     assert shell.run("join", "alice", input="echo again\n", at=broker).status == 0
+
+
+def test_a_copy_of_the_folder_evicts_nobody(shell, broker, tmp_path):
+    first = shell.chat("join", "alice", at=broker)
+    first.type("info")
+    first.shows("online: alice")
+    home, copy = Path(shell.env["CHATBROKER_DATA"]), tmp_path / "copy"
+    shutil.copytree(home / "identities", copy / "identities")
+    copied = shell.run("join", "alice", at=broker, env={"CHATBROKER_DATA": str(copy)})
+    words = f"chat: 'alice' is already joined on {broker.address}; --attach shares it\n"
+    assert copied == (4, "", words)
+    first.type("echo still here")
+    first.shows("still here")
+    assert first.finish().status == 0
+
+
+def test_the_heir_of_a_killed_join_takes_over_at_once_also_in_a_folder_that_was_moved(
+    shell, chatbrokers, tmp_path
+):
+    broker = chatbrokers.start("--grace", "3600", "--lease", "3600")
+    home, moved = Path(shell.env["CHATBROKER_DATA"]), tmp_path / "moved"
+    for folder in (home, home, moved):
+        if folder is moved:
+            home.rename(moved)
+        alice = shell.chat("join", "alice", at=broker, env={"CHATBROKER_DATA": str(folder)})
+        alice.type("info")
+        alice.shows("online: alice")
+        alice.kill()
 
 
 def test_a_home_that_cannot_be_written_is_told_of(shell, broker, tmp_path):
