@@ -6,7 +6,6 @@ what ``outgoing`` gives.  Times are seconds of a monotonic clock and come in as 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
@@ -21,7 +20,6 @@ from ..wire.messages import (
     Ack,
     Batch,
     Bye,
-    Cursor,
     Enrolled,
     Error,
     Farewell,
@@ -44,6 +42,7 @@ from .greeting import Greeting
 from .heartbeat import Heartbeat
 from .inbox import Inbox
 from .outbox import Outbox
+from .pings import Pings
 from .query import Query
 from .reader import Reader
 
@@ -56,10 +55,6 @@ each time.  Others wait for the same."""
 
 MOST_DOUBLINGS = 4
 """How often these times are doubled for a HELLO."""
-
-CONFIRM_WITHIN = 0.5
-"""Seconds after which the broker hears that the program has shown mail.  Of a reader that is
-killed, the next shows again what it showed since."""
 
 
 class Phase(Enum):
@@ -118,14 +113,7 @@ class ClientCore:
         self._ref = 0
         self._ponged = 0
         self._hello_at: float | None = None
-        self._next_ping = 0.0
-        self._extra_pings: deque[float] = deque()
-        self._confirmed: Cursor | None = None
-        """How far in the mailbox the program has read, as the last PING told."""
-        self._confirming = False
-        """Whether a PING is due soon to tell more."""
-        self._heard = 0
-        """Bytes received since the last PING."""
+        self._pings = Pings(self.heartbeat)
         self.greeting = Greeting()
         self._was_online = False
         self._attempt = 0
@@ -175,7 +163,7 @@ class ClientCore:
 
     def greeted(self, now: float) -> None:
         """PUB greeted the SUB: from here on it hears what is published."""
-        self._extra_pings = deque(sorted([*self._extra_pings, *self.greeting.come(now)]))
+        self._pings.at(self.greeting.come(now))
 
     def _take(self, frame: bytes, now: float) -> None:
         try:
@@ -184,7 +172,7 @@ class ClientCore:
             # A broker that speaks so does not keep its side; going on would guess.
             self._end(Refused(bad.code.value, f"the broker sent what is not the protocol: {bad}"))
             return
-        self._heard += len(frame)
+        self._pings.heard(len(frame))
         for message in messages:
             if self.phase is not Phase.OVER:
                 HANDLERS[type(message)](self, message, now)
@@ -207,7 +195,7 @@ class ClientCore:
 
     def ask_heads(self) -> int:
         """Sends a PING now; see `caught_up`."""
-        self._extra_pings.appendleft(0.0)
+        self._pings.at_once()
         return self._ref + 1
 
     def caught_up(self, ref: int) -> bool:
@@ -217,11 +205,7 @@ class ClientCore:
     def taken(self, now: float) -> bool:
         """The program took or has shown events; whether there is now something to send soon."""
         mailbox = self.inbox.readers.get(DIRECT_LOG)
-        if self._confirming or mailbox is None or mailbox.cursor() == self._confirmed:
-            return False
-        self._confirming = True
-        self._next_ping = min(self._next_ping, now + CONFIRM_WITHIN)
-        return True
+        return mailbox is not None and self._pings.confirm(mailbox.cursor(), now)
 
     def leave(self) -> None:
         """Says goodbye; `phase` is OVER when the broker has answered."""
@@ -298,19 +282,12 @@ class ClientCore:
         for query in self._queries.values():
             if now >= query.ask_again:
                 pieces.append(self._encode(query.ask(now + PATIENCE)))
-        due = now >= self._next_ping or self._heard > push_window // 4
-        while self._extra_pings and now >= self._extra_pings[0]:
-            self._extra_pings.popleft()
-            due = True
-        if due:
-            self._next_ping = self.heartbeat.after(now)
+        if self._pings.is_due(now, push_window // 4):
             pieces.append(self._ping())
 
     def _ping(self) -> bytes:
-        self._heard = 0
-        self._confirming = False
         mailbox = self.inbox.readers.get(DIRECT_LOG)
-        self._confirmed = mailbox.cursor() if mailbox is not None else None
+        self._pings.sent(mailbox.cursor() if mailbox is not None else None)
         sent, resolved, cursors = self.outbox.sent, self.outbox.resolved, self.inbox.cursors()
         return self._encode(Ping(self._next_ref(), sent, resolved, cursors, self.heartbeat.told))
 
@@ -320,8 +297,7 @@ class ClientCore:
         if self.phase is Phase.GREETING and self._hello_at is not None:
             times.append(self._hello_at)
         elif self.phase is Phase.READY:
-            times.append(self._next_ping)
-            times.extend(list(self._extra_pings)[:1])
+            times.extend(self._pings.moments)
             times.extend(query.ask_again for query in self._queries.values())
             times.extend(self.inbox.due(now))
             times.append(self.outbox.held_until)
@@ -359,7 +335,7 @@ class ClientCore:
         self.greeting.expect(now)
         self._epoch = welcome.epoch
         self.heartbeat.go_by(welcome.heartbeat, welcome.lease, 0)
-        self._next_ping = now if again else self.heartbeat.after(now)
+        self._pings.welcomed(now, again)
         self.inbox.tell(events.Online(welcome.name, again))
         self.inbox.welcome(welcome.readings)
         for query in self._queries.values():
@@ -376,7 +352,7 @@ class ClientCore:
         if self.phase not in (Phase.READY, Phase.LEAVING):
             return  # Of a connection before this one, and perhaps of another session.
         if not self.outbox.acknowledge(ack):
-            self._extra_pings.appendleft(now)
+            self._pings.at_once()
 
     def _users(self, users: Users, now: float) -> None:
         query = self._queries.get(users.ref)
@@ -395,7 +371,7 @@ class ClientCore:
         self._ponged = max(self._ponged, pong.ref)
         if pong.heartbeat and pong.lease:
             self.heartbeat.go_by(pong.heartbeat, pong.lease, pong.heartbeat)
-            self._next_ping = min(self._next_ping, self.heartbeat.after(now))
+            self._pings.hasten(now)
         self.inbox.heads(pong.heads)
 
     def _error(self, error: Error, now: float) -> None:
@@ -455,7 +431,7 @@ class ClientCore:
         if self.phase is Phase.READY:
             self.inbox.tell(events.Offline(why))
         self.outbox.rewind()
-        self._extra_pings.clear()
+        self._pings.extra.clear()
 
     def _end(self, refusal: Refused) -> None:
         self.refusal = refusal

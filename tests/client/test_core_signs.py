@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from chatbroker.client import greeting
-from chatbroker.client.core import CONFIRM_WITHIN, PATIENCE, Phase
+from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.client.events import Notice
+from chatbroker.client.pings import CONFIRM_WITHIN
 from chatbroker.wire.messages import (
     Ack,
     Cursor,

@@ -381,7 +381,7 @@ def test_what_waited_for_a_connection_is_not_sent_over_the_next(links, puppets):
 def test_a_full_connection_makes_nobody_busy(links, puppets, monkeypatch):
     """A PING is overdue and cannot be sent: whoever asks again and again when it is due spins."""
     _, link, reads = full(links, puppets)
-    link.core._next_ping = 0.0
+    link.core._pings._next = 0.0
     waits = []
     poll = link._poller.poll
     monkeypatch.setattr(link._poller, "poll", lambda wait: waits.append(wait) or poll(wait))
