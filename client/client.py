@@ -23,6 +23,7 @@ from .events import Event, UserInfo
 from .identity import Identity
 from .inbox import MOST_EVENTS
 from .interrupts import Interrupts
+from .legacy import Legacy
 from .link import Link
 from .pipeline import Pipeline, Receipt, Waits, deadline, failure, given_up
 from .reader import Reader
@@ -93,7 +94,7 @@ class Client:
             if credential or not identity.is_of(name, address):
                 raise UsageError("an identity is of one name at one broker; it has the credential")
             credential = identity.credential
-        takes_over = identity if exclusive and identity is not None and identity.locked else None
+        self._legacy = legacy = Legacy(identity, session, exclusive)
         access = find_access(address, name, identity)
         readers = [Reader(ECHO_LOG, since or Since.now())] if hear else []
         if hear and name is not None:
@@ -109,7 +110,7 @@ class Client:
             exclusive=exclusive,
             presence=hear if presence is None else presence,
             claim=identity is not None,
-            replaces=takes_over.previous if takes_over else b"",
+            replaces=legacy.replaces,
         )
         self._changes = Changes()
         self._closing = self._opened = self._over = False
@@ -118,14 +119,12 @@ class Client:
         self._interrupts = interrupts
         self._link = Link(self._core, access, self._changes.lock)
         try:
-            if takes_over:  # Before HELLO goes out: if it is killed, the next must know of it.
-                takes_over.remember(session)
+            legacy.begin()
         except BaseException:
             self._link.close()
             raise
         if interrupts is not None:
             interrupts.on_signal(self._link.wake)
-        self._session, self._takes_over = session, takes_over
         self._thread = threading.Thread(target=self._run, name="chatbroker client", daemon=True)
         self._thread.start()
         try:
@@ -133,8 +132,7 @@ class Client:
             self._opened = True
         except BaseException:
             self.close()
-            if takes_over and self._core.unknown_to_broker:
-                takes_over.remember(takes_over.previous)  # Still the one to be replaced.
+            legacy.take_back(self._core)
             raise
 
     # --- what there is to know ------------------------------------------------------------
@@ -373,8 +371,7 @@ class Client:
             self._core.leave()
         self._link.wake()
         self._thread.join()
-        if self._takes_over is not None and not self._core.unknown_to_broker:
-            self._takes_over.previous = self._session  # Dead, whether or not the broker knows it.
+        self._legacy.end(self._core)
 
     def __enter__(self) -> Self:
         return self
