@@ -8,7 +8,7 @@ of recovery (docs/protocol.md, "Logs").
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ..wire.batch import last_position, news
 from ..wire.limits import MAX_FETCH
@@ -39,7 +39,9 @@ Piece = tuple[int, Events]
 class Reader:
     """One followed log.  Times are seconds of a monotonic clock."""
 
-    def __init__(self, log: str, since: Since) -> None:
+    def __init__(self, log: str, since: Since, shown: Mapping[bytes, int] | None = None) -> None:
+        """*shown*: how far others of the user have shown lives of it, which the broker may not
+        know.  That is not unread."""
         self.log = log
         self._since = since
         self.epoch = b""
@@ -52,9 +54,11 @@ class Reader:
         """Where reading began in this epoch."""
         self._began = b"", 0
         """Where nothing had been handed on yet: an epoch and a position of it."""
-        self._shown: dict[bytes, int] = {}
+        self._shown = dict(shown or {})
         """How far the program has shown what there was, by epoch, that of the last event last."""
-        self._been: dict[bytes, int] = {}
+        self._told: dict[bytes, int] = {}
+        """How much of that the broker has stored."""
+        self._been = dict(self._shown) if since.start is Start.UNREAD else {}
         """The cursor in earlier lives of the log, by epoch: they may come back."""
         self.went_back = False
         """Whether the broker keeps less of the epoch of the last WELCOME than there was, so that
@@ -103,9 +107,24 @@ class Reader:
         epoch = known[0] if known else next(reversed(self._shown))
         return Cursor(self.log, epoch, self._shown[epoch])
 
+    def was_told(self, cursor: Cursor) -> None:
+        """The broker has answered to *cursor*: it is stored, if that broker knows that life."""
+        if cursor.epoch in (self.epoch, self._former):
+            self._told[cursor.epoch] = cursor.position
+            _bound(self._told)
+
+    @property
+    def untold(self) -> dict[bytes, int]:
+        """How far the program has shown the lives of which more was shown than is stored."""
+        told = self._told
+        return {epoch: at for epoch, at in self._shown.items() if at > told.get(epoch, 0)}
+
     def welcome(self, reading: Reading) -> bool:
         """Begins, or goes on.  True if the log is another one than before."""
         first, another = not self.epoch, self.epoch not in (b"", reading.epoch)
+        if first and reading.head < self._been.get(reading.epoch, 0):
+            # Its data were put back by hand: the positions are, or will be, of other events.
+            del self._been[reading.epoch], self._shown[reading.epoch]
         been = self._been.get(reading.epoch, 0) if another else self._asked
         self.went_back = reading.head < been
         if self.went_back:
@@ -113,6 +132,7 @@ class Reader:
             # the head will be of other events.
             another = True
             self._shown.clear()
+            self._told.clear()
         if another:
             self._been.pop(self.epoch, None)  # Of the last few, as those may come back.
             self._been[self.epoch] = self.position
