@@ -98,8 +98,8 @@ class Client:
         access = find_access(address, name, identity)
         readers = [Reader(ECHO_LOG, since or Since.now())] if hear else []
         if hear and name is not None:
-            shown = legacy.shown()
-            readers.append(Reader(DIRECT_LOG, since_direct or Since.unread(), shown))
+            untold = legacy.untold()
+            readers.append(Reader(DIRECT_LOG, since_direct or Since.unread(), untold))
         self.broker = broker
         self.timeout = timeout
         self.reconnect = reconnect

@@ -44,7 +44,7 @@ from .inbox import Inbox
 from .outbox import Outbox
 from .pings import Pings
 from .query import Query
-from .reader import Reader
+from .reader import Reader, Untold
 
 PATIENCE = 2.0
 """Seconds after which a question (HELLO, INFO, FETCH) is asked again."""
@@ -216,9 +216,9 @@ class ClientCore:
         self.phase = Phase.LEAVING if there else Phase.OVER
 
     @property
-    def untold(self) -> dict[bytes, int]:
-        """How far the program has shown each life of the mailbox that the broker is not known to
-        have stored this of."""
+    def untold(self) -> dict[bytes, Untold]:
+        """What the program has shown of the mailbox and the broker is not known to have stored, by
+        epoch."""
         mailbox = self.inbox.readers.get(DIRECT_LOG)
         return mailbox.untold if mailbox is not None else {}
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from journals import FullJournal
 
-from chatbroker.broker import intake, watch
+from chatbroker.broker import intake, subscribers, watch
 from chatbroker.broker.counts import BATCHES, CUT_OFF, Counts, Histogram
 from chatbroker.wire.limits import MAX_TEXT
 from chatbroker.wire.messages import Hello, Send
+
+EDGES = (intake, subscribers, watch)
 
 
 def test_every_reason_to_cut_somebody_off_has_a_label():

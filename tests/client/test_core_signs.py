@@ -8,6 +8,7 @@ from chatbroker.client import greeting
 from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.client.events import Notice
 from chatbroker.client.pings import CONFIRM_WITHIN
+from chatbroker.client.reader import Untold
 from chatbroker.wire.messages import (
     Ack,
     Cursor,
@@ -211,8 +212,8 @@ def test_what_was_shown_is_told_when_the_broker_has_answered_to_the_last_ping(ta
         talk.show(1)
         talk.core.taken(talk.now)
         pings += talk.passes(CONFIRM_WITHIN).of(Ping)
-        assert talk.core.untold == {b"direct-1": position}
-    for ping, untold in zip(pings, ({b"direct-1": 2}, {}), strict=True):
+        assert talk.core.untold == {b"direct-1": Untold(0, position)}
+    for ping, untold in zip(pings, ({b"direct-1": Untold(0, 2)}, {}), strict=True):
         talk.hears(Pong(ping.ref, ()))
         assert talk.core.untold == untold
 
@@ -222,7 +223,7 @@ def test_who_leaves_has_told_what_was_shown_if_that_is_answered(talk, batch):
     talk.show(1)
     talk.core.leave()
     ping, _ = talk.says()
-    assert talk.core.untold == {b"direct-1": 1}
+    assert talk.core.untold == {b"direct-1": Untold(0, 1)}
     talk.hears(Pong(ping.ref, ()), Farewell("left", "goodbye"))
     assert talk.core.untold == {}
 

@@ -9,7 +9,7 @@ import pytest
 from chatbroker.client import Direct, Identity
 from chatbroker.client.core import ClientCore
 from chatbroker.client.legacy import Legacy
-from chatbroker.client.reader import MOST_LIVES, Reader
+from chatbroker.client.reader import MOST_LIVES, Reader, Untold
 from chatbroker.client.starts import Since
 from hearing import WITHIN
 
@@ -35,12 +35,13 @@ class Reads:
 
     def __init__(self, identity):
         self._legacy = Legacy(identity, SESSION, False)
-        self.had = dict(self._legacy.shown())
+        self.had = dict(self._legacy.untold())
         self.reader = Reader("direct", Since.unread(), self.had)
         self._core = ClientCore("alice", SESSION, [self.reader])
 
     def leaves(self, **untold):
         """With *untold*, by life, in the place of all that it came with."""
+        self.reader._told = {}
         self.reader._shown = {name.encode().ljust(8, b"-"): at for name, at in untold.items()}
         self._legacy.end(self._core)
 
@@ -49,7 +50,7 @@ def test_what_is_not_told_is_left_for_the_next_until_that_has_told_it(identity, 
     Reads(identity).leaves(one=7)
     assert file.stat().st_mode & 0o777 == 0o600
     second = Reads(identity)
-    assert second.had == {b"one-----": 7}
+    assert second.had == {b"one-----": Untold(0, 7)}
     second.leaves()
     assert Reads(identity).had == {}
 
@@ -64,7 +65,7 @@ def test_of_two_that_leave_the_one_that_was_further_counts(identity):
     second.leaves(one=7, two=1)
     first.leaves(one=4)
     third.leaves()  # It told what it showed: nothing is known of what the others did.
-    assert Reads(identity).had == {b"one-----": 7, b"two-----": 1}
+    assert Reads(identity).had == {b"one-----": Untold(0, 7), b"two-----": Untold(0, 1)}
 
 
 def test_what_another_left_meanwhile_stays(identity):
@@ -72,7 +73,7 @@ def test_what_another_left_meanwhile_stays(identity):
     first, second = Reads(identity), Reads(identity)
     second.leaves(one=9)
     first.leaves()
-    assert Reads(identity).had == {b"one-----": 9}
+    assert Reads(identity).had == {b"one-----": Untold(0, 9)}
 
 
 def test_of_too_many_lives_the_oldest_are_forgotten(identity):
@@ -90,13 +91,16 @@ def test_of_too_many_lives_the_oldest_are_forgotten(identity):
         "{",
         "[]",
         "7",
-        '{"00": 1}',
-        '{"xx": 1}',
-        '{"%s": 0}' % ("00" * 8),
-        '{"%s": true}' % ("00" * 8),
-        '{"%s": "1"}' % ("00" * 8),
-        '{"%s": 9223372036854775808}' % ("00" * 8),
-        '{"%s": 7}5}' % ("00" * 8),
+        '{"00": [0, 1]}',
+        '{"xx": [0, 1]}',
+        '{"%s": 1}' % ("00" * 8),
+        '{"%s": [1, 1]}' % ("00" * 8),
+        '{"%s": [-1, 1]}' % ("00" * 8),
+        '{"%s": [0, true]}' % ("00" * 8),
+        '{"%s": "01"}' % ("00" * 8),
+        '{"%s": [0, 1, 2]}' % ("00" * 8),
+        '{"%s": [0, 9223372036854775808]}' % ("00" * 8),
+        '{"%s": [0, 7]}5}' % ("00" * 8),
         "[" * 100_000,
         "\xff",
     ],
@@ -106,7 +110,7 @@ def test_a_broken_file_says_nothing_and_is_written_over(identity, file, text):
     reads = Reads(identity)
     assert reads.had == {}
     reads.leaves(one=7)
-    assert Reads(identity).had == {b"one-----": 7}
+    assert Reads(identity).had == {b"one-----": Untold(0, 7)}
 
 
 def test_what_cannot_be_opened_says_nothing_and_ends_nobody(identity, file):
