@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
 
-from ..wire.limits import FRAME_TARGET
 from .allowance import network_of
 from .connections import LONG, Connection, Connections
 from .kernel import confirmed_by, has_ended
+from .outgoing import MOST_PUBLISHED
 from .sockets import FRAMES_FOR_A_SUBSCRIBER
 
 MOST_UNREAD = 128 * 2**20
@@ -33,8 +33,8 @@ AT_A_TIME = 100
 ROUND = 16 * 2**20
 """Bytes that are published until subscribers are asked again."""
 
-MOST_FOR_A_SUBSCRIBER = FRAMES_FOR_A_SUBSCRIBER * FRAME_TARGET
-"""Bytes that ZeroMQ keeps for one of them, about."""
+MOST_FOR_A_SUBSCRIBER = FRAMES_FOR_A_SUBSCRIBER * MOST_PUBLISHED
+"""Bytes that ZeroMQ keeps for one of them, at most."""
 
 BOX = 33
 """Bytes by which a message is longer when it is encrypted (CurveZMQ, rfc.zeromq.org/spec/26)."""

@@ -52,7 +52,8 @@ DEALER_OPTIONS: dict[int, int] = {
     zmq.RCVHWM: 1000,
     zmq.LINGER: 500,
 }
-SUB_OPTIONS: dict[int, int] = {zmq.RCVHWM: 5000, zmq.LINGER: 0}
+# Frames of up to 60 KiB, so 90 MB at most for a program that takes nothing while much is said.
+SUB_OPTIONS: dict[int, int] = {zmq.RCVHWM: 1500, zmq.LINGER: 0}
 
 LEAST_HEARTBEAT = 15.0
 """Seconds between two heartbeats of a SUB; more if the broker wants fewer PINGs than that."""

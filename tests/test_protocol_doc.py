@@ -24,7 +24,7 @@ from chatbroker.broker.door import MOST_WAITING
 from chatbroker.broker.effects import Deliver, Publish
 from chatbroker.broker.hold import REMIND
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.outgoing import MOST_REPLIES
+from chatbroker.broker.outgoing import MOST_PUBLISHED, MOST_REPLIES
 from chatbroker.broker.session import HOLDING, TRANSITIONS, State
 from chatbroker.broker.sockets import PUB_OPTIONS, ROUTER_OPTIONS
 from chatbroker.broker.user import Settings
@@ -387,7 +387,8 @@ def test_page_names_how_many_frames_wait_for_a_connection() -> None:
     text = section("Security")
     assert f"at most {ROUTER_OPTIONS[zmq.RCVHWM]} frames that came" in text
     assert f"at most {ROUTER_OPTIONS[zmq.SNDHWM]} frames of" in text
-    assert f"for each SUB at most {PUB_OPTIONS[zmq.SNDHWM]}," in text
+    size = MOST_PUBLISHED // 1024
+    assert f"for each SUB at most {PUB_OPTIONS[zmq.SNDHWM]} (of up to {size} KiB," in text
 
 
 def test_page_names_how_many_sessions_a_broker_keeps() -> None:

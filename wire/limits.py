@@ -14,7 +14,8 @@ is encrypted, which disconnects a sender that exceeds it: so nobody sends a larg
 
 FRAME_TARGET = 16 * 1024
 """What the broker packs into one frame at most, plus one event or reply: it bounds what a
-slow reader's full pipe (SNDHWM, broker/sockets.py) can hold."""
+slow reader's full pipe (SNDHWM, broker/sockets.py) can hold.  What it publishes all subscribers
+have in common, and that is in larger ones (MOST_PUBLISHED, broker/outgoing.py)."""
 
 MAX_TEXT = 16 * 1024
 """The longest text, in UTF-8 bytes."""
