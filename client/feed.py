@@ -60,12 +60,14 @@ class Entry:
     """Lines that were carried out together, and what becomes of them: one line, or several
     messages."""
 
-    __slots__ = ("line", "results")
+    __slots__ = ("line", "results", "told")
 
     def __init__(self, line: int, results: Sequence[Result]) -> None:
         self.line = line
         """The number of the first one."""
         self.results = results
+        self.told = 0
+        """Of how many of the first ones it was told what became of them."""
 
     @property
     def plain(self) -> bool:
@@ -158,7 +160,9 @@ class Feed:
         self._room = threading.Condition()
         self._failure: BaseException | None = None
         self._unread = 1
-        """The first line that was not handed on yet."""
+        """The first line that was not handed on yet; 0 if all were, and no more will be."""
+        self._whole = self._untaken = 1
+        """The line after those that were read; and after those that were taken."""
         self._doing = 0
         """The line that is carried out now; 0 if none is."""
         self.finishing = False
@@ -173,18 +177,33 @@ class Feed:
         self._thread.start()
 
     @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Reads meanwhile.  If a signal ends that, or a stdout that takes no more, tells from which
-        line on nothing is known."""
+    def reading(self, tell: Callable[[], None]) -> Iterator[None]:
+        """Reads meanwhile.  If a signal ends that, or a stdout that takes no more, has *tell* take
+        and tell what is known, and names the first line that is neither stored nor told of."""
         self.start()
         try:
             yield
         except (KeyboardInterrupt, SystemExit, OSError) as error:
-            # The status says why it ends, and this from where to begin again.
-            unread = self._unread if isinstance(error, OSError) else 0
-            if line := self._first_unknown[0] or unread:
-                complain("chat", f"line {line} is not known to be stored")
+            try:
+                with suppress(ClientError):
+                    tell()
+            finally:  # Also if the next signal ends that.
+                # The status says why it ends, and this from where to begin again.
+                if line := self._begin_again_at(isinstance(error, OSError)):
+                    complain("chat", f"line {line} is not known to be stored")
             raise
+
+    def _begin_again_at(self, anyway: bool) -> int:
+        """The first line that is not stored and of which nothing was told; 0 if there is none.
+        *anyway*: also if all that is there was read, and more may come."""
+        unread = self._unread  # Before the others are looked at: what is handed on is one of them.
+        line, result = self._first_untold
+        if result is not None:
+            return line
+        # Of those that are handed on together, some may be done with.
+        line = max(line, unread)
+        there = anyway or line < self._whole or _there_is(self._descriptor) > 0
+        return line if unread and there else 0
 
     def finish(self) -> None:
         """What is there to be read is read and carried out, and nothing more is waited for."""
@@ -222,19 +241,16 @@ class Feed:
         """Has the client wait until then.  Raises what it raises, which names the first line whose
         outcome is not known if the broker was gone for too long.
 
-        *tell*: takes what is known, and tells it; called if something else ends the wait."""
+        *tell*: takes what is known, and tells it; called if the client cannot go on."""
         try:
             self._client.wait_until(until)
         except ClientError as error:
             tell()  # Which raises what says more, if a line was given up.
             raise self._at_line(error) from None
-        except BaseException:
-            with suppress(ClientError):
-                tell()
-            raise
 
     def take(self) -> Iterator[Entry]:
-        """The next lines whose outcome is known, in their order.
+        """The next lines whose outcome is known, in their order.  Whoever is interrupted before
+        they ask for the next ones finds the last ones again.
 
         Raises OutcomeUnknown or Unreachable for a line that was given up, and what ended
         the reading."""
@@ -242,14 +258,10 @@ class Feed:
         try:
             while self._entries and self._entries[0].begun:
                 entry = self._next()
-                taken += len(entry.results)
-                if not entry.plain:
-                    known = _known(entry.results)
-                    if known < len(entry.results):
-                        if known:
-                            yield Entry(entry.line, entry.results[:known])
-                        raise self._given_up(entry.line + known, entry.results[known])
                 yield entry
+                self._untaken = entry.line + len(entry.results)
+                self._entries.popleft()
+                taken += len(entry.results)
         finally:
             if taken:
                 with self._room:
@@ -274,8 +286,8 @@ class Feed:
 
         Whatever was waited for in vain, and whoever noticed it first: if that line was sent, the
         broker may have it."""
-        line, result = self._first_unknown
-        line = line or self._doing
+        line, result = self._first_untold
+        line = self._doing if result is None else line
         if not line or not isinstance(failure, OutcomeUnknown | Unreachable):
             return failure
         if isinstance(failure, Unreachable) and isinstance(result, Receipt) and result.sent:
@@ -283,23 +295,35 @@ class Feed:
         return type(failure)(f"line {line}: {failure}")
 
     @property
-    def _first_unknown(self) -> tuple[int, Result | None]:
-        """The first line whose outcome is not known, as far as they were read, and what is to
-        become of it; 0 and None if there is none."""
+    def _first_untold(self) -> tuple[int, Result | None]:
+        """The first line, of those that were carried out, that is not stored and of which nothing
+        was told, and what is to become of it; the one after all of them and None if there is none.
+
+        Not the first one of unknown outcome: outcomes come in other threads, also since it was told
+        what is known."""
+        after = self._untaken
         for entry in list(self._entries):  # At once: another thread adds some.
-            results = entry.results
-            known = results.known if isinstance(results, Receipts) else _known(results)
-            if known < len(results):
-                return entry.line + known, results[known]
-        return 0, None
+            for at in range(entry.told, len(entry.results)):
+                if not _is_well(entry.results[at]):
+                    return entry.line + at, entry.results[at]
+            after = entry.line + len(entry.results)
+        return after, None
 
     def _next(self) -> Entry:
-        """The first lines, as far as their outcomes are known; the rest stays."""
-        line, results = self._entries[0].line, self._entries[0].results
-        if not isinstance(results, Receipts) or (known := results.known) == len(results):
-            return self._entries.popleft()
-        self._entries[0] = Entry(line + known, results.part(known, len(results)))
-        return Entry(line, results.part(0, known))
+        """The first lines, as far as their outcomes are known; they stay the first entry.  Raises
+        OutcomeUnknown or Unreachable if the very first was given up."""
+        entry = self._entries[0]
+        line, results = entry.line, entry.results
+        some = results.part(0, results.known) if isinstance(results, Receipts) else results
+        known = len(some) if Entry(line, some).plain else _known(some)
+        if not known:
+            raise self._given_up(line, results[0])
+        if isinstance(results, Receipts) and known < len(results):
+            entry = Entry(line, results.part(0, known))
+            # In this order: what ends it in between has some told twice, and none left out.
+            self._entries.appendleft(entry)
+            self._entries[1] = Entry(line + known, results.part(known, len(results)))
+        return entry
 
     def _run(self) -> None:
         pipeline = self._client.pipeline(keep_refused=False)
@@ -307,6 +331,7 @@ class Feed:
             with suppress(Quit):
                 number = 1
                 for lines in read_lines(self._descriptor, self._wait_for_more):
+                    self._whole = number + len(lines)
                     for start in range(0, len(lines), AT_ONCE):
                         some = lines[start : start + AT_ONCE]
                         self._some(number, some, pipeline)
@@ -343,13 +368,13 @@ class Feed:
             self._report(Entry(number, [result]))
 
     def _report(self, entry: Entry) -> None:
-        if self._put - self._taken >= MOST_REPORTS:
-            with self._room:
-                self._room.wait_for(lambda: self._put - self._taken < MOST_REPORTS)
         self._put += len(entry.results)
         self._entries.append(entry)
         if entry.done:  # Else the client tells when it is.
             self._client.notify()
+        if self._put - self._taken >= MOST_REPORTS:
+            with self._room:
+                self._room.wait_for(lambda: self._put - self._taken < MOST_REPORTS)
 
 
 def _is_done(result: Result) -> bool:
@@ -360,6 +385,13 @@ def _is_known(result: Result) -> bool:
     return not isinstance(result, Receipt) or result.outcome not in (
         Outcome.UNKNOWN,
         Outcome.UNSENT,
+    )
+
+
+def _is_well(result: Result) -> bool:
+    """Whether it is stored, or says nothing that could be."""
+    return isinstance(result, Answer | Help) or (
+        isinstance(result, Receipt) and result.outcome is Outcome.ACCEPTED
     )
 
 

@@ -36,7 +36,7 @@ class Output:
     ) -> None:
         self.json = as_json
         self.closed = False
-        """Whether nobody reads what is written any more; then nothing is."""
+        """Whether nobody takes what is written any more; then nothing is."""
         self._lines_of = render or (json_lines if as_json else text_lines)
         self._end = end
         self._separator = end.encode()
@@ -84,7 +84,12 @@ class Output:
             self.closed = True
             silence_stdout()
         finally:
-            self.unwritten = self._missing(lines, written) if written < len(data) else 0
+            if written < len(data):
+                self.unwritten = self._missing(lines, written)
+                # Whatever ended it: what came now would stand behind a gap, or half a line.
+                self.closed = True
+            else:
+                self.unwritten = 0
         self._interrupts.check()
 
     def _encoded(self, lines: Sequence[str]) -> bytes:

@@ -264,7 +264,7 @@ def run_lines(shared: Shared, joining: Joining, bounds: Bounds, stay: bool) -> i
             finally:
                 output.flush()
 
-        with feed.reading():
+        with feed.reading(tell):
             while not feed.finished:
                 feed.wait(something_new, tell)
                 if output.closed:

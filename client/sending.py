@@ -228,7 +228,7 @@ def send_lines(
             finally:
                 output.flush()
 
-        with feed.reading():
+        with feed.reading(tell):
             while not feed.finished:
                 feed.wait(lambda: feed.ready or client.waiting_events > 0, tell)
                 report_connection(client)
@@ -264,8 +264,11 @@ def report_entry(entry: Entry, output: Output) -> bool:
     """Says what became of lines; True if any was refused."""
     if entry.plain and not (output.json or output.told_away):
         return False
-    reports = [_report(line, one, output) for line, one in enumerate(entry.results, entry.line)]
-    return any(reports)
+    refused = False
+    for line, result in enumerate(entry.results[entry.told :], entry.line + entry.told):
+        refused |= _report(line, result, output)
+        entry.told += 1  # After it: whatever ends this, what was not told is known.
+    return refused
 
 
 def _report(line: int, result: Result, output: Output) -> bool:

@@ -278,26 +278,104 @@ def fails(error):
     raise error
 
 
+def named_after(feed, monkeypatch, capsys, ends, tell):
+    """What is said on stderr when *ends* ends the reading."""
+    monkeypatch.setattr(feed, "start", lambda: None)  # It was.
+    with pytest.raises(type(ends)), feed.reading(tell):
+        fails(ends)
+    return capsys.readouterr().err
+
+
+ASKED = KeyboardInterrupt()
+
+
 @pytest.mark.parametrize("asked", [KeyboardInterrupt(), SystemExit(143)])
 def test_who_is_interrupted_hears_from_which_line_on(client, feed_of, asked, capsys, monkeypatch):
     feed = feed_of(b"a\nb\nc\n")
     client.waits(lambda: feed.ended)
-    client.resolves(client.receipts[0])
-    list(feed.take())
-    monkeypatch.setattr(feed, "start", lambda: None)  # It was.
 
     def told():
-        with pytest.raises(type(asked)), feed.reading():
-            fails(asked)
-        return capsys.readouterr().err
+        return named_after(feed, monkeypatch, capsys, asked, lambda: list(feed.take()))
 
-    assert told() == "chat: line 2 is not known to be stored\n"
-    client.resolves(client.receipts[1])
-    assert told() == "chat: line 3 is not known to be stored\n"
-    client.resolves(client.receipts[2])
+    for line, receipt in enumerate(client.receipts, 1):
+        assert told() == f"chat: line {line} is not known to be stored\n"
+        client.resolves(receipt)
     assert told() == ""
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_line_that_is_refused_while_it_is_told_what_is_known_is_not_passed_over(
+    client, feed_of, monkeypatch, capsys, together
+):
+    """Else whoever begins again at the line that was named would never hear of it."""
+    feed = feed_of(b"a\nb\nc\nd\n", say_all=says_all if together else None)
+    client.waits(lambda: feed.ended)
+    client.resolves(client.receipts[0], Outcome.REFUSED)
+
+    def tell():
+        for entry in feed.take():
+            entry.told += len(entry.results)
+        for receipt, outcome in zip(
+            client.receipts[1:], [Outcome.ACCEPTED, Outcome.REFUSED, Outcome.ACCEPTED], strict=True
+        ):
+            client.resolves(receipt, outcome)
+
+    named = named_after(feed, monkeypatch, capsys, ASKED, tell)
+    assert named == "chat: line 3 is not known to be stored\n"
+
+
+def test_whoever_is_interrupted_while_they_tell_goes_on_there(client, feed_of, monkeypatch, capsys):
+    feed = feed_of(b"a\nb\nc\n", say_all=says_all)
+    client.waits(lambda: feed.ended)
+    for receipt in client.receipts[:2]:
+        client.resolves(receipt, Outcome.REFUSED)
+
+    def tell():
+        for entry in feed.take():
+            entry.told += 1
+            fails(ASKED)
+
+    for line in (2, 3):
+        named = named_after(feed, monkeypatch, capsys, ASKED, tell)
+        assert named == f"chat: line {line} is not known to be stored\n"
+    (entry,) = feed.take()
+    assert (outcomes_by_line([entry]), entry.told) == ([(1, "a"), (2, "b")], 2)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNKNOWN, Outcome.UNSENT])
+def test_a_line_that_was_given_up_is_named_to_who_is_interrupted_too(
+    client, feed_of, monkeypatch, capsys, outcome
+):
+    feed = feed_of(b"a\nb\n", say_all=says_all)
+    client.waits(lambda: feed.ended)
+    client.resolves(client.receipts[0], outcome)
+    for _ in range(2):
+        named = named_after(feed, monkeypatch, capsys, ASKED, lambda: list(feed.take()))
+        assert named == "chat: line 1 is not known to be stored\n"
+
+
+def test_who_is_interrupted_hears_of_lines_that_were_read_and_wait(
+    client, feed_of, monkeypatch, capsys, until
+):
+    monkeypatch.setattr(feed_module, "MOST_REPORTS", 2)
+    feed = feed_of(b"a\nb\nc\n", end=False)
+    until(lambda: len(feed._entries) == 2)
+    for receipt in client.receipts:
+        client.resolves(receipt)
+    named = named_after(feed, monkeypatch, capsys, ASKED, lambda: None)
+    assert named == "chat: line 3 is not known to be stored\n"
     list(feed.take())
-    assert told() == ""
+
+
+def test_who_is_interrupted_hears_of_lines_that_are_there_and_were_not_read(
+    client, pipe, monkeypatch, capsys
+):
+    descriptor, write, _ = pipe
+    feed = Feed(client, echoes, descriptor)
+    assert named_after(feed, monkeypatch, capsys, ASKED, lambda: None) == ""
+    write(b"a\n")
+    named = named_after(feed, monkeypatch, capsys, ASKED, lambda: None)
+    assert named == "chat: line 1 is not known to be stored\n"
 
 
 @GONE
@@ -313,7 +391,7 @@ def test_who_waits_for_too_long_is_told_from_which_line_on(client, feed_of, gone
 
 def test_who_cannot_print_before_a_line_was_read_hears_of_the_first(client, pipe, capsys):
     feed = Feed(client, echoes, pipe[0])
-    with pytest.raises(OSError, match="No space left"), feed.reading():
+    with pytest.raises(OSError, match="No space left"), feed.reading(lambda: None):
         fails(OSError(28, "No space left on device"))
     assert capsys.readouterr().err == "chat: line 1 is not known to be stored\n"
     pipe[2]()
@@ -374,16 +452,21 @@ def test_what_the_broker_may_have_is_never_said_to_be_unreachable(client, feed_o
 KICKED = NotAuthorised("'bob' was kicked")
 
 
-@pytest.mark.parametrize("ends", [KeyboardInterrupt(), KICKED], ids=["a signal", "a kick"])
-def test_what_is_known_is_told_whatever_ends_the_wait(client, feed_of, ends):
+@pytest.mark.parametrize("ends", [ASKED, KICKED], ids=["a signal", "a kick"])
+def test_what_is_known_is_told_whatever_ends_the_wait(client, feed_of, monkeypatch, ends):
     feed = feed_of(b"a\nb\nc\n")
     client.waits(lambda: feed.ended)
     for receipt in client.receipts[:2]:
         client.resolves(receipt)
     client.wait_until = lambda ready: fails(ends)
+    monkeypatch.setattr(feed, "start", lambda: None)  # It was.
     told = []
-    with pytest.raises(type(ends)):
-        feed.wait(lambda: feed.ready, lambda: told.extend(entry.line for entry in feed.take()))
+
+    def tell():
+        told.extend(entry.line for entry in feed.take())
+
+    with pytest.raises(type(ends)), feed.reading(tell):
+        feed.wait(lambda: feed.ready, tell)
     assert told == [1, 2]
 
 
@@ -546,15 +629,15 @@ def test_reading_waits_while_nobody_takes_the_reports_of_many_lines(
 ):
     monkeypatch.setattr(feed_module, "MOST_REPORTS", 300)
     feed = feed_of(b"x\n" * 2000, say_all=says_all)
-    until(lambda: len(client.receipts) == 768)  # Two times 256 wait, the third for room.
+    until(lambda: len(client.receipts) == 512)  # Two times 256: too many.
     taken = []
     while not feed.finished:
-        for receipt in client.receipts:
-            if not receipt.done:
-                client.resolves(receipt)
+        until(lambda: feed.ended or len(client.receipts) > len(taken))
+        for receipt in client.receipts[len(taken) :]:
+            client.resolves(receipt)
         client.waits(lambda: feed.ready)
-        taken += feed.take()
-    assert sum(len(entry.results) for entry in taken) == 2000
+        taken.extend(outcomes_by_line(feed.take()))
+    assert len(taken) == 2000
 
 
 # --- failures -----------------------------------------------------------------------------
@@ -671,15 +754,16 @@ def test_reading_waits_while_nobody_takes_the_reports(client, feed_of, monkeypat
     monkeypatch.setattr(feed_module, "MOST_REPORTS", 5)
     feed = feed_of(b"".join(b"%d\n" % number for number in range(100)))
     client.waits(lambda: True)
-    until(lambda: len(client.receipts) == 6)  # Five wait to be reported, the sixth for room.
-    assert len(feed._entries) == 5
+    until(lambda: len(feed._entries) == 5)
+    assert len(client.receipts) == 5
     taken = []
     while not feed.finished:
+        until(lambda: feed.ended or len(client.receipts) > len(taken))
         for receipt in client.receipts[len(taken) :]:
             client.resolves(receipt)
         client.waits(lambda: feed.ready)
         assert len(feed._entries) <= 5
-        taken += feed.take()
+        taken.extend(feed.take())
     assert [entry.line for entry in taken] == list(range(1, 101))
 
 

@@ -442,3 +442,18 @@ def test_the_first_line_that_is_not_known_to_be_stored_is_named_where_stdout_tak
     assert named
     (last,) = shell.run("history", "--limit", "1", "--format", "{text}", at=chatbroker).out.split()
     assert int(named[1]) <= int(last) + 1
+
+
+@pytest.mark.parametrize("command", ["send nobody --lines", "join zoe", "join zoe --json"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_each_line_before_the_one_that_is_named_was_told_of(shell, broker, command, number):
+    """Whoever begins again at that line loses none without a word."""
+    lines = f"exec chat {command} < <(exec yes send nobody hi)"
+    sender = shell.start("bash", "-c", lines, at=broker)
+    sender.says("^chat: line 1500: ")
+    sender.signal(number)
+    found = sender.wait()
+    assert found.status == 128 + number
+    (named,) = re.findall(r"^chat: line (\d+) is not known to be stored$", found.err, re.M)
+    refused = re.findall(r"^chat: line (\d+): no such user", found.err, re.M)
+    assert [*map(int, refused)] == [*range(1, int(named))]
