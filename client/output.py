@@ -11,6 +11,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from ..command.run import complain
 from ..command.streams import silence_stdout
 from .events import Event, UserInfo
 from .interrupts import Interrupts
@@ -21,6 +22,9 @@ A_PIECE = select.PIPE_BUF
 
 LOOK_EVERY = 200
 """Milliseconds without a reader after which it is looked whether a signal came."""
+
+LOOKS = 5
+"""So often it is looked before a signal leaves a line that was begun: its reader may be slow."""
 
 
 class Output:
@@ -61,20 +65,24 @@ class Output:
     def flush(self) -> None:
         """Writes what was collected.  To be called before waiting for anything.
 
-        Raises what a signal asks for, when all is written or nobody reads it; OSError."""
+        Raises what a signal asks for, when all is written or nobody reads it; of a line that is not
+        whole then it is told.  Raises OSError."""
         lines, self._lines = self._lines, []
         self.unwritten = len(lines)
         if not lines or self.closed:
             return
         data = self._encoded(lines)
-        written = 0
+        written = looks = 0
         sys.stdout.flush()
         ready, write = _descriptor()
         try:
             while written < len(data):
-                # A reader that does not read must not keep Ctrl-C from working.
+                # A reader that does not read must not keep Ctrl-C from working.  But half a line is
+                # no line.
                 while not ready(LOOK_EVERY):
-                    self._interrupts.check()
+                    looks += self._interrupts.pending
+                    if looks > LOOKS or not self._missing(lines, written)[1]:
+                        self._interrupts.check()
                 # Whole lines, lest others that write there come in between; and a pipe has each
                 # piece whole or not at all.
                 end = data.rfind(self._separator, written, written + A_PIECE) + 1
@@ -83,9 +91,13 @@ class Output:
         except BrokenPipeError:
             self.closed = True
             silence_stdout()
+        except (KeyboardInterrupt, SystemExit):
+            if self._missing(lines, written)[1]:
+                complain("chat", "the last line on stdout is not whole: nobody read it")
+            raise
         finally:
             if written < len(data):
-                self.unwritten = self._missing(lines, written)
+                self.unwritten, _ = self._missing(lines, written)
                 # Whatever ended it: what came now would stand behind a gap, or half a line.
                 self.closed = True
             else:
@@ -96,15 +108,17 @@ class Output:
         text = self._end.join(lines) + self._end
         return text.encode(sys.stdout.encoding, "backslashreplace")
 
-    def _missing(self, lines: Sequence[str], written: int) -> int:
-        """How many of *lines* were not written whole, of which so many bytes were."""
-        whole = 0
+    def _missing(self, lines: Sequence[str], written: int) -> tuple[int, bool]:
+        """How many of *lines* were not written whole, of which so many bytes were; and whether the
+        first of those was begun."""
+        missing = len(lines)
         for line in lines:
-            written -= len(self._encoded([line]))
-            if written < 0:
+            size = len(self._encoded([line]))
+            if written < size:
                 break
-            whole += 1
-        return len(lines) - whole
+            written -= size
+            missing -= 1
+        return missing, written > 0
 
 
 def _descriptor() -> tuple[Callable[[int], object], Callable[[bytes], int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import select
@@ -137,6 +138,10 @@ class Asked:
     def __init__(self, looks):
         self._looks = looks
 
+    @property
+    def pending(self):
+        return self._looks <= 1
+
     def check(self):
         self._looks -= 1
         if self._looks == 0:
@@ -219,20 +224,46 @@ def test_a_full_disk_is_told_and_nothing_counts_as_written(monkeypatch):
         monkeypatch.undo()
 
 
-def test_a_line_may_be_several_and_is_whole_or_not(piped, monkeypatch):
-    monkeypatch.setattr(output_module, "A_PIECE", 7)
-    monkeypatch.setattr(output_module, "LOOK_EVERY", 1)
-    reader = piped()
-    output = Output(lambda events: ["ab\ncd", "é" * 8, "end"], interrupts=Asked(1))
-    answers = iter([1, 1, 1, 0])
-    _, write = output_module._descriptor()
-    ready = lambda wait: next(answers)  # noqa: E731
-    monkeypatch.setattr(output_module, "_descriptor", lambda: (ready, write))
-    output.events([EVENT])
-    with pytest.raises(KeyboardInterrupt):
-        output.flush()
-    assert os.read(reader._end, 99) == b"ab\ncd\n" + ("é" * 7).encode()
-    assert output.unwritten == 2
+@pytest.fixture
+def interrupted(piped, monkeypatch, capsys):
+    """What was written of some lines, what was not, and what is told of it, when a signal came at
+    once; *ready*: whether the reader takes something, each time that it is looked."""
+
+    def write(ready, piece=7):
+        monkeypatch.setattr(output_module, "A_PIECE", piece)
+        reader = piped()
+        output = Output(lambda events: ["ab\ncd", "é" * 8, "the end"], interrupts=Asked(1))
+        answers = iter(ready)
+        _, write = output_module._descriptor()
+        monkeypatch.setattr(
+            output_module, "_descriptor", lambda: (lambda wait: next(answers), write)
+        )
+        output.events([EVENT])
+        with pytest.raises(KeyboardInterrupt):
+            output.flush()
+        written = os.read(reader._end, 99).decode(errors="replace")
+        return written, output.unwritten, capsys.readouterr().err
+
+    return write
+
+
+NOT_WHOLE = "chat: the last line on stdout is not whole: nobody read it\n"
+
+
+def test_a_line_that_a_signal_leaves_in_the_middle_is_told_of(interrupted):
+    never = itertools.repeat(0)
+    half = "ab\ncd\n" + "é" * 3 + "\ufffd"
+    assert interrupted(itertools.chain([1, 1], never)) == (half, 2, NOT_WHOLE)
+
+
+def test_a_line_that_was_begun_is_finished_for_a_slow_reader(interrupted):
+    slow = [1, 1, *[0] * output_module.LOOKS, 1, 1]
+    assert interrupted([*slow, 0]) == ("ab\ncd\n" + "é" * 8 + "\n", 1, "")
+
+
+def test_a_line_may_be_several_and_is_whole_or_not(interrupted):
+    never = itertools.repeat(0)
+    assert interrupted(itertools.chain([1], never), piece=4) == ("ab\n", 3, NOT_WHOLE)
 
 
 def test_what_others_wrote_before_comes_before(piped):

@@ -55,6 +55,31 @@ def test_what_nobody_read_when_a_signal_came_is_printed_the_next_time(
     assert printed + unread(shell, broker) == TEXTS
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("read", [False, True])
+def test_a_line_that_is_longer_than_what_a_pipe_holds_is_whole_or_told_of(
+    shell, broker, eventually, tmp_path, number, status, read
+):
+    """What was said to everyone does not come again."""
+    fifo, texts = tmp_path / "fifo", [letter * 16384 for letter in "abcdefghij"]
+    os.mkfifo(fifo)
+    with broker.client("speaker", hear=False).pipeline() as pipeline:
+        pipeline.echo_many(texts)
+    command = f"exec chat listen --since all --format {{text}} > {fifo}"
+    listener = shell.start("bash", "-c", command, at=broker)
+    with fifo.open("rb") as reader:
+        size = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+        eventually(lambda: held(reader) > size // 2, "nothing was printed")
+        listener.signal(number)
+        if not read:
+            listener.says("^chat: the last line on stdout is not whole")
+        *printed, cut = reader.read().decode().split("\n")
+    found = listener.wait()
+    assert found.status == status
+    assert printed == texts[: len(printed)]
+    assert bool(cut) == ("is not whole" in found.err)
+
+
 @pytest.mark.parametrize("command", [LISTEN, ("join", "bob", "--stay", "--idle", "1")])
 def test_what_a_full_disk_did_not_take_is_printed_the_next_time(shell, broker, mail, command):
     full = shell.script(f"chat {' '.join(command)} > /dev/full", at=broker)
