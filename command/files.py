@@ -22,6 +22,7 @@ def open_shared(path: Path, flags: int) -> int:
     except FileExistsError:
         if flags & os.O_EXCL:
             raise
+        _require_own_link(path)
         return os.open(path, flags | os.O_CREAT, 0o600)
     try:
         owner = path.parent.stat()
@@ -124,10 +125,22 @@ def read_regular(path: Path) -> bytes:
 def place_of(path: Path) -> Path:
     """Where a file is put that takes the place of *path*: behind a link, which stays.
 
-    Raises OSError if what is there is no regular file: a device would be no more."""
+    Raises OSError if what is there is no regular file: a device would be no more; or a link of
+    another user's."""
+    _require_own_link(path)
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is no regular file")
     return Path(os.path.realpath(path))
+
+
+def _require_own_link(path: Path) -> None:
+    """Raises PermissionError if *path* is a link of another user's, neither this one's nor root's.
+
+    By it whoever owns a folder would have root, who writes there, write into any file."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode) and found.st_uid not in (0, os.geteuid()):
+            raise PermissionError(errno.EPERM, "a link there is another user's")
 
 
 def make_private(folder: Path, below: Path) -> None:

@@ -266,6 +266,30 @@ def test_a_file_takes_the_place_of_a_file_and_not_of_a_link_or_a_device(tmp_path
             place_of(place)
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        place_of,
+        lambda path: write_private(path, "{}"),
+        lambda path: os.close(open_shared(path, os.O_WRONLY | os.O_TRUNC)),
+    ],
+)
+def test_a_link_of_another_users_is_not_followed(tmp_path, monkeypatch, written):
+    """They could have root, who writes in their folder, write into any file."""
+    target, link = tmp_path / "passwd", tmp_path / "link"
+    target.write_text("root")
+    link.symlink_to(target)
+    written(link)  # One's own.
+    target.write_text("root")
+    if os.geteuid() == 0:
+        os.chown(link, 12345, -1, follow_symlinks=False)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: link.lstat().st_uid + 1)
+    with pytest.raises(PermissionError, match="a link there is another user's"):
+        written(link)
+    assert target.read_text() == "root"
+
+
 def test_a_small_file_is_read_and_a_pipe_not_waited_for(tmp_path):
     file, pipe = tmp_path / "file", tmp_path / "pipe"
     file.write_bytes(b"kept" * 5000)
