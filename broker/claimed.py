@@ -10,7 +10,7 @@ from .audit import note_once
 from .config import StartError
 from .control import ask
 from .database import FILE
-from .folder import in_use
+from .folder import as_its_owner, in_use
 from .journal import Commit
 from .opening import own_journal
 from .operator import unknown
@@ -66,6 +66,11 @@ def release(folder: Path, name: str, fresh: bytes) -> str:
     if in_use(folder):
         answer = ask(folder, do="release", name=name)
         return "" if answer.get("ok") is True else str(answer.get("words", "refused"))
+    with as_its_owner(folder):
+        return _release_alone(folder, name, fresh)
+
+
+def _release_alone(folder: Path, name: str, fresh: bytes) -> str:
     path = folder / FILE
     if not path.exists():
         raise no_journal(path)

@@ -279,10 +279,14 @@ def run(
                 # Before the data are a secure broker's for good: there may be no room for it.
                 told.write(ready)
             server.keep_keys()
-            _let_own_user_in(config.host, server.port, local)
-            if told is not None:
-                told.show()
-            _say_ready(server.address)
+            try:
+                _let_own_user_in(config.host, server.port, local)
+                if told is not None:
+                    told.show()
+                _say_ready(server.address)
+            except BaseException:
+                server.take_back_keys()
+                raise
             lean_frames()
             server.run()
         finally:

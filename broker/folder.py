@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..command.files import open_shared
@@ -23,6 +24,30 @@ LOCK = "lock"
 def folder_of(port: int) -> Path:
     """Where the broker on *port* keeps its data, unless it is told otherwise."""
     return data_folder() / f"broker-{port}"
+
+
+@contextmanager
+def as_its_owner(folder: Path) -> Iterator[None]:
+    """Root does what follows with the rights of whose *folder* is: what it writes there is theirs,
+    and what they planted there, a link say, has it do nothing that they could not do."""
+    try:
+        found = folder.stat()
+    except OSError:
+        yield  # Whoever looks for it there tells.
+        return
+    if os.geteuid() != 0 or found.st_uid == 0:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    os.setgroups([found.st_gid])
+    os.setegid(found.st_gid)
+    os.seteuid(found.st_uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
 
 
 class DataFolder:

@@ -20,7 +20,7 @@ from .control import Desk, ask
 from .core import Broker
 from .database import FILE
 from .effects import Effect, Note
-from .folder import DataFolder, folder_of, in_use
+from .folder import DataFolder, as_its_owner, folder_of, in_use
 from .hints import ELSEWHERE
 from .journal import Journal
 from .kept_file import SANCTIONS, KeptFile, sanctions_in
@@ -238,7 +238,8 @@ def put(folder: Path, request: Request) -> Answer:
     if not ACTIONS[request["do"]].alone:
         raise StartError(f"no broker runs at {folder}; start it, or {ELSEWHERE}")
     require_data(folder)
-    return stand_in(folder, request)
+    with as_its_owner(folder):
+        return stand_in(folder, request)
 
 
 def stand_in(folder: Path, request: Request) -> Answer:

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ..command.files import place_of
+from ..command.files import draft_of, place_of
 from .config import StartError
 from .own_files import is_a_brokers
 
@@ -57,11 +57,8 @@ class ReadyFile:
 
         Raises StartError.
         """
-        self._written = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
-            self._held = os.open(self._written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-            with suppress(OSError):  # Not every file system can do it.
-                fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._written, self._held = draft_of(self._path, _open_readable)
             self._written.write_text(json.dumps(ready) + "\n")
         except OSError as error:
             raise self._given_up(error) from None
@@ -143,6 +140,10 @@ def _is_one(found: bytes) -> bool:
         return type(json.loads(found)["pid"]) is int
     except (ValueError, TypeError, LookupError, RecursionError):
         return False
+
+
+def _open_readable(path: Path, flags: int) -> int:
+    return os.open(path, flags, 0o666)
 
 
 def _unwritable(path: Path, error: OSError) -> StartError:

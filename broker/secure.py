@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..command.files import clear_drafts
 from ..command.local import Local
 from ..wire.keys import key_text
+from .config import StartError
 from .gate import KeyPair
 from .keyring import (
     MEMBERS,
@@ -50,6 +53,8 @@ class Secure:
         """Of the user who runs the broker: their running clients go on when it starts again."""
         self._anew = secrets if folder is not None and kept is None else None
         """What is to be kept: the broker had no key before."""
+        self._made: Secrets | None = None
+        """What this process has kept."""
         self._members = Members(Roll(), self._keep, self.owner.public)
         self._told = False
         """Whether it was warned that nothing can be stored, since something was."""
@@ -61,6 +66,7 @@ class Secure:
         *ban_on*: what keeps the user of a name, or a key, out all the same.  Raises StartError."""
         self._ban_on = ban_on
         if self._folder is not None:
+            clear_drafts(self._folder / SERVER_KEY)  # It is not written again.
             self._standing = standing_folder(self._folder)
             roll = load_members(self._folder)
             self._members = Members(roll, self._keep, self.owner.public)
@@ -78,8 +84,20 @@ class Secure:
 
         Raises StartError."""
         if self._folder is not None and self._anew is not None:
-            store_secrets(self._folder, self._anew)
-            self._anew = None
+            self._made, self._anew = self._anew, None
+            try:
+                store_secrets(self._folder, self._made)
+            except StartError:
+                self.take_back_keys()
+                raise
+
+    def take_back_keys(self) -> None:
+        """Has the data be no secure broker's, if this start made them so: it fails after all."""
+        made, self._made = self._made, None
+        if self._folder is not None and made is not None:
+            with suppress(OSError, StartError):
+                if server_secrets(self._folder) == made:
+                    (self._folder / SERVER_KEY).unlink()
 
     def _keep(self, roll: Roll) -> None:
         if self._folder is None:

@@ -205,10 +205,14 @@ class Server:
     # --- the loop -------------------------------------------------------------------------
 
     def keep_keys(self) -> None:
-        """Has the data be a secure broker's from now on, if this is one: nothing else is left that
-        could keep it from serving.  Raises StartError."""
+        """Has the data be a secure broker's from now on, if this is one.  Raises StartError."""
         if self._secure is not None:
             self._secure.keep_keys()
+
+    def take_back_keys(self) -> None:
+        """It does not serve after all: undoes what `keep_keys` did."""
+        if self._secure is not None:
+            self._secure.take_back_keys()
 
     def run(self) -> None:
         """Serves until `stop` is called, in one thread, which need not be the one that made it.
@@ -381,7 +385,7 @@ class Server:
                 try:
                     publish(effect.topic, effect.frame)
                     published += 1
-                    slow.published += len(effect.frame)
+                    slow.publishes(len(effect.frame))
                 except zmq.Again:
                     self.counts.skipped += 1
                     others += 1

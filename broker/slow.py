@@ -15,7 +15,6 @@ from operator import itemgetter
 from .allowance import network_of
 from .connections import LONG, Connection, Connections
 from .kernel import confirmed_by, has_ended
-from .outgoing import MOST_PUBLISHED
 from .sockets import FRAMES_FOR_A_SUBSCRIBER
 
 MOST_UNREAD = 128 * 2**20
@@ -33,8 +32,9 @@ AT_A_TIME = 100
 ROUND = 16 * 2**20
 """Bytes that are published until subscribers are asked again."""
 
-MOST_FOR_A_SUBSCRIBER = FRAMES_FOR_A_SUBSCRIBER * MOST_PUBLISHED
-"""Bytes that ZeroMQ keeps for one of them, at most."""
+MARK_EVERY = FRAMES_FOR_A_SUBSCRIBER // 4
+"""Frames after which it is noted how much was published: so it is known, to within a quarter more,
+how many bytes they are that ZeroMQ keeps for one of them."""
 
 BOX = 33
 """Bytes by which a message is longer when it is encrypted (CurveZMQ, rfc.zeromq.org/spec/26)."""
@@ -53,8 +53,10 @@ class Slow:
         self.room = MOST_UNREAD
         """Bytes that may be given to clients until it is counted again what waits for them; below
         0, some are left out."""
-        self.published = 0
-        """Bytes that were given to be published."""
+        self.published = self._frames = 0
+        """Bytes that were given to be published, and in how many frames."""
+        self._marks = [0]
+        """What `published` was at each MARK_EVERY of these."""
         self._round_at = 0
         """What that was when the last round began."""
         self._round: Iterator[Connection] | None = None
@@ -100,6 +102,13 @@ class Slow:
 
     # --- subscribers ----------------------------------------------------------------------
 
+    def publishes(self, size: int) -> None:
+        """A frame of so many bytes was given to be published."""
+        self.published += size
+        self._frames += 1
+        if self._frames % MARK_EVERY == 0:
+            self._marks.append(self.published)
+
     def joined(self, subscriber: Connection) -> None:
         """*subscriber* hears what is published from now on."""
         subscriber.given = self.published
@@ -136,6 +145,9 @@ class Slow:
         """Those that keep others' words in memory, until it is little enough: a message is there
         once, for as long as one of them has not read it."""
         behind, self._behind = self._behind, []
+        # Nobody waits for what is before.
+        first = min([place for place, _ in behind], default=self.published)
+        del self._marks[: bisect_left(self._marks, first)]
         if self._kept([place for place, _ in behind]) <= MOST_UNREAD:
             return iter(())
         crowds: dict[str, list[tuple[int, Connection]]] = {}
@@ -155,8 +167,10 @@ class Slow:
     def _kept(self, places: list[int]) -> int:
         """Bytes that are kept for subscribers who are at these *places*."""
         kept, upto = 0, 0
+        marks, ahead = self._marks, FRAMES_FOR_A_SUBSCRIBER // MARK_EVERY
         for place in sorted(places):
-            end = min(place + MOST_FOR_A_SUBSCRIBER, self.published)
+            last = bisect_left(marks, place) + ahead
+            end = marks[last] if last < len(marks) else self.published
             kept += end - max(place, upto)
             upto = end
         return kept

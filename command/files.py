@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -45,8 +46,7 @@ def write_private(path: Path, text: str, *, replace: bool = True, shared: bool =
     """
     if replace:
         path = place_of(path)
-    _clear(path)
-    beside, descriptor = _draft(path, shared)
+    beside, descriptor = draft_of(path, open_shared if shared else _open_private)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -65,12 +65,15 @@ def write_private(path: Path, text: str, *, replace: bool = True, shared: bool =
         beside.unlink(missing_ok=True)
 
 
-def _draft(path: Path, shared: bool) -> tuple[Path, int]:
-    """A new file beside *path*, open and locked: `_clear` leaves it there as long as it is open."""
+def draft_of(path: Path, opened: Callable[[Path, int], int]) -> tuple[Path, int]:
+    """A new file beside *path*, open and locked, which takes its place when it is whole.  *opened*:
+    makes it, with flags.  Raises OSError.
+
+    `clear_drafts` leaves it there as long as it is open.  Those that others left go."""
+    clear_drafts(path)
     while True:
         beside = path.with_name(f".{path.name}.{os.urandom(8).hex()}.new")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        descriptor = open_shared(beside, flags) if shared else os.open(beside, flags, 0o600)
+        descriptor = opened(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(descriptor).st_nlink:
@@ -82,7 +85,11 @@ def _draft(path: Path, shared: bool) -> tuple[Path, int]:
         os.close(descriptor)  # Another process found it before it was locked, and removes it.
 
 
-def _clear(path: Path) -> None:
+def _open_private(path: Path, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def clear_drafts(path: Path) -> None:
     """Removes the drafts of *path* that were left by processes that were killed."""
     draft = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{16}}\.new")
     with suppress(OSError):  # Of a folder that cannot be used it is told when one is made there.
@@ -146,11 +153,14 @@ def _require_own_link(path: Path) -> None:
 def make_private(folder: Path, below: Path) -> None:
     """Makes *folder* and what is between it and *below*, which it lies in, for its owner only;
     and *below*, if it is not there, as any other folder.  Raises OSError."""
-    # mkdir(parents=True) would give only the last one the mode.
-    below.parent.mkdir(parents=True, exist_ok=True)
     between = [one for one in folder.parents if one.is_relative_to(below)]
-    for one in (*reversed(between), folder):
-        one.mkdir(mode=0o700, exist_ok=True)
+    try:
+        # mkdir(parents=True) would give only the last one the mode.
+        below.parent.mkdir(parents=True, exist_ok=True)
+        for one in (*reversed(between), folder):
+            one.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,12 +6,14 @@ import logging
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from chatbroker.broker.config import StartError
-from chatbroker.broker.folder import LOCK, DataFolder, folder_of, in_use
+from chatbroker.broker.folder import LOCK, DataFolder, as_its_owner, folder_of, in_use
 
 not_as_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
 
@@ -216,3 +218,49 @@ def test_a_folder_that_may_not_be_written_is_told_in_words(tmp_path):
     with pytest.raises(StartError, match="Permission denied"):
         DataFolder(tmp_path / "below")
     tmp_path.chmod(0o700)
+
+
+# --- root in the folder of another user ---------------------------------------------------
+
+
+@pytest.fixture
+def rights(monkeypatch):
+    """What root gives up and takes again, in turn; the caller is root, and owns nothing."""
+    taken = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for name in ("setgroups", "setegid", "seteuid"):
+        monkeypatch.setattr(os, name, lambda given, name=name: taken.append((name, given)))
+    return taken
+
+
+@pytest.fixture
+def owned(tmp_path, monkeypatch):
+    """A folder of the user 4711 and the group 4712."""
+    folder, stat = tmp_path / "data", Path.stat
+    folder.mkdir()
+
+    def told(path, **options):
+        if path != folder:
+            return stat(path, **options)
+        return SimpleNamespace(st_uid=4711, st_gid=4712)
+
+    monkeypatch.setattr(Path, "stat", told)
+    return folder
+
+
+def test_root_works_in_a_folder_with_the_rights_of_whose_it_is(rights, owned):
+    own = [("seteuid", 0), ("setegid", os.getegid()), ("setgroups", os.getgroups())]
+    with suppress(ZeroDivisionError), as_its_owner(owned):
+        assert rights == [("setgroups", [4712]), ("setegid", 4712), ("seteuid", 4711)]
+        rights.clear()
+        raise ZeroDivisionError
+    assert rights == own
+
+
+def test_whoever_is_not_root_keeps_their_rights(rights, owned, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 4713)
+    with as_its_owner(owned):
+        pass
+    with as_its_owner(owned / "none"):
+        pass
+    assert rights == []

@@ -7,8 +7,10 @@ import os
 import queue
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from math import inf
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import pytest
@@ -511,12 +513,42 @@ def test_a_broken_list_is_not_written_over_without_a_broker(folder):
     assert (folder / SANCTIONS).read_text() == "{}"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes in everybody's folders")
-def test_what_root_does_without_a_broker_lets_its_user_start_it_again(folder):
-    folder.mkdir(mode=0o700)
-    (folder / FILE).touch()
-    for path in (folder, folder / FILE):
-        os.chown(path, 4321, 4322)
+@pytest.fixture
+def another_users():
+    """A data folder of somebody else's, where they can get at it, and nothing but root can."""
+    with TemporaryDirectory() as place:
+        os.chmod(place, 0o711)
+        folder = Path(place, "data")
+        folder.mkdir(mode=0o700)
+        (folder / FILE).touch()
+        for path in (folder, folder / FILE):
+            os.chown(path, 4321, 4322)
+        yield folder
+
+
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root writes in all folders")
+
+
+@only_root
+@pytest.mark.parametrize("name", [LOCK, SANCTIONS])
+def test_root_writes_nothing_where_a_link_of_the_folders_owner_leads(another_users, name):
+    target = another_users.parent / "roots"
+    target.write_text('{"sanctions": []}')
+    target.chmod(0o644)
+    (another_users / name).symlink_to(target)
+    os.chown(another_users / name, 4321, 4322, follow_symlinks=False)
+    before = target.read_text()
+    answer = {}
+    with suppress(StartError):
+        answer = put(another_users, {"do": "ban", "name": "bob"})
+    assert not answer.get("ok")
+    assert target.read_text() == before
+    assert os.geteuid() == os.getegid() == 0
+
+
+@only_root
+def test_what_root_does_without_a_broker_lets_its_user_start_it_again(another_users):
+    folder = another_users
     for do in ("ban", "mute"):
         assert put(folder, {"do": do, "name": "bob"})["ok"]
     found = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in folder.iterdir()}

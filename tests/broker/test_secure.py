@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 import pytest
@@ -13,6 +14,7 @@ from chatbroker.broker.keyring import SERVER_KEY
 from chatbroker.broker.members import Member, NotAdmitted, Roll
 from chatbroker.broker.sanctions import Kind, Sanction, Sanctions
 from chatbroker.broker.secure import Secure
+from chatbroker.command import files
 from chatbroker.wire.keys import key_text, parse_key
 
 KEY = b"k" * 32
@@ -52,6 +54,40 @@ def test_a_key_is_kept_once_and_then_needs_no_room_on_the_disk(tmp_path, secure,
     (tmp_path / "data" / SERVER_KEY).unlink()
     with pytest.raises(StartError, match="no room"):
         Secure(tmp_path / "data", "127.0.0.1", 5555).keep_keys()
+
+
+def test_a_start_that_fails_after_all_leaves_no_key_of_its_own_and_no_other_goes(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    made = Secure(folder, "127.0.0.1", 5555)
+    made.take_up(nobody)
+    made.keep_keys()
+    made.take_back_keys()
+    assert not (folder / SERVER_KEY).exists()
+    Secure(folder, "127.0.0.1", 5555).keep_keys()
+    later = Secure(folder, "127.0.0.1", 5555)
+    for _ in range(2):
+        later.keep_keys()
+        later.take_back_keys()
+        made.take_back_keys()
+    assert (folder / SERVER_KEY).exists()
+
+
+def test_a_key_that_may_be_gone_after_a_power_cut_is_not_kept(tmp_path, monkeypatch):
+    def fails(folder):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(files, "sync_folder", fails)
+    with pytest.raises(StartError, match="Input/output error"):
+        Secure(tmp_path, "127.0.0.1", 5555).keep_keys()
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_start_left_of_its_key_goes_at_the_next(tmp_path, secure):
+    left = tmp_path / "data" / f".{SERVER_KEY}.0123456789abcdef.new"
+    left.write_text("secret")
+    Secure(tmp_path / "data", "127.0.0.1", 5555).take_up(nobody)
+    assert not left.exists()
 
 
 def test_who_is_admitted_is_admitted_at_the_next_start(tmp_path, secure):

@@ -13,21 +13,14 @@ from chatbroker.broker import slow as module
 from chatbroker.broker.connections import Connection, Connections
 from chatbroker.broker.kernel import confirmed_by
 from chatbroker.broker.origin import Origin
-from chatbroker.broker.slow import (
-    AT_A_TIME,
-    BOX,
-    ENOUGH,
-    LEAST,
-    MOST_FOR_A_SUBSCRIBER,
-    MOST_UNREAD,
-    ROUND,
-    Slow,
-)
+from chatbroker.broker.slow import AT_A_TIME, BOX, ENOUGH, LEAST, MOST_UNREAD, ROUND, Slow
+from chatbroker.broker.sockets import FRAMES_FOR_A_SUBSCRIBER
 from chatbroker.wire.messages import Ack, Send
 from serving import WITHIN
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
 FRAME = 2**14
+MOST_FOR_A_SUBSCRIBER = FRAMES_FOR_A_SUBSCRIBER * FRAME
 MIB = 2**20
 
 
@@ -70,7 +63,8 @@ class Kernel:
             self.slow.gave(b"%d" % one.fd, FRAME - 9 - self.slow._box)
 
     def publishes(self, size):
-        self.slow.published += size
+        for _ in range(size // FRAME):
+            self.slow.publishes(FRAME)
 
     def reads(self, one, size):
         self.confirmed[one.fd] += size
@@ -266,6 +260,24 @@ def test_those_who_keep_different_words_go_when_it_is_too_much(kernel):
     behind += spread(kernel, 2)
     # The farthest behind.
     assert kernel.looks() == behind[:2]
+
+
+@pytest.mark.parametrize(("size", "gone"), [(10_000, 0), (60_000, 5)])
+def test_what_one_of_them_keeps_is_as_many_frames_however_large_they_are(kernel, size, gone):
+    behind = []
+    for _ in range(6):
+        behind.append(kernel.subscriber())
+        kernel.waits.add(behind[-1].fd)
+        for _ in range(3777):
+            kernel.slow.publishes(size)
+    assert kernel.looks() == behind[:gone]
+
+
+def test_what_nobody_waits_for_is_not_remembered(kernel):
+    for _ in range(20):
+        kernel.publishes(ROUND)
+        kernel.looks()
+    assert len(kernel.slow._marks) < 10
 
 
 def test_what_was_not_published_yet_is_kept_for_nobody(kernel):

@@ -164,10 +164,16 @@ def test_without_a_port_for_broadcasts_it_takes_the_next(shell, serve):
         assert probe.connect_ex(("127.0.0.1", port + 1)) != 0
 
 
-def test_a_broker_under_a_closed_or_full_stdout(shell):
+def test_a_broker_under_a_closed_or_full_stdout(shell, tmp_path):
     full = shell.script("chatbroker run --port 0 >/dev/full")
     words = (
         "cannot say on stdout that it is ready: No space left on device; the broker ended, start"
     )
     assert (full.status, full.out, full.err.count("\n")) == (1, "", 1)
     assert full.err.startswith(f"chatbroker: {words}")
+    folder = tmp_path / "data"
+    told = f"chatbroker run --secure --port 0 --data-dir {folder} --ready-file {tmp_path / 'ready'}"
+    assert shell.script(f"{told} >/dev/full").status == 1
+    # What a plain start would be refused for.
+    assert not (folder / "server.key").exists()
+    assert not (tmp_path / "ready").exists()
