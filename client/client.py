@@ -98,8 +98,7 @@ class Client:
         access = find_access(address, name, identity)
         readers = [Reader(ECHO_LOG, since or Since.now())] if hear else []
         if hear and name is not None:
-            untold = legacy.untold()
-            readers.append(Reader(DIRECT_LOG, since_direct or Since.unread(), untold))
+            readers.append(Reader(DIRECT_LOG, since_direct or Since.unread()))
         self.broker = broker
         self.timeout = timeout
         self.reconnect = reconnect

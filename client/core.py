@@ -44,7 +44,7 @@ from .inbox import Inbox
 from .outbox import Outbox
 from .pings import Pings
 from .query import Query
-from .reader import Reader, Untold
+from .reader import Reader
 
 PATIENCE = 2.0
 """Seconds after which a question (HELLO, INFO, FETCH) is asked again."""
@@ -216,13 +216,6 @@ class ClientCore:
         self.phase = Phase.LEAVING if there else Phase.OVER
 
     @property
-    def untold(self) -> dict[bytes, Untold]:
-        """What the program has shown of the mailbox and the broker is not known to have stored, by
-        epoch."""
-        mailbox = self.inbox.readers.get(DIRECT_LOG)
-        return mailbox.untold if mailbox is not None else {}
-
-    @property
     def unknown_to_broker(self) -> bool:
         """Whether no broker ever made this session, for certain."""
         refused = self.refusal is not None and not self._was_online
@@ -293,10 +286,10 @@ class ClientCore:
             pieces.append(self._ping())
 
     def _ping(self) -> bytes:
-        mailbox, ref = self.inbox.readers.get(DIRECT_LOG), self._next_ref()
-        self._pings.sent(ref, mailbox.cursor() if mailbox is not None else None)
+        mailbox = self.inbox.readers.get(DIRECT_LOG)
+        self._pings.sent(mailbox.cursor() if mailbox is not None else None)
         sent, resolved, cursors = self.outbox.sent, self.outbox.resolved, self.inbox.cursors()
-        return self._encode(Ping(ref, sent, resolved, cursors, self.heartbeat.told))
+        return self._encode(Ping(self._next_ref(), sent, resolved, cursors, self.heartbeat.told))
 
     def pause(self, now: float) -> float:
         """Seconds until `outgoing` may have something to send although nothing happened."""
@@ -376,8 +369,6 @@ class ClientCore:
 
     def _pong(self, pong: Pong, now: float) -> None:
         self._ponged = max(self._ponged, pong.ref)
-        if (told := self._pings.answered(pong.ref)) is not None:
-            self.inbox.readers[told.log].was_told(told)
         if pong.heartbeat and pong.lease:
             self.heartbeat.go_by(pong.heartbeat, pong.lease, pong.heartbeat)
             self._pings.hasten(now)

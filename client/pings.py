@@ -23,8 +23,6 @@ class Pings:
         """When to PING besides."""
         self._confirmed: Cursor | None = None
         """How far in the mailbox the program has read, as the last one told."""
-        self._ref = 0
-        """Of the last one."""
         self._confirming = False
         """Whether one is due soon to tell more."""
         self._heard = 0
@@ -74,13 +72,8 @@ class Pings:
             self._next = self._heartbeat.after(now)
         return due
 
-    def sent(self, ref: int, read: Cursor | None) -> None:
+    def sent(self, read: Cursor | None) -> None:
         """One goes out, and tells how far the program has read."""
-        self._ref = ref
         self._heard = 0
         self._confirming = False
         self._confirmed = read
-
-    def answered(self, ref: int) -> Cursor | None:
-        """PONG came to *ref*.  What the last one told, if it is that."""
-        return self._confirmed if ref == self._ref else None

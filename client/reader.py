@@ -8,8 +8,7 @@ of recovery (docs/protocol.md, "Logs").
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 from ..wire.batch import last_position, news
 from ..wire.limits import MAX_FETCH
@@ -37,23 +36,10 @@ Piece = tuple[int, Events]
 """Consecutive events of a log, and the position of the first."""
 
 
-class Untold(NamedTuple):
-    """What was shown of one life of a log, of which the broker may not know."""
-
-    since: int
-    """The position up to which it is known to have stored that."""
-    upto: int
-
-
 class Reader:
     """One followed log.  Times are seconds of a monotonic clock."""
 
-    def __init__(
-        self, log: str, since: Since, untold: Mapping[bytes, Untold] | None = None
-    ) -> None:
-        """*untold*: what others of the user have shown of it, by epoch, and the broker may not
-        know.  That is not unread."""
-        others = untold or {}
+    def __init__(self, log: str, since: Since) -> None:
         self.log = log
         self._since = since
         self.epoch = b""
@@ -66,11 +52,9 @@ class Reader:
         """Where reading began in this epoch."""
         self._began = b"", 0
         """Where nothing had been handed on yet: an epoch and a position of it."""
-        self._shown = {epoch: one.upto for epoch, one in others.items()}
+        self._shown: dict[bytes, int] = {}
         """How far the program has shown what there was, by epoch, that of the last event last."""
-        self._told = {epoch: one.since for epoch, one in others.items()}
-        """How much of that the broker has stored, at least."""
-        self._been = dict(self._shown) if since.start is Start.UNREAD else {}
+        self._been: dict[bytes, int] = {}
         """The cursor in earlier lives of the log, by epoch: they may come back."""
         self.went_back = False
         """Whether the broker keeps less of the epoch of the last WELCOME than there was, so that
@@ -119,29 +103,9 @@ class Reader:
         epoch = known[0] if known else next(reversed(self._shown))
         return Cursor(self.log, epoch, self._shown[epoch])
 
-    def was_told(self, cursor: Cursor) -> None:
-        """The broker has answered to *cursor*: it is stored, if that broker knows that life."""
-        if cursor.epoch in (self.epoch, self._former):
-            self._told[cursor.epoch] = cursor.position
-            _bound(self._told)
-
-    @property
-    def untold(self) -> dict[bytes, Untold]:
-        """What the program has shown and is not known to be stored, by epoch."""
-        found = {epoch: Untold(self._told.get(epoch, 0), at) for epoch, at in self._shown.items()}
-        return {epoch: one for epoch, one in found.items() if one.upto > one.since}
-
     def welcome(self, reading: Reading) -> bool:
         """Begins, or goes on.  True if the log is another one than before."""
         first, another = not self.epoch, self.epoch not in (b"", reading.epoch)
-        if first and self._since.start is Start.UNREAD:
-            stored = self._told.get(reading.epoch, 0)
-            behind = reading.start < stored or reading.head < self._been.get(reading.epoch, 0)
-            if behind:
-                # Its data were put back by hand: the positions are, or will be, of other events.
-                self._been.pop(reading.epoch, None)
-                self._shown.pop(reading.epoch, None)
-            self._told[reading.epoch] = reading.start if behind else max(stored, reading.start)
         been = self._been.get(reading.epoch, 0) if another else self._asked
         self.went_back = reading.head < been
         if self.went_back:
@@ -149,7 +113,6 @@ class Reader:
             # the head will be of other events.
             another = True
             self._shown.clear()
-            self._told.clear()
         if another:
             self._been.pop(self.epoch, None)  # Of the last few, as those may come back.
             self._been[self.epoch] = self.position

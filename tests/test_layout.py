@@ -90,7 +90,7 @@ MEETS_THE_SYSTEM = {
         *("audit", "cli_operator", "logs", "office"),
     },
     "client": {
-        *("link", "enrol", "client", "pipeline", "interrupts", "identity", "legacy"),
+        *("link", "enrol", "client", "pipeline", "interrupts", "identity"),
         *("cli", "feed", "output", "recalling", "receiving", "sending"),
         *("interactive", "background", "inputrc", "plain", "recall", "screen"),
         *("acting", "waiting", "changes"),

@@ -8,7 +8,6 @@ from chatbroker.client import greeting
 from chatbroker.client.core import PATIENCE, Phase
 from chatbroker.client.events import Notice
 from chatbroker.client.pings import CONFIRM_WITHIN
-from chatbroker.client.reader import Untold
 from chatbroker.wire.messages import (
     Ack,
     Cursor,
@@ -203,33 +202,6 @@ def test_that_mail_was_taken_is_told_soon_and_once(talk, batch):
     assert ping.cursors == (Cursor("direct", b"direct-1", 2),)
     assert not talk.core.taken(talk.now)
     assert not talk.passes(CONFIRM_WITHIN).of(Ping)
-
-
-def test_what_was_shown_is_told_when_the_broker_has_answered_to_the_last_ping(talk, batch):
-    talk.hears(batch("direct", 1, "hi", "there"))
-    pings = []
-    for position in (1, 2):
-        talk.show(1)
-        talk.core.taken(talk.now)
-        pings += talk.passes(CONFIRM_WITHIN).of(Ping)
-        assert talk.core.untold == {b"direct-1": Untold(0, position)}
-    for ping, untold in zip(pings, ({b"direct-1": Untold(0, 2)}, {}), strict=True):
-        talk.hears(Pong(ping.ref, ()))
-        assert talk.core.untold == untold
-
-
-def test_who_leaves_has_told_what_was_shown_if_that_is_answered(talk, batch):
-    talk.hears(batch("direct", 1, "hi"))
-    talk.show(1)
-    talk.core.leave()
-    ping, _ = talk.says()
-    assert talk.core.untold == {b"direct-1": Untold(0, 1)}
-    talk.hears(Pong(ping.ref, ()), Farewell("left", "goodbye"))
-    assert talk.core.untold == {}
-
-
-def test_who_has_no_mailbox_has_nothing_to_tell(talk_with):
-    assert talk_with("").core.untold == {}
 
 
 def test_that_broadcasts_were_taken_can_wait(talk, batch):

@@ -18,7 +18,7 @@ def pings():
     """Of a client that PINGed just now."""
     pings = Pings(Heartbeat())
     assert pings.is_due(NOW, MOST)
-    pings.sent(1, None)
+    pings.sent(None)
     return pings
 
 
@@ -55,7 +55,7 @@ def test_who_hears_much_pings_so_that_the_broker_sends_more(pings):
     assert not pings.is_due(NOW, MOST)
     pings.heard(1)
     assert pings.is_due(NOW, MOST)
-    pings.sent(2, None)
+    pings.sent(None)
     assert not pings.is_due(NOW, MOST)
 
 
@@ -65,13 +65,6 @@ def test_what_was_read_is_told_soon_and_once(pings):
     assert not pings.confirm(READ, NOW + 0.1)  # It is under way.
     assert pings.moments == [NOW + CONFIRM_WITHIN]
     assert pings.is_due(NOW + CONFIRM_WITHIN, MOST)
-    pings.sent(2, READ)
+    pings.sent(READ)
     assert not pings.confirm(READ, NOW + 1)
     assert pings.confirm(READ._replace(position=8), NOW + 1)
-
-
-def test_the_answer_to_the_last_one_tells_what_is_stored(pings):
-    assert pings.answered(1) is None
-    pings.sent(3, READ)
-    assert pings.answered(1) is None
-    assert pings.answered(3) == READ

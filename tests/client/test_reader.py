@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.client.reader import MOST_AHEAD, MOST_EVENTS_AHEAD, MOST_LIVES, Reader, Untold
+from chatbroker.client.reader import MOST_AHEAD, MOST_EVENTS_AHEAD, MOST_LIVES, Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.limits import MAX_FETCH
 from chatbroker.wire.messages import (
@@ -435,78 +435,3 @@ def test_with_retention_every_message_is_handed_on_or_counted(data):
         reader.fetched(Fetched(1, "echo", EPOCH, head))
     assert handed_on == sorted(set(handed_on))
     assert len(handed_on) + missed == head
-
-
-# --- what others have shown ---------------------------------------------------------------
-
-
-def test_what_others_have_shown_is_not_unread_and_is_told():
-    reader = Reader("echo", Since.unread(), {EPOCH: Untold(3, 7)})
-    assert reader.cursor() == Cursor("echo", EPOCH, 7)
-    reader.welcome(Reading("echo", EPOCH, 4, 9))
-    assert reader.start == 7
-    assert positions(reader.offer(batch(5, 9))) == [8, 9]
-    assert reader.untold == {EPOCH: Untold(4, 7)}
-    reader.was_told(reader.cursor())
-    assert reader.untold == {}
-    reader.has_shown(EPOCH, 9)
-    assert reader.untold == {EPOCH: Untold(7, 9)}
-
-
-def test_the_broker_may_know_of_more_than_others_have_kept():
-    reader = Reader("echo", Since.unread(), {EPOCH: Untold(3, 7)})
-    reader.welcome(Reading("echo", EPOCH, 8, 9))
-    assert reader.start == 8
-
-
-def test_who_wants_all_is_given_again_what_others_have_shown():
-    reader = Reader("echo", Since.all(), {EPOCH: Untold(3, 7)})
-    reader.welcome(Reading("echo", EPOCH, 0, 9))
-    assert reader.start == 0
-    assert positions(reader.offer(batch(1, 9))) == list(range(1, 10))
-
-
-def test_what_others_have_shown_of_a_life_that_is_not_there_waits_for_it():
-    reader = Reader("echo", Since.unread(), {EPOCH: Untold(3, 7)})
-    reader.welcome(Reading("echo", OTHER, 0, 2))
-    assert reader.start == 0
-    reader.was_told(reader.cursor())  # A broker that does not know that life counts nothing.
-    assert reader.untold == {EPOCH: Untold(3, 7)}
-    reader.has_shown(OTHER, 2)
-    reader.was_told(reader.cursor())
-    assert reader.untold == {EPOCH: Untold(3, 7)}
-    reader.welcome(Reading("echo", EPOCH, 3, 9))
-    assert reader.start == 7
-
-
-def test_what_others_have_shown_of_the_life_before_counts_as_far_as_both_are_the_same():
-    reader = Reader("echo", Since.unread(), {EPOCH: Untold(3, 7)})
-    reader.welcome(Reading("echo", b"restored", 0, 9, EPOCH, 5))
-    assert reader.start == 5
-    reader.was_told(reader.cursor())
-    assert reader.untold == {}
-
-
-def test_what_others_have_shown_of_data_that_were_put_back_by_hand_is_forgotten():
-    reader = Reader("echo", Since.unread(), {EPOCH: Untold(2, 7), OTHER: Untold(0, 3)})
-    assert not reader.welcome(Reading("echo", EPOCH, 2, 6))
-    assert (reader.start, reader.untold) == (2, {OTHER: Untold(0, 3)})
-
-
-def test_it_is_forgotten_too_if_these_data_have_grown_since_past_what_was_shown():
-    """The broker knew of more that was shown than it knows now."""
-    reader = Reader("echo", Since.unread(), {EPOCH: Untold(4, 7)})
-    reader.welcome(Reading("echo", EPOCH, 3, 20))
-    assert (reader.start, reader.untold) == (3, {})
-    assert positions(reader.offer(batch(4, 20))) == list(range(4, 21))
-
-
-def test_what_was_told_of_data_that_were_put_back_by_hand_is_not_told_of_what_comes_then():
-    reader = welcomed()
-    positions(reader.offer(batch(1, 7)))
-    reader.has_shown(EPOCH, 7)
-    reader.was_told(reader.cursor())
-    reader.follow()
-    reader.welcome(Reading("echo", EPOCH, 0, 4))
-    reader.has_shown(EPOCH, 6)
-    assert reader.untold == {EPOCH: Untold(0, 6)}

@@ -114,26 +114,3 @@ def test_line_mode_ends_when_its_reader_goes_while_it_prints(
         size = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
         eventually(lambda: held(reader) > size // 2, "nothing was printed")
     assert joined.wait().status == 0
-
-
-@pytest.mark.parametrize("end", [signal.SIGSTOP, signal.SIGKILL])
-def test_what_was_printed_when_the_broker_could_not_be_told_is_not_printed_again(
-    shell, chatbrokers, tmp_path, end
-):
-    """It does not answer to the goodbye, or is not there for it."""
-    broker = chatbrokers.start(data_dir=tmp_path / "broker")
-    listener = shell.chat(*LISTEN, at=broker)
-    listener.says("listening")
-    with broker.client("speaker", hear=False) as speaker:
-        for text in ("one", "two"):
-            speaker.send("bob", text)
-            listener.shows(f"^{text}$")
-        broker.signal(end)
-    listener.signal(signal.SIGTERM)
-    ended = listener.wait()
-    assert (ended.status, ended.out) == (0, "one\ntwo\n")
-    broker.kill()
-    broker = chatbrokers.start(data_dir=tmp_path / "broker", port=broker.port)
-    broker.client("another", hear=False).send("bob", "three")
-    assert unread(shell, broker) == ["three"]
-    assert unread(shell, broker) == []
