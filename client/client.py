@@ -43,8 +43,8 @@ class Client:
     *name*: the user to be; None for an observer, who hears broadcasts and sends nothing.
     *broker*: ``tcp://HOST:PORT``, or ``chat://HOST:PORT/KEY`` of a secure one; what else that
     takes is in files, as ``chat accept`` left it (docs/cli.md, "Secure brokers").
-    *hear*: whether to receive messages.  A client that only sends costs the broker less, is
-    not listed by ``users`` and not announced.
+    *hear*: whether to receive messages, and *mail*: those to the user alone.  One that does not
+    take mail, which stays unread, is not listed by ``users`` and not announced.
     *presence*: whether to receive Joined and Left.
     *since*: from where to read the public log, and the mailbox (*since_direct*).
     *timeout*: seconds to wait for an answer of a broker that is there.
@@ -72,6 +72,7 @@ class Client:
         broker: str = DEFAULT,
         *,
         hear: bool = True,
+        mail: bool = True,
         presence: bool | None = None,
         since: Since | None = None,
         since_direct: Since | None = None,
@@ -97,7 +98,7 @@ class Client:
         self._legacy = legacy = Legacy(identity, session, exclusive)
         access = find_access(address, name, identity)
         readers = [Reader(ECHO_LOG, since or Since.now())] if hear else []
-        if hear and name is not None:
+        if hear and mail and name is not None:
             readers.append(Reader(DIRECT_LOG, since_direct or Since.unread()))
         self.broker = broker
         self.timeout = timeout

@@ -79,7 +79,7 @@ class Output:
             while written < len(data):
                 # A reader that does not read must not keep Ctrl-C from working.  But half a line is
                 # no line.
-                while not ready(LOOK_EVERY):
+                while not ready(self._patience(lines, written)):
                     looks += self._interrupts.pending
                     if looks > LOOKS or not self._missing(lines, written)[1]:
                         self._interrupts.check()
@@ -103,6 +103,12 @@ class Output:
             else:
                 self.unwritten = 0
         self._interrupts.check()
+
+    def _patience(self, lines: Sequence[str], written: int) -> int:
+        """Milliseconds to wait for a reader.  None between two lines, when a signal came: who reads
+        slowly and steadily would keep it waiting until all is written."""
+        ends = self._interrupts.pending and not self._missing(lines, written)[1]
+        return 0 if ends else LOOK_EVERY
 
     def _encoded(self, lines: Sequence[str]) -> bytes:
         text = self._end.join(lines) + self._end

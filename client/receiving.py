@@ -111,6 +111,7 @@ def run_listen(
             shared.broker,
             since=public,
             since_direct=direct,
+            mail=only in (None, "direct"),  # What is not printed stays unread.
             presence=shared.user is not None or only == "presence",
             timeout=shared.timeout,
             reconnect=reconnect,

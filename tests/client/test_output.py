@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import os
 import select
@@ -227,43 +226,60 @@ def test_a_full_disk_is_told_and_nothing_counts_as_written(monkeypatch):
 @pytest.fixture
 def interrupted(piped, monkeypatch, capsys):
     """What was written of some lines, what was not, and what is told of it, when a signal came at
-    once; *ready*: whether the reader takes something, each time that it is looked."""
+    once.  *takes*: in how many milliseconds the reader takes a piece, each time that it is looked;
+    None: not at all."""
 
-    def write(ready, piece=7):
+    def write(takes, piece=7):
         monkeypatch.setattr(output_module, "A_PIECE", piece)
         reader = piped()
         output = Output(lambda events: ["ab\ncd", "é" * 8, "the end"], interrupts=Asked(1))
-        answers = iter(ready)
+        answers = iter(takes)
+
+        def ready(wait):
+            after = next(answers)
+            return after is not None and after <= wait
+
         _, write = output_module._descriptor()
-        monkeypatch.setattr(
-            output_module, "_descriptor", lambda: (lambda wait: next(answers), write)
-        )
+        monkeypatch.setattr(output_module, "_descriptor", lambda: (ready, write))
         output.events([EVENT])
         with pytest.raises(KeyboardInterrupt):
             output.flush()
-        written = os.read(reader._end, 99).decode(errors="replace")
+        os.write(sys.stdout.fileno(), b".")  # Else there may be nothing to read.
+        written = os.read(reader._end, 99).decode(errors="replace").removesuffix(".")
         return written, output.unwritten, capsys.readouterr().err
 
     return write
 
 
+NEVER = [None] * 100
+SLOWLY = output_module.LOOK_EVERY
 NOT_WHOLE = "chat: the last line on stdout is not whole: nobody read it\n"
 
 
 def test_a_line_that_a_signal_leaves_in_the_middle_is_told_of(interrupted):
-    never = itertools.repeat(0)
     half = "ab\ncd\n" + "é" * 3 + "\ufffd"
-    assert interrupted(itertools.chain([1, 1], never)) == (half, 2, NOT_WHOLE)
+    assert interrupted([0, 0, *NEVER]) == (half, 2, NOT_WHOLE)
 
 
 def test_a_line_that_was_begun_is_finished_for_a_slow_reader(interrupted):
-    slow = [1, 1, *[0] * output_module.LOOKS, 1, 1]
-    assert interrupted([*slow, 0]) == ("ab\ncd\n" + "é" * 8 + "\n", 1, "")
+    slow = [0, 0, *[None] * output_module.LOOKS, SLOWLY, SLOWLY]
+    assert interrupted([*slow, *NEVER]) == ("ab\ncd\n" + "é" * 8 + "\n", 1, "")
+
+
+@pytest.mark.parametrize(
+    ("takes", "written", "unwritten"),
+    [
+        ([SLOWLY], "", 3),
+        ([0, SLOWLY], "ab\ncd\n", 2),
+        ([0] * 9, "ab\ncd\n" + "é" * 8 + "\nthe end\n", 0),
+    ],
+)
+def test_none_is_begun_for_a_slow_reader_when_a_signal_came(interrupted, takes, written, unwritten):
+    assert interrupted(takes) == (written, unwritten, "")
 
 
 def test_a_line_may_be_several_and_is_whole_or_not(interrupted):
-    never = itertools.repeat(0)
-    assert interrupted(itertools.chain([1], never), piece=4) == ("ab\n", 3, NOT_WHOLE)
+    assert interrupted([0, *NEVER], piece=4) == ("ab\n", 3, NOT_WHOLE)
 
 
 def test_what_others_wrote_before_comes_before(piped):

@@ -30,6 +30,14 @@ def unread(shell, broker):
     return shell.run(*LISTEN, "--idle", "1", at=broker).out.splitlines()
 
 
+@pytest.mark.usefixtures("mail")
+@pytest.mark.parametrize("kind", ["broadcast", "presence"])
+def test_mail_that_is_not_to_be_printed_stays_unread(shell, broker, kind):
+    other = ("listen", "--as", "bob", "--only", kind, "--format", "{text}", "--idle", "0.5")
+    assert shell.run(*other, at=broker).out == ""
+    assert unread(shell, broker) == TEXTS
+
+
 def held(descriptor):
     """Bytes that wait in a pipe."""
     return struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0" * 4))[0]
