@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 
+import pytest
 import zmq
 
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -13,6 +15,18 @@ from chatbroker.wire.messages import Follow, Hello, Info, Start, Users, Welcome
 
 WITHIN = 15.0
 """Seconds within which what must come comes."""
+
+
+def _has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="there is no IPv6 here")
 
 
 class SocketPeer:

@@ -20,6 +20,7 @@ from chatbroker.broker.sockets import (
     loopback,
     port_of,
 )
+from serving import needs_ipv6
 
 
 @pytest.fixture
@@ -36,18 +37,6 @@ def context():
         yield context
         for sock in made:
             sock.close(linger=0)
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
 
 
 @pytest.mark.parametrize(

@@ -32,17 +32,9 @@ from chatbroker.client.starts import Since
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.limits import MAX_FRAME, MAX_INT
 from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Hello, Ping, Presence
+from serving import needs_ipv6
 
 STEPS = 2000
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -215,7 +207,7 @@ def test_it_says_hello_and_is_welcomed(links, puppets):
     assert [hello.name for hello in puppet.heard.of(Hello)] == ["alice"]
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="there is no IPv6 here")
+@needs_ipv6
 def test_a_broker_is_reached_by_an_address_of_ipv6(links):
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         router.setsockopt(zmq.LINGER, 0)
