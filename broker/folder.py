@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ..command.files import open_shared
@@ -29,25 +29,44 @@ def folder_of(port: int) -> Path:
 @contextmanager
 def as_its_owner(folder: Path) -> Iterator[None]:
     """Root does what follows with the rights of whose *folder* is: what it writes there is theirs,
-    and what they planted there, a link say, has it do nothing that they could not do."""
+    and what they planted there, a link say, has it do nothing that they could not do.
+
+    Raises StartError if root may not, or they cannot get there."""
+    owner = _whose(folder) if os.geteuid() == 0 else None
+    if owner is None:
+        yield
+        return
+    with ExitStack() as undone:
+        try:
+            # Each is undone after what was done later: by then this is root again.
+            undone.callback(os.setgroups, os.getgroups())
+            os.setgroups([owner.st_gid])
+            undone.callback(os.setegid, os.getegid())
+            os.setegid(owner.st_gid)
+            undone.callback(os.seteuid, 0)
+            os.seteuid(owner.st_uid)
+            folder.stat()
+        except OSError as error:
+            raise StartError(
+                f"cannot look at data folder {folder} as its user {owner.st_uid}: "
+                f"{error.strerror}; be that user (sudo -u)"
+            ) from None
+        yield
+
+
+def _whose(folder: Path) -> os.stat_result | None:
+    """Who first has a say, other than root, in what *folder* is: of those to whom it belongs, and
+    what it lies in, and the links on the way.  None if nobody has, or it is not there."""
     try:
-        found = folder.stat()
+        place = Path(os.path.abspath(folder))
+        for way in (place, place.resolve(strict=True)):
+            for one in (*reversed(way.parents), way):
+                found = os.lstat(one)
+                if found.st_uid != 0:
+                    return found
     except OSError:
-        yield  # Whoever looks for it there tells.
-        return
-    if os.geteuid() != 0 or found.st_uid == 0:
-        yield
-        return
-    group, groups = os.getegid(), os.getgroups()
-    os.setgroups([found.st_gid])
-    os.setegid(found.st_gid)
-    os.seteuid(found.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
+        pass  # Whoever looks for it there tells.
+    return None
 
 
 class DataFolder:

@@ -385,7 +385,7 @@ class Server:
                 try:
                     publish(effect.topic, effect.frame)
                     published += 1
-                    slow.publishes(len(effect.frame))
+                    slow.publishes(effect.topic, len(effect.frame))
                 except zmq.Again:
                     self.counts.skipped += 1
                     others += 1

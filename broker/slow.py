@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
 
+from ..wire.messages import ECHO_LOG, topic_of
 from .allowance import network_of
 from .connections import LONG, Connection, Connections
 from .kernel import confirmed_by, has_ended
@@ -31,6 +32,8 @@ AT_A_TIME = 100
 
 ROUND = 16 * 2**20
 """Bytes that are published until subscribers are asked again."""
+
+ECHO_TOPIC = topic_of(ECHO_LOG)
 
 MARK_EVERY = FRAMES_FOR_A_SUBSCRIBER // 4
 """Frames after which it is noted how much was published: so it is known, to within a quarter more,
@@ -54,7 +57,7 @@ class Slow:
         """Bytes that may be given to clients until it is counted again what waits for them; below
         0, some are left out."""
         self.published = self._frames = 0
-        """Bytes that were given to be published, and in how many frames."""
+        """Bytes that were given to be published, and in how many frames of what is said."""
         self._marks = [0]
         """What `published` was at each MARK_EVERY of these."""
         self._round_at = 0
@@ -102,12 +105,14 @@ class Slow:
 
     # --- subscribers ----------------------------------------------------------------------
 
-    def publishes(self, size: int) -> None:
+    def publishes(self, topic: bytes, size: int) -> None:
         """A frame of so many bytes was given to be published."""
         self.published += size
-        self._frames += 1
-        if self._frames % MARK_EVERY == 0:
-            self._marks.append(self.published)
+        # Those of other topics are small, and need not be among the frames that are kept for one.
+        if topic == ECHO_TOPIC:
+            self._frames += 1
+            if self._frames % MARK_EVERY == 0:
+                self._marks.append(self.published)
 
     def joined(self, subscriber: Connection) -> None:
         """*subscriber* hears what is published from now on."""

@@ -6,9 +6,11 @@ import os
 import select
 import sys
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
+from itertools import accumulate
 from typing import Any
 
 from ..command.run import complain
@@ -72,6 +74,7 @@ class Output:
         if not lines or self.closed:
             return
         data = self._encoded(lines)
+        begun = _Begun(lambda: [len(self._encoded([line])) for line in lines])
         written = looks = 0
         sys.stdout.flush()
         ready, write = _descriptor()
@@ -79,9 +82,9 @@ class Output:
             while written < len(data):
                 # A reader that does not read must not keep Ctrl-C from working.  But half a line is
                 # no line.
-                while not ready(self._patience(lines, written)):
+                while not ready(self._patience(begun, written)):
                     looks += self._interrupts.pending
-                    if looks > LOOKS or not self._missing(lines, written)[1]:
+                    if looks > LOOKS or not begun.at(written):
                         self._interrupts.check()
                 # Whole lines, lest others that write there come in between; and a pipe has each
                 # piece whole or not at all.
@@ -92,39 +95,48 @@ class Output:
             self.closed = True
             silence_stdout()
         except (KeyboardInterrupt, SystemExit):
-            if self._missing(lines, written)[1]:
+            if begun.at(written):
                 complain("chat", "the last line on stdout is not whole: nobody read it")
             raise
         finally:
             if written < len(data):
-                self.unwritten, _ = self._missing(lines, written)
+                self.unwritten = begun.missing(written)
                 # Whatever ended it: what came now would stand behind a gap, or half a line.
                 self.closed = True
             else:
                 self.unwritten = 0
         self._interrupts.check()
 
-    def _patience(self, lines: Sequence[str], written: int) -> int:
+    def _patience(self, begun: _Begun, written: int) -> int:
         """Milliseconds to wait for a reader.  None between two lines, when a signal came: who reads
         slowly and steadily would keep it waiting until all is written."""
-        ends = self._interrupts.pending and not self._missing(lines, written)[1]
-        return 0 if ends else LOOK_EVERY
+        return 0 if self._interrupts.pending and not begun.at(written) else LOOK_EVERY
 
     def _encoded(self, lines: Sequence[str]) -> bytes:
         text = self._end.join(lines) + self._end
         return text.encode(sys.stdout.encoding, "backslashreplace")
 
-    def _missing(self, lines: Sequence[str], written: int) -> tuple[int, bool]:
-        """How many of *lines* were not written whole, of which so many bytes were; and whether the
-        first of those was begun."""
-        missing = len(lines)
-        for line in lines:
-            size = len(self._encoded([line]))
-            if written < size:
-                break
-            written -= size
-            missing -= 1
-        return missing, written > 0
+
+class _Begun:
+    """Which of several lines are written whole, when so many bytes of them are.
+
+    *sizes*: tells their bytes; asked once, and only if something keeps them from being written."""
+
+    def __init__(self, sizes: Callable[[], list[int]]) -> None:
+        self._sizes = sizes
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [*accumulate(self._sizes())]
+
+    def missing(self, written: int) -> int:
+        """How many are not."""
+        return len(self._ends) - bisect_right(self._ends, written)
+
+    def at(self, written: int) -> bool:
+        """Whether the first of those was begun."""
+        whole = bisect_right(self._ends, written)
+        return written > (self._ends[whole - 1] if whole else 0)
 
 
 def _descriptor() -> tuple[Callable[[int], object], Callable[[bytes], int]]:

@@ -234,33 +234,78 @@ def rights(monkeypatch):
 
 
 @pytest.fixture
-def owned(tmp_path, monkeypatch):
-    """A folder of the user 4711 and the group 4712."""
-    folder, stat = tmp_path / "data", Path.stat
-    folder.mkdir()
+def owners(tmp_path, monkeypatch):
+    """Whose files are, by path, if not root's."""
+    owners, lstat = {}, os.lstat
 
     def told(path, **options):
-        if path != folder:
-            return stat(path, **options)
-        return SimpleNamespace(st_uid=4711, st_gid=4712)
+        uid = owners.get(Path(path), 0)
+        return SimpleNamespace(st_uid=uid, st_gid=uid + 1, st_mode=lstat(path).st_mode)
 
-    monkeypatch.setattr(Path, "stat", told)
-    return folder
+    monkeypatch.setattr("chatbroker.broker.folder.os.lstat", told)
+    return owners
 
 
-def test_root_works_in_a_folder_with_the_rights_of_whose_it_is(rights, owned):
-    own = [("seteuid", 0), ("setegid", os.getegid()), ("setgroups", os.getgroups())]
-    with suppress(ZeroDivisionError), as_its_owner(owned):
+OWN = [("seteuid", 0), ("setegid", os.getegid()), ("setgroups", os.getgroups())]
+
+
+def test_root_works_in_a_folder_with_the_rights_of_whose_it_is(rights, owners, tmp_path):
+    owners[tmp_path] = 4711
+    with suppress(ZeroDivisionError), as_its_owner(tmp_path):
         assert rights == [("setgroups", [4712]), ("setegid", 4712), ("seteuid", 4711)]
         rights.clear()
         raise ZeroDivisionError
-    assert rights == own
+    assert rights == OWN
 
 
-def test_whoever_is_not_root_keeps_their_rights(rights, owned, monkeypatch):
-    monkeypatch.setattr(os, "geteuid", lambda: 4713)
-    with as_its_owner(owned):
-        pass
-    with as_its_owner(owned / "none"):
+def test_whoever_can_put_another_folder_in_its_place_is_as_good_as_its_owner(
+    rights, owners, tmp_path
+):
+    (tmp_path / "theirs" / "roots").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("theirs/roots")
+    (tmp_path / "way").symlink_to(tmp_path)
+    for path, owned in (
+        ("theirs/roots", "theirs"),
+        ("link", "link"),
+        ("link", "theirs"),
+        ("way/link", "way"),
+    ):
+        owners.clear()
+        owners[tmp_path / owned] = 4711
+        with as_its_owner(tmp_path / path):
+            assert ("seteuid", 4711) in rights
+        rights.clear()
+    owners.clear()
+    with as_its_owner(tmp_path / "link"):
+        assert rights == []
+
+
+def test_whoever_is_not_root_keeps_their_rights(rights, owners, tmp_path, monkeypatch):
+    owners[tmp_path] = 4711
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 4713)
+        with as_its_owner(tmp_path):
+            pass
+    owners.clear()
+    with as_its_owner(tmp_path / "none"):
         pass
     assert rights == []
+
+
+@pytest.mark.parametrize(("refused", "undone"), [("setgroups", 1), ("setegid", 2), ("seteuid", 3)])
+def test_root_that_may_not_take_their_rights_is_told_what_to_do(
+    rights, owners, tmp_path, monkeypatch, refused, undone
+):
+    """As in a container that was given no capabilities."""
+
+    def refuses(given):
+        if given not in (0, os.getegid(), os.getgroups()):
+            raise PermissionError(1, "Operation not permitted")
+        rights.append((refused, given))
+
+    owners[tmp_path] = 4711
+    monkeypatch.setattr(os, refused, refuses)
+    words = r"as its user 4711: Operation not permitted; be that user \(sudo -u\)"
+    with pytest.raises(StartError, match=words), as_its_owner(tmp_path):
+        pytest.fail("it went on")
+    assert rights[-undone:] == OWN[-undone:]

@@ -13,7 +13,16 @@ from chatbroker.broker import slow as module
 from chatbroker.broker.connections import Connection, Connections
 from chatbroker.broker.kernel import confirmed_by
 from chatbroker.broker.origin import Origin
-from chatbroker.broker.slow import AT_A_TIME, BOX, ENOUGH, LEAST, MOST_UNREAD, ROUND, Slow
+from chatbroker.broker.slow import (
+    AT_A_TIME,
+    BOX,
+    ECHO_TOPIC,
+    ENOUGH,
+    LEAST,
+    MOST_UNREAD,
+    ROUND,
+    Slow,
+)
 from chatbroker.broker.sockets import FRAMES_FOR_A_SUBSCRIBER
 from chatbroker.wire.messages import Ack, Send
 from serving import WITHIN
@@ -64,7 +73,7 @@ class Kernel:
 
     def publishes(self, size):
         for _ in range(size // FRAME):
-            self.slow.publishes(FRAME)
+            self.slow.publishes(ECHO_TOPIC, FRAME)
 
     def reads(self, one, size):
         self.confirmed[one.fd] += size
@@ -269,8 +278,21 @@ def test_what_one_of_them_keeps_is_as_many_frames_however_large_they_are(kernel,
         behind.append(kernel.subscriber())
         kernel.waits.add(behind[-1].fd)
         for _ in range(3777):
-            kernel.slow.publishes(size)
+            kernel.slow.publishes(ECHO_TOPIC, size)
     assert kernel.looks() == behind[:gone]
+
+
+def test_what_others_subscribed_to_is_none_of_the_frames_that_are_kept(kernel):
+    """Those who hear but what is said have as many frames of that, whatever is between them."""
+    behind = []
+    for _ in range(4):
+        behind.append(kernel.subscriber())
+        kernel.waits.add(behind[-1].fd)
+        for _ in range(1000):
+            kernel.slow.publishes(ECHO_TOPIC, 45_000)
+            for _ in range(9):
+                kernel.slow.publishes(b"presence\0", 20)
+    assert kernel.looks() == behind[:2]
 
 
 def test_what_nobody_waits_for_is_not_remembered(kernel):
