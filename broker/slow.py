@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
 
+from ..wire.limits import CURVE_OVERHEAD
 from ..wire.messages import ECHO_LOG, topic_of
 from .allowance import network_of
 from .connections import LONG, Connection, Connections
@@ -34,13 +35,11 @@ ROUND = 16 * 2**20
 """Bytes that are published until subscribers are asked again."""
 
 ECHO_TOPIC = topic_of(ECHO_LOG)
+"""Of what is said to everyone."""
 
 MARK_EVERY = FRAMES_FOR_A_SUBSCRIBER // 4
 """Frames after which it is noted how much was published: so it is known, to within a quarter more,
 how many bytes they are that ZeroMQ keeps for one of them."""
-
-BOX = 33
-"""Bytes by which a message is longer when it is encrypted (CurveZMQ, rfc.zeromq.org/spec/26)."""
 
 
 class Slow:
@@ -49,7 +48,7 @@ class Slow:
     def __init__(self, connections: Connections, secure: bool) -> None:
         self._callers = connections.callers
         self._subscribers = connections.subscribers
-        self._box = BOX if secure else 0
+        self._box = CURVE_OVERHEAD if secure else 0
         self._enough = ENOUGH
         self._suspects: dict[Connection, None] = {}
         """Clients for whom more than that may wait, those next that were not asked for longest."""

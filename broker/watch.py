@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from math import inf
 
-from ..wire.limits import MAX_FRAME
+from ..wire.limits import CURVE_OVERHEAD, MAX_FRAME
 from .connections import Connection, Connections, borrowed, cut, inode_of
 from .crowds import of_crowds, without_session
 from .handshakes import Handshakes
@@ -55,8 +55,9 @@ when somebody just went too far."""
 ALERT = 1.0
 """Seconds for which all are looked at when somebody went too far."""
 
-SECURE_OVERHEAD = 40
-"""Bytes by which a frame is longer when it is encrypted, at most."""
+SECURE_OVERHEAD = CURVE_OVERHEAD + 7
+"""Bytes by which a frame is longer when it is encrypted, at most: its size may take eight bytes
+then, and one before."""
 
 SLACK = 32 * 1024
 """Bytes that may be under way beside frames: what libzmq reads at once, and the handshake."""

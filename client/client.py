@@ -23,12 +23,12 @@ from .events import Event, UserInfo
 from .identity import Identity
 from .inbox import MOST_EVENTS
 from .interrupts import Interrupts
-from .legacy import Legacy
 from .link import Link
 from .pipeline import Pipeline, Receipt, Waits, deadline, failure, given_up
 from .reader import Reader
 from .sayable import check_sayable, checked_recipient
 from .starts import Since
+from .takeover import Takeover
 
 MOST_PENDING = 8192
 """Commands that may wait unresolved in a pipeline before it holds its caller back."""
@@ -95,7 +95,7 @@ class Client:
             if credential or not identity.is_of(name, address):
                 raise UsageError("an identity is of one name at one broker; it has the credential")
             credential = identity.credential
-        self._legacy = legacy = Legacy(identity, session, exclusive)
+        self._takeover = takeover = Takeover(identity, session, exclusive)
         access = find_access(address, name, identity)
         readers = [Reader(ECHO_LOG, since or Since.now())] if hear else []
         if hear and mail and name is not None:
@@ -111,7 +111,7 @@ class Client:
             exclusive=exclusive,
             presence=hear if presence is None else presence,
             claim=identity is not None,
-            replaces=legacy.replaces,
+            replaces=takeover.replaces,
         )
         self._changes = Changes()
         self._closing = self._opened = self._over = False
@@ -120,7 +120,7 @@ class Client:
         self._interrupts = interrupts
         self._link = Link(self._core, access, self._changes.lock)
         try:
-            legacy.begin()
+            takeover.begin()
         except BaseException:
             self._link.close()
             raise
@@ -133,7 +133,7 @@ class Client:
             self._opened = True
         except BaseException:
             self.close()
-            legacy.take_back(self._core)
+            takeover.take_back(self._core)
             raise
 
     # --- what there is to know ------------------------------------------------------------
@@ -372,7 +372,7 @@ class Client:
             self._core.leave()
         self._link.wake()
         self._thread.join()
-        self._legacy.end(self._core)
+        self._takeover.end(self._core)
 
     def __enter__(self) -> Self:
         return self

@@ -431,7 +431,7 @@ class ClientCore:
         if self.phase is Phase.READY:
             self.inbox.tell(events.Offline(why))
         self.outbox.rewind()
-        self._pings.extra.clear()
+        self._pings.lost()
 
     def _end(self, refusal: Refused) -> None:
         self.refusal = refusal

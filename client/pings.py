@@ -19,7 +19,7 @@ class Pings:
     def __init__(self, heartbeat: Heartbeat) -> None:
         self._heartbeat = heartbeat
         self._next = 0.0
-        self.extra: deque[float] = deque()
+        self._extra: deque[float] = deque()
         """When to PING besides."""
         self._confirmed: Cursor | None = None
         """How far in the mailbox the program has read, as the last one told."""
@@ -31,7 +31,7 @@ class Pings:
     @property
     def moments(self) -> list[float]:
         """When the next ones may be due."""
-        return [self._next, *list(self.extra)[:1]]
+        return [self._next, *list(self._extra)[:1]]
 
     def heard(self, size: int) -> None:
         """A frame of so many bytes came."""
@@ -41,17 +41,21 @@ class Pings:
         """The broker answers, anew or *again*."""
         self._next = now if again else self._heartbeat.after(now)
 
+    def lost(self) -> None:
+        """The connection is: what was to be asked over it is not."""
+        self._extra.clear()
+
     def hasten(self, now: float) -> None:
         """The heartbeat may be a shorter one."""
         self._next = min(self._next, self._heartbeat.after(now))
 
     def at_once(self) -> None:
         """One is to go out now."""
-        self.extra.appendleft(0.0)
+        self._extra.appendleft(0.0)
 
     def at(self, moments: Iterable[float]) -> None:
         """One is to go out at each of *moments*."""
-        self.extra = deque(sorted([*self.extra, *moments]))
+        self._extra = deque(sorted([*self._extra, *moments]))
 
     def confirm(self, read: Cursor | None, now: float) -> bool:
         """The program may have read as far as *read*; whether one is to tell so soon that was not
@@ -65,8 +69,8 @@ class Pings:
     def is_due(self, now: float, most: int) -> bool:
         """Whether one is to go out now; also if over *most* bytes came since the last one."""
         due = now >= self._next or self._heard > most
-        while self.extra and now >= self.extra[0]:
-            self.extra.popleft()
+        while self._extra and now >= self._extra[0]:
+            self._extra.popleft()
             due = True
         if due:
             self._next = self._heartbeat.after(now)

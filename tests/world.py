@@ -669,7 +669,7 @@ class World:
             and not peer._changes
             and not len(core.outbox)
             and not core._queries
-            and not core._pings.extra
+            and not core._pings._extra
             and self.caught_up(peer)
         )
 

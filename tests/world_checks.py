@@ -154,7 +154,7 @@ def check_bounds(peer: Peer) -> None:
     demand(
         len(core.inbox.events) <= MOST_HINTS + 20, f"{peer} keeps {len(core.inbox.events)} events"
     )
-    demand(len(core._pings.extra) <= 50, f"{peer} keeps {len(core._pings.extra)} pings")
+    demand(len(core._pings._extra) <= 50, f"{peer} keeps {len(core._pings._extra)} pings")
     for reader in peer.readers.values():
         demand(len(reader._ahead) <= MOST_AHEAD, f"{peer} keeps batches")
 

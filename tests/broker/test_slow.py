@@ -15,7 +15,6 @@ from chatbroker.broker.kernel import confirmed_by
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.slow import (
     AT_A_TIME,
-    BOX,
     ECHO_TOPIC,
     ENOUGH,
     LEAST,
@@ -24,6 +23,7 @@ from chatbroker.broker.slow import (
     Slow,
 )
 from chatbroker.broker.sockets import FRAMES_FOR_A_SUBSCRIBER
+from chatbroker.wire.limits import CURVE_OVERHEAD
 from chatbroker.wire.messages import Ack, Send
 from serving import WITHIN
 
@@ -236,7 +236,7 @@ def test_a_frame_is_counted_as_it_is_on_the_way(monkeypatch, size, secure):
     kernel = Kernel(monkeypatch, secure)
     one = kernel.client()
     kernel.slow.gave(b"%d" % one.fd, size)
-    body = size + (BOX if secure else 0)
+    body = size + (CURVE_OVERHEAD if secure else 0)
     assert one.given == body + (2 if body < 256 else 9)
     kernel.close()
 

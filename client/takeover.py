@@ -1,4 +1,4 @@
-"""What one client of a user leaves to the next, in the files of their identity."""
+"""How a client takes over from the one of its user before it, which was killed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from .core import ClientCore
 from .identity import Identity
 
 
-class Legacy:
-    """That of a client with an identity; of others there is none."""
+class Takeover:
+    """That by a client that has locked its identity; others take over from nobody."""
 
     def __init__(self, identity: Identity | None, session: bytes, exclusive: bool) -> None:
         """*session*: the client's own."""
