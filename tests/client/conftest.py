@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 import zmq
+from feeds import echoes
 from hypothesis import settings
 from tickets import one
 
@@ -27,6 +28,7 @@ from chatbroker.client import Client, link
 from chatbroker.client import client as client_module
 from chatbroker.client.commands import Ticket
 from chatbroker.client.core import ClientCore
+from chatbroker.client.feed import Feed
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
 from chatbroker.testing.brokers import BrokerProcess
@@ -355,3 +357,24 @@ def pipe() -> Iterator[tuple[int, Callable[[bytes], None], Callable[[], None]]]:
     yield reader, write, close
     close()
     os.close(reader)
+
+
+@pytest.fixture
+def feed_of(client: Any, pipe: Any) -> Iterator[Callable[..., Feed]]:
+    """A feed that reads *data*; *handle* carries out a line."""
+    descriptor, write, close = pipe
+    started: list[Feed] = []
+
+    def start(data: bytes = b"", handle: Any = echoes, end: bool = True, **options: Any) -> Feed:
+        feed = Feed(client, handle, descriptor, **options)
+        feed.start()
+        started.append(feed)
+        write(data)
+        if end:
+            close()
+        return feed
+
+    yield start
+    close()
+    for feed in started:  # Before the number of the descriptor may be another's.
+        feed._thread.join(PATIENCE)
