@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,9 @@ from .subscribers import Stream, Subscriber
 
 PROBER = "prober0"
 """As long as the senders' names: all whole events of a run are of one size."""
+
+PROBE_EVERY = 10
+"""Milliseconds of silence after which it says something again."""
 
 
 @contextmanager
@@ -84,21 +88,24 @@ def _probe(prober: Session, readers: Sequence[Subscriber], observer: Observer) -
     """Subscribes, and says something until every reader has heard it over its own socket."""
     said = 0
     deadline = time.monotonic() + PATIENCE
+    poll = select.poll()
     observer.sock.settimeout(0.05)
+    poll.register(observer.sock, select.POLLIN)
+    hearing: dict[int, Observer | Subscriber] = {observer.sock.fileno(): observer}
     for reader in readers:
         reader.sock.settimeout(0.05)
         reader.sock.sendall(zmtp.subscribe(topic_of(ECHO_LOG)))
+        poll.register(reader.sock, select.POLLIN)
+        hearing[reader.sock.fileno()] = reader
     while not all(reader.heard and reader.counted == said for reader in readers):
         if time.monotonic() > deadline:
             raise Stuck("not every subscription took effect")
-        if not all(reader.heard for reader in readers):
+        came = poll.poll(PROBE_EVERY)
+        for number, _ in came:
+            hearing[number].read()
+        if not came and not all(reader.heard for reader in readers):
             said += 1
             prober.say(Echo(said, (TEXT,)))
-        for reader in readers:
-            if not reader.heard or reader.counted < said:
-                reader.read()
-        if observer.busy:
-            observer.read()
     # Of one that counts what was fetched for it, what it missed may have come since.
     for reader in readers:
         reader.sock.setblocking(False)

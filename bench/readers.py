@@ -158,11 +158,6 @@ class Observer(_Follower):
         super().__init__(session, ECHO_LOG, sizes)
         self._waiting: deque[Tally] = deque()
 
-    @property
-    def busy(self) -> bool:
-        """An answer is to come."""
-        return bool(self._waiting)
-
     def want(self, tally: Tally) -> None:
         """Something is missing after the cursor of *tally*."""
         if tally not in self._waiting:

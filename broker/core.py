@@ -116,7 +116,6 @@ class Broker:
         self._readers = Readers(self._echo, journal, self._registry)
         self.counts = Counts()
         self._out = Outgoing(self.counts)
-        self.publish_to = self._out.publish_to
         self.clock = TurnClock(kept.time, max([user.seen for user in kept.users], default=0))
         self._brake = Brake(self._out, self.clock)
         unread = Fault(self._out.warn, self.clock, "cannot_read")

@@ -145,7 +145,6 @@ class Intake:
         *all_taken*: whether it was just seen that nothing waits to be drained."""
         self._watch.quiet = max(MOST_QUIET, 4 * self._core.longest_lease)
         self._watch.look(now, all_taken, self._publisher.heard)
-        self._core.publish_to(len(self._connections.subscribers))
         self.slow.look()
         for subscriber in self.slow.look_at_subscribers():
             self._watch.cut(subscriber, "too much waited that it did not read", reset=True)

@@ -19,10 +19,6 @@ MOST_PUBLISHED = 60 * 1024
 """Bytes of messages for everyone in one frame, at most: the fewer frames, the less each of those
 who hear it costs.  Below MAX_FRAME, as clients may not allow for what CURVE adds to it."""
 
-TO_ALL = 8 * 1024 * 1024
-"""Bytes of one frame to all who hear it, if they are so many that it would be more: no cache holds
-that, and the kernel has it all until they read."""
-
 
 class _Pile:
     __slots__ = ("pieces", "size")
@@ -42,14 +38,8 @@ class Outgoing:
         self._published: dict[bytes, list[bytes]] = {}
         self._delivered: dict[bytes, _Pile] = {}
         self._notes: list[Note] = []
-        self._most_published = MOST_PUBLISHED
         self.replies = 0
         """Bytes of all replies of this turn."""
-
-    def publish_to(self, subscribers: int) -> None:
-        """So many may hear what is published from now on."""
-        share = TO_ALL // max(subscribers, 1)
-        self._most_published = min(max(share, FRAME_TARGET), MOST_PUBLISHED)
 
     def pack(self, message: Message) -> bytes:
         """The bytes of a message that is told apart from the turn."""
@@ -127,7 +117,7 @@ class Outgoing:
         """Everything collected, as effects; nothing is left."""
         effects: list[Effect] = []
         for topic, pieces in self._published.items():
-            frames = coalesce(pieces, self._most_published)
+            frames = coalesce(pieces, MOST_PUBLISHED)
             effects += [Publish(topic, frame) for frame in frames]
         for identity, pile in self._delivered.items():
             pieces = pile.pieces

@@ -28,6 +28,13 @@ DESCRIPTORS = 40
 """Of a broker, beside those that it was started with: 18 to 26, and some of clients.  A fifth of
 all is not for sessions (``descriptors``)."""
 
+IO_THREADS = 2
+"""ZeroMQ's, one for each socket: else nobody is heard while something is sent to all who hear it,
+for 70 ms if they are 9,000 (docs/decisions.md)."""
+
+FOR_ROUTER, FOR_PUB = 1 << 0, 1 << 1
+"""Which of them serves which, as `AFFINITY` has it: a bit for each."""
+
 FRAMES_WAITING = 64
 """Frames of one connection that wait to be heard."""
 
@@ -47,6 +54,7 @@ OPTIONS: dict[int, int] = {
     zmq.LINGER: 1000,
 }
 ROUTER_OPTIONS = OPTIONS | {
+    zmq.AFFINITY: FOR_ROUTER,
     zmq.ROUTER_MANDATORY: 1,
     zmq.ROUTER_HANDOVER: 0,
     # Frames of at most MAX_FRAME, so 4 MiB from one that sends faster than it is heard; then
@@ -64,6 +72,7 @@ ROUTER_OPTIONS = OPTIONS | {
 # in libzmq is for the watch to bound, by bytes: where libzmq stops to read at a number of them, a
 # reset of the connection may end the process (docs/decisions.md).
 PUB_OPTIONS = OPTIONS | {
+    zmq.AFFINITY: FOR_PUB,
     zmq.SNDHWM: FRAMES_FOR_A_SUBSCRIBER,
     zmq.RCVHWM: 0,
     zmq.RCVBUF: 2304,
@@ -95,11 +104,11 @@ def lean_frames() -> None:
 
 
 def fresh_context() -> zmq.Context[zmq.Socket[bytes]]:
-    """A context whose connections take less memory (docs/decisions.md, "Messages are copied out
-    of what was received").  Raises StartError if there are no descriptors for its sockets."""
+    """A context for the two, whose connections take less memory (docs/decisions.md, "Messages are
+    copied out of what was received").  Raises StartError if there are no descriptors for it."""
     if needed := descriptors_needed(DESCRIPTORS):
         raise StartError(f"too many open files: a broker needs some {needed}; {MORE}")
-    context = zmq.Context()
+    context = zmq.Context(IO_THREADS)
     # A libzmq without it does as it always does.
     with suppress(zmq.ZMQError):
         context.set(ZERO_COPY_RECV, 0)

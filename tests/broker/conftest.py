@@ -34,6 +34,7 @@ from chatbroker.broker.members import Members
 from chatbroker.broker.memory_journal import MemoryJournal
 from chatbroker.broker.origin import Origin
 from chatbroker.broker.server import Server
+from chatbroker.broker.sockets import IO_THREADS
 from chatbroker.broker.sqlite_journal import SqliteJournal
 from chatbroker.broker.user import Settings
 from chatbroker.wire.codec import FROM_BROKER, Decoder, Encoder
@@ -353,7 +354,7 @@ class TrackedContext(zmq.Context):  # type: ignore[type-arg]
     """Keeps its sockets until the end of the test: one that nobody holds would be closed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(IO_THREADS)
         self.__dict__["made"] = []
 
     def socket(self, *args: Any, **options: Any) -> Any:
@@ -363,7 +364,7 @@ class TrackedContext(zmq.Context):  # type: ignore[type-arg]
 
 @pytest.fixture
 def context() -> Iterator[zmq.Context[Any]]:
-    """A ZeroMQ context; its sockets are closed after the test."""
+    """A ZeroMQ context for a broker's sockets; they are closed after the test."""
     context = TrackedContext()
     try:
         yield context

@@ -179,6 +179,23 @@ def test_strangers_who_knock_during_the_trial_do_not_disturb_it(context, gated):
     assert len(gated.noted) == 1
 
 
+@pytest.mark.parametrize("end", ["FAILED_PROTOCOL", "FAILED_NO_DETAIL", "SUCCEEDED"])
+def test_who_has_no_key_may_see_the_connection_end_first(gated, monkeypatch, end):
+    """Either end may find out first."""
+    tried = gated.gate._try
+
+    def meet(endpoint, kind, keys):
+        return tried(endpoint, kind, keys) if keys else zmq.Event[f"HANDSHAKE_{end}"]
+
+    monkeypatch.setattr(gated.gate, "_try", meet)
+    if end.startswith("FAILED"):
+        prove(gated)
+        return
+    words = r"a client without a key met HANDSHAKE_SUCCEEDED instead of \w+PROTOCOL or \w+DETAIL;"
+    with pytest.raises(StartError, match=words):
+        prove(gated)
+
+
 def test_a_gate_that_lets_everyone_in_is_found_out(context):
     gated = Gated(context, lambda key, address: Origin(address, "anyone", key))
     with pytest.raises(StartError, match="a key that nobody knows met HANDSHAKE_SUCCEEDED"):

@@ -192,18 +192,6 @@ def test_who_subscribes_lacks_nothing_of_what_was_published_before(server, monke
     assert subscribers[reused].given == 3000
 
 
-def test_how_many_hear_what_is_published_is_known(server, monkeypatch):
-    told = []
-    monkeypatch.setattr(server._core, "publish_to", told.append)
-    server._intake.watch(time.monotonic(), False)
-    with reused_descriptor() as descriptor:
-        frames = [Said(ALICE, descriptor, b"\1greeting\0")]
-        monkeypatch.setattr(server._publisher, "take", lambda: frames)
-        server._intake.hear_subscribers()
-        server._intake.watch(time.monotonic(), False)
-    assert told == [0, 1]
-
-
 def test_who_subscribes_when_the_key_was_taken_back_hears_no_more(server, monkeypatch):
     """It was admitted at the handshake, and nobody knew the connection when the key went."""
     ends = socket.socketpair()

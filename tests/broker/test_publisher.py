@@ -22,12 +22,6 @@ WITHIN = 15.0
 
 
 @pytest.fixture
-def context():
-    with zmq.Context() as context:
-        yield context
-
-
-@pytest.fixture
 def told():
     """Whether the loop was told that there is something to take."""
     return threading.Event()

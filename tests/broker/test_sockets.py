@@ -23,22 +23,6 @@ from chatbroker.broker.sockets import (
 from serving import needs_ipv6
 
 
-@pytest.fixture
-def context():
-    """Its sockets are closed after the test, also those that could not be bound."""
-    made = []
-
-    class Keeping(zmq.Context):
-        def socket(self, *kind):
-            made.append(super().socket(*kind))
-            return made[-1]
-
-    with Keeping() as context:
-        yield context
-        for sock in made:
-            sock.close(linger=0)
-
-
 @pytest.mark.parametrize(
     ("host", "where"),
     [
@@ -60,7 +44,8 @@ def test_port_0_takes_any_free_one_of_the_address(context, host, where):
 def test_the_options_are_those_that_are_told(context):
     for bind, options in ((bind_router, ROUTER_OPTIONS), (bind_pub, PUB_OPTIONS)):
         sock = bind(context, "127.0.0.1", 0, None)
-        for option in (zmq.RCVHWM, zmq.SNDHWM, zmq.MAXMSGSIZE, zmq.LINGER, zmq.BACKLOG):
+        told = (zmq.AFFINITY, zmq.RCVHWM, zmq.SNDHWM, zmq.MAXMSGSIZE, zmq.LINGER, zmq.BACKLOG)
+        for option in told:
             assert sock.getsockopt(option) == options[option]
 
 
@@ -151,6 +136,17 @@ def test_routing_ids_are_others_at_each_start(monkeypatch):
     for _ in range(3):
         module.seed_routing_ids()
     assert len(set(seeds)) > 1
+
+
+def test_each_socket_has_a_thread_of_its_own():
+    with module.fresh_context() as context:
+        threads = range(context.get(zmq.IO_THREADS))
+        serving = [
+            {thread for thread in threads if options[zmq.AFFINITY] & 1 << thread}
+            for options in (ROUTER_OPTIONS, PUB_OPTIONS)
+        ]
+    assert [len(some) for some in serving] == [1, 1]
+    assert serving[0] != serving[1]
 
 
 def test_messages_do_not_hold_the_buffer_that_they_came_in():
