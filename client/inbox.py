@@ -33,7 +33,7 @@ class Inbox:
         self.browses = Browses()
         self._held = ""
         """Why the broker cannot store, in its words; empty if it can."""
-        self._count = 0
+        self.taken = 0
         """How many events were taken so far."""
         self._lives: dict[tuple[int, str], tuple[bytes, int]] = {}
         """By how many events are to be taken before: what a log becomes then, as the epoch and
@@ -49,7 +49,9 @@ class Inbox:
         """Whether everything that is known to be said has been handed on."""
         return all(reader.caught_up for reader in self.readers.values())
 
-    def _has_room(self) -> bool:
+    @property
+    def has_room(self) -> bool:
+        """For more of what is in logs; there is for the rest."""
         return len(self.events) < MOST_EVENTS
 
     def take(self, most: int) -> list[events.Event]:
@@ -67,11 +69,11 @@ class Inbox:
     def _take_of_one_life(self, most: int) -> list[events.Event]:
         """Some events, at least one, before any log becomes another one."""
         for at, _ in self._lives:
-            most = min(most, at - self._count)
+            most = min(most, at - self.taken)
             break
         popleft = self.events.popleft
         taken = [popleft() for _ in range(min(most, len(self.events)))]
-        self._count += len(taken)
+        self.taken += len(taken)
         last = {type(event): event for event in taken}
         for event in last.values():
             if isinstance(event, events.Broadcast | events.Direct):
@@ -95,7 +97,7 @@ class Inbox:
             if self._epochs.get(log) == now:
                 self._epochs[log] = b""
             self._taken.pop((log, now), None)
-        self._lives[self._count + len(self.events), log] = now, reader.start
+        self._lives[self.taken + len(self.events), log] = now, reader.start
         self._enter_lives()
 
     def _enter_lives(self) -> None:
@@ -103,7 +105,7 @@ class Inbox:
         taken, and where reading began in this one is how far it was."""
         while self._lives:
             at, log = next(iter(self._lives))
-            if at > self._count:
+            if at > self.taken:
                 break
             self._epochs[log], start = self._lives.pop((at, log))
             self._note_taken(log, self._epochs[log], start)
@@ -151,7 +153,7 @@ class Inbox:
 
     def fetches(self, now: float, ref: int, patience: float) -> Iterator[Fetch]:
         """What to ask for now, numbered from *ref* on; see `Reader.next_fetch`."""
-        if self._has_room():
+        if self.has_room:
             for reader in self.readers.values():
                 fetch = reader.next_fetch(now, ref, patience)
                 if fetch is not None:
@@ -161,7 +163,7 @@ class Inbox:
 
     def due(self, now: float) -> Iterator[float]:
         """When there is something to ask."""
-        if self._has_room():
+        if self.has_room:
             for reader in self.readers.values():
                 when = reader.due(now)
                 if when is not None:
@@ -187,14 +189,14 @@ class Inbox:
     def batch(self, batch: Batch) -> None:
         reader = self.readers.get(batch.log)
         if reader is not None:
-            for piece in reader.offer(batch, self._has_room):
+            for piece in reader.offer(batch, lambda: self.has_room):
                 self.events.extend(as_events(*piece))
         self.browses.batch(batch)
 
     def missed(self, missed: Missed) -> None:
         reader = self.readers.get(missed.log)
         # Without room it is left to the next FETCH, as what is in a batch is.
-        lost = reader.missed(missed) if reader is not None and self._has_room() else 0
+        lost = reader.missed(missed) if reader is not None and self.has_room else 0
         if lost:
             self.events.append(events.Missed(missed.log, lost))
         self.browses.missed(missed)

@@ -11,6 +11,7 @@ import socket
 import struct
 import sys
 import time
+from collections import deque
 from contextlib import AbstractContextManager
 
 import zmq
@@ -22,6 +23,7 @@ from ..wire.messages import GREETING_TOPIC
 from .access import Access
 from .core import ClientCore, Phase
 from .errors import ClientError, Unreachable
+from .inbox import MOST_EVENTS
 
 DESCRIPTORS = 24
 """Of a client on its own context: both sockets, their connections and ZeroMQ's threads take 13, and
@@ -29,6 +31,11 @@ what is opened beside it some more, such as a terminal or the pipes of a command
 
 MOST_FRAMES = 256
 """Frames taken from one socket before the other has its turn."""
+
+FULL_FOR = 1.0
+"""Seconds for which what is published is left where it is when there is no room for it: a program
+that is busy makes some soon.  One that takes less than half of what there is room for in that time
+rests, and fetches it later: the broker cuts off who keeps too much waiting."""
 
 # Heartbeats are the client's side of the bargain: the broker sets none (a broker that stalls
 # must not lose healthy clients), so a connection that died without a word shows here.  The kernel
@@ -121,6 +128,12 @@ class Link:
         self._poller.register(self._wake_reader, zmq.POLLIN)
         self._sub: zmq.Socket[bytes] | None = None
         self._sub_port: int | None = None
+        self._published: deque[list[bytes]] = deque()
+        """What was taken from it and waits for room."""
+        self._full_since = -FULL_FOR
+        """When there was no room, after the program had taken so many."""
+        self._taken = -MOST_EVENTS
+        """How many events it had taken then."""
         self._unsent: list[bytes] = []
         self._dealer = self._socket(zmq.DEALER, DEALER_OPTIONS)
         self._monitor: zmq.Socket[bytes] = self._dealer.get_monitor_socket(
@@ -173,6 +186,10 @@ class Link:
         if not self._unsent:
             with self._lock:
                 pause = min(self._core.pause(time.monotonic()), longest)
+        now = time.monotonic()
+        if (full := self._full(now)) or self._published:
+            pause = min(pause, full)
+        self._hear_pub(not full)
         ready = dict(self._poller.poll(int(pause * 1000) + 1 if pause > 0 else 0))
         if self._wake_reader.fileno() in ready:
             self._wake_reader.recv(4096)
@@ -181,14 +198,16 @@ class Link:
         # must not be taken for the new one's.
         most = sys.maxsize if changes else MOST_FRAMES
         frames = _drain(self._dealer, most) if self._dealer in ready or changes else []
-        published = _drain(self._sub) if self._sub is not None and self._sub in ready else []
+        if self._sub is not None and self._sub in ready:
+            self._published += _drain(self._sub)
         now = time.monotonic()
         with self._lock:
             core = self._core
             for frame, *more in frames:
                 # What has several parts is no frame, whatever the first of them may be.
                 core.received(b"" if more else frame, now)
-            for topic, *rest in published:
+            while self._published and not self._full(now):
+                topic, *rest = self._published.popleft()
                 if rest:
                     core.published(rest[0], now)
                 elif topic == GREETING_TOPIC:
@@ -198,6 +217,20 @@ class Link:
                 self._take_change(event, value, now)
         self._follow_pub()
         self._send(now)
+
+    def _full(self, now: float) -> float:
+        """Seconds for which nothing that was published is taken, as there is no room."""
+        inbox = self._core.inbox
+        if inbox.has_room:
+            return 0.0
+        if inbox.taken - self._taken >= MOST_EVENTS // 2:
+            self._full_since, self._taken = now, inbox.taken
+        return max(self._full_since + FULL_FOR - now, 0.0)
+
+    def _hear_pub(self, wanted: bool) -> None:
+        """Has the next `step` wake for what is published, or leave it where it is."""
+        if self._sub is not None and (self._sub in self._poller) != wanted:
+            self._poller.modify(self._sub, zmq.POLLIN if wanted else 0)
 
     def _take_change(self, event: int, value: int, now: float) -> None:
         """The connection came, went, or was refused."""
@@ -257,12 +290,12 @@ class Link:
             self._sub.setsockopt(zmq.SUBSCRIBE, topic)
         self._connect(self._sub, port)
         self._sub_port = port
-        self._poller.register(self._sub, zmq.POLLIN)
 
     def _close_sub(self) -> None:
         if self._sub is not None:
-            self._poller.unregister(self._sub)
+            self._hear_pub(False)
             self._sub.close()
+            self._published.clear()
             self._sub = self._sub_port = None
 
     def close(self) -> None:

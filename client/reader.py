@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from ..wire.batch import last_position, news
 from ..wire.limits import MAX_FETCH
 from ..wire.messages import (
+    ECHO_LOG,
     Batch,
     Cursor,
     Events,
@@ -28,6 +29,10 @@ from .starts import Since
 MOST_AHEAD, MOST_EVENTS_AHEAD = 256, 20_000
 """Batches kept while a hole before them is fetched, and events in them, give or take a batch; more
 are fetched too.  Batches are bounded in bytes, but 256 may hold a million events."""
+
+ON_ITS_WAY = 0.2
+"""Seconds without anything published after which what a PONG told of is fetched.  Another thread
+sends the PONG, and it overtakes what is under way to all subscribers."""
 
 MOST_LIVES = 100
 """Lives of a log of which it is kept how far they were read."""
@@ -62,7 +67,13 @@ class Reader:
         self._asked = 0
         """The cursor that the last HELLO told."""
         self.head = 0
-        """The newest position known of."""
+        """The newest position that is known to be there, and that nothing under way brings."""
+        self._told = 0
+        """The newest position that a PONG told of, of what is published."""
+        self._came = 0
+        """The cursor when it was last seen that something came."""
+        self._comes_until = 0.0
+        """When what has not come by then is fetched."""
         self._ahead: deque[Batch] = deque()
         self._events_ahead = 0
         """How many are in them."""
@@ -74,7 +85,7 @@ class Reader:
 
     @property
     def caught_up(self) -> bool:
-        return self.position >= self.head
+        return self.position >= max(self.head, self._told)
 
     def follow(self) -> Follow:
         """What HELLO asks for."""
@@ -121,10 +132,10 @@ class Reader:
             start = max(reading.start, min(self._was_at(reading), reading.head))
             if (self.epoch, self.position) == self._began:
                 self._began = reading.epoch, start
-            self.position = self.start = start
+            self.position = self.start = self._came = start
         _bound(self._been)
         self.epoch, self._former = reading.epoch, reading.former
-        self.head = reading.head
+        self.head = self._told = reading.head
         self._fetching = False
         self._ahead.clear()
         self._events_ahead = 0
@@ -138,8 +149,13 @@ class Reader:
 
     def learn_head(self, head: Cursor) -> None:
         """A PONG told where the log's head is."""
-        if head.epoch == self.epoch:
+        if head.epoch != self.epoch:
+            return
+        if self.log != ECHO_LOG:
+            # What was pushed by the same connection came before the PONG.
             self.head = max(self.head, head.position)
+            return
+        self._told = max(self._told, head.position)
 
     def offer(self, batch: Batch, room: Callable[[], bool] = lambda: True) -> Iterator[Piece]:
         """Takes a batch; gives the events that are now next, in order.
@@ -189,7 +205,8 @@ class Reader:
     def next_fetch(self, now: float, ref: int, patience: float) -> Fetch | None:
         """The FETCH to send now, if there is a hole and none is under way; one that is not
         answered within *patience* seconds is taken for lost."""
-        if self.caught_up or (self._fetching and now < self._fetch_again):
+        when = self.due(now)
+        if when is None or now < when:
             return None
         self._fetching = True
         self._ref = ref
@@ -205,7 +222,13 @@ class Reader:
         """When `next_fetch` has something to ask; None if there is no hole."""
         if self.caught_up:
             return None
-        return self._fetch_again if self._fetching else now
+        if self._fetching:
+            return self._fetch_again
+        if self.position < self.head:
+            return now
+        if self.position != self._came:
+            self._came, self._comes_until = self.position, now + ON_ITS_WAY
+        return self._comes_until
 
 
 def _bound(lives: dict[bytes, int]) -> None:

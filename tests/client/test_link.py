@@ -7,11 +7,13 @@ import errno
 import socket
 import threading
 import time
+from functools import partial
 
 import pytest
 import zmq
 from tickets import one
 
+from chatbroker.client import inbox as inbox_module
 from chatbroker.client import link as link_module
 from chatbroker.client.access import Access
 from chatbroker.client.commands import Commands, Outcome
@@ -19,6 +21,7 @@ from chatbroker.client.core import ClientCore, Phase
 from chatbroker.client.events import Joined, Offline, Online
 from chatbroker.client.link import (
     DEALER_OPTIONS,
+    FULL_FOR,
     MOST_FAILURES,
     OPTIONS,
     SUB_OPTIONS,
@@ -31,7 +34,18 @@ from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.limits import MAX_FRAME, MAX_INT
-from chatbroker.wire.messages import Ack, Bye, Echo, Farewell, Hello, Ping, Presence
+from chatbroker.wire.messages import (
+    ECHO_LOG,
+    Ack,
+    Bye,
+    Echo,
+    Farewell,
+    Fetch,
+    Hello,
+    Ping,
+    Presence,
+    topic_of,
+)
 from serving import needs_ipv6
 
 STEPS = 2000
@@ -240,6 +254,103 @@ def test_a_topic_alone_or_of_somebody_else_is_passed_over(links, puppets):
 
     steps(link, lambda: Joined(1, "bob") in link.core.inbox.events, again=say)
     assert link.core.phase is Phase.READY
+
+
+# --- a program that takes less than is published ------------------------------------------
+
+
+ROOM = 4
+
+
+@pytest.fixture
+def crammed(links, puppets, monkeypatch, batch):
+    """A puppet and a link, with room for a few events; ten more than that were published."""
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", ROOM)
+    monkeypatch.setattr(link_module, "MOST_EVENTS", ROOM)
+    puppet = puppets()
+    link = links(puppet.port)
+    steps(link, lambda: link.core.listening)
+    link.core.inbox.take(ROOM)
+    encode = Encoder().encode
+    head = batch("echo", 1, "head")
+
+    def say():
+        puppet.pub.send_multipart([topic_of(ECHO_LOG), encode(head)])
+
+    steps(link, lambda: link.core.inbox.events, again=say)
+    for position in range(2, 2 + ROOM + 9):
+        frame = encode(batch("echo", position, str(position)))
+        puppet.pub.send_multipart([topic_of(ECHO_LOG), frame])
+    return puppet, link
+
+
+def has(link, events):
+    return len(link.core.inbox.events) >= events
+
+
+def takes(link, number):
+    with link._lock:
+        return [event.seq for event in link.core.inbox.take(number)]
+
+
+def test_what_is_published_waits_for_a_program_that_is_busy(crammed, monkeypatch):
+    monkeypatch.setattr(link_module, "FULL_FOR", 60.0)
+    puppet, link = crammed
+    taken = []
+    while len(taken) < 10 + ROOM:
+        wanted = min(ROOM, 10 + ROOM - len(taken))
+        steps(link, partial(has, link, wanted))
+        for _ in range(3):
+            link.step(0.001)
+        assert len(link.core.inbox.events) <= ROOM
+        taken += takes(link, ROOM - 1)
+    assert taken == list(range(1, 11 + ROOM))
+    assert not puppet.heard.of(Fetch)
+
+
+def test_what_is_published_does_not_wait_for_a_program_that_rests(crammed, monkeypatch):
+    monkeypatch.setattr(link_module, "FULL_FOR", 0.05)
+    puppet, link = crammed
+    steps(link, lambda: link.core.inbox.readers["echo"].head == 10 + ROOM)
+    assert takes(link, ROOM) == list(range(1, 1 + ROOM))
+    steps(link, lambda: puppet.heard.of(Fetch))
+    assert puppet.heard.of(Fetch)[0].after == ROOM
+
+
+def test_who_waits_for_room_is_not_busy(crammed, monkeypatch, in_thread):
+    monkeypatch.setattr(link_module, "FULL_FOR", 60.0)
+    _, link = crammed
+    steps(link, lambda: link._full(time.monotonic()) and link._published)
+    waits = []
+    poll = link._poller.poll
+    monkeypatch.setattr(link._poller, "poll", lambda wait: waits.append(wait) or poll(wait))
+    for _ in range(3):
+        link.step(0.02)
+    assert all(wait > 0 for wait in waits)
+    waiting = in_thread(lambda: link.step(1000.0))
+    takes(link, ROOM)
+    link.wake()
+    waiting.result()
+    assert link.core.inbox.events
+
+
+def test_a_program_is_busy_that_takes_half_of_it_in_time(links, monkeypatch):
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", ROOM)
+    monkeypatch.setattr(link_module, "MOST_EVENTS", ROOM)
+    link = links(1)
+    inbox = link.core.inbox
+
+    def full_again(taken, now):
+        inbox.take(taken)
+        assert link._full(now) == 0
+        inbox.events.extend([Joined(1, "bob")] * (ROOM - len(inbox.events)))
+        return link._full(now)
+
+    assert full_again(0, 0.0) == FULL_FOR
+    assert link._full(FULL_FOR / 4) == FULL_FOR * 3 / 4
+    assert link._full(FULL_FOR) == 0
+    assert full_again(ROOM // 2 - 1, FULL_FOR) == 0
+    assert full_again(1, FULL_FOR) == FULL_FOR
 
 
 def test_commands_go_out_and_are_resolved(links, puppets):

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chatbroker.client.reader import MOST_AHEAD, MOST_EVENTS_AHEAD, MOST_LIVES, Reader
+from chatbroker.client.reader import (
+    MOST_AHEAD,
+    MOST_EVENTS_AHEAD,
+    MOST_LIVES,
+    ON_ITS_WAY,
+    Reader,
+)
 from chatbroker.client.starts import Since
 from chatbroker.wire.limits import MAX_FETCH
 from chatbroker.wire.messages import (
@@ -357,6 +363,46 @@ def test_after_what_is_missed_the_rest_is_handed_on():
     assert positions(reader.offer(batch(8, 9))) == [8, 9]
 
 
+def test_what_a_pong_tells_of_is_not_fetched_while_it_comes():
+    """The PONG overtook it."""
+    reader = welcomed()
+    positions(reader.offer(batch(1, 1)))
+    reader.learn_head(Cursor("echo", EPOCH, 9))
+    assert not reader.caught_up
+    now = 5.0
+    for position in range(2, 6):
+        assert reader.due(now) == now + ON_ITS_WAY
+        assert fetch(reader, now + ON_ITS_WAY * 0.9) is None
+        positions(reader.offer(batch(position, position)))
+        now += ON_ITS_WAY * 0.9
+    assert reader.due(now) == now + ON_ITS_WAY
+    assert fetch(reader, now + ON_ITS_WAY).after == 5
+
+
+def test_what_a_pong_tells_of_is_fetched_at_once_if_nothing_came_since_the_last():
+    reader = welcomed(position=3, head=3)
+    reader.learn_head(Cursor("echo", EPOCH, 4))
+    assert reader.due(7.0) <= 7.0
+    assert fetch(reader, 7.0).after == 3
+
+
+def test_what_a_push_shows_to_be_missing_is_fetched_though_a_pong_told_of_more():
+    reader = welcomed()
+    positions(reader.offer(batch(1, 1)))
+    reader.learn_head(Cursor("echo", EPOCH, 9))
+    assert fetch(reader) is None
+    assert positions(reader.offer(batch(4, 4))) == []
+    assert fetch(reader).after == 1
+
+
+def test_what_did_not_come_to_ones_own_mailbox_before_the_pong_does_not_come():
+    reader = Reader("direct", Since.now())
+    reader.welcome(Reading("direct", EPOCH, 0, 0))
+    positions(reader.offer(batch(1, 1)._replace(log="direct")))
+    reader.learn_head(Cursor("direct", EPOCH, 2))
+    assert fetch(reader).after == 1
+
+
 @st.composite
 def logs(draw):
     """A log with gaps in its numbers, as batches that adjoin each other."""
@@ -395,6 +441,7 @@ def test_any_order_doubling_and_loss_gives_the_log_once_and_in_order(whole, data
                     reader.fetched(Fetched(1, "echo", EPOCH, head))
     reader.learn_head(Cursor("echo", EPOCH, head))
     for _ in range(len(whole) + 1):
+        reader.due(now)
         now += PATIENCE
         asked = fetch(reader, now)
         if asked is None:
@@ -418,6 +465,7 @@ def test_with_retention_every_message_is_handed_on_or_counted(data):
             first = data.draw(st.integers(1, head))
             last = data.draw(st.integers(first, head))
             handed_on += positions(reader.offer(batch(first, last)))
+        reader.due(now)
         now += PATIENCE
         asked = fetch(reader, now)
         if asked is None:
