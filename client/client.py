@@ -21,7 +21,6 @@ from .core import ClientCore, Phase
 from .errors import ClientError, NameRefused, NewHistory, UsageError, session_error
 from .events import Event, UserInfo
 from .identity import Identity
-from .inbox import MOST_EVENTS
 from .interrupts import Interrupts
 from .link import Link
 from .pipeline import Pipeline, Receipt, Waits, deadline, failure, given_up
@@ -246,12 +245,12 @@ class Client:
     def _take(self, most: int, shown: bool = False) -> list[Event]:
         """Takes up to *most* events; *shown*: they count as shown now.  The lock is held."""
         inbox = self._core.inbox
-        was_full = len(inbox.events) >= MOST_EVENTS // 2
+        asked = inbox.asks
         taken = inbox.take(most)
         if shown:
             inbox.shown()
         to_send = self._core.taken(time.monotonic())
-        if to_send or (was_full and len(inbox.events) < MOST_EVENTS // 2):
+        if to_send or (inbox.asks and not asked):
             self._link.wake()  # There is room again to go on reading, or mail to confirm.
         return taken
 
@@ -299,7 +298,7 @@ class Client:
         def over() -> bool:
             nonlocal caught_up
             caught_up = self._core.caught_up(ref)
-            return caught_up or len(self._core.inbox.events) >= MOST_EVENTS
+            return caught_up or (self._core.answered(ref) and not self._core.inbox.asks)
 
         self._await(over, until, Waits.FOR_EVENTS)
         return caught_up

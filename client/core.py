@@ -194,13 +194,17 @@ class ClientCore:
         self._queries.pop(query.ref, None)
 
     def ask_heads(self) -> int:
-        """Sends a PING now; see `caught_up`."""
+        """Sends a PING now; its number."""
         self._pings.at_once()
         return self._ref + 1
 
+    def answered(self, ref: int) -> bool:
+        """Whether PING *ref* was."""
+        return self._ponged >= ref
+
     def caught_up(self, ref: int) -> bool:
         """Whether everything said before PING *ref* was answered has been handed on."""
-        return self._ponged >= ref and self.inbox.caught_up
+        return self.answered(ref) and self.inbox.caught_up
 
     def taken(self, now: float) -> bool:
         """The program took or has shown events; whether there is now something to send soon."""

@@ -17,7 +17,11 @@ MOST_EVENTS = 20_000
 """Events kept for a program that does not take them.  Then reading pauses, and goes on from
 the log when there is room again."""
 
-MOST_HINTS = MOST_EVENTS + 5_000
+IN_A_FRAME = 16_000
+"""Events that a frame brings at most: what was published is heard while there is room for any, and
+then all of the frame is taken."""
+
+MOST_HINTS = MOST_EVENTS + IN_A_FRAME + 5_000
 """Presence and the state of the connection cannot be fetched again: they may exceed the
 former by this much."""
 
@@ -53,6 +57,14 @@ class Inbox:
     def has_room(self) -> bool:
         """For more of what is in logs; there is for the rest."""
         return len(self.events) < MOST_EVENTS
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is room for the answer to a FETCH, of thousands of events."""
+        return len(self.events) < (MOST_EVENTS + 1) // 2
+
+    def _takes_more(self) -> bool:
+        return len(self.events) < MOST_EVENTS + IN_A_FRAME
 
     def take(self, most: int) -> list[events.Event]:
         """The next events, at most *most*; the program has shown those that it took before."""
@@ -153,7 +165,7 @@ class Inbox:
 
     def fetches(self, now: float, ref: int, patience: float) -> Iterator[Fetch]:
         """What to ask for now, numbered from *ref* on; see `Reader.next_fetch`."""
-        if self.has_room:
+        if self.asks:
             for reader in self.readers.values():
                 fetch = reader.next_fetch(now, ref, patience)
                 if fetch is not None:
@@ -163,7 +175,7 @@ class Inbox:
 
     def due(self, now: float) -> Iterator[float]:
         """When there is something to ask."""
-        if self.has_room:
+        if self.asks:
             for reader in self.readers.values():
                 when = reader.due(now)
                 if when is not None:
@@ -189,7 +201,7 @@ class Inbox:
     def batch(self, batch: Batch) -> None:
         reader = self.readers.get(batch.log)
         if reader is not None:
-            for piece in reader.offer(batch, lambda: self.has_room):
+            for piece in reader.offer(batch, self._takes_more):
                 self.events.extend(as_events(*piece))
         self.browses.batch(batch)
 

@@ -198,8 +198,8 @@ class Link:
         # must not be taken for the new one's.
         most = sys.maxsize if changes else MOST_FRAMES
         frames = _drain(self._dealer, most) if self._dealer in ready or changes else []
-        if self._sub is not None and self._sub in ready:
-            self._published += _drain(self._sub)
+        if self._sub is not None and self._sub in ready and not self._published:
+            self._published.extend(_drain(self._sub))
         now = time.monotonic()
         with self._lock:
             core = self._core

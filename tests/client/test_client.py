@@ -17,7 +17,6 @@ from chatbroker.client import (
     Since,
     UsageError,
 )
-from chatbroker.client import client as client_module
 from chatbroker.client import inbox as inbox_module
 from chatbroker.client.commands import Outcome
 from hearing import WITHIN, messages, nothing_more, texts
@@ -161,7 +160,7 @@ def test_sync_waits_for_what_was_said_before_it(connect):
 
 def test_a_full_queue_stops_reading_and_loses_nothing(connect, monkeypatch):
     monkeypatch.setattr(inbox_module, "MOST_EVENTS", 100)
-    monkeypatch.setattr(client_module, "MOST_EVENTS", 100)
+    monkeypatch.setattr(inbox_module, "IN_A_FRAME", 0)
     alice, bob = connect("alice"), connect("bob")
     said = [str(number) for number in range(3000)]
     with alice.pipeline() as pipeline:

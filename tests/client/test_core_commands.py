@@ -308,6 +308,7 @@ def test_a_notice_while_leaving_does_not_end_it(talk):
 def small(monkeypatch):
     """Room for ten events, and two more that cannot be fetched again."""
     monkeypatch.setattr(inbox_module, "MOST_EVENTS", 10)
+    monkeypatch.setattr(inbox_module, "IN_A_FRAME", 0)
     monkeypatch.setattr(inbox_module, "MOST_HINTS", 12)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from chatbroker.broker.outgoing import MOST_PUBLISHED
 from chatbroker.client import inbox as inbox_module
 from chatbroker.client.browse import Browse
 from chatbroker.client.events import Broadcast, Direct, Joined, Missed
 from chatbroker.client.inbox import Inbox
 from chatbroker.client.reader import ON_ITS_WAY, Reader
 from chatbroker.client.starts import Since
+from chatbroker.wire.batch import LEAST
 from chatbroker.wire.messages import Cursor, Fetched, Reading
 from chatbroker.wire.messages import Missed as NoLongerKept
 
@@ -250,6 +252,7 @@ def test_what_a_walk_asks_for_is_put_off_and_asked_for_again_as_the_broker_says(
 
 def test_without_room_nothing_is_asked_for_and_nothing_is_added(inbox, batch, monkeypatch):
     monkeypatch.setattr(inbox_module, "MOST_EVENTS", 2)
+    monkeypatch.setattr(inbox_module, "IN_A_FRAME", 0)
     monkeypatch.setattr(inbox_module, "MOST_HINTS", 3)
     inbox.batch(batch("echo", 1, "a", "b"))
     inbox.batch(batch("echo", 3, "c"))
@@ -262,6 +265,35 @@ def test_without_room_nothing_is_asked_for_and_nothing_is_added(inbox, batch, mo
     assert [*inbox.due(0.0)] == [0.0]
     assert fetches(inbox) == [(7, "echo", 2)]
     inbox.fetched(Fetched(7, "echo", ECHO, 3))
+
+
+def test_a_frame_that_is_heard_is_taken_whole(inbox, batch, monkeypatch):
+    """Else the rest of it would be fetched."""
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", 2)
+    monkeypatch.setattr(inbox_module, "IN_A_FRAME", 3)
+    inbox.batch(batch("echo", 1, "a"))
+    assert inbox.has_room
+    for position in range(2, 9):
+        inbox.batch(batch("echo", position, "b"))
+    assert not inbox.has_room
+    assert [event.seq for event in inbox.events] == [1, 2, 3, 4, 5]
+
+
+def test_a_frame_brings_no_more_than_it_may():
+    assert MOST_PUBLISHED / LEAST <= inbox_module.IN_A_FRAME
+
+
+def test_what_is_missing_is_asked_for_when_half_of_it_was_taken(inbox, batch, monkeypatch):
+    """Not for each event that there is room for: an answer has thousands."""
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", 10)
+    inbox.batch(batch("echo", 1, *"abcdefgh"))
+    inbox.batch(batch("echo", 10, "j"))
+    assert inbox.has_room
+    inbox.take(3)
+    assert [*fetches(inbox), *inbox.due(0.0)] == []
+    inbox.take(1)
+    assert [*inbox.due(0.0)] == [0.0]
+    assert fetches(inbox) == [(7, "echo", 8)]
 
 
 def test_what_is_said_of_a_log_that_is_not_followed_changes_nothing(batch):

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from chatbroker.client import Client, receiving
-from chatbroker.client import client as client_module
 from chatbroker.client import core as core_module
 from chatbroker.client import inbox as inbox_module
+from chatbroker.client import link as link_module
 from chatbroker.client.action import Action
 from chatbroker.client.errors import Refused, Unreachable
 from chatbroker.client.events import Broadcast, Direct, Joined, Left, Missed, Offline, Online
@@ -412,8 +412,9 @@ def test_a_long_input_is_shown_to_its_last_line(
 ):
     """One's own broadcasts come back slower than the broker accepts them, and more of them
     than there is room for wait to be shown when the input ends."""
-    for module in (inbox_module, client_module):
+    for module in (inbox_module, link_module):
         monkeypatch.setattr(module, "MOST_EVENTS", 20)
+    monkeypatch.setattr(inbox_module, "IN_A_FRAME", 0)
     count = 10_000
     lines = b"".join(b"echo %d\n" % number for number in range(count))
     writing = in_thread(lambda: stdin_pipe(lines))
