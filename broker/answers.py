@@ -11,8 +11,9 @@ from .brake import Brake
 from .clock import TurnClock
 from .fault import Fault
 from .journal import JournalError
+from .log import pack_batches
 from .outgoing import Outgoing
-from .readers import Readers, pack_batches
+from .readers import Readers
 from .registry import Registry
 from .session import Session
 

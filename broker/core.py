@@ -33,7 +33,6 @@ from ..wire.messages import (
     Pong,
     Refused,
     Send,
-    topic_of,
 )
 from ..wire.shape import make
 from .allowance import Decoding
@@ -47,12 +46,12 @@ from .fault import Fault
 from .hand import Hand
 from .hold import RETRY, Hold
 from .journal import CannotStore, Commit, Journal
-from .log import Log, Row
+from .log import Log, Row, pack_batches
 from .members import Members, NotAdmitted, nobody_in_particular, refusal
 from .origin import Origin
 from .outcomes import Outcomes
 from .outgoing import Outgoing
-from .readers import Readers, pack_batches
+from .readers import Readers
 from .registry import FreshBytes, Registry
 from .sanctions import Sanctions
 from .session import Session, State
@@ -311,11 +310,10 @@ class Broker:
         if self._registry.changes:
             self._door.tell_changes()
         for log, user, rows in said:
-            if user is not None:
+            if user is None:
+                self._out.broadcast(log, rows)
+            else:
                 self._push(user, rows)
-                continue
-            for piece in pack_batches(ECHO_LOG, log, rows):
-                self._out.put_topic(topic_of(ECHO_LOG), piece)
         self._outcomes.join()
 
     def acknowledge(self) -> list[Effect]:

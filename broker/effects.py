@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from .log import Log, Row
 
 
 class Deliver(NamedTuple):
@@ -18,6 +21,10 @@ class Publish(NamedTuple):
 
     topic: bytes
     frame: bytes
+    log: Log | None = None
+    rows: Sequence[Row] = ()
+    """What the frame tells, if it is rows of *log*: so they can be joined with those of the next
+    turns."""
 
 
 class Note(NamedTuple):

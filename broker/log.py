@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from ..wire.batch import Packed
+from ..wire.batch import Packed, encode_batch
 from ..wire.limits import FRAME_TARGET
+from ..wire.messages import ECHO_LOG, topic_of
 from ..wire.shape import make
 from .former import Former
+
+ECHO_TOPIC = topic_of(ECHO_LOG)
+"""Of what is said to everyone."""
 
 
 class Row(NamedTuple):
@@ -86,3 +90,30 @@ class Log:
         head = self.head
         self.head += events
         return make(Row, (self.key, head, head + 1, events, time, body))
+
+
+def pack_batches(name: str, log: Log, rows: Sequence[Row]) -> Iterable[bytes]:
+    """BATCH messages of *rows*, which adjoin each other: about FRAME_TARGET bytes each."""
+    if len(rows) == 1:
+        _, prev, first, events, _, body = rows[0]
+        return (encode_batch(name, log.epoch, prev, first, events, body),)
+    return _pack_runs(name, log, rows)
+
+
+def _pack_runs(name: str, log: Log, rows: Sequence[Row]) -> Iterator[bytes]:
+    run: list[Row] = []
+    size = 0
+    for row in rows:
+        if run and size + len(row.body) > FRAME_TARGET:
+            yield _pack_run(name, log, run)
+            run, size = [], 0
+        run.append(row)
+        size += len(row.body)
+    if run:
+        yield _pack_run(name, log, run)
+
+
+def _pack_run(name: str, log: Log, run: list[Row]) -> bytes:
+    body = run[0].body if len(run) == 1 else b"".join([row.body for row in run])
+    events = sum([row.events for row in run])
+    return encode_batch(name, log.epoch, run[0].prev, run[0].first, events, body)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..wire.codec import Encoder, coalesce
 from ..wire.errors import Code
 from ..wire.limits import FRAME_TARGET
-from ..wire.messages import Ack, Farewell, Message, Refused, error
+from ..wire.messages import ECHO_LOG, Ack, Farewell, Message, Refused, error
 from ..wire.shape import make
 from .counts import Counts
 from .effects import Deliver, Effect, Note, Publish
+from .log import ECHO_TOPIC, Log, Row, pack_batches
 
 MOST_REPLIES = 1024 * 1024
 """Bytes for one connection in one turn.  A frame of tiny questions could ask for a thousand
@@ -36,6 +39,8 @@ class Outgoing:
         self._counts = counts
         self._encode = Encoder().encode
         self._published: dict[bytes, list[bytes]] = {}
+        self._said: tuple[Log, Sequence[Row]] | None = None
+        """What is published of the public log."""
         self._delivered: dict[bytes, _Pile] = {}
         self._notes: list[Note] = []
         self.replies = 0
@@ -105,6 +110,11 @@ class Outgoing:
         """Adds a packed message for all who subscribed to *topic*."""
         self._published.setdefault(topic, []).append(packed)
 
+    def broadcast(self, log: Log, rows: Sequence[Row]) -> None:
+        """Adds *rows* of the public *log*, once in a turn."""
+        self._published.setdefault(ECHO_TOPIC, []).extend(pack_batches(ECHO_LOG, log, rows))
+        self._said = log, rows
+
     def note(self, what: str, **fields: object) -> None:
         """Adds a line for the broker's log.  Never a user's text."""
         self._notes.append(Note(what, fields))
@@ -118,7 +128,10 @@ class Outgoing:
         effects: list[Effect] = []
         for topic, pieces in self._published.items():
             frames = coalesce(pieces, MOST_PUBLISHED)
-            effects += [Publish(topic, frame) for frame in frames]
+            if len(frames) == 1 and topic == ECHO_TOPIC and self._said is not None:
+                effects.append(Publish(topic, frames[0], *self._said))
+            else:
+                effects += [Publish(topic, frame) for frame in frames]
         for identity, pile in self._delivered.items():
             pieces = pile.pieces
             if len(pieces) == 1:
@@ -128,6 +141,7 @@ class Outgoing:
             effects += [make(Deliver, (identity, frame)) for frame in frames]
         effects += self._notes
         self._published.clear()
+        self._said = None
         self._delivered.clear()
         self._notes.clear()
         self.replies = 0

@@ -18,6 +18,7 @@ from contextlib import suppress
 
 import zmq
 
+from .io_thread import IoThread
 from .listener import Listener
 from .sockets import bound_to, port_of
 
@@ -57,9 +58,12 @@ class Publisher:
         context: zmq.Context[zmq.Socket[bytes]],
         pub: zmq.Socket[bytes],
         wake: Callable[[], None],
+        io_thread: IoThread,
     ) -> None:
-        """*wake*: has the loop `take` what there is; it is called by the thread."""
+        """*wake*: has the loop `take` what there is; it is called by the thread.  *io_thread*:
+        ZeroMQ's, which sends what is published."""
         self._pub = pub
+        self._io_thread = io_thread
         self._wake = wake
         self.endpoint = bound_to(pub)
         self.port = port_of(pub)
@@ -85,11 +89,26 @@ class Publisher:
 
     # --- for the loop ---------------------------------------------------------------------
 
-    def send(self, topic: bytes, frame: bytes) -> None:
-        """Has *frame* published.  Raises zmq.Again if there is no room for it."""
-        self._outer.send(topic, zmq.SNDMORE | zmq.NOBLOCK)
-        self._outer.send(frame, zmq.NOBLOCK)
+    def send(self, topic: bytes, frame: bytes) -> bool:
+        """Has *frame* published; whether there was room for it."""
+        try:
+            self._outer.send(topic, zmq.SNDMORE | zmq.NOBLOCK)
+            self._outer.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
         self._given += 1
+        return True
+
+    @property
+    def tells(self) -> bool:
+        """Whether the system tells of what is `sent`."""
+        return self._io_thread.told
+
+    @property
+    def sent(self) -> bool:
+        """Whether all that was given is published, and was sent to all who read; False if nobody
+        tells."""
+        return self._given == self._published and self._io_thread.asleep
 
     def take(self) -> list[zmq.Frame]:
         """What subscribers said since, each part as a message of its own.  Raises RuntimeError if
@@ -143,6 +162,7 @@ class Publisher:
         self._outer.close(linger=0)
         self._inner.close(linger=0)
         self._pub.close()
+        self._io_thread.close()
         return True
 
     # --- the thread -----------------------------------------------------------------------

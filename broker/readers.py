@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from math import inf
 
-from ..wire.batch import encode_batch
 from ..wire.limits import FRAME_TARGET, MAX_FETCH
 from ..wire.messages import DIRECT_LOG, ECHO_LOG, Cursor, Fetch, Follow, Start
 from .journal import Journal, Page
-from .log import Log, Row
+from .log import Log
 from .registry import Registry
 from .session import Session
 
@@ -62,30 +61,3 @@ class Readers:
         later."""
         budget = min(message.budget, MAX_FETCH, max(left, FRAME_TARGET))
         return self._journal.fetch(log.key, message.after, int(budget))
-
-
-def pack_batches(name: str, log: Log, rows: Sequence[Row]) -> Iterable[bytes]:
-    """BATCH messages of *rows*, which adjoin each other: about FRAME_TARGET bytes each."""
-    if len(rows) == 1:
-        _, prev, first, events, _, body = rows[0]
-        return (encode_batch(name, log.epoch, prev, first, events, body),)
-    return _pack_runs(name, log, rows)
-
-
-def _pack_runs(name: str, log: Log, rows: Sequence[Row]) -> Iterator[bytes]:
-    run: list[Row] = []
-    size = 0
-    for row in rows:
-        if run and size + len(row.body) > FRAME_TARGET:
-            yield _pack_run(name, log, run)
-            run, size = [], 0
-        run.append(row)
-        size += len(row.body)
-    if run:
-        yield _pack_run(name, log, run)
-
-
-def _pack_run(name: str, log: Log, run: list[Row]) -> bytes:
-    body = run[0].body if len(run) == 1 else b"".join([row.body for row in run])
-    events = sum([row.events for row in run])
-    return encode_batch(name, log.epoch, run[0].prev, run[0].first, events, body)

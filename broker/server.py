@@ -26,6 +26,7 @@ from .counts import Vitals
 from .descriptors import Descriptors
 from .effects import Deliver, Effect, Note, Publish
 from .gate import HEAR, TALK, Gate
+from .gathering import Gathering
 from .intake import Intake
 from .journal import Journal
 from .kept_file import sanctions_in
@@ -106,7 +107,8 @@ class Server:
         self._config = config
         self._descriptors = Descriptors()
         with ExitStack() as undo:
-            self._context = fresh_context()
+            self._context, self._io_thread = fresh_context()
+            undo.callback(self._io_thread.close)
             undo.callback(self._context.destroy, linger=0)
             self._wake_reader, self._wake_writer = ends = socket.socketpair()
             for end in ends:
@@ -128,6 +130,7 @@ class Server:
             lambda: self._journal.in_memory,
         )
         self.counts = self._core.counts
+        self._gathering = Gathering(self._publisher, self._intake.slow, self.counts)
         self._notifier = notifier or Notifier({})
         self._poller = poller = zmq.Poller()
         self._stopping = ""
@@ -177,7 +180,7 @@ class Server:
         self.port = port_of(self._router)
         pub_port = config.pub_port_for(self.port)
         pub = bind_pub(self._context, config.host, pub_port, hear)
-        self._publisher = Publisher(self._context, pub, self._wake)
+        self._publisher = Publisher(self._context, pub, self._wake, self._io_thread)
         self._journal = open_journal(config, self.port)
         self.address = endpoint(config.host, self.port)
         self.pub_address = endpoint(config.host, self._publisher.port)
@@ -233,7 +236,7 @@ class Server:
         serving = f"serving at {self.address}"
         notifier.ready(serving)
         while not self._stopping:
-            pause = min(core.pause, notifier.interval)
+            pause = min(core.pause, notifier.interval, self._gathering.pause(self._turned))
             ready = [sock for sock, _ in (self._wait(pause) if drained else self._look())]
             if self.reread:
                 self.reread = False
@@ -358,10 +361,10 @@ class Server:
             log.log(level, "stalled seconds=%.1f: leases were extended by as much", stalled)
 
     def _perform(self, effects: list[Effect]) -> None:
-        deliver, publish, slow = self._deliver, self._publisher.send, self._intake.slow
+        deliver, publish, slow = self._deliver, self._gathering.add, self._intake.slow
         first, last = FIRST, LAST
         # What is frequent is not counted one by one.
-        published = others = 0
+        others = 0
         for effect in effects:
             if type(effect) is Deliver:
                 if slow.room < 0 and slow.leaves_out(effect.identity):
@@ -382,19 +385,14 @@ class Server:
                     self._intake.lost(effect.identity)
                     others += 1
             elif type(effect) is Publish:
-                try:
-                    publish(effect.topic, effect.frame)
-                    published += 1
-                    slow.publishes(effect.topic, len(effect.frame))
-                except zmq.Again:
-                    self.counts.skipped += 1
-                    others += 1
+                publish(effect)
+                others += 1
             else:
                 assert type(effect) is Note
                 self._office.note(effect)
                 others += 1
-        self.counts.published += published
-        self.counts.delivered += len(effects) - published - others
+        self.counts.delivered += len(effects) - others
+        self._gathering.publish(self._turned)
 
     def _note(self, what: str, **fields: Any) -> None:
         """Writes a decision of the edge down."""
@@ -443,6 +441,7 @@ class Server:
         self._begin()
         goodbyes = self._core.shutdown()
         self._perform(goodbyes)
+        self._gathering.publish(math.inf)
         if goodbyes:
             # A DEALER with IMMEDIATE drops what it has received and not yet read when its
             # connection ends (libzmq 4.3.5): leave its owner the time to read.

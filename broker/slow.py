@@ -13,10 +13,10 @@ from itertools import islice
 from operator import itemgetter
 
 from ..wire.limits import CURVE_OVERHEAD
-from ..wire.messages import ECHO_LOG, topic_of
 from .allowance import network_of
 from .connections import LONG, Connection, Connections
 from .kernel import confirmed_by, has_ended
+from .log import ECHO_TOPIC
 from .sockets import FRAMES_FOR_A_SUBSCRIBER
 
 MOST_UNREAD = 128 * 2**20
@@ -33,9 +33,6 @@ AT_A_TIME = 100
 
 ROUND = 16 * 2**20
 """Bytes that are published until subscribers are asked again."""
-
-ECHO_TOPIC = topic_of(ECHO_LOG)
-"""Of what is said to everyone."""
 
 MARK_EVERY = FRAMES_FOR_A_SUBSCRIBER // 4
 """Frames after which it is noted how much was published: so it is known, to within a quarter more,
@@ -103,6 +100,11 @@ class Slow:
         self.room = MOST_UNREAD - unread
 
     # --- subscribers ----------------------------------------------------------------------
+
+    @property
+    def subscribers(self) -> int:
+        """How many may hear what is published."""
+        return len(self._subscribers)
 
     def publishes(self, topic: bytes, size: int) -> None:
         """A frame of so many bytes was given to be published."""

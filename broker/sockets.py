@@ -19,21 +19,22 @@ from ..command.spare import MORE, descriptors_needed
 from ..wire.limits import CURVE_OVERHEAD, MAX_FRAME
 from ..wire.messages import GREETING_TOPIC
 from .config import StartError
+from .io_thread import IoThread, threads
 
 ZERO_COPY_RECV = 10
 """A context's option, of which pyzmq does not know the name: whether messages stay in the buffer
 that they were received into."""
 
 DESCRIPTORS = 40
-"""Of a broker, beside those that it was started with: 18 to 26, and some of clients.  A fifth of
+"""Of a broker, beside those that it was started with: 21 to 29, and some of clients.  A fifth of
 all is not for sessions (``descriptors``)."""
 
 IO_THREADS = 2
 """ZeroMQ's, one for each socket: else nobody is heard while something is sent to all who hear it,
 for 70 ms if they are 9,000 (docs/decisions.md)."""
 
-FOR_ROUTER, FOR_PUB = 1 << 0, 1 << 1
-"""Which of them serves which, as `AFFINITY` has it: a bit for each."""
+ROUTER_THREAD, PUB_THREAD = range(IO_THREADS)
+"""Which of them serves which."""
 
 FRAMES_WAITING = 64
 """Frames of one connection that wait to be heard."""
@@ -54,7 +55,7 @@ OPTIONS: dict[int, int] = {
     zmq.LINGER: 1000,
 }
 ROUTER_OPTIONS = OPTIONS | {
-    zmq.AFFINITY: FOR_ROUTER,
+    zmq.AFFINITY: 1 << ROUTER_THREAD,
     zmq.ROUTER_MANDATORY: 1,
     zmq.ROUTER_HANDOVER: 0,
     # Frames of at most MAX_FRAME, so 4 MiB from one that sends faster than it is heard; then
@@ -72,7 +73,7 @@ ROUTER_OPTIONS = OPTIONS | {
 # in libzmq is for the watch to bound, by bytes: where libzmq stops to read at a number of them, a
 # reset of the connection may end the process (docs/decisions.md).
 PUB_OPTIONS = OPTIONS | {
-    zmq.AFFINITY: FOR_PUB,
+    zmq.AFFINITY: 1 << PUB_THREAD,
     zmq.SNDHWM: FRAMES_FOR_A_SUBSCRIBER,
     zmq.RCVHWM: 0,
     zmq.RCVBUF: 2304,
@@ -103,16 +104,19 @@ def lean_frames() -> None:
     zmq.Frame = zmq.backend.Frame  # type: ignore[misc,assignment]
 
 
-def fresh_context() -> zmq.Context[zmq.Socket[bytes]]:
+def fresh_context() -> tuple[zmq.Context[zmq.Socket[bytes]], IoThread]:
     """A context for the two, whose connections take less memory (docs/decisions.md, "Messages are
-    copied out of what was received").  Raises StartError if there are no descriptors for it."""
+    copied out of what was received"), and its thread for what is published.  Raises StartError if
+    there are no descriptors for it."""
     if needed := descriptors_needed(DESCRIPTORS):
         raise StartError(f"too many open files: a broker needs some {needed}; {MORE}")
+    known = threads()
     context = zmq.Context(IO_THREADS)
     # A libzmq without it does as it always does.
     with suppress(zmq.ZMQError):
         context.set(ZERO_COPY_RECV, 0)
-    return context
+    context.socket(zmq.PAIR).close()  # With the first one its threads begin.
+    return context, IoThread(PUB_THREAD, threads() - known)
 
 
 def bind_router(

@@ -1,8 +1,7 @@
 """Waits for what else comes from somebody who says much, so that it goes out together.
 
-libzmq keeps FRAMES_WAITING of one connection, and sends what it was given before it reads on.  So
-who sends one message a frame would be heard some sixty at a time; and the more goes out together,
-the less that costs, above all to many readers.
+libzmq keeps FRAMES_WAITING of one connection.  So who sends one message a frame would be heard some
+sixty at a time; and the more goes out together, the less that costs, above all to many readers.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ IMPURE = {"socket", "time", "random", "secrets", "threading", "os", "logging", "
 MEETS_THE_SYSTEM = {
     "broker": {
         *("server", "intake", "sockets", "gate", "secure", "signals", "connections", "descriptors"),
-        *("kernel", "watch", "memory", "publisher", "listener", "together"),
+        *("kernel", "watch", "memory", "publisher", "listener", "together", "io_thread"),
         *("cli", "cli_data", "cli_members", "control"),
         *("database", "folder", "sqlite_journal", "backup", "standing"),
         *("metrics", "notify", "ready_file"),

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import deque
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -20,6 +21,9 @@ from chatbroker.wire.messages import GREETING_TOPIC
 
 WITHIN = 15.0
 
+SLEEPS = {"told": True, "asleep": True, "close": lambda: None}
+"""A thread of ZeroMQ's that has nothing to do."""
+
 
 @pytest.fixture
 def told():
@@ -30,7 +34,8 @@ def told():
 @pytest.fixture
 def idle(context, told):
     """One that was not started."""
-    publisher = Publisher(context, bind_pub(context, "127.0.0.1", 0, None), told.set)
+    pub = bind_pub(context, "127.0.0.1", 0, None)
+    publisher = Publisher(context, pub, told.set, SimpleNamespace(**SLEEPS))
     yield publisher
     assert publisher.close()
 
@@ -181,19 +186,28 @@ def test_who_comes_while_it_publishes_was_not_heard(idle, context, monkeypatch):
 
 
 def test_what_finds_no_room_is_refused_at_once(idle):
-    def sends():
-        try:
-            idle.send(b"echo\0", b"frame")
-        except zmq.Again:
-            return False
-        return True
-
-    assert not all(sends() for _ in range(3 * MOST_GIVEN))
+    assert not all(idle.send(b"echo\0", b"frame") for _ in range(3 * MOST_GIVEN))
     idle.start()
     until = time.monotonic() + WITHIN
-    while not sends():
+    while not idle.send(b"echo\0", b"frame"):
         assert time.monotonic() < until
         time.sleep(0.001)
+
+
+def test_what_was_given_is_sent_when_it_is_published_and_the_thread_of_zeromq_sleeps(idle):
+    assert idle.sent
+    assert idle.send(b"echo\0", b"frame")
+    assert not idle.sent
+    idle.start()
+    until = time.monotonic() + WITHIN
+    while not idle.sent:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    idle._io_thread.asleep = False
+    assert not idle.sent
+    assert idle.tells
+    idle._io_thread.told = False
+    assert not idle.tells
 
 
 def test_who_waits_is_to_be_told_now_and_then(idle):

@@ -4,10 +4,10 @@ import pytest
 
 from chatbroker.broker.former import Former
 from chatbroker.broker.journal import Commit, Kept, Page
-from chatbroker.broker.log import Log, Row
+from chatbroker.broker.log import Log, Row, pack_batches
 from chatbroker.broker.members import nobody_in_particular
 from chatbroker.broker.memory_journal import MemoryJournal
-from chatbroker.broker.readers import Readers, pack_batches
+from chatbroker.broker.readers import Readers
 from chatbroker.broker.registry import Registry
 from chatbroker.broker.session import Session
 from chatbroker.broker.user import Settings, User, proof_of
