@@ -130,7 +130,7 @@ class Door:
             return
         outcome = self._admit(hello, origin)
         if isinstance(outcome, Session):
-            self._welcome(identity, hello, outcome)
+            self._welcome(identity, hello, origin, outcome)
         elif (
             isinstance(outcome, Contested)
             and not self._held(outcome.holders)
@@ -261,7 +261,7 @@ class Door:
                 outcome = outcome.refusal
             del self.waiting[identity]
             if isinstance(outcome, Session):
-                self._welcome(identity, hello, outcome)
+                self._welcome(identity, hello, origin, outcome)
             else:
                 self._refuse(identity, hello, origin, outcome)
 
@@ -273,7 +273,7 @@ class Door:
             self._unread.happened(str(error))
             return 0  # Better too much than too little; and the rest goes on.
 
-    def _welcome(self, identity: bytes, hello: Hello, session: Session) -> None:
+    def _welcome(self, identity: bytes, hello: Hello, origin: Origin, session: Session) -> None:
         if session.identity != identity and self.bound.get(session.identity) is session:
             del self.bound[session.identity]
             words = "the session goes on over another connection"
@@ -305,8 +305,8 @@ class Door:
                 hello.attempt,
                 session.born,
                 session.cseq,
-                # Whom a key lets in needs none, and may be another than who proved it.
-                b"" if user is None or session.key else user.credential,
+                # Whose key it is needs none, and may be another than who proved it.
+                b"" if user is None or origin.name else user.credential,
                 settings.pub_port,
                 *liveness,
                 Limits(

@@ -329,7 +329,8 @@ class ClientCore:
         self._born = welcome.born
         self.phase = Phase.READY
         self.name = welcome.name
-        self.credential = welcome.credential
+        # Whom a key lets in is told none: the client's own is as good as before.
+        self.credential = welcome.credential or self.credential
         self.put_off = ""
         self.limits = welcome.limits
         self.outbox.pace.keep_to(welcome.limits)

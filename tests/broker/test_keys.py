@@ -11,6 +11,7 @@ from chatbroker.wire.errors import Code
 from chatbroker.wire.limits import VERSION
 from chatbroker.wire.messages import (
     Ack,
+    Bye,
     Echo,
     Enrol,
     Enrolled,
@@ -155,6 +156,16 @@ def test_who_borrowed_the_name_is_not_mixed_up_with_whose_key_it_is(world):
     assert world.broker._registry.users["carol"].mailbox.head == 0
 
 
+@pytest.mark.parametrize("named", [SECRET, b""], ids=["their own", "none"])
+def test_the_brokers_own_user_is_told_a_credential_as_at_a_plain_broker(world, named):
+    first = joins(world, OWNER, "")
+    (welcome,) = first.joins("dave", session=b"s" * 16, credential=named).of(Welcome)
+    assert welcome.credential == (named or welcome.credential)
+    second = by(world, OWNER)
+    assert second.joins("dave", credential=welcome.credential).of(Welcome)
+    assert second.epoch("direct") == first.epoch("direct")
+
+
 # --- sessions -----------------------------------------------------------------------------
 
 
@@ -194,6 +205,29 @@ def test_after_a_restart_a_session_goes_on_by_any_key_of_its_user_and_no_others(
     assert back.welcome.cseq == 1
     first = by(world, ALICE, "alice")
     assert refusal(first.joins("alice", session=alice.session)).code == "not_allowed"
+    world.journal.close()
+
+
+@pytest.mark.parametrize("named", [SECRET, b""], ids=["their own", "none"])
+def test_after_a_restart_a_session_of_the_brokers_own_user_still_opens_the_name(
+    world_with, members, tmp_path, named
+):
+    path = tmp_path / "journal.db"
+    world = world_with(SqliteJournal(path), members)
+    dave = by(world, OWNER)
+    assert dave.joins("dave", credential=SECRET, claim=True).of(Welcome)
+    world.journal.close()
+    world = world_with(SqliteJournal(path), members)
+    world._attempts[dave.session] = dave.attempt
+    back = by(world, OWNER)
+    heard = back.joins("dave", session=dave.session, credential=named, claim=True)
+    told = heard.of(Welcome)[0].credential
+    assert told == (named or told)
+    assert back.resumed
+    back.says(Bye())
+    next_one = by(world, OWNER)
+    assert next_one.joins("dave", credential=told).of(Welcome)
+    assert next_one.epoch("direct") == dave.epoch("direct")
     world.journal.close()
 
 

@@ -106,6 +106,24 @@ def test_every_hello_says_it_again(talk_with):
     assert [hello.attempt for hello in hellos] == [1, 2, 3, 4]
 
 
+def test_a_welcome_without_a_credential_leaves_the_client_its_own(talk_with):
+    """Whom a key lets in is told none."""
+    talk = talk_with(credential=b"k" * 16)
+    talk.connects()
+    talk.hears(talk.welcome(credential=b""))
+    assert talk.core.credential == b"k" * 16
+    talk.core.disconnected()
+    assert talk.connects()[0].credential == b"k" * 16
+
+
+def test_a_credential_that_the_broker_made_is_named_from_then_on(talk_with):
+    talk = talk_with(credential=b"k" * 16)
+    talk.connects()
+    talk.hears(talk.welcome(credential=b"f" * 16))
+    talk.core.disconnected()
+    assert talk.connects()[0].credential == b"f" * 16
+
+
 @pytest.mark.parametrize("code", ["name_claimed", "a_code_of_a_later_version"])
 def test_a_name_that_is_anothers_ends_the_session_with_its_reason(talk_with, code):
     talk = talk_with(claim=True)

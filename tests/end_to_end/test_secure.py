@@ -348,6 +348,29 @@ def test_a_restart_changes_nothing(shell, data, fast_leases, far, monkeypatch):
             assert shell.run("accept", line, at=again, env=far).status == 0
 
 
+def test_the_brokers_own_user_has_their_name_and_mail_after_a_restart(
+    shell, data, fast_leases, monkeypatch
+):
+    """Also when a session of theirs stayed through it, and went on."""
+    with BrokerProcess("--secure", *fast_leases, data_dir=data) as broker:
+        owned(broker, shell, monkeypatch)
+        port, pub_port = broker.port, broker.pub_port
+        joined = shell.chat("join", "alice", at=broker)
+        joined.type("echo before")
+        joined.shows("alice: before")
+        broker.kill()
+        with BrokerProcess(
+            "--secure", *fast_leases, data_dir=data, port=port, pub_port=pub_port
+        ) as again:
+            joined.type("echo after")
+            joined.shows("alice: after")
+            assert joined.finish().status == 0
+            assert shell.run("send", "alice", "mail", "--as", "bob", at=again).status == 0
+            back = shell.run("join", "alice", at=again)
+            assert (back.status, back.err) == (0, "")
+            assert back.out.endswith("bob -> alice: mail\n")
+
+
 def test_nothing_travels_in_the_clear(secure, proxies, shell, far, invite):
     """What crosses the network holds neither texts nor names nor tokens."""
     line = invite("alice")
