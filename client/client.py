@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Self
 
 from ..wire.errors import BadName
@@ -95,7 +96,7 @@ class Client:
                 raise UsageError("an identity is of one name at one broker; it has the credential")
             credential = identity.credential
         self._takeover = takeover = Takeover(identity, session, exclusive)
-        access = find_access(address, name, identity)
+        find = partial(find_access, address, name, identity)
         readers = [Reader(ECHO_LOG, since or Since.now())] if hear else []
         if hear and mail and name is not None:
             readers.append(Reader(DIRECT_LOG, since_direct or Since.unread()))
@@ -117,7 +118,7 @@ class Client:
         self._crash: BaseException | None = None
         self._down_since: float | None = None
         self._interrupts = interrupts
-        self._link = Link(self._core, access, self._changes.lock)
+        self._link = Link(self._core, find, self._changes.lock)
         try:
             takeover.begin()
         except BaseException:

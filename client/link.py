@@ -12,7 +12,9 @@ import struct
 import sys
 import time
 from collections import deque
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from math import inf
 
 import zmq
 from zmq.utils import z85
@@ -90,6 +92,12 @@ MOST_FAILURES = 3
 """Handshakes that may break off in a row before the broker is taken for another one.  One alone
 may have been cut by a broker that stopped."""
 
+LOOK_EVERY = 0.1
+"""Seconds between two looks for a way in that a broker left for its own user meanwhile."""
+
+LOOKS = 20
+"""So many at a broker that was not there at first: it listens a moment before it leaves that."""
+
 
 def require_descriptors() -> None:
     """Raises ClientError if there are none left for a client's sockets."""
@@ -103,12 +111,18 @@ class Link:
     def __init__(
         self,
         core: ClientCore,
-        access: Access,
+        find: Callable[[], Access],
         lock: AbstractContextManager[object],
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
+        """*find*: tells the way in; what it raises is raised."""
         self._core = core
-        self._access = access
+        self._find = find
+        self._access = access = find()
+        self._looks: int | None = None
+        """How many more looks for a way in are worth it; None if the broker was always there."""
+        self._again_at = inf
+        """When to connect anew, after such a look."""
         self._host = f"[{access.host}]" if ":" in access.host else access.host
         self._failures = 0
         """Handshakes in a row that the broker broke off."""
@@ -187,6 +201,7 @@ class Link:
             with self._lock:
                 pause = min(self._core.pause(time.monotonic()), longest)
         now = time.monotonic()
+        pause = max(min(pause, self._again_at - now), 0.0)
         if (full := self._full(now)) or self._published:
             pause = min(pause, full)
         self._hear_pub(not full)
@@ -215,6 +230,8 @@ class Link:
             for change in changes:
                 event, value = struct.unpack("=HI", change[0])
                 self._take_change(event, value, now)
+        if now >= self._again_at:
+            self._connect_again()
         self._follow_pub()
         self._send(now)
 
@@ -234,8 +251,12 @@ class Link:
 
     def _take_change(self, event: int, value: int, now: float) -> None:
         """The connection came, went, or was refused."""
+        if self._again_at < inf:
+            return  # It is given up.
         if event & ATTEMPTS:
             self.there = event == zmq.EVENT_CONNECTED
+            if not self.there and self._looks is None:
+                self._looks = LOOKS
             return
         self._unsent.clear()
         if event == zmq.EVENT_DISCONNECTED:
@@ -251,8 +272,36 @@ class Link:
         else:
             self._failures += event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
             words = why_refused(event, value, self._failures, self._access)
-            if words:
+            if words and not self._finds_another(now):
                 self._core.turned_away(words)
+
+    def _finds_another(self, now: float) -> bool:
+        """Whether there is another way in than the one by which this was refused, or may be soon.
+
+        A secure broker tells its own user of one when it serves; whoever began before went by what
+        was there then.  Who was let in once has met the broker, and takes no other for it."""
+        if self._core.pub_port is not None:
+            return False
+        try:
+            found = self._find()
+        except ClientError:
+            return False  # Why this one failed says more.
+        if found != self._access and found.server_key:
+            self._access, self._failures = found, 0
+        elif self._looks and not self._access.server_key:
+            self._looks -= 1
+        else:
+            return False
+        self._again_at = now + LOOK_EVERY
+        return True
+
+    def _connect_again(self) -> None:
+        """ZeroMQ does not, when the mechanisms differ."""
+        self._again_at = inf
+        with suppress(zmq.ZMQError):  # Of what it gave up it may know nothing.
+            self._dealer.disconnect(f"tcp://{self._host}:{self._access.port}")
+        present_keys(self._dealer, self._access)
+        self._connect(self._dealer, self._access.port)
 
     def _send(self, now: float) -> None:
         """Sends what is due until the connection takes no more."""

@@ -37,7 +37,7 @@ def main(address: str, first: int, count: int) -> None:
         readers = [Reader("echo", Since.now()), Reader("direct", Since.unread())]
         core = ClientCore(f"user-{number:03}", os.urandom(16), readers, exclusive=True)
         cores.append(core)
-        links.append(Link(core, access, nullcontext(), context))
+        links.append(Link(core, lambda: access, nullcontext(), context))
     heard: list[list[object]] = [[] for _ in cores]
 
     def run_until(done) -> None:

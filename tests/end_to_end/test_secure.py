@@ -371,6 +371,30 @@ def test_the_brokers_own_user_has_their_name_and_mail_after_a_restart(
             assert back.out.endswith("bob -> alice: mail\n")
 
 
+@pytest.mark.parametrize("served_before", [True, False])
+def test_a_command_of_the_brokers_own_user_waits_until_it_serves(
+    shell, data, monkeypatch, eventually, tmp_path, served_before
+):
+    shell.env["CHATBROKER_DATA"] = str(tmp_path / "home")
+    run = ("chatbroker", "run", "--secure", "--data-dir", str(data), "--pub-port", "0")
+    port = "0"
+    if served_before:
+        broker = shell.start(*run, "--port", port)
+        broker.shows("ready")
+        broker.signal(signal.SIGTERM)
+        port = re.search(r":(\d+)$", broker.wait().out.strip())[1]
+    else:
+        with BrokerProcess() as other:
+            port = str(other.port)
+    address = f"tcp://127.0.0.1:{port}"
+    patience = ("--timeout", str(PATIENCE))
+    waiting = shell.chat("echo", "--as", "bob", *patience, "hi", at=address)
+    # Its socket is there, and what was to be found of the broker was looked for.
+    eventually(lambda: len(os.listdir(f"/proc/{waiting.pid}/task")) > 1, "it did not connect")
+    shell.start(*run, "--port", port).shows("ready")
+    assert waiting.wait() == (0, "", "")
+
+
 def test_nothing_travels_in_the_clear(secure, proxies, shell, far, invite):
     """What crosses the network holds neither texts nor names nor tokens."""
     line = invite("alice")
