@@ -87,7 +87,7 @@ class Gathering:
 
 def _joined(effects: list[Publish]) -> list[bytes]:
     """The frames of *effects* as few.  Rows of a log become one batch, as those of one turn do: to
-    read a batch costs each subscriber as much as some tens of events."""
+    decode a batch costs a client as much as nine events."""
     pieces: list[bytes] = []
     for log, some in groupby(effects, attrgetter("log")):
         if log is None:
