@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
@@ -37,12 +37,23 @@ while one is enough for all.  So they keep up with 250 that go each second, more
 each is seen within half a minute."""
 
 
+class Taken:
+    """What was taken out of a socket."""
+
+    __slots__ = ("bytes", "frames")
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.bytes = 0
+        """That the frames took on the way, in the open."""
+
+
 class Connection:
     """One TCP connection."""
 
     __slots__ = (
-        *("confirmed", "fd", "frames", "given", "inode", "mark", "origin"),
-        *("subscriptions", "taken"),
+        *("confirmed", "fd", "given", "inode", "mark", "origin", "said"),
+        "subscriptions",
     )
 
     def __init__(self, fd: int, origin: Origin, mark: str) -> None:
@@ -53,27 +64,39 @@ class Connection:
         self.mark = mark
         """What ZeroMQ tells of each of its messages, and of those of no other peer."""
         self.subscriptions = 0
-        self.frames = 0
-        """How many were taken out of it."""
-        self.taken = 0
-        """Bytes that these took on the way, in the open."""
+        self.said = Taken()
+        """Another's of the same socket has the same (`follows`)."""
         self.given = self.confirmed = 0
         """Bytes that it was sent, and of which its peer is known to have received so many
         (``slow``)."""
 
     def took_one(self, frame: bytes) -> None:
         """*frame*, a message of one part, was taken out of it."""
-        size = len(frame)
-        self.frames += 1
-        self.taken += size + (2 if size < LONG else 9)
+        self.said.frames += 1
+        self.took_part(frame)
+
+    def took_part(self, part: Sized) -> None:
+        """The same of a further *part* of a message."""
+        size = len(part)
+        self.said.bytes += size + (2 if size < LONG else 9)
 
     def took(self, frames: Sequence[bytes]) -> None:
         """The same of several *frames*, for less than of each."""
         size = sum(map(len, frames))
-        self.frames += len(frames)
-        self.taken += size + 2 * len(frames)
+        self.said.frames += len(frames)
+        self.said.bytes += size + 2 * len(frames)
         if size >= LONG and max(map(len, frames)) >= LONG:
-            self.taken += 7 * sum([len(frame) >= LONG for frame in frames])
+            self.said.bytes += 7 * sum([len(frame) >= LONG for frame in frames])
+
+    @property
+    def frames(self) -> int:
+        """How many were taken out of it."""
+        return self.said.frames
+
+    @property
+    def taken(self) -> int:
+        """Bytes that these took on the way, in the open."""
+        return self.said.bytes
 
     @property
     def stands(self) -> bool:
@@ -86,6 +109,22 @@ class Connection:
         A frame may come when its connection is gone and another has the descriptor: then
         ZeroMQ tells that one of it, and only the mark tells whose the frame is."""
         return (self.inode, self.mark) == (met.inode, met.mark)
+
+    def follows(self, known: Connection | None) -> None:
+        """*known* had its descriptor before.  If the socket is the same, one of them had gone when
+        it was met: what they said is counted together, as the kernel counts what was received."""
+        if known is not None and known.inode == self.inode:
+            self.said = known.said
+
+    def belongs_to(self, port: int) -> None:
+        """It came by *port*.  If its descriptor is of another by now, it had gone."""
+        try:
+            with borrowed(self.fd) as sock:
+                tcp = sock.family in (socket.AF_INET, socket.AF_INET6)
+                if tcp and sock.getsockname()[1] != port:
+                    self.inode = 0
+        except (OSError, ValueError):
+            return  # It had gone, or ZeroMQ does not tell.
 
     def cut(self, reset: bool = False) -> None:
         """Ends it.  Frames that wait to be sent are lost; with *reset* also those that the kernel
@@ -145,6 +184,7 @@ class Connections:
         if known is None or not known.same_as(met):
             # Otherwise a frame of a connection that is gone comes before or after one of its
             # successor, which has its descriptor.
+            met.follows(known)
             known = self._dealers[met.fd] = met
         self.callers[identity] = known
         return known

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 import zmq
 
 from ..wire.errors import Code
-from .connections import LONG, NO_FD, Connection, Connections
+from .connections import NO_FD, Connection, Connections
 from .core import Broker
 from .descriptors import Descriptors
 from .gate import MARK, Gate, meet
@@ -38,8 +38,9 @@ SLICE = 0.005
 MOST_LEFT = 2 * MOST
 """Bytes that may wait to be handed on when more is taken."""
 
-MOST_PARTS = 16
-"""Parts of a message that are taken out before its sender is cut off: there may be millions."""
+MOST_PARTS = 20
+"""Parts of a message that are taken out before its sender is cut off: there may be millions.  Empty
+ones are 40 bytes, more than a handshake of libzmq's is longer than the shortest (``charges``)."""
 
 DISCARD_SECONDS = 0.01
 """Seconds after which the watch looks whether the next such message comes meanwhile."""
@@ -88,9 +89,10 @@ class Intake:
         self._parts = 0
         """How many of its parts were."""
         self._connections = Connections()
+        self._port = port_of(router)
         self._watch = Watch(
             self._connections,
-            port_of(router),
+            self._port,
             publisher.port,
             descriptors.limit,
             MOST_QUIET,
@@ -365,7 +367,7 @@ class Intake:
             if self._parts < MOST_PARTS:
                 part = receive(0, False)
                 self._parts += 1
-                caller.taken += len(part) + (2 if len(part) < LONG else 9)
+                caller.took_part(part)
                 more = part.more
             else:
                 # There may be millions, at a microsecond each: nothing else is done here.
@@ -378,7 +380,7 @@ class Intake:
                 return True
             if self._parts == MOST_PARTS:
                 self._parts += 1  # Once is enough.
-                self._watch.cut(caller, "a message had many parts")
+                self._watch.charge(caller, "a message had many parts", time.monotonic())
         return False
 
     def _meet_caller(self, identity: bytes, part: zmq.Frame) -> Connection:
@@ -387,6 +389,7 @@ class Intake:
             # A peer may plant an id, and a key of its own speaks for nobody else.
             self._core.lost(identity)
         met, admitted = meet(part, self._gate)
+        met.belongs_to(self._port)
         if admitted:
             known = self._connections.meet(identity, met)
             if known is met:
@@ -423,7 +426,7 @@ class Intake:
 
     def hear_subscribers(self) -> None:
         """Takes what came from SUBs."""
-        self._subscribers.hear()
+        self._subscribers.hear(time.monotonic())
 
     def close(self) -> None:
         """Watches no more.  Again: nothing."""

@@ -11,9 +11,6 @@ from .publisher import Publisher
 from .slow import Slow
 from .watch import Watch
 
-SUBSCRIBED = b"\1"
-"""How what an XPUB hands on of a subscription begins."""
-
 
 class Subscribers:
     """Those of *publisher*, guarded by *gate*, if any.  What they are is noted in *connections*,
@@ -41,8 +38,8 @@ class Subscribers:
         """Has each connection subscribe to *most* topics from now on."""
         self._most = most
 
-    def hear(self) -> None:
-        """Takes what came of them."""
+    def hear(self, now: float) -> None:
+        """Takes what came of them.  *now*: seconds of a monotonic clock."""
         for part in self._publisher.take():
             met, admitted = meet(part, self._gate)
             if met.fd == NO_FD:
@@ -53,9 +50,13 @@ class Subscribers:
                 continue
             known = self._known.get(met.fd)
             if known is None or not known.same_as(met):
+                met.belongs_to(self._publisher.port)
+                met.follows(known)
                 known = self._known[met.fd] = met
                 self._slow.joined(known)
-            fine = not part.more and part.bytes[:1] == SUBSCRIBED
-            known.subscriptions += 1 if fine else self._most + 1
+            known.took_one(part.bytes)
+            # Something else does nothing, and counts as well.  An empty message is too short to be
+            # proven (``charges``); the watch bounds how many there are.
+            known.subscriptions += bool(part.bytes)
             if known.subscriptions > self._most:
-                self._watch.cut(known, "more was subscribed to than there is")
+                self._watch.charge(known, "more was subscribed to than there is", now)

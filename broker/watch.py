@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from math import inf
 
 from ..wire.limits import CURVE_OVERHEAD, MAX_FRAME
+from .charges import Charges
 from .connections import Connection, Connections, borrowed, cut, inode_of
 from .crowds import of_crowds, without_session
 from .handshakes import Handshakes
@@ -188,6 +189,7 @@ class Watch:
         """Until when all are looked at: growth shows between two looks; and who went too far may
         come again."""
         self._handshakes = Handshakes(overhead)
+        self._charges = Charges(overhead > 0)
         self._memory = Memory(stored)
         self.drained = 0.0
         """When all that was whole had last been taken out."""
@@ -222,6 +224,8 @@ class Watch:
             return
         for connection in self._handshakes.long(self.drained):
             self.cut(connection, "the handshake was too long")
+        for charge in self._charges.proven(now):
+            self.cut(charge.connection, charge.why)
         if self._memory.grew(now):
             self._alert_until = now + 2 * LOOK_EVERY
         after_cut = now < self._cut_until
@@ -260,6 +264,11 @@ class Watch:
             self._cut_until = self._look_at + ALERT
             connection.cut(reset)
             self._cuts[connection.origin.address, why] += 1
+
+    def charge(self, connection: Connection, why: str, now: float) -> None:
+        """Cuts off one that said too much, when it is known that it was this one."""
+        if not self.on or self._charges.bring(connection, why, now):
+            self.cut(connection, why)
 
     def meet(self, connection: Connection, size: int, now: float) -> None:
         """Looks at a DEALER of which the first message came, of so many bytes."""

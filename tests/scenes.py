@@ -42,8 +42,8 @@ class Scene:
         if found is None:
             name = b"%d" % fd
             found = self.connections.meet(name, Connection(fd, Origin("127.0.0.1"), ""))
-        found.frames += frames
-        found.taken += taken
+        found.said.frames += frames
+        found.said.bytes += taken
 
     def sends(self, theirs, ours, size):
         """*size* bytes arrive and are read, as by libzmq, which tells nobody of them yet."""

@@ -218,3 +218,30 @@ def test_all_of_a_key_are_found(pairs):
     assert connections.callers_of([b"a", b"b"]) == {b"1": mine}
     assert connections.subscribers_of([b"a", b"b"]) == {7: also_mine}
     assert not connections.callers_of([b"b"])
+
+
+def test_two_keys_that_seem_to_have_one_socket_are_counted_together(pairs):
+    """As the kernel counts what was received."""
+    ours, _ = pairs()
+    connections = Connections()
+    former = connections.meet(b"a", Connection(ours.fileno(), HERE, "a"))
+    latter = connections.meet(b"b", Connection(ours.fileno(), HERE, "b"))
+    former.took_one(b"x")
+    latter.took_one(b"yy")
+    assert (former.frames, former.taken) == (latter.frames, latter.taken) == (2, 7)
+    other, _ = pairs()
+    os.dup2(other.fileno(), ours.fileno())
+    assert connections.meet(b"c", Connection(ours.fileno(), HERE, "b")).frames == 0
+
+
+def test_one_whose_descriptor_is_of_another_port_by_now_had_gone(pairs):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        theirs = socket.create_connection(("127.0.0.1", port))
+        ours, _ = listener.accept()
+        with theirs, ours:
+            met = Connection(ours.fileno(), HERE, "")
+            met.belongs_to(port)
+            assert met.stands
+            met.belongs_to(port + 1)
+            assert not met.stands

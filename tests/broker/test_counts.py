@@ -17,7 +17,7 @@ EDGES = (intake, subscribers, watch)
 
 
 def test_every_reason_to_cut_somebody_off_has_a_label():
-    said = r'[._]cut\((?:caller|known|connection|subscriber|fd, seen), "([^"]+)"'
+    said = r'[._](?:cut|charge)\((?:caller|known|connection|subscriber|fd, seen), "([^"]+)"'
     given = [re.findall(said, Path(module.__file__).read_text()) for module in EDGES]
     assert {reason for reasons in given for reason in reasons} == {*CUT_OFF}
 

@@ -552,8 +552,8 @@ def test_no_further_message_of_several_parts_is_taken_out_when_a_turns_time_is_o
     assert len(server._intake._router) == 3 * 3  # The id, and two parts.
 
 
-@pytest.mark.parametrize(("parts", "times"), [(16, 0), (17, 1), (2000, 1)])
-def test_the_sender_of_more_than_16_parts_is_cut_off_once(
+@pytest.mark.parametrize(("parts", "times"), [(20, 0), (21, 1), (2000, 1)])
+def test_the_sender_of_more_than_20_parts_is_cut_off_once(
     server, monkeypatch, reused, parts, times
 ):
     Heard(server, monkeypatch)

@@ -448,7 +448,8 @@ def test_who_is_cut_off_is_written_down(serve, folder):
     server = serve()
     with zmq.Context() as context, context.socket(zmq.XSUB) as hostile:
         hostile.connect(server.pub_address)
-        hostile.send(b"no subscription")
+        for number in range(20):
+            hostile.send(b"no subscription %d" % number)
         eventually(lambda: (folder / AUDIT).read_text())
     (line,) = audited(folder)
     assert (line["event"], line["address"]) == ("cut_off", "127.0.0.1")

@@ -200,7 +200,7 @@ def messages_of_a_million_parts(stage: Stage) -> tuple[str, str]:
                 stage.eventually(lambda sock=sockets[0]: is_answered(sock), "no answer")
             pour(sockets, message, len(message))
             all_cut(stage, sockets)
-    return f"{2 * count} messages", "the watch, or the loop at 16 parts"
+    return f"{2 * count} messages", "the watch, or the loop at 20 parts"
 
 
 def messages_of_a_million_parts_among_others(stage: Stage) -> tuple[str, str]:
