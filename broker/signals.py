@@ -50,7 +50,10 @@ class Stoppable(Protocol):
 
 class Signals:
     """While entered, turns SIGTERM and SIGINT into `stop`, SIGHUP into a look at the config file.
-    Main thread only.  What comes before there is a server waits for it."""
+    Main thread only.  What comes before there is a server waits for it.
+
+    If one asked to stop, another one is nothing afterwards either: it would end the process with a
+    status of its own, after all was done."""
 
     def __init__(self) -> None:
         self._server: Stoppable | None = None
@@ -72,7 +75,7 @@ class Signals:
     def __exit__(self, *exc: object) -> None:
         self._watchdog.cancel()
         for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._asked else handler)
 
     @contextmanager
     def attend(

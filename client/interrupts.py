@@ -26,6 +26,9 @@ class Interrupts:
     so does SIGHUP (the terminal is gone) unless the caller had it ignored, with 129.
 
     One that came and was not raised is raised at the end: what was interrupted is no success.
+
+    If one came, the handlers stay, as the way out is longer than this: another one that is no other
+    wish is nothing, and one that is has them be what they were before, and heed it.
     """
 
     def __init__(self, status: int = 128 + signal.SIGTERM) -> None:
@@ -35,6 +38,7 @@ class Interrupts:
         """When the first one came (monotonic clock, seconds)."""
         self._raised = False
         self._exposed = False
+        self._over = False
         self._wakers: list[Callable[[], None]] = []
         self._previous: dict[int, Any] = {}
 
@@ -45,10 +49,15 @@ class Interrupts:
         return self
 
     def __exit__(self, kind: object, *exc: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        if self._pending is None:
+            self._give_back()
+        self._over = True
         if kind is None and not self._raised:
             self.check()
+
+    def _give_back(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     def on_signal(self, wake: Callable[[], None]) -> None:
         """*wake* is called in the handler: it must take no lock, and end what waits."""
@@ -79,6 +88,10 @@ class Interrupts:
         now = time.monotonic()
         pause = KEYS if number == signal.SIGINT else AGAIN
         again = self._pending is not None and now - self._since > pause
+        if self._over and again:
+            self._give_back()
+            signal.raise_signal(number)
+            return
         if self._pending is None:
             self._pending, self._since = self._asked_by(number), now
         for wake in self._wakers:

@@ -29,6 +29,7 @@ def _begin(name: str) -> None:
         main()
     finally:
         _let_interrupts_end_it()
+        _let_the_first_signal_decide()
 
 
 def _let_interrupts_end_it() -> None:
@@ -36,3 +37,12 @@ def _let_interrupts_end_it() -> None:
     are: Python would show where it was.  If the caller has it ignored it stays so."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _let_the_first_signal_decide() -> None:
+    """A handler that is still there is of a signal that was obeyed, and the status is known.
+    Python takes handlers off before the process has ended, so that another signal would end it by
+    itself; what is ignored stays so."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_IGN)

@@ -149,6 +149,17 @@ def test_what_asks_it_to_stop_before_it_is_there_is_not_forgotten(server, number
         assert server.reasons == [number.name]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_another_one_after_all_was_done_is_nothing(server, number):
+    """The process would end by it, and not with 0."""
+    heard = []
+    signal.signal(number, lambda *_: heard.append(number))
+    with signals(server):
+        signal.raise_signal(number)
+    signal.raise_signal(number)
+    assert heard == []
+
+
 def test_a_server_that_comes_after_a_sighup_looks_again(server, terminals):
     with Signals() as asked:
         signal.raise_signal(signal.SIGHUP)

@@ -158,6 +158,33 @@ def test_afterwards_the_handlers_are_what_they_were():
     assert [signal.getsignal(number) for number, _ in SIGNALS] == before
 
 
+@pytest.mark.parametrize("second", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_one_that_is_no_other_wish_is_nothing_afterwards_either(second, monkeypatch):
+    """The process would end by it, and not with the status of the first."""
+    monkeypatch.setattr(module.time, "monotonic", lambda: 5.0)
+    heard = []
+    signal.signal(second, lambda *_: heard.append(second))
+    with pytest.raises(SystemExit) as caught, Interrupts(0) as interrupts:  # noqa: PT012
+        signal.raise_signal(signal.SIGTERM)
+        interrupts.check()
+    signal.raise_signal(second)
+    assert (caught.value.code, heard) == (0, [])
+
+
+@pytest.mark.parametrize(("number", "error"), SIGNALS)
+def test_who_asks_again_after_a_while_is_heeded_afterwards_as_before(number, error, monkeypatch):
+    now = [5.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    heard = []
+    signal.signal(number, lambda *_: heard.append(number))
+    with pytest.raises(error), Interrupts():
+        signal.raise_signal(number)
+    now[0] += 1.1
+    signal.raise_signal(number)
+    signal.raise_signal(number)
+    assert heard == [number, number]
+
+
 def test_whatever_waits_is_woken():
     woken = []
     with Interrupts() as interrupts:

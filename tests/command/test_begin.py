@@ -67,3 +67,23 @@ def test_one_that_comes_when_all_is_done_shows_nothing_either() -> None:
     code += "atexit.register(signal.raise_signal, signal.SIGINT); begin.chat()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_obeyed_a_signal_ends_with_its_status_whatever_comes_yet(number: int) -> None:
+    """Also when Python takes itself down."""
+    code = f"""
+import os, signal, sys
+from chatbroker.command import begin
+
+class Last:
+    def __del__(self, kill=os.kill, number={number:d}, pid=os.getpid()):
+        kill(pid, number)
+
+sys.modules["last"] = Last()
+signal.signal({number:d}, lambda *_: None)  # As who obeyed one leaves it.
+sys.argv = ["chat", "--version"]
+begin.chat()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, b"")
