@@ -189,7 +189,7 @@ class Intake:
         if slept and self._lone and now - self._watch.drained < SURE_FOR and self._hear_one():
             return True
         core, until = self._core, now + MOST_SECONDS
-        left = self._waiting.size
+        left, those = self._waiting.size, len(self._waiting)
         drained = lone = False
         size = 0
         if left < MOST_LEFT:
@@ -207,6 +207,7 @@ class Intake:
             lone = not left and self._heard == heard + 1
             for said in self._waiting.values():
                 said.tell_caller()
+            self._waiting.newcomers_last(those, core.expects)
         self._note_who(next(iter(self._waiting), b"") if lone else b"")
         for identity in self._waiting.by_turns():
             at = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from .connections import Connection
@@ -76,6 +77,16 @@ class Waiting(dict[bytes, Said]):
         last turn, and has more, after the others."""
         served, self._served = self._served, set()
         return sorted(self, key=served.__contains__)
+
+    def newcomers_last(self, first: int, is_known: Callable[[bytes], bool]) -> None:
+        """Of those from the *first* on, which came just now, has whoever is not known wait behind
+        the others.
+
+        Who comes may follow one who has left, and ROUTER does not give them in the order in which
+        they spoke: what that one had been shown would be unread.  Only once, lest others that have
+        more to say keep a newcomer waiting for ever."""
+        for identity in [one for one in islice(self, first, None) if not is_known(one)]:
+            self[identity] = self.pop(identity)
 
     def later(self, identity: bytes, said: Said) -> None:
         """What is left of a connection of which some was handed on."""

@@ -322,6 +322,23 @@ def test_who_was_heard_in_the_last_turn_and_has_more_comes_after_the_others(
     assert [name for name, _ in heard.alone] == ["alice", "bob", "alice", "bob", "alice", "alice"]
 
 
+def test_who_leaves_is_heard_before_who_comes_whatever_the_order_that_they_are_taken_in(
+    server, monkeypatch, reused
+):
+    """Or mail that the one was shown is unread, and shown to the other again."""
+    heard = Heard(server, monkeypatch, together=False)
+    heard.enough = 1  # So that some is left for the next turn.
+    monkeypatch.setattr(server._core, "expects", {B}.__contains__)
+    waiting(server, monkeypatch, reused, ("alice", A, b"HELLO"), ("bob", B, b"BYE"))
+    server._intake.drain()
+    assert heard.alone == [("bob", b"BYE")]
+    # Who came then is not put off again.
+    server._intake._router.add(B, Said(BOB, reused, b"more"))
+    heard.full = False
+    server._intake.drain()
+    assert heard.alone[1:] == [("alice", b"HELLO")]
+
+
 def test_what_is_more_than_a_turns_worth_waits_for_the_next(server, monkeypatch, reused):
     heard = Heard(server, monkeypatch, together=False)
     waiting(server, monkeypatch, reused, *[("alice", A, b"%d" % n) for n in range(3)])

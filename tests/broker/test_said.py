@@ -64,3 +64,16 @@ def test_whoever_was_heard_in_the_last_turn_comes_after_the_others() -> None:
     # It was not reached, so it is not put off again.
     waiting[b"e"] = said(b"new")
     assert waiting.by_turns() == [b"b", b"c", b"a", b"d", b"e"]
+
+
+def test_of_those_who_came_together_whoever_is_new_waits_behind_the_others_once() -> None:
+    waiting = Waiting()
+    for name in (b"new", b"known", b"newer", b"other"):
+        waiting[name] = said(b"x")
+    known = {b"known", b"other"}.__contains__
+    waiting.newcomers_last(0, known)
+    assert waiting.by_turns() == [b"known", b"other", b"new", b"newer"]
+    for name in (b"newest", b"last"):
+        waiting[name] = said(b"x")
+    waiting.newcomers_last(4, {b"last"}.__contains__)
+    assert waiting.by_turns() == [b"known", b"other", b"new", b"newer", b"last", b"newest"]
