@@ -23,6 +23,11 @@ def serve(shell):
     return start
 
 
+def unexpected(err):
+    """What a broker said beside that the machine was too busy to let it run."""
+    return [line for line in err.splitlines() if " stalled seconds=" not in line]
+
+
 def test_one_line_says_that_it_serves(serve, tmp_path):
     ready = tmp_path / "ready"
     program, address = serve("--ready-file", str(ready))
@@ -34,7 +39,7 @@ def test_one_line_says_that_it_serves(serve, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["ready"]
     program.signal(signal.SIGTERM)
     ended = program.wait()
-    assert (ended.status, ended.err) == (0, "")
+    assert (ended.status, unexpected(ended.err)) == (0, [])
     # A file that is there says that somebody serves.
     assert not ready.exists()
 
@@ -106,7 +111,7 @@ def test_a_signal_ends_it_and_clients_are_told(shell, serve, number):
     listener.says("listening")
     program.signal(number)
     ended = program.wait()
-    assert (ended.status, ended.err) == (0, "")
+    assert (ended.status, unexpected(ended.err)) == (0, [])
     for client in (alice, listener):
         told = client.wait()
         assert told.status == 3
