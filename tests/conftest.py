@@ -21,6 +21,13 @@ if sys.dont_write_bytecode:
     del os.environ["PYTHONDONTWRITEBYTECODE"]
 
 
+def pytest_sessionstart() -> None:
+    """What a test starts hears SIGINT, also if the tests run in the background of a shell, which
+    has that ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_finish() -> None:
     """Thousands of tests are many objects, through which each full collection would go: a tenth
     of the time."""
