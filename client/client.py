@@ -299,7 +299,7 @@ class Client:
         def over() -> bool:
             nonlocal caught_up
             caught_up = self._core.caught_up(ref)
-            return caught_up or (self._core.answered(ref) and not self._core.inbox.asks)
+            return caught_up or (self._core.answered(ref) and self._core.inbox.stuck)
 
         self._await(over, until, Waits.FOR_EVENTS)
         return caught_up

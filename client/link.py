@@ -142,6 +142,8 @@ class Link:
         self._poller.register(self._wake_reader, zmq.POLLIN)
         self._sub: zmq.Socket[bytes] | None = None
         self._sub_port: int | None = None
+        self._sub_life = 0
+        """How often data had gone back when it was made."""
         self._published: deque[list[bytes]] = deque()
         """What was taken from it and waits for room."""
         self._full_since = -FULL_FOR
@@ -221,6 +223,8 @@ class Link:
             for frame, *more in frames:
                 # What has several parts is no frame, whatever the first of them may be.
                 core.received(b"" if more else frame, now)
+            if core.inbox.went_back != self._sub_life:
+                self._published.clear()
             while self._published and not self._full(now):
                 topic, *rest = self._published.popleft()
                 if rest:
@@ -322,9 +326,9 @@ class Link:
                 return
 
     def _follow_pub(self) -> None:
-        """Subscribes where WELCOME says."""
-        port = self._core.pub_port
-        if port == self._sub_port or not self._core.topics:
+        """Subscribes where WELCOME says; anew, if what was published is of data that are gone."""
+        port, life = self._core.pub_port, self._core.inbox.went_back
+        if (port, life) == (self._sub_port, self._sub_life) or not self._core.topics:
             return
         self._close_sub()
         every = min(max(self._core.heartbeat.every, LEAST_HEARTBEAT), MOST_HEARTBEAT)
@@ -338,7 +342,7 @@ class Link:
         for topic in (GREETING_TOPIC, *self._core.topics):
             self._sub.setsockopt(zmq.SUBSCRIBE, topic)
         self._connect(self._sub, port)
-        self._sub_port = port
+        self._sub_port, self._sub_life = port, life
 
     def _close_sub(self) -> None:
         if self._sub is not None:

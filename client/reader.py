@@ -80,8 +80,8 @@ class Reader:
         self._fetch_again = 0.0
         """While a FETCH is under way: when to take it, or its answer, for lost."""
         self._fetching = False
-        self._ref = 0
-        """Of the last FETCH."""
+        self._ref = self._fetched_from = 0
+        """Of the last FETCH: its number, and from where it was."""
 
     @property
     def caught_up(self) -> bool:
@@ -199,8 +199,9 @@ class Reader:
     def fetched(self, fetched: Fetched) -> None:
         """The answer to a FETCH is complete."""
         if fetched.epoch == self.epoch:
-            self._fetching = False
             self.head = max(self.head, fetched.head)
+            # If it brought nothing, it is as if it were lost.
+            self._fetching = self.position == self._fetched_from and not self.caught_up
 
     def next_fetch(self, now: float, ref: int, patience: float) -> Fetch | None:
         """The FETCH to send now, if there is a hole and none is under way; one that is not
@@ -209,7 +210,7 @@ class Reader:
         if when is None or now < when:
             return None
         self._fetching = True
-        self._ref = ref
+        self._ref, self._fetched_from = ref, self.position
         self._fetch_again = now + patience
         return Fetch(ref, self.log, self.epoch, self.position, MAX_FETCH)
 

@@ -296,6 +296,30 @@ def test_what_is_missing_is_asked_for_when_half_of_it_was_taken(inbox, batch, mo
     assert fetches(inbox) == [(7, "echo", 8)]
 
 
+def test_it_is_stuck_if_something_is_missing_and_there_is_no_room_to_fetch_it(
+    inbox, batch, monkeypatch
+):
+    monkeypatch.setattr(inbox_module, "MOST_EVENTS", 12)
+    inbox.batch(batch("echo", 1, *"abcdefgh"))
+    inbox.heads([Cursor("echo", ECHO, 9)])
+    assert not inbox.stuck  # What a PONG tells of may be on its way.
+    inbox.batch(batch("echo", 10, "j"))
+    assert inbox.stuck
+    inbox.batch(batch("echo", 9, "i"))
+    assert not inbox.stuck
+    inbox.batch(batch("echo", 11, "k", "l"))
+    assert inbox.stuck  # Nothing more is heard.
+
+
+def test_data_that_went_back_are_counted(inbox, batch):
+    inbox.batch(batch("echo", 1, "a", "b"))
+    inbox.readers["echo"].follow()
+    inbox.welcome([Reading("echo", ECHO, 2, 2)])
+    assert inbox.went_back == 0
+    inbox.welcome([Reading("echo", ECHO, 1, 1)])
+    assert inbox.went_back == 1
+
+
 def test_what_is_said_of_a_log_that_is_not_followed_changes_nothing(batch):
     inbox = Inbox([])
     inbox.welcome([Reading("echo", ECHO, 0, 9)])

@@ -7,6 +7,7 @@ import errno
 import socket
 import threading
 import time
+from collections import deque
 from functools import partial
 
 import pytest
@@ -317,6 +318,21 @@ def test_what_is_published_does_not_wait_for_a_program_that_rests(crammed, monke
     assert takes(link, ROOM) == list(range(1, 1 + ROOM))
     steps(link, lambda: puppet.heard.of(Fetch))
     assert puppet.heard.of(Fetch)[0].after == ROOM
+
+
+def test_what_was_published_of_data_that_are_gone_is_not_taken(crammed, monkeypatch):
+    """The positions of it are of other messages by now, and so are those that wait in the SUB."""
+    monkeypatch.setattr(link_module, "FULL_FOR", 60.0)
+    _, link = crammed
+    steps(link, lambda: link._published)
+    sub = link._sub
+    link.core.inbox.went_back += 1
+    takes(link, ROOM)
+    link.step(0)
+    assert link.core.inbox.events == deque()
+    steps(link, lambda: link.core.greeting.heard)
+    assert link._sub is not sub
+    assert not link._published
 
 
 def test_who_waits_for_room_is_not_busy(crammed, monkeypatch, in_thread):

@@ -270,15 +270,28 @@ def test_a_head_that_is_told_shows_a_lost_tail():
 @pytest.mark.parametrize(("each", "most"), [(1, MOST_AHEAD), (4000, MOST_EVENTS_AHEAD)])
 def test_no_more_is_kept_ahead_than_bounded(each, most):
     reader = welcomed()
-    for _ in range(2):
+    for now in (0.0, PATIENCE):
         begin = reader.position + 10
         for first in range(begin, begin + 3 * most, each):
             assert positions(reader.offer(batch(first, first + each - 1))) == []
         kept = begin + most
         handed_on = positions(reader.offer(batch(reader.position + 1, begin - 1)))
         assert handed_on == list(range(begin - 9, kept))
-        assert fetch(reader).after == kept - 1
+        assert fetch(reader, now).after == kept - 1
         reader.fetched(Fetched(1, "echo", EPOCH, kept - 1))
+
+
+def test_an_answer_that_brought_nothing_is_not_asked_for_again_at_once():
+    """Else a head that is wrong would have both ask and answer as fast as they can."""
+    reader = welcomed()
+    assert positions(reader.offer(batch(5, 5))) == []
+    assert fetch(reader, 10.0).after == 0
+    reader.fetched(Fetched(1, "echo", EPOCH, 0))
+    assert fetch(reader, 10.0 + PATIENCE * 0.9) is None
+    assert fetch(reader, 10.0 + PATIENCE).after == 0
+    positions(reader.offer(batch(1, 2)))
+    reader.fetched(Fetched(1, "echo", EPOCH, 2))
+    assert fetch(reader, 10.0 + PATIENCE).after == 2
 
 
 def test_a_welcome_makes_room_for_what_is_kept_ahead():
