@@ -38,6 +38,7 @@ TINY = {
     "MAX_USERS": 2,
     "MOST_REPLIES": 3000,
     "MOST_EVENTS": 20,
+    "IN_A_FRAME": 5,
     "MOST_HINTS": MOST_HINTS,
     "MOST_AHEAD": MOST_AHEAD,
 }
