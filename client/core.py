@@ -91,6 +91,8 @@ class ClientCore:
         self.phase = Phase.OFFLINE
         self.limits: Limits | None = None
         self.pub_port: int | None = None
+        self.welcomes = 0
+        """How many there were."""
         self.last_heard = 0.0
         """When the last frame came over the DEALER."""
         self.heartbeat = Heartbeat()
@@ -327,6 +329,7 @@ class ClientCore:
             self.outbox.rewind()
         again, self._was_online = self._was_online, True
         self._born = welcome.born
+        self.welcomes += 1
         self.phase = Phase.READY
         self.name = welcome.name
         # Whom a key lets in is told none: the client's own is as good as before.

@@ -39,9 +39,6 @@ class Inbox:
         """Why the broker cannot store, in its words; empty if it can."""
         self.taken = 0
         """How many events were taken so far."""
-        self.went_back = 0
-        """How often it was found that a log's data went back under its epoch: what was published
-        before would be taken for what it has there now."""
         self._lives: dict[tuple[int, str], tuple[bytes, int]] = {}
         """By how many events are to be taken before: what a log becomes then, as the epoch and
         where reading began.  In that order."""
@@ -111,7 +108,6 @@ class Inbox:
         """What comes from here on is of another life of a log."""
         log, now = reader.log, reader.epoch
         if reader.went_back:
-            self.went_back += 1
             # A position of before would be taken for one of the new history.
             for at, (epoch, start) in self._lives.items():
                 if at[1] == log and epoch == now:

@@ -57,7 +57,8 @@ class Interrupts:
 
     def _give_back(self) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._handle:  # Else it is somebody else's by now.
+                signal.signal(number, handler)
 
     def on_signal(self, wake: Callable[[], None]) -> None:
         """*wake* is called in the handler: it must take no lock, and end what waits."""

@@ -143,7 +143,7 @@ class Link:
         self._sub: zmq.Socket[bytes] | None = None
         self._sub_port: int | None = None
         self._sub_life = 0
-        """How often data had gone back when it was made."""
+        """How many WELCOMEs there had been when it was made."""
         self._published: deque[list[bytes]] = deque()
         """What was taken from it and waits for room."""
         self._full_since = -FULL_FOR
@@ -223,7 +223,7 @@ class Link:
             for frame, *more in frames:
                 # What has several parts is no frame, whatever the first of them may be.
                 core.received(b"" if more else frame, now)
-            if core.inbox.went_back != self._sub_life:
+            if core.welcomes != self._sub_life:
                 self._published.clear()
             while self._published and not self._full(now):
                 topic, *rest = self._published.popleft()
@@ -326,8 +326,9 @@ class Link:
                 return
 
     def _follow_pub(self) -> None:
-        """Subscribes where WELCOME says; anew, if what was published is of data that are gone."""
-        port, life = self._core.pub_port, self._core.inbox.went_back
+        """Subscribes where WELCOME says, and anew with each: data may have been put back by hand,
+        and what waits in the SUB be of positions that have other messages by now."""
+        port, life = self._core.pub_port, self._core.welcomes
         if (port, life) == (self._sub_port, self._sub_life) or not self._core.topics:
             return
         self._close_sub()

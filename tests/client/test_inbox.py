@@ -311,15 +311,6 @@ def test_it_is_stuck_if_something_is_missing_and_there_is_no_room_to_fetch_it(
     assert inbox.stuck  # Nothing more is heard.
 
 
-def test_data_that_went_back_are_counted(inbox, batch):
-    inbox.batch(batch("echo", 1, "a", "b"))
-    inbox.readers["echo"].follow()
-    inbox.welcome([Reading("echo", ECHO, 2, 2)])
-    assert inbox.went_back == 0
-    inbox.welcome([Reading("echo", ECHO, 1, 1)])
-    assert inbox.went_back == 1
-
-
 def test_what_is_said_of_a_log_that_is_not_followed_changes_nothing(batch):
     inbox = Inbox([])
     inbox.welcome([Reading("echo", ECHO, 0, 9)])

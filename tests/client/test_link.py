@@ -326,7 +326,7 @@ def test_what_was_published_of_data_that_are_gone_is_not_taken(crammed, monkeypa
     _, link = crammed
     steps(link, lambda: link._published)
     sub = link._sub
-    link.core.inbox.went_back += 1
+    link.core.welcomes += 1
     takes(link, ROOM)
     link.step(0)
     assert link.core.inbox.events == deque()
