@@ -54,8 +54,9 @@ class Charges:
             self._charged[connection.fd] = Charge(connection, why, now + WITHIN)
         return False
 
-    def proven(self, now: float) -> Iterator[Charge]:
-        """Those that are to be cut off; each is told once."""
+    def settled(self, now: float) -> Iterator[tuple[Charge, bool]]:
+        """Those of whom it is known, each once, and whether they are to be cut off; the others are
+        taken to have said what they sent, and no more."""
         for fd, charge in list(self._charged.items()):
             one = charge.connection
             if one.stands:
@@ -63,11 +64,12 @@ class Charges:
                 if surplus is None or surplus >= 0:
                     if now < charge.until:
                         continue
-                    yield charge
+                    yield charge, True
                 else:
                     # It has not said what it has not sent; what it says from now on is proven.
                     one.said.bytes += surplus
                     one.subscriptions = 0
+                    yield charge, False
             del self._charged[fd]
 
     def _surplus(self, one: Connection) -> int | None:

@@ -224,8 +224,12 @@ class Watch:
             return
         for connection in self._handshakes.long(self.drained):
             self.cut(connection, "the handshake was too long")
-        for charge in self._charges.proven(now):
-            self.cut(charge.connection, charge.why)
+        for charge, proven in self._charges.settled(now):
+            if proven:
+                self.cut(charge.connection, charge.why)
+            else:
+                # What was seen of it went by what another had said.
+                self._known.pop(charge.connection.fd, None)
         if self._memory.grew(now):
             self._alert_until = now + 2 * LOOK_EVERY
         after_cut = now < self._cut_until
@@ -260,10 +264,13 @@ class Watch:
 
     def cut(self, connection: Connection, why: str, reset: bool = False) -> None:
         """Cuts off one that was seen to go too far elsewhere."""
-        if connection.stands:
+        seen = self._known.get(connection.fd)
+        was_cut = seen is not None and seen.inode == connection.inode and not seen.address
+        if connection.stands and not was_cut:
             self._cut_until = self._look_at + ALERT
             connection.cut(reset)
             self._cuts[connection.origin.address, why] += 1
+            self._known[connection.fd] = Seen(connection.inode, "", False, self._look_at)
 
     def charge(self, connection: Connection, why: str, now: float) -> None:
         """Cuts off one that said too much, when it is known that it was this one."""

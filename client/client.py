@@ -299,7 +299,8 @@ class Client:
         def over() -> bool:
             nonlocal caught_up
             caught_up = self._core.caught_up(ref)
-            return caught_up or (self._core.answered(ref) and self._core.inbox.stuck)
+            stuck = self._core.inbox.stuck(time.monotonic())
+            return caught_up or (stuck and self._core.answered(ref))
 
         self._await(over, until, Waits.FOR_EVENTS)
         return caught_up

@@ -100,6 +100,8 @@ class ClientCore:
         """Why the session is over, if the broker ended or refused it."""
         self.put_off = ""
         """Why the broker does not let the client in yet."""
+        self.doubted = ""
+        """Why the last attempt was turned away, if another one may not be."""
         self.inbox = Inbox(readers)
         self._session = session
         self._exclusive = exclusive
@@ -137,6 +139,7 @@ class ClientCore:
 
     def connected(self, now: float) -> None:
         """A connection stands; nobody at its other end knows this client yet."""
+        self.doubted = ""
         if self.phase in (Phase.OFFLINE, Phase.GREETING, Phase.READY):
             self._go_offline("the connection was made anew")
             self._greet(now)

@@ -22,8 +22,8 @@ IN_A_FRAME = 16_000
 then all of the frame is taken."""
 
 MOST_HINTS = MOST_EVENTS + IN_A_FRAME + 5_000
-"""Presence and the state of the connection cannot be fetched again: they may exceed the
-former by this much."""
+"""Presence and the state of the connection cannot be fetched again: they may exceed all of that by
+5000."""
 
 _LOG_OF = {events.Broadcast: ECHO_LOG, events.Direct: DIRECT_LOG}
 
@@ -63,11 +63,11 @@ class Inbox:
         """Whether there is room for the answer to a FETCH, of thousands of events."""
         return len(self.events) < (MOST_EVENTS + 1) // 2
 
-    @property
-    def stuck(self) -> bool:
+    def stuck(self, now: float) -> bool:
         """Whether something is missing for which there is no room before the program takes some."""
-        holes = any(reader.position < reader.head for reader in self.readers.values())
-        return not self.has_room or (holes and not self.asks)
+        times = [reader.due(now) for reader in self.readers.values()]
+        wanted = any(when is not None and when <= now for when in times)
+        return not self.has_room or (wanted and not self.asks)
 
     def _takes_more(self) -> bool:
         return len(self.events) < MOST_EVENTS + IN_A_FRAME

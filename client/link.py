@@ -276,7 +276,9 @@ class Link:
         else:
             self._failures += event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
             words = why_refused(event, value, self._failures, self._access)
-            if words and not self._finds_another(now):
+            if words and self._finds_another(now):
+                self._core.doubted = words
+            elif words:
                 self._core.turned_away(words)
 
     def _finds_another(self, now: float) -> bool:

@@ -10,9 +10,18 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, overload
 
+from ..wire.errors import Code
 from .address import no_answer
 from .commands import Commands, Outcome, Ticket
-from .errors import MAYBE, ClientError, OutcomeUnknown, Refused, Unreachable, UsageError
+from .errors import (
+    MAYBE,
+    ClientError,
+    OutcomeUnknown,
+    Refused,
+    Unreachable,
+    UsageError,
+    session_error,
+)
 from .sayable import checked_recipient
 
 if TYPE_CHECKING:
@@ -255,6 +264,8 @@ def given_up(
         return Unreachable(f"no answer from {broker}; nothing was sent, try again")
     if receipt is not None or (doubt and core.outbox.uncertain):
         return unacknowledged(broker)
+    if core.doubted:
+        return session_error(Code.NOT_ALLOWED.value, core.doubted, broker)
     if core.put_off:
         return Unreachable(f"{core.put_off} on {broker}; try again later")
     return no_answer(broker, there)

@@ -152,3 +152,24 @@ def test_who_leaves_at_once_has_nobody_else_cut_off(running, kind):
             one.join()
         for sock in stay:
             sock.close()
+
+
+@pytest.mark.parametrize("size", [100_000, 3_000_000])
+def test_who_was_excused_is_not_cut_off_for_it_by_the_watch(scene, size):
+    """What was seen of it meanwhile went by what another had said."""
+    ours, theirs = sent(scene, LEAST + 50)
+    scene.says(ours, 20, size)
+    scene.looks(3)
+    charge(scene, ours, 0, frames=0)
+    for _ in range(8):
+        scene.looks(after=OVER)
+    assert not is_cut(theirs)
+
+
+def test_who_is_cut_off_is_counted_once(scene):
+    ours, theirs = sent(scene, LEAST + MOST_AT_FIRST + 100)
+    one = charge(scene, ours, 51)
+    assert is_cut(theirs)
+    for _ in range(5):
+        scene.watch.charge(one, WHY, scene.now)
+    assert sum(scene.watch._cuts.values()) == 1

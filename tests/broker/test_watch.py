@@ -214,9 +214,9 @@ def test_whoever_is_not_named_is_counted(make_scene, monkeypatch):
     told = []
     scene = make_scene(note=lambda what, **fields: told.append(tuple(fields.values())))
     for number, reason in enumerate(("loud", "loud", "loud", "quiet", "loud")):
-        ours, _ = scene.connects()
         origin = Origin(f"10.0.0.{number}")
         for _ in range(2 if number == 0 else 1):
+            ours, _ = scene.connects()
             scene.watch.cut(Connection(ours.fileno(), origin, ""), reason)
     scene.looks()
     assert told[0] == ("10.0.0.0", 2, "loud")

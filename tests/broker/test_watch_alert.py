@@ -127,7 +127,8 @@ def test_a_look_at_all_looks_closely_at_whom_something_came_from(make_scene, mon
     ours, theirs = pairs[7]
     scene.sends(theirs, ours, MOST_UNFINISHED + 4096)
     scene.watch._look_at_all(scene.now)
-    assert {one.fileno() for one, _ in pairs} & set(closely) == {ours.fileno()}
+    others = {one.fileno() for one, _ in pairs[1:]}  # The first was cut off.
+    assert others & set(closely) == {ours.fileno()}
 
 
 def test_a_look_at_all_sees_another_with_the_descriptor_of_one_that_went(make_scene, monkeypatch):

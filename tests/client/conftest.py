@@ -16,6 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,9 +27,11 @@ from tickets import one
 
 from chatbroker.client import Client, link
 from chatbroker.client import client as client_module
+from chatbroker.client.access import Access
 from chatbroker.client.commands import Ticket
 from chatbroker.client.core import ClientCore
 from chatbroker.client.feed import Feed
+from chatbroker.client.link import Link
 from chatbroker.client.reader import Reader
 from chatbroker.client.starts import Since
 from chatbroker.testing.brokers import BrokerProcess
@@ -293,6 +296,25 @@ def puppets() -> Iterator[Callable[..., Puppet]]:
     yield start
     for puppet in started:
         puppet.close()
+
+
+@pytest.fixture
+def links():
+    """Makes links that are closed after the test."""
+    made = []
+
+    def make(port, host="127.0.0.1", logs=("echo",), find=None, **options):
+        core = ClientCore("alice", b"session-of-alice", [Reader(log, Since.now()) for log in logs])
+        for name, value in options.items():
+            setattr(core, name, value)
+        made.append(Link(core, find or partial(Access, host, port), threading.Lock()))
+        made[-1].core = core
+        return made[-1]
+
+    yield make
+    for one_made in made:
+        if one_made._own_context and not one_made._context.closed:
+            one_made.close()
 
 
 @pytest.fixture

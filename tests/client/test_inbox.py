@@ -302,13 +302,14 @@ def test_it_is_stuck_if_something_is_missing_and_there_is_no_room_to_fetch_it(
     monkeypatch.setattr(inbox_module, "MOST_EVENTS", 12)
     inbox.batch(batch("echo", 1, *"abcdefgh"))
     inbox.heads([Cursor("echo", ECHO, 9)])
-    assert not inbox.stuck  # What a PONG tells of may be on its way.
+    assert not inbox.stuck(0.0)  # What a PONG tells of may be on its way.
+    assert inbox.stuck(ON_ITS_WAY)
     inbox.batch(batch("echo", 10, "j"))
-    assert inbox.stuck
+    assert inbox.stuck(0.0)
     inbox.batch(batch("echo", 9, "i"))
-    assert not inbox.stuck
+    assert not inbox.stuck(0.0)
     inbox.batch(batch("echo", 11, "k", "l"))
-    assert inbox.stuck  # Nothing more is heard.
+    assert inbox.stuck(0.0)  # Nothing more is heard.
 
 
 def test_what_is_said_of_a_log_that_is_not_followed_changes_nothing(batch):

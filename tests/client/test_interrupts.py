@@ -185,6 +185,20 @@ def test_who_asks_again_after_a_while_is_heeded_afterwards_as_before(number, err
     assert heard == [number, number]
 
 
+def test_a_handler_that_was_set_since_is_left_alone():
+    def own(number, frame):
+        pass
+
+    interrupts = Interrupts()
+    with pytest.raises(KeyboardInterrupt), interrupts:
+        signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGTERM, own)
+    interrupts._since -= 60  # It is another wish.
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is own
+
+
 def test_whatever_waits_is_woken():
     woken = []
     with Interrupts() as interrupts:

@@ -7,23 +7,20 @@ import errno
 import socket
 import threading
 import time
-from collections import deque
 from functools import partial
 
 import pytest
 import zmq
+from stepping import joins, steps
 from tickets import one
 
-from chatbroker.client import inbox as inbox_module
 from chatbroker.client import link as link_module
 from chatbroker.client.access import Access
 from chatbroker.client.commands import Commands, Outcome
 from chatbroker.client.core import ClientCore, Phase
-from chatbroker.client.errors import NotAuthorised
 from chatbroker.client.events import Joined, Offline, Online
 from chatbroker.client.link import (
     DEALER_OPTIONS,
-    FULL_FOR,
     MOST_FAILURES,
     OPTIONS,
     SUB_OPTIONS,
@@ -32,59 +29,18 @@ from chatbroker.client.link import (
     public_key,
     why_refused,
 )
-from chatbroker.client.reader import Reader
-from chatbroker.client.starts import Since
 from chatbroker.wire.codec import Encoder
 from chatbroker.wire.limits import MAX_FRAME, MAX_INT
 from chatbroker.wire.messages import (
-    ECHO_LOG,
     Ack,
     Bye,
     Echo,
     Farewell,
-    Fetch,
     Hello,
     Ping,
     Presence,
-    topic_of,
 )
 from serving import needs_ipv6
-
-STEPS = 2000
-
-
-@pytest.fixture
-def links():
-    """Makes links that are closed after the test."""
-    made = []
-
-    def make(port, host="127.0.0.1", logs=("echo",), find=None, **options):
-        core = ClientCore("alice", b"session-of-alice", [Reader(log, Since.now()) for log in logs])
-        for name, value in options.items():
-            setattr(core, name, value)
-        made.append(Link(core, find or partial(Access, host, port), threading.Lock()))
-        made[-1].core = core
-        return made[-1]
-
-    yield make
-    for link in made:
-        if link._own_context and not link._context.closed:
-            link.close()
-
-
-def steps(link, condition, again=lambda: None):
-    """Steps until *condition*, and not for ever.  *again* is called before each step: PUB may
-    greet a moment before it takes the subscription, and what it says then is not heard."""
-    for _ in range(STEPS):
-        if condition():
-            return
-        again()
-        link.step(0.01)
-    raise AssertionError("it did not happen")
-
-
-def joins(link):
-    steps(link, lambda: link.core.phase is Phase.READY)
 
 
 def full(links, puppets):
@@ -256,119 +212,6 @@ def test_a_topic_alone_or_of_somebody_else_is_passed_over(links, puppets):
 
     steps(link, lambda: Joined(1, "bob") in link.core.inbox.events, again=say)
     assert link.core.phase is Phase.READY
-
-
-# --- a program that takes less than is published ------------------------------------------
-
-
-ROOM = 4
-
-
-@pytest.fixture
-def crammed(links, puppets, monkeypatch, batch):
-    """A puppet and a link, with room for a few events; ten more than that were published."""
-    monkeypatch.setattr(inbox_module, "MOST_EVENTS", ROOM)
-    monkeypatch.setattr(inbox_module, "IN_A_FRAME", 0)
-    monkeypatch.setattr(link_module, "MOST_EVENTS", ROOM)
-    puppet = puppets()
-    link = links(puppet.port)
-    steps(link, lambda: link.core.listening)
-    link.core.inbox.take(ROOM)
-    encode = Encoder().encode
-    head = batch("echo", 1, "head")
-
-    def say():
-        puppet.pub.send_multipart([topic_of(ECHO_LOG), encode(head)])
-
-    steps(link, lambda: link.core.inbox.events, again=say)
-    for position in range(2, 2 + ROOM + 9):
-        frame = encode(batch("echo", position, str(position)))
-        puppet.pub.send_multipart([topic_of(ECHO_LOG), frame])
-    return puppet, link
-
-
-def has(link, events):
-    return len(link.core.inbox.events) >= events
-
-
-def takes(link, number):
-    with link._lock:
-        return [event.seq for event in link.core.inbox.take(number)]
-
-
-def test_what_is_published_waits_for_a_program_that_is_busy(crammed, monkeypatch):
-    monkeypatch.setattr(link_module, "FULL_FOR", 60.0)
-    puppet, link = crammed
-    taken = []
-    while len(taken) < 10 + ROOM:
-        wanted = min(ROOM, 10 + ROOM - len(taken))
-        steps(link, partial(has, link, wanted))
-        for _ in range(3):
-            link.step(0.001)
-        assert len(link.core.inbox.events) <= ROOM
-        taken += takes(link, ROOM - 1)
-    assert taken == list(range(1, 11 + ROOM))
-    assert not puppet.heard.of(Fetch)
-
-
-def test_what_is_published_does_not_wait_for_a_program_that_rests(crammed, monkeypatch):
-    monkeypatch.setattr(link_module, "FULL_FOR", 0.05)
-    puppet, link = crammed
-    steps(link, lambda: link.core.inbox.readers["echo"].head == 10 + ROOM)
-    assert takes(link, ROOM) == list(range(1, 1 + ROOM))
-    steps(link, lambda: puppet.heard.of(Fetch))
-    assert puppet.heard.of(Fetch)[0].after == ROOM
-
-
-def test_what_was_published_of_data_that_are_gone_is_not_taken(crammed, monkeypatch):
-    """The positions of it are of other messages by now, and so are those that wait in the SUB."""
-    monkeypatch.setattr(link_module, "FULL_FOR", 60.0)
-    _, link = crammed
-    steps(link, lambda: link._published)
-    sub = link._sub
-    link.core.welcomes += 1
-    takes(link, ROOM)
-    link.step(0)
-    assert link.core.inbox.events == deque()
-    steps(link, lambda: link.core.greeting.heard)
-    assert link._sub is not sub
-    assert not link._published
-
-
-def test_who_waits_for_room_is_not_busy(crammed, monkeypatch, in_thread):
-    monkeypatch.setattr(link_module, "FULL_FOR", 60.0)
-    _, link = crammed
-    steps(link, lambda: link._full(time.monotonic()))
-    waits = []
-    poll = link._poller.poll
-    monkeypatch.setattr(link._poller, "poll", lambda wait: waits.append(wait) or poll(wait))
-    for _ in range(3):
-        link.step(0.02)
-    assert any(wait > 0 for wait in waits)  # A PING may have been due in one.
-    waiting = in_thread(lambda: link.step(1000.0))
-    takes(link, ROOM)
-    link.wake()
-    waiting.result()
-    steps(link, lambda: link.core.inbox.events)
-
-
-def test_a_program_is_busy_that_takes_half_of_it_in_time(links, monkeypatch):
-    monkeypatch.setattr(inbox_module, "MOST_EVENTS", ROOM)
-    monkeypatch.setattr(link_module, "MOST_EVENTS", ROOM)
-    link = links(1)
-    inbox = link.core.inbox
-
-    def full_again(taken, now):
-        inbox.take(taken)
-        assert link._full(now) == 0
-        inbox.events.extend([Joined(1, "bob")] * (ROOM - len(inbox.events)))
-        return link._full(now)
-
-    assert full_again(0, 0.0) == FULL_FOR
-    assert link._full(FULL_FOR / 4) == FULL_FOR * 3 / 4
-    assert link._full(FULL_FOR) == 0
-    assert full_again(ROOM // 2 - 1, FULL_FOR) == 0
-    assert full_again(1, FULL_FOR) == FULL_FOR
 
 
 def test_commands_go_out_and_are_resolved(links, puppets):
@@ -611,109 +454,6 @@ def test_whether_something_is_there_is_known_without_a_word_of_it(links):
         steps(link, lambda: link.there)
         assert link.core.phase is Phase.OFFLINE
     steps(link, lambda: not link.there)  # It is closed, and so is the connection.
-
-
-# --- another way in -----------------------------------------------------------------------
-
-
-class Gate:
-    """A secure broker, as far as to let anyone in, and what it leaves for its own user: the first
-    *after* looks find nothing."""
-
-    def __init__(self, context, after):
-        self.secret = fresh_secret()
-        self.router = context.socket(zmq.ROUTER)
-        self.router.setsockopt(zmq.CURVE_SERVER, 1)
-        self.router.setsockopt(zmq.CURVE_SECRETKEY, self.secret)
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port = listener.getsockname()[1]
-        self.plain = Access("127.0.0.1", self.port)
-        self.own = self.plain._replace(server_key=public_key(self.secret), secret=fresh_secret())
-        self.looks = 0
-        self._after = after
-
-    def opens(self):
-        self.router.bind(f"tcp://127.0.0.1:{self.port}")
-
-    def find(self):
-        self.looks += 1
-        return self.own if self.looks > self._after else self.plain
-
-
-@pytest.fixture
-def gates(monkeypatch):
-    """Makes gates; who is refused looks again soon."""
-    monkeypatch.setattr(link_module, "LOOK_EVERY", 0.01)
-    with zmq.Context() as context:
-        made = []
-
-        def make(after=10**9):
-            made.append(Gate(context, after))
-            return made[-1]
-
-        yield make
-        for gate in made:
-            gate.router.close(0)
-
-
-def meets_nobody(link):
-    steps(link, lambda: link._looks is not None)
-
-
-@pytest.mark.parametrize("after", [1, 2, 5])
-def test_who_began_before_a_broker_served_gets_in_by_what_it_leaves_soon(links, gates, after):
-    gate = gates(after)
-    link = links(gate.port, find=gate.find)
-    meets_nobody(link)
-    gate.opens()
-    steps(link, lambda: gate.router.poll(0))
-    assert link.core.phase is Phase.GREETING
-    assert gate.looks == after + 1
-
-
-def test_who_finds_no_other_way_in_is_told_why_before_long(links, gates):
-    gate = gates()
-    link = links(gate.port, find=gate.find)
-    meets_nobody(link)
-    gate.opens()
-    steps(link, lambda: link.core.phase is Phase.OVER)
-    assert link.core.refusal.words == gate.plain.other_mode
-    assert gate.looks <= link_module.LOOKS + 2
-
-
-def test_a_broker_that_served_before_is_asked_once_more_at_most(links, gates):
-    gate = gates()
-    gate.opens()
-    link = links(gate.port, find=gate.find)
-    steps(link, lambda: link.core.phase is Phase.OVER)
-    assert gate.looks == 2
-
-
-def test_why_the_first_way_failed_is_told_if_no_other_is_to_be_found(links, gates):
-    gate = gates()
-    gate.opens()
-
-    def find():
-        if gate.find() and gate.looks > 1:
-            raise NotAuthorised("there is no key")
-        return gate.plain
-
-    link = links(gate.port, find=find)
-    steps(link, lambda: link.core.phase is Phase.OVER)
-    assert link.core.refusal.words == gate.plain.other_mode
-
-
-def test_who_was_let_in_once_takes_no_other_broker_for_that_one(links, puppets, gates):
-    gate = gates(after=1)
-    puppet = puppets()
-    gate.port = puppet.port
-    gate.plain = gate.plain._replace(port=puppet.port)
-    link = links(puppet.port, find=gate.find)
-    joins(link)
-    puppet.close()
-    gate.opens()
-    steps(link, lambda: link.core.phase is Phase.OVER)
-    assert gate.looks == 1
 
 
 # --- waking -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 
 import pytest
 import zmq
@@ -325,24 +326,31 @@ def test_subscriptions_of_a_key_that_is_taken_back_end(secure, data, operator, e
                 assert sub.recv_multipart() == [b"greeting\0"]
 
 
+@contextmanager
+def goes_on(joined, broker, data, fast_leases):
+    """A join stays while *broker* is killed and started again; the new one."""
+    port, pub_port = broker.port, broker.pub_port
+    joined.type("echo before")
+    joined.shows("alice: before")
+    broker.kill()
+    with BrokerProcess(
+        "--secure", *fast_leases, data_dir=data, port=port, pub_port=pub_port
+    ) as again:
+        joined.type("echo after")
+        joined.shows("alice: after")
+        assert joined.finish().status == 0
+        yield again
+
+
 def test_a_restart_changes_nothing(shell, data, fast_leases, far, monkeypatch):
     with BrokerProcess("--secure", *fast_leases, data_dir=data) as broker:
         owned(broker, shell, monkeypatch)
-        port, pub_port = broker.port, broker.pub_port
         own = Client("olga", broker.address, reconnect=PATIENCE)
         status = shell.start("chatbroker", "invite", "alice", "--data-dir", str(data)).finish()
         line = status.out.split("'")[1]
         shell.run("accept", line, env=far)
         joined = shell.chat("join", "alice", at=chat_address(broker), env=far)
-        joined.type("echo before")
-        joined.shows("alice: before")
-        broker.kill()
-        with BrokerProcess(
-            "--secure", *fast_leases, data_dir=data, port=port, pub_port=pub_port
-        ) as again:
-            joined.type("echo after")
-            joined.shows("alice: after")
-            assert joined.finish().status == 0
+        with goes_on(joined, broker, data, fast_leases) as again:
             own.echo("mine")
             own.close()
             assert shell.run("accept", line, at=again, env=far).status == 0
@@ -354,17 +362,8 @@ def test_the_brokers_own_user_has_their_name_and_mail_after_a_restart(
     """Also when a session of theirs stayed through it, and went on."""
     with BrokerProcess("--secure", *fast_leases, data_dir=data) as broker:
         owned(broker, shell, monkeypatch)
-        port, pub_port = broker.port, broker.pub_port
         joined = shell.chat("join", "alice", at=broker)
-        joined.type("echo before")
-        joined.shows("alice: before")
-        broker.kill()
-        with BrokerProcess(
-            "--secure", *fast_leases, data_dir=data, port=port, pub_port=pub_port
-        ) as again:
-            joined.type("echo after")
-            joined.shows("alice: after")
-            assert joined.finish().status == 0
+        with goes_on(joined, broker, data, fast_leases) as again:
             assert shell.run("send", "alice", "mail", "--as", "bob", at=again).status == 0
             back = shell.run("join", "alice", at=again)
             assert (back.status, back.err) == (0, "")
